@@ -1,0 +1,34 @@
+"""Data-quality initialization for TMT's IRIS, and the life of a bad-pixel mask around it.
+
+Names are imported when they are first used, so that ``import tmt_dq`` costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DQInitStep": "tmt_dq.step",
+    "apply_dq": "tmt_dq.apply",
+    "datamodels": "tmt_dq.datamodels",
+    "dqflags": "tmt_dq.dqflags",
+    "errors": "tmt_dq.errors",
+    "select_mask": "tmt_dq.select",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    if home == f"{__name__}.{name}":
+        return importlib.import_module(home)
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,91 @@
+"""Where an array lies on its detector.
+
+Inside tmt-dq positions are 0-based and half open, ``[y, x]`` as NumPy indexes. FITS' 1-based
+``SUBSTRT``/``SUBSIZE`` numbers enter and leave through `Window.from_fits` and `Window.describe`.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of detector pixels.
+
+    Parameters
+    ----------
+    y, x : int
+        0-based detector row and column of the first pixel.
+    ny, nx : int
+        Rows and columns.
+
+    Examples
+    --------
+    >>> frame = Window.full(4096, 4096)
+    >>> window = Window.from_fits(xstart=1, ystart=467, xsize=288, ysize=224)
+    >>> frame.contains(window)
+    True
+    >>> window.slices(frame)
+    (slice(466, 690, None), slice(0, 288, None))
+    """
+
+    y: int
+    x: int
+    ny: int
+    nx: int
+
+    @classmethod
+    def full(cls, ny: int, nx: int) -> "Window":
+        """Return the window of a whole frame of `ny` rows and `nx` columns."""
+        return cls(0, 0, ny, nx)
+
+    @classmethod
+    def from_fits(cls, *, xstart: int, ystart: int, xsize: int, ysize: int) -> "Window":
+        """Return the window of SUBSTRT1, SUBSTRT2 (1-based) and SUBSIZE1, SUBSIZE2."""
+        return cls(ystart - 1, xstart - 1, ysize, xsize)
+
+    @property
+    def xstart(self) -> int:
+        """SUBSTRT1, the 1-based first column."""
+        return self.x + 1
+
+    @property
+    def ystart(self) -> int:
+        """SUBSTRT2, the 1-based first row."""
+        return self.y + 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, as NumPy's ``shape``."""
+        return self.ny, self.nx
+
+    def contains(self, other: "Window") -> bool:
+        """Whether every pixel of `other` is also one of this window."""
+        return (
+            self.y <= other.y
+            and self.x <= other.x
+            and other.y + other.ny <= self.y + self.ny
+            and other.x + other.nx <= self.x + self.nx
+        )
+
+    def slices(self, reference: "Window") -> tuple[slice, slice]:
+        """Return the index that cuts this window out of an array covering `reference`.
+
+        Raises
+        ------
+        ValueError
+            Raised if `reference` does not contain this window; callers check first, with a
+            message that names their files.
+        """
+        if not reference.contains(self):
+            raise ValueError(f"{self.describe()} is not inside {reference.describe()}")
+        y, x = self.y - reference.y, self.x - reference.x
+        return slice(y, y + self.ny), slice(x, x + self.nx)
+
+    def describe(self) -> str:
+        """Describe the window in FITS terms: 1-based, x before y, both ends included."""
+        return (
+            f"x {self.xstart}–{self.x + self.nx}, y {self.ystart}–{self.y + self.ny}"  # noqa: RUF001
+            f" ({self.nx} × {self.ny})"  # noqa: RUF001
+        )

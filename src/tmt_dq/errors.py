@@ -1,0 +1,130 @@
+"""Every exception that tmt-dq raises on purpose.
+
+Each class says who has to act, is also a builtin exception (so that ``except ValueError`` works),
+carries the exit code of the command line, and survives pickling (so that it crosses processes).
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+__all__ = [
+    "BatchError",
+    "CertificationError",
+    "ConfigError",
+    "DeliveryError",
+    "GeometryError",
+    "MaskFormatError",
+    "OutputError",
+    "RampFormatError",
+    "SelectionError",
+    "TmtDqError",
+    "UnknownFlagError",
+]
+
+
+class TmtDqError(Exception):
+    """An error with a place, a finding, an expectation and a remedy.
+
+    Parameters
+    ----------
+    what : str
+        What was found and what was expected, in one sentence or, for several problems, one a line.
+    where : str or None
+        The file, extension or parameter concerned.
+    hint : str or None
+        What the user can do about it.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit status of the command line when this error ends it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.hint = hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        message = self.what if self.where is None else f"{self.where}: {self.what}"
+        return message if self.hint is None else f"{message}\n{self.hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.what, self.where, self.hint)
+
+
+def _rebuild(
+    cls: type[TmtDqError], what: str, where: str | None, hint: str | None
+) -> TmtDqError:
+    return cls(what, where=where, hint=hint)
+
+
+class ConfigError(TmtDqError, ValueError):
+    """An option, a variable or a combination of them makes no sense."""
+
+    exit_code = 2
+
+
+class RampFormatError(TmtDqError, ValueError):
+    """The input is not a ramp that can be understood: not FITS, truncated, no SCI, no keywords."""
+
+    exit_code = 3
+
+
+class MaskFormatError(TmtDqError, ValueError):
+    """A mask or user DQ file is not one, belongs elsewhere or holds impossible values."""
+
+    exit_code = 4
+
+
+class UnknownFlagError(MaskFormatError, KeyError):
+    """A flag name, or a bit that no name declares, is not in the convention."""
+
+    # KeyError shows the repr of its argument; a message with line breaks must not be quoted.
+    __str__ = TmtDqError.__str__
+
+
+class GeometryError(TmtDqError, ValueError):
+    """Shapes or subarray positions contradict one another."""
+
+    exit_code = 5
+
+
+class SelectionError(TmtDqError, LookupError):
+    """No reference file could be selected, or the one selected is not there."""
+
+    exit_code = 6
+
+
+class CertificationError(TmtDqError, ValueError):
+    """A mask does not satisfy what a delivery demands."""
+
+    exit_code = 7
+
+
+class DeliveryError(TmtDqError, RuntimeError):
+    """A delivery into a cache could not be completed; the cache is as it was."""
+
+    exit_code = 8
+
+
+class BatchError(ExceptionGroup[Exception]):
+    """Some exposures of a batch failed; each one's own error is in `exceptions`."""
+
+    exit_code: ClassVar[int] = 9
+
+    def derive(self, excs: Sequence[Exception], /) -> "BatchError":  # type: ignore[override]
+        """Return a group of the same kind around `excs` (used by ``except*``)."""
+        return BatchError(self.message, excs)
+
+
+class OutputError(TmtDqError, OSError):
+    """The output cannot be written: it exists, the folder is missing, the disk is full."""
+
+    exit_code = 10
+
+    # OSError formats its own arguments; ours are not (errno, strerror).
+    __str__ = TmtDqError.__str__

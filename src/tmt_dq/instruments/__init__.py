@@ -1,0 +1,5 @@
+"""Instruments as data: one TOML file each, read by `load`."""
+
+from tmt_dq.instruments.description import Detector, Instrument, available, load
+
+__all__ = ["Detector", "Instrument", "available", "load"]

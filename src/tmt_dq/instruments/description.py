@@ -1,0 +1,141 @@
+"""What tmt-dq must know of an instrument, read from its TOML file."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from tmt_dq.errors import ConfigError, SelectionError
+
+__all__ = ["Detector", "Instrument", "available", "load"]
+
+WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
+"""Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One detector of an instrument.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name: the one that the reference rules use.
+    aliases : tuple of str
+        Other names of the same detector.
+    shape : tuple of int
+        Rows and columns of the full frame.
+    reference_border : int
+        Width in pixels of the border of reference pixels.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    shape: tuple[int, int]
+    reference_border: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One instrument.
+
+    Parameters
+    ----------
+    name, telescope : str
+        INSTRUME and TELESCOP.
+    observatory : str
+        CRDS observatory.
+    reftype : str
+        CRDS type of the bad-pixel mask.
+    keywords : mapping of str to str
+        CRDS parkey to FITS keyword.
+    detectors : mapping of str to Detector
+        By canonical name.
+    """
+
+    name: str
+    telescope: str
+    observatory: str
+    reftype: str
+    keywords: Mapping[str, str]
+    detectors: Mapping[str, Detector]
+
+    def detector(self, name: str) -> Detector:
+        """Return a detector by its name or an alias.
+
+        Raises
+        ------
+        SelectionError
+            Raised if `name` is a wildcard or not one of the instrument's detectors: CRDS would
+            answer with some detector's mask.
+        """
+        wanted = str(name).strip().upper()
+        known = ", ".join(
+            "/".join((detector.name, *detector.aliases)) for detector in self.detectors.values()
+        )
+        if wanted in WILDCARDS:
+            raise SelectionError(
+                f"DETECTOR is {name!r}, which CRDS rules take for any detector; expected one of "
+                f"{known}",
+                hint="Correct the DETECTOR keyword of the file.",
+            )
+        for detector in self.detectors.values():
+            if wanted == detector.name.upper() or wanted in map(str.upper, detector.aliases):
+                return detector
+        raise SelectionError(
+            f"DETECTOR is {name!r}; {self.name} has {known}",
+            hint="Correct the DETECTOR keyword of the file.",
+        )
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of the instruments that are described, in upper case."""
+    folder = resources.files(__package__)
+    return tuple(
+        sorted(entry.name[:-5].upper() for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    )
+
+
+@functools.cache
+def load(name: str) -> Instrument:
+    """Return the description of an instrument.
+
+    Parameters
+    ----------
+    name : str
+        Instrument name, in any case.
+
+    Returns
+    -------
+    Instrument
+        Its description.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there is no such instrument.
+    """
+    if name.upper() not in available():
+        raise ConfigError(
+            f"instrument {name!r} is not known; found descriptions of {', '.join(available())}",
+            hint="Correct the INSTRUME keyword of the file.",
+        )
+    text = resources.files(__package__).joinpath(f"{name.lower()}.toml").read_text("utf-8")
+    table = tomllib.loads(text)
+    return Instrument(
+        name=table["name"],
+        telescope=table["telescope"],
+        observatory=table["observatory"],
+        reftype=table["reftype"],
+        keywords=dict(table["keywords"]),
+        detectors={
+            key: Detector(
+                name=key,
+                aliases=tuple(entry["aliases"]),
+                shape=(entry["shape"][0], entry["shape"][1]),
+                reference_border=entry["reference_border"],
+            )
+            for key, entry in table["detectors"].items()
+        },
+    )
