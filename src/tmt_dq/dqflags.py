@@ -12,8 +12,8 @@ Examples
 {'GOOD': 1, 'DO_NOT_USE': 1, 'HOT': 2}
 """
 
-from tmt_dq.core.flags import GROUP as group
-from tmt_dq.core.flags import PIXEL as pixel
+from tmt_dq.core.flags import GROUP as group  # noqa: N811 - public names
+from tmt_dq.core.flags import PIXEL as pixel  # noqa: N811
 from tmt_dq.core.flags import Flag, FlagTable
 
 __all__ = ["Flag", "FlagTable", "group", "pixel"]

@@ -56,9 +56,7 @@ class TmtDqError(Exception):
         return _rebuild, (type(self), self.what, self.where, self.hint)
 
 
-def _rebuild(
-    cls: type[TmtDqError], what: str, where: str | None, hint: str | None
-) -> TmtDqError:
+def _rebuild(cls: type[TmtDqError], what: str, where: str | None, hint: str | None) -> TmtDqError:
     return cls(what, where=where, hint=hint)
 
 

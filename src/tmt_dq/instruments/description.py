@@ -93,7 +93,9 @@ def available() -> tuple[str, ...]:
     """Return the names of the instruments that are described, in upper case."""
     folder = resources.files(__package__)
     return tuple(
-        sorted(entry.name[:-5].upper() for entry in folder.iterdir() if entry.name.endswith(".toml"))
+        sorted(
+            entry.name[:-5].upper() for entry in folder.iterdir() if entry.name.endswith(".toml")
+        )
     )
 
 

@@ -1,0 +1,64 @@
+"""Flag values from arrays of any numeric type, without losing or inventing a flag."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.errors import MaskFormatError
+
+__all__ = ["as_flags"]
+
+_LARGEST = 0xFFFF_FFFF
+
+
+def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.uint32]:
+    """Return an array's values as uint32, if every one of them is a whole number that fits.
+
+    Parameters
+    ----------
+    array : array_like
+        Booleans, integers or floats, any shape; not modified.
+    where : object
+        Named in errors: the file or attribute.
+
+    Returns
+    -------
+    ndarray of uint32
+        The same values, native byte order, C-contiguous; `array` itself where it already is that.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if a value is negative, fractional, NaN, infinite or larger than 2^32 - 1, with
+        the number of such values, the first one and its position; or if the type is not numeric.
+
+    Examples
+    --------
+    >>> as_flags([[0.0, 1024.0]])
+    array([[   0, 1024]], dtype=uint32)
+    """
+    values = np.asarray(array)
+    if values.dtype == np.uint32 and values.dtype.isnative:
+        return np.ascontiguousarray(values)
+    if values.dtype.kind not in "buif":
+        raise MaskFormatError(
+            f"values are of type {values.dtype}; expected whole numbers from 0 to {_LARGEST}",
+            where=where,
+        )
+    if values.dtype.kind == "f":
+        bad = ~((values >= 0) & (values <= _LARGEST))
+        # NaN and infinity are bad already; their floor would only warn.
+        bad |= np.where(bad, False, values) != np.floor(np.where(bad, 0, values))
+    elif values.dtype.kind == "i":
+        bad = (values < 0) | (values > _LARGEST) if values.dtype.itemsize > 4 else values < 0
+    elif values.dtype.itemsize > 4:
+        bad = values > _LARGEST
+    else:
+        return np.ascontiguousarray(values, dtype=np.uint32)
+    if bad.any():
+        first = tuple(int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
+        raise MaskFormatError(
+            f"{int(np.count_nonzero(bad))} values are no flags, the first is {values[first]} at "
+            f"index {first}; expected whole numbers from 0 to {_LARGEST}",
+            where=where,
+        )
+    return np.ascontiguousarray(values, dtype=np.uint32)

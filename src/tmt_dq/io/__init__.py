@@ -1,0 +1,1 @@
+"""FITS on disk: header-only reading, copying of data units, atomic writing; ramps and masks."""

@@ -1,0 +1,212 @@
+"""Outputs that appear whole under their name, or not at all.
+
+The bytes go into a file without a name in the output's own folder (``O_TMPFILE``): if the process
+dies, the system itself forgets it and no debris is left. Only a complete file, flushed to the
+disk, gets the name. File systems without nameless files (NFS, for one) get a hidden temporary
+file beside the output instead.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tmt_dq.errors import OutputError
+
+__all__ = ["AtomicOutput", "check_output", "output_errors"]
+
+_NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
+
+
+def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Make sure, before any work, that an output can be written.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    inputs : iterable of Path
+        Files that must not be the output.
+
+    Raises
+    ------
+    OutputError
+        Raised if the folder is missing or not writable, if `path` is a folder, is one of `inputs`
+        (through any link), or exists and `overwrite` is false.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder {folder} does not exist"
+            if not folder.exists()
+            else f"{folder} is not a folder",
+            where=path,
+            hint="Create it, or name another output.",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} is not writable", where=path)
+    if path.is_dir():
+        raise OutputError("is a folder; expected a file name", where=path)
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(
+                f"output and input {source} are the same file",
+                where=path,
+                hint="Inputs are never modified: name another output.",
+            )
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise OutputError(
+            "exists already", where=path, hint="Say --overwrite (overwrite=True) to replace it."
+        )
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors while writing into `OutputError` that names the output."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "The disk is full: free some space or name an output elsewhere.",
+            errno.EDQUOT: "The quota is used up: free some space or name an output elsewhere.",
+            errno.EROFS: "The file system is read-only: name an output elsewhere.",
+            errno.EFBIG: "The file system does not take files of this size.",
+        }
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            where=path,
+            hint=hints.get(error.errno or 0),
+        ) from error
+
+
+class AtomicOutput:
+    """A file that gets its name when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        The name.
+    overwrite : bool
+        Whether an existing file of that name is replaced.
+    sync : bool
+        Whether the bytes must be on the disk before the name is given. Without it a power failure
+        (not a killed process) shortly afterwards may leave an incomplete file.
+
+    Attributes
+    ----------
+    fd : int
+        Descriptor of the file, open for reading and writing, between ``with`` and its end.
+
+    Raises
+    ------
+    OutputError
+        Raised if the output exists and may not be replaced, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False, sync: bool = True) -> None:
+        self.path = path
+        self.overwrite = overwrite
+        self.sync = sync
+        self.fd = -1
+        self._temporary: Path | None = None
+
+    def __enter__(self) -> Self:
+        check_output(self.path, overwrite=self.overwrite)
+        with output_errors(self.path):
+            try:
+                self.fd = os.open(self.path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS_FILES:
+                    raise
+                self._temporary = self._hidden_name()
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self.fd = os.open(self._temporary, flags, 0o666)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                with output_errors(self.path):
+                    self._publish()
+        finally:
+            os.close(self.fd)
+            self.fd = -1
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+                self._temporary = None
+
+    def _hidden_name(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+
+    def _publish(self) -> None:
+        """Give the finished file its name."""
+        if self.sync:
+            os.fsync(self.fd)
+        if self.overwrite:
+            # A link cannot replace a name; a rename can, in one step.
+            if self._temporary is None:
+                name = self._hidden_name()
+                self._link(name)
+                self._temporary = name
+            self._keep_mode()
+            os.replace(self._temporary, self.path)
+            self._temporary = None
+        else:
+            # A rename would silently replace a file that appeared meanwhile; a link fails.
+            try:
+                self._link(self.path)
+            except FileExistsError:
+                raise OutputError(
+                    "appeared while it was being written",
+                    where=self.path,
+                    hint="Another process writes the same output; this one left it alone.",
+                ) from None
+        if self.sync:
+            _sync_folder(self.path.parent)
+
+    def _keep_mode(self) -> None:
+        """Give a replacement the permissions of the file that it replaces."""
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(self.fd, stat.S_IMODE(self.path.stat().st_mode))
+
+    def _link(self, name: Path) -> None:
+        if self._temporary is not None:
+            try:
+                os.link(self._temporary, name)
+            except OSError as error:
+                if error.errno not in {errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}:
+                    raise
+                # No hard links here: claim the name first, then rename over the claim.
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                os.replace(self._temporary, name)
+                self._temporary = None
+            return
+        # src_dir_fd makes os.link call linkat(), whose flag follows the link in /proc.
+        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power failure."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
