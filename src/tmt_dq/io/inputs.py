@@ -1,0 +1,253 @@
+"""Input files opened for header-only reading: plain, gzipped or tile-compressed FITS.
+
+A plain file is used as it is. A compressed one has no data units that could be copied: where they
+are needed, it is expanded once, in bounded memory, into a nameless file in the output's folder,
+and everything after that is the same for both.
+"""
+
+import contextlib
+import gzip
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from tmt_dq.errors import RampFormatError
+from tmt_dq.io.atomic import output_errors
+from tmt_dq.io.checksums import to_bytes
+from tmt_dq.io.copying import Progress, copy_range, write_all, zero_range
+from tmt_dq.io.layout import FileReader, Unit, padded, scan
+
+__all__ = ["FitsInput", "open_input"]
+
+_GZIP = b"\x1f\x8b"
+_PIECE = 4 * 1024 * 1024
+_TILE_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FitsInput:
+    """An input file and where its units lie.
+
+    Parameters
+    ----------
+    path : Path
+        The file as the user named it.
+    fd : int
+        Descriptor of plain FITS bytes: of `path`, or of its expansion. -1 where a compressed file
+        was opened for its headers alone.
+    units : tuple of Unit
+        Its header and data units.
+    compressed : bool
+        Whether `fd` is an expansion.
+    """
+
+    path: Path
+    fd: int
+    units: tuple[Unit, ...]
+    compressed: bool
+
+    def named(self, name: str) -> list[Unit]:
+        """Return the units whose EXTNAME is `name`."""
+        return [unit for unit in self.units if unit.name == name]
+
+    def read(self, unit: Unit, start: int = 0, size: int | None = None) -> bytes:
+        """Return bytes of a unit's data."""
+        size = unit.data_size - start if size is None else size
+        data = os.pread(self.fd, size, unit.data_offset + start)
+        while len(data) < size:
+            more = os.pread(self.fd, size - len(data), unit.data_offset + start + len(data))
+            if not more:
+                raise RampFormatError(
+                    f"ended inside {unit.label} while it was being read", where=self.path
+                )
+            data += more
+        return data
+
+
+@contextlib.contextmanager
+def open_input(
+    path: Path, *, scratch: Path | None = None, progress: Progress | None = None
+) -> Iterator[FitsInput]:
+    """Open a FITS file and find its units.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    scratch : Path, optional
+        Folder for the expansion of a compressed file. Without it, only the headers of a
+        compressed file are read, and the result has no data.
+    progress : callable, optional
+        Called with the number of bytes of each step of an expansion.
+
+    Yields
+    ------
+    FitsInput
+        The open file.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if the file does not exist, cannot be read, or is not FITS or truncated.
+    """
+    with contextlib.ExitStack() as stack:
+        fd = _open(path)
+        stack.callback(os.close, fd)
+        compressed = os.pread(fd, 2, 0) == _GZIP
+        if compressed and scratch is None:
+            with gzip.open(path) as stream:
+                units = _scan_stream(stream, path)
+            yield FitsInput(path, -1, units, compressed=True)
+            return
+        if compressed:
+            assert scratch is not None
+            expanded = stack.enter_context(_nameless(scratch))
+            _gunzip(path, expanded, progress)
+            fd = expanded
+        units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
+        if any(unit.is_compressed_image for unit in units):
+            compressed = True
+            if scratch is None:
+                units = tuple(_logical(unit) for unit in units)
+                yield FitsInput(path, -1, units, compressed=True)
+                return
+            plain = stack.enter_context(_nameless(scratch))
+            with output_errors(scratch):
+                _expand_tiles(fd, units, plain, path, progress)
+            fd = plain
+            units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
+        yield FitsInput(path, fd, units, compressed)
+
+
+def _open(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RampFormatError(
+            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+        ) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise RampFormatError("is not a regular file; expected a FITS file", where=path)
+    return fd
+
+
+@contextlib.contextmanager
+def _nameless(folder: Path) -> Iterator[int]:
+    """Open a temporary file that the system removes whatever happens."""
+    with output_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        yield file.fileno()
+
+
+class _StreamReader:
+    """A `Reader` of a stream that is decompressed on the way."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self.stream = stream
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.stream.seek(offset)
+        return self.stream.read(size)
+
+
+@contextlib.contextmanager
+def _gzip_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RampFormatError(
+            f"is damaged or truncated gzip data: {error}", where=path, hint="Fetch it again."
+        ) from error
+
+
+def _scan_stream(stream: gzip.GzipFile, path: Path) -> tuple[Unit, ...]:
+    with _gzip_errors(path):
+        return tuple(_logical(unit) for unit in scan(_StreamReader(stream), path))
+
+
+def _gunzip(path: Path, target: int, progress: Progress | None) -> None:
+    """Expand a gzip file piece by piece."""
+    place = 0
+    with _gzip_errors(path), gzip.open(path) as stream:
+        while piece := stream.read(_PIECE):
+            write_all(target, piece, place)
+            place += len(piece)
+            if progress is not None:
+                progress(len(piece))
+
+
+def _logical(unit: Unit) -> Unit:
+    """Return a tile-compressed image's unit as the image that it stands for."""
+    if not unit.is_compressed_image:
+        return unit
+    header = _image_header(unit.header)
+    return Unit(unit.index, header, unit.header_offset, unit.data_offset, 0)
+
+
+def _image_header(table: fits.Header) -> fits.Header:
+    """Return a table header with the type and shape of the image that its tiles make up."""
+    header = table.copy()
+    naxis = int(table["ZNAXIS"])
+    header["XTENSION"] = "IMAGE"
+    header["BITPIX"] = int(table["ZBITPIX"])
+    header["NAXIS"] = naxis
+    for axis in range(1, naxis + 1):
+        header[f"NAXIS{axis}"] = int(table[f"ZNAXIS{axis}"])
+    return header
+
+
+def _expand_tiles(
+    fd: int, units: tuple[Unit, ...], target: int, path: Path, progress: Progress | None
+) -> None:
+    """Write a file with tile-compressed images again, all of its units plain."""
+    place = 0
+    with (
+        open(fd, "rb", closefd=False) as file,
+        fits.open(file, memmap=True, do_not_scale_image_data=True) as hdus,
+    ):
+        for unit in units:
+            if unit.is_compressed_image:
+                place = _expand_image(hdus[unit.index], target, place, progress)
+                continue
+            size = unit.end - unit.header_offset
+            have = min(size, os.fstat(fd).st_size - unit.header_offset)
+            copy_range(fd, unit.header_offset, target, place, have, where=path, progress=progress)
+            place += size
+            zero_range(target, place, 0)
+
+
+def _expand_image(
+    hdu: fits.CompImageHDU, target: int, place: int, progress: Progress | None
+) -> int:
+    """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""
+    header = hdu.header.copy()
+    for keyword in ("CHECKSUM", "DATASUM"):
+        # They were those of the table; astropy keeps the image's own as ZHECKSUM/ZDATASUM.
+        header.remove(keyword, ignore_missing=True)
+    head = to_bytes(header)
+    write_all(target, head, place)
+    place += len(head)
+    start = place
+    dtype = np.dtype(
+        {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(header["BITPIX"])]
+    )
+    shape = hdu.shape
+    rows = max(1, _TILE_BYTES // max(1, shape[-1] * dtype.itemsize))
+    for plane in np.ndindex(*shape[:-2]):
+        for first in range(0, shape[-2], rows) if len(shape) > 1 else [0]:
+            index = (*plane, slice(first, first + rows)) if len(shape) > 1 else (slice(None),)
+            data = np.ascontiguousarray(hdu.section[index], dtype=dtype).tobytes()
+            write_all(target, data, place)
+            place += len(data)
+            if progress is not None:
+                progress(len(data))
+    end = start + padded(place - start)
+    zero_range(target, end, 0)
+    return end

@@ -1,0 +1,316 @@
+"""What DQ initialization must know of an exposure, from its headers alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
+from tmt_dq.instruments import Detector, Instrument, load
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.layout import Unit
+from tmt_dq.io.problems import Problems
+
+__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp"]
+
+_PLACE = ("SUBSTRT1", "SUBSTRT2")
+_SIZE = ("SUBSIZE1", "SUBSIZE2")
+_DETECTOR_SIZE = (("DETXSIZE", "DETXSIZ"), ("DETYSIZE", "DETYSIZ"))
+_SELECTORS = ("INSTRUME", "DETECTOR", "SUBARRAY", "DATE-OBS", "TIME-OBS")
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """An exposure: whose it is, how large, and where on the detector.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        INSTRUME.
+    detector : Detector
+        DETECTOR.
+    shape : tuple of int
+        (nints, ngroups, ny, nx) of the science data.
+    window : Window
+        The detector pixels that were read.
+    selectors : mapping of str to object
+        FITS keywords that reference selection looks at, as found.
+    orientation : tuple of (int or None)
+        FASTAXIS and SLOWAXIS, None where the header does not say.
+    """
+
+    instrument: Instrument
+    detector: Detector
+    shape: tuple[int, int, int, int]
+    window: Window
+    selectors: Mapping[str, object]
+    orientation: tuple[int | None, int | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class RampFile:
+    """A ramp in a file.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        What the headers say.
+    file : FitsInput
+        The open file.
+    sci : Unit
+        Extension SCI.
+    pixeldq, groupdq : Unit or None
+        Extensions PIXELDQ and GROUPDQ, None where they do not exist.
+    """
+
+    ramp: Ramp
+    file: FitsInput
+    sci: Unit
+    pixeldq: Unit | None
+    groupdq: Unit | None
+
+
+def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampFile:
+    """Find out what an open file holds and check that it can be processed.
+
+    Parameters
+    ----------
+    file : FitsInput
+        The file.
+    start : tuple of int, optional
+        1-based x and y of the first pixel on the detector, for a header that does not say.
+
+    Returns
+    -------
+    RampFile
+        The ramp and its extensions.
+
+    Raises
+    ------
+    RampFormatError, GeometryError, SelectionError
+        Raised if something is missing or contradictory; all problems of a file are listed in one
+        error, of the class of the first.
+    """
+    problems = Problems(file.path)
+    sci = _only(file, "SCI", problems)
+    if sci is None:
+        if not problems:
+            found = ", ".join(unit.label for unit in file.units)
+            problems.add(
+                RampFormatError,
+                f"has no SCI extension; found {found}",
+                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
+            )
+        problems.raise_any()
+        raise AssertionError("unreachable")
+    header: dict[str, object] = {**dict(sci.header), **dict(file.units[0].header)}
+    if not sci.is_image or len(sci.shape) != 4:
+        form = f"{len(sci.shape)}-D {sci.shape}" if sci.is_image else "a table"
+        problems.add(RampFormatError, f"SCI is {form}; expected 4-D (nints, ngroups, ny, nx)")
+        problems.raise_any()
+    ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
+    pixeldq = _only(file, "PIXELDQ", problems)
+    groupdq = _only(file, "GROUPDQ", problems)
+    for unit, expected in ((pixeldq, sci.shape[2:]), (groupdq, sci.shape)):
+        if unit is not None and (not unit.is_image or unit.shape != expected):
+            problems.add(
+                GeometryError,
+                f"{unit.label} has the shape {unit.shape}; SCI {sci.shape} needs {expected}",
+                "Flags cannot be moved to another shape without loss: make the extension anew.",
+            )
+        if unit is not None and unit.is_image and unit.bitpix < 0:
+            problems.add(
+                RampFormatError,
+                f"{unit.label} holds floating-point numbers (BITPIX {unit.bitpix}); flags are "
+                "integers",
+            )
+    problems.raise_any()
+    return RampFile(ramp, file, sci, pixeldq, groupdq)
+
+
+def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
+    """Return the one unit called `name`, None where there is none."""
+    found = file.named(name)
+    if len(found) > 1:
+        problems.add(
+            RampFormatError,
+            f"has {len(found)} extensions {name} (HDUs "
+            f"{', '.join(str(unit.index) for unit in found)}); expected one",
+        )
+    return found[0] if len(found) == 1 else None
+
+
+def describe_ramp(
+    header: Mapping[str, object],
+    shape: tuple[int, ...],
+    *,
+    where: object,
+    start: tuple[int, int] | None = None,
+    problems: Problems | None = None,
+) -> Ramp:
+    """Work out whose a ramp is and where on the detector it lies.
+
+    Parameters
+    ----------
+    header : mapping of str to object
+        FITS keywords.
+    shape : tuple of int
+        Shape of SCI, (nints, ngroups, ny, nx).
+    where : object
+        Named in errors.
+    start : tuple of int, optional
+        1-based x and y of the first pixel on the detector, for a header that does not say.
+    problems : Problems, optional
+        Problems found before, raised together with those found here.
+
+    Returns
+    -------
+    Ramp
+        The description.
+
+    Raises
+    ------
+    RampFormatError, GeometryError, SelectionError
+        Raised if something is missing or contradictory.
+    """
+    problems = Problems(where) if problems is None else problems
+    if len(shape) != 4 or min(shape) < 1:
+        problems.add(
+            RampFormatError,
+            f"SCI has the shape {shape}; expected (nints, ngroups, ny, nx), none of them zero",
+        )
+        problems.raise_any()
+    nints, ngroups, ny, nx = shape
+    instrument, detector = _instrument(header, problems)
+    orientation = (
+        _integer(header, "FASTAXIS", problems),
+        _integer(header, "SLOWAXIS", problems),
+    )
+    window = None
+    if detector is not None:
+        window = _window(header, (ny, nx), detector, start, problems)
+    problems.raise_any()
+    assert instrument is not None
+    assert detector is not None
+    assert window is not None
+    return Ramp(
+        instrument=instrument,
+        detector=detector,
+        shape=(nints, ngroups, ny, nx),
+        window=window,
+        selectors={key: header[key] for key in _SELECTORS if key in header},
+        orientation=orientation,
+    )
+
+
+def _instrument(
+    header: Mapping[str, object], problems: Problems
+) -> tuple[Instrument | None, Detector | None]:
+    """Look up INSTRUME and DETECTOR."""
+    missing = [key for key in ("INSTRUME", "DETECTOR") if _text(header.get(key)) is None]
+    if missing:
+        problems.add(
+            RampFormatError,
+            f"has no {' and no '.join(missing)} keyword in its primary header",
+            "The mask is chosen by instrument and detector: add the keywords.",
+        )
+    name = _text(header.get("INSTRUME"))
+    if name is None:
+        return None, None
+    try:
+        instrument = load(name)
+    except ConfigError as error:
+        problems.add(SelectionError, f"INSTRUME: {error.what}", error.hint)
+        return None, None
+    if "DETECTOR" in missing:
+        return instrument, None
+    try:
+        return instrument, instrument.detector(str(header["DETECTOR"]))
+    except TmtDqError as error:
+        problems.note(error)
+        return instrument, None
+
+
+def _text(value: object) -> str | None:
+    """Return a keyword's value as text, None where it is absent or blank."""
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def _integer(header: Mapping[str, object], key: str, problems: Problems) -> int | None:
+    """Return a keyword's value as an integer, None where it is absent."""
+    value = header.get(key)
+    # An undefined FITS value is an instance of a class of astropy's: not a number either.
+    if value is None or type(value).__name__ == "Undefined":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        problems.add(GeometryError, f"{key} is {value!r}; expected a whole number")
+        return None
+    return int(value)
+
+
+def _window(
+    header: Mapping[str, object],
+    shape: tuple[int, int],
+    detector: Detector,
+    start: tuple[int, int] | None,
+    problems: Problems,
+) -> Window | None:
+    """Work out the detector pixels that were read; note every contradiction."""
+    ny, nx = shape
+    frame = Window.full(*detector.shape)
+    _check_detector_size(header, frame, problems)
+    sizes = [_integer(header, key, problems) for key in _SIZE]
+    for key, size, axis in zip(_SIZE, sizes, (nx, ny), strict=True):
+        if size is not None and size != axis:
+            problems.add(
+                GeometryError,
+                f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",  # noqa: RUF001
+            )
+    starts = [_integer(header, key, problems) for key in _PLACE]
+    if start is not None:
+        for key, found, said in zip(_PLACE, starts, start, strict=True):
+            if found is not None and found != said:
+                problems.add(
+                    GeometryError,
+                    f"{key} is {found} in the header, but the caller says {said}",
+                    "--subarray (subarray=) is for headers that do not say where the data lie.",
+                )
+        starts = list(start)
+    missing = [key for key, found in zip(_PLACE, starts, strict=True) if found is None]
+    if missing and shape != frame.shape:
+        all_missing = missing + [k for k, s in zip(_SIZE, sizes, strict=True) if s is None]
+        problems.add(
+            GeometryError,
+            f"the data are {nx} × {ny}, not the full frame {frame.nx} × {frame.ny} of "  # noqa: RUF001
+            f"{detector.name}, and the keywords {', '.join(all_missing)} that say where on the "
+            "detector they lie are missing",
+            "Add them, or say --subarray X,Y (subarray=(x, y)), the 1-based detector position of "
+            "the first pixel.",
+        )
+        return None
+    x, y = (1 if found is None else found for found in starts)
+    if min(x, y) < 1:
+        problems.add(
+            GeometryError,
+            f"the subarray starts at x = {x}, y = {y}; SUBSTRT1 and SUBSTRT2 count from 1",
+        )
+        return None
+    window = Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny)
+    if not frame.contains(window):
+        problems.add(
+            GeometryError,
+            f"the subarray {window.describe()} leaves the detector {detector.name}, "
+            f"{frame.describe()}",
+        )
+    return window
+
+
+def _check_detector_size(header: Mapping[str, object], frame: Window, problems: Problems) -> None:
+    for keys, expected in zip(_DETECTOR_SIZE, (frame.nx, frame.ny), strict=True):
+        for key in keys:
+            found = _integer(header, key, problems)
+            if found is not None and found != expected:
+                problems.add(
+                    GeometryError,
+                    f"{key} is {found}, but the detector is {frame.nx} × {frame.ny}",  # noqa: RUF001
+                )
