@@ -1,0 +1,268 @@
+"""A CRDS cache on disk: its folders, its default context, its reference files."""
+
+import ast
+import functools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tmt_dq.errors import ConfigError, SelectionError
+from tmt_dq.references import embedded
+from tmt_dq.references.rule_files import Stamp, stamp
+
+__all__ = ["Cache", "open_cache"]
+
+_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.pmap")
+_LFS = b"version https://git-lfs"
+_UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The part of a cache that belongs to one observatory.
+
+    Parameters
+    ----------
+    root : Path
+        The cache: CRDS_PATH.
+    observatory : str
+        CRDS observatory.
+    mappings, references, config : Path
+        The observatory's folders.
+    embedded : bool
+        Whether it is the cache that comes with the package.
+    """
+
+    root: Path
+    observatory: str
+    mappings: Path
+    references: Path
+    config: Path
+    embedded: bool
+
+    def server_config(self) -> Mapping[str, Any]:
+        """Return what the cache remembers of its server; nothing if it never had one."""
+        path = self.config / "server_config"
+        found = stamp(path)
+        return {} if found is None else _read_server_config(found)
+
+    def context(self, wanted: str | None, environ: Mapping[str, str]) -> str:
+        """Return the name of the context to use.
+
+        Parameters
+        ----------
+        wanted : str or None
+            What the caller asks for: a name, ``latest`` or ``<observatory>-latest``,
+            ``-operational`` or ``-edit``.
+        environ : mapping
+            The environment; its CRDS_CONTEXT is used when `wanted` is None.
+
+        Raises
+        ------
+        ConfigError
+            Raised if the name is no context's, or another observatory's.
+        SelectionError
+            Raised if the context is not in the cache.
+        """
+        where = "context"
+        if wanted is None:
+            wanted, where = environ.get("CRDS_CONTEXT") or "latest", "CRDS_CONTEXT"
+        own = f"{self.observatory}-"
+        symbol = wanted.removeprefix(own)
+        if symbol in ("latest", "operational"):
+            name = self._default_context()
+        elif symbol == "edit" and "edit_context" in self.server_config():
+            name = str(self.server_config()["edit_context"])
+        else:
+            name = wanted
+        if not _CONTEXT.fullmatch(name):
+            raise ConfigError(
+                f"{wanted!r} is not a context that can be found without a server; expected a "
+                f"name such as {self.observatory}_0001.pmap, or latest",
+                where=where,
+                hint=f"The cache has: {self._list_contexts()}",
+            )
+        if not name.startswith((f"{self.observatory}_", f"{self.observatory}.")):
+            raise ConfigError(
+                f"{name!r} is not a context of observatory {self.observatory!r}",
+                where=where,
+                hint=f"The cache {self.root} has: {self._list_contexts()}",
+            )
+        if not (self.mappings / name).exists():
+            raise SelectionError(
+                f"the context {name} is not in the cache; it has {self._list_contexts()}",
+                where=self.mappings,
+                hint="Choose one of these with --context or CRDS_CONTEXT, or complete the cache.",
+            )
+        return name
+
+    def _default_context(self) -> str:
+        """Return the context that the server last declared, or the one with the highest number."""
+        config = self.server_config()
+        for key in ("latest_context", "operational_context"):
+            if config.get(key):
+                return str(config[key])
+        numbered = [
+            (int(match[1]), name)
+            for name in self._contexts()
+            if (match := re.fullmatch(rf"{self.observatory}_(\d+)\.pmap", name))
+        ]
+        if numbered:
+            return max(numbered)[1]
+        if f"{self.observatory}.pmap" in self._contexts():
+            return f"{self.observatory}.pmap"
+        raise SelectionError(
+            f"the cache has no context: expected {self.observatory}_*.pmap in this folder",
+            where=self.mappings,
+            hint="Complete the cache, or point --crds-path or CRDS_PATH to another one.",
+        )
+
+    def _contexts(self) -> list[str]:
+        return sorted(path.name for path in self.mappings.glob("*.pmap"))
+
+    def _list_contexts(self) -> str:
+        return ", ".join(self._contexts()) or "no .pmap at all"
+
+    def bad_files(self) -> frozenset[str]:
+        """Return the files that the server declared bad."""
+        config = self.server_config()
+        listed = config.get("bad_files_list") or str(config.get("bad_files", "")).split()
+        return frozenset(map(str, listed))
+
+    def reference(self, instrument: str, name: str) -> Path:
+        """Return where a reference file is, after making sure that it is one.
+
+        Raises
+        ------
+        SelectionError
+            Raised if it is not in the cache, or not a readable FITS file.
+        """
+        folders = [self.references / instrument.lower(), self.references]
+        if _subdir_mode(self.config) == "flat":
+            folders.reverse()
+        path = next((folder / name for folder in folders if os.path.lexists(folder / name)), None)
+        if self.embedded and embedded.provides(name):
+            path = embedded.ensure(name)
+        if path is None:
+            looked = "\n".join(f"  {folder}" for folder in folders)
+            raise SelectionError(
+                f"the rules select {name}, but it is not in the cache. Looked in\n{looked}",
+                where=self.root,
+                hint="Copy it there, or give a mask yourself (--mask FILE).",
+            )
+        _check_reference(path)
+        return path
+
+
+def open_cache(
+    crds_path: str | os.PathLike[str] | None, observatory: str, environ: Mapping[str, str]
+) -> Cache:
+    """Return the cache to use for an observatory.
+
+    Parameters
+    ----------
+    crds_path : path-like or None
+        The cache. If None, what the CRDS variables of `environ` say (CRDS_PATH, or the separate
+        CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the ``_SINGLE`` forms of all, as in crds);
+        without them the embedded cache.
+    observatory : str
+        CRDS observatory.
+    environ : mapping
+        The environment.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there is no such cache, or it knows nothing of the observatory.
+    """
+    where, is_embedded = "crds_path", False
+    if crds_path is not None:
+        root = Path(crds_path)
+        variables: Mapping[str, str] = {"CRDS_PATH": os.fspath(crds_path)}
+    else:
+        variables = {key: value for key, value in environ.items() if value}
+        where = "CRDS_PATH" if "CRDS_PATH" in variables else "CRDS_PATH_SINGLE"
+        if where not in variables:
+            where, is_embedded = "embedded cache", True
+            variables = {**variables, "CRDS_PATH": str(embedded.cache_path())}
+        root = Path(variables["CRDS_PATH" if is_embedded else where])
+    if not str(root) or not root.is_dir():
+        raise ConfigError(f"there is no folder {str(root)!r}", where=where, hint=_UNSET)
+    mappings = _folder(variables, "CRDS_MAPPATH", "mappings", observatory)
+    if not mappings.is_dir():
+        raise ConfigError(
+            f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
+            f"{mappings}",
+            where=where,
+            hint=_UNSET,
+        )
+    return Cache(
+        root=root,
+        observatory=observatory,
+        mappings=mappings,
+        references=_folder(variables, "CRDS_REFPATH", "references", observatory),
+        config=_folder(variables, "CRDS_CFGPATH", "config", observatory),
+        embedded=is_embedded,
+    )
+
+
+def _folder(environ: Mapping[str, str], variable: str, kind: str, observatory: str) -> Path:
+    """Return one of an observatory's folders, by crds' own rules (``crds.core.config``)."""
+    if environ.get(f"{variable}_SINGLE"):
+        return Path(environ[f"{variable}_SINGLE"])
+    if environ.get(variable):
+        return Path(environ[variable]) / observatory
+    if environ.get("CRDS_PATH_SINGLE"):
+        return Path(environ["CRDS_PATH_SINGLE"]) / kind
+    return Path(environ["CRDS_PATH"]) / kind / observatory
+
+
+@functools.lru_cache(maxsize=8)
+def _read_server_config(found: Stamp) -> Mapping[str, Any]:
+    """Read a ``server_config``, once per state of the file."""
+    path = Path(found[0])
+    try:
+        config = ast.literal_eval(path.read_text("utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError("not a dictionary")  # noqa: TRY301
+    except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise SelectionError(
+            f"the cache's configuration cannot be read ({error}); expected a dictionary",
+            where=path,
+            hint="Mend or remove the file, or name the context with --context or CRDS_CONTEXT.",
+        ) from error
+    return config
+
+
+def _subdir_mode(config: Path) -> str:
+    """Return how the cache's references lie: ``instrument`` or ``flat``."""
+    try:
+        return (config / "ref_cache_subdir_mode").read_text("utf-8").strip()
+    except OSError:
+        return "instrument"
+
+
+def _check_reference(path: Path) -> None:
+    """Refuse what only looks like a reference file."""
+    what = hint = None
+    try:
+        if not path.exists():
+            what, hint = "it is a link to a file that is not there", "Mend the link."
+        elif not path.is_file():
+            what, hint = "it is not a file", "Remove it and put the file in its place."
+        else:
+            with path.open("rb") as file:
+                start = file.read(30)
+            if not start:
+                what, hint = "it is empty", "Copy the file again."
+            elif start.startswith(_LFS):
+                what, hint = "it is a Git LFS pointer", "Fetch the file itself: git lfs pull"
+            elif path.suffix == ".fits" and not start.startswith(b"SIMPLE  ="):
+                what, hint = f"it is not a FITS file; it starts with {start!r}", "Copy it again."
+    except OSError as error:
+        what, hint = f"it cannot be read: {error.strerror}", "Check the permissions."
+    if what is not None:
+        raise SelectionError(f"the rules select this reference, but {what}", where=path, hint=hint)

@@ -1,0 +1,142 @@
+"""What the rules must know of an exposure, from its FITS keywords."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NoReturn
+
+from tmt_dq import instruments
+from tmt_dq.errors import RampFormatError, SelectionError
+from tmt_dq.instruments import Instrument
+from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.references import observatories
+
+__all__ = ["UNDEFINED", "parameters", "text"]
+
+UNDEFINED = "UNDEFINED"
+"""How crds calls a property that an exposure does not have; only N/A rule keys match it."""
+
+_DATE = "META.OBSERVATION.DATE"
+_TIME = "META.OBSERVATION.TIME"
+_DETECTOR = "META.INSTRUMENT.DETECTOR"
+_INSTRUMENT = "META.INSTRUMENT.NAME"
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d(?:\.\d*)?))?")
+_TIME_FORM = re.compile(r"\d\d:\d\d:\d\d(?:\.\d*)?")
+
+
+def text(header: Mapping[str, object], keyword: str) -> str | None:
+    """Return a keyword's value as text, or None if there is none."""
+    value = header.get(keyword)
+    # astropy has a class of its own for a card without a value.
+    if value is None or type(value).__name__ == "Undefined":
+        return None
+    return str(value).strip()
+
+
+def parameters(
+    header: Mapping[str, object],
+    instrument: Instrument | None,
+    where: object,
+) -> tuple[Instrument, dict[str, str]]:
+    """Return what selects an exposure's references.
+
+    Parameters
+    ----------
+    header : mapping of str to object
+        FITS keywords and their values.
+    instrument : Instrument or None
+        The instrument, if the caller knows it; otherwise INSTRUME tells.
+    where : object
+        The file, for error messages.
+
+    Returns
+    -------
+    Instrument
+        The exposure's instrument.
+    dict of str to str
+        By parkey: the canonical detector, date and time as crds wants them, the other values as
+        they are. A value that rules would take for "anything" is `UNDEFINED`.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if a keyword is missing, or the date or time cannot be read.
+    SelectionError
+        Raised if the detector is not one of the instrument's.
+    ConfigError
+        Raised if the instrument is not known.
+    """
+    if instrument is None:
+        instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
+    found = {}
+    keywords = observatories.load(instrument.observatory).keywords
+    for parkey, keyword in {**keywords, **instrument.keywords}.items():
+        value = text(header, keyword)
+        found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
+    detector = instrument.keywords.get(_DETECTOR, "DETECTOR")
+    name = _required(header, detector, "the detector", where)
+    try:
+        found[_DETECTOR] = instrument.detector(name).name
+    except SelectionError as error:
+        raise SelectionError(error.what, where=where, hint=error.hint) from None
+    found[_INSTRUMENT] = instrument.name
+    found[_DATE], found[_TIME] = _date_and_time(
+        header,
+        instrument.keywords.get(_DATE, "DATE-OBS"),
+        instrument.keywords.get(_TIME, "TIME-OBS"),
+        where,
+    )
+    return instrument, found
+
+
+def _required(header: Mapping[str, object], keyword: str, meaning: str, where: object) -> str:
+    value = text(header, keyword)
+    if value is None:
+        raise RampFormatError(
+            f"the keyword {keyword} is missing; rules select references by {meaning}",
+            where=where,
+            hint=f"Add {keyword} to the file's primary header.",
+        )
+    return value
+
+
+def _date_and_time(
+    header: Mapping[str, object], date_keyword: str, time_keyword: str, where: object
+) -> tuple[str, str]:
+    """Return date and time; a DATE-OBS may hold both, and a TIME-OBS must not contradict it."""
+
+    def refuse(keyword: str, value: str | None, form: str) -> NoReturn:
+        found = "is missing" if value is None else f"is {value!r}"
+        raise RampFormatError(
+            f"the keyword {keyword} {found}; expected {form}: rules select references by date and "
+            "time",
+            where=where,
+            hint=f"Correct {keyword} in the file's primary header.",
+        )
+
+    given = text(header, date_keyword)
+    date_form = "'YYYY-MM-DD' or 'YYYY-MM-DDThh:mm:ss[.sss]'"
+    match = _FORM.fullmatch(given or "")
+    if match is None:
+        refuse(date_keyword, given, date_form)
+    date, time = match.groups()
+    separate = text(header, time_keyword)
+    if separate is not None and not _TIME_FORM.fullmatch(separate):
+        refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
+    if time is None:
+        time = separate
+    elif separate is not None and separate[:8] != time[:8]:
+        raise RampFormatError(
+            f"{date_keyword} is {given!r}, but {time_keyword} is {separate!r}",
+            where=where,
+            hint="Correct one of them in the file's primary header.",
+        )
+    if time is None:
+        refuse(time_keyword, None, f"'hh:mm:ss[.sss]', or the time within {date_keyword}")
+    # Python and crds know microseconds; more digits cannot matter to rules.
+    time = time[:15].rstrip(".")
+    try:
+        datetime.fromisoformat(f"{date} {time[:8]}")
+    except ValueError:
+        refuse(date_keyword, f"{date} {time}", "a date and time that exist")
+    return date, time

@@ -1,0 +1,290 @@
+"""The modules ``crds.<observatory>`` and ``crds.<observatory>.locate``, built from a description.
+
+crds asks each observatory's package the same questions: what instruments and types there are, how
+files are named and where they lie, which keywords mean the same, which checks apply. For TMT (and
+every other observatory that is described by data) the two classes below answer them. The names of
+the members are crds' own: ``crds.jwst`` and ``crds.roman`` have the same ones.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tmt_dq.references.observatories import Observatory
+
+__all__ = ["LocateModule", "ObservatoryModule"]
+
+Loader = Callable[[str], ModuleType]
+"""How a module of crds is got: from the full package or from the private engine."""
+
+_MAPPINGS = (".pmap", ".imap", ".rmap")
+_DATE, _TIME = "META.OBSERVATION.DATE", "META.OBSERVATION.TIME"
+
+
+class ObservatoryModule(ModuleType):
+    """The package ``crds.<observatory>``.
+
+    Parameters
+    ----------
+    observatory : Observatory
+        What it describes.
+    crds : callable
+        Returns crds' own modules by name.
+    """
+
+    def __init__(self, observatory: Observatory, crds: Loader) -> None:
+        name = f"crds.{observatory.name}"
+        super().__init__(name, f"The observatory {observatory.name}, described by tmt-dq.")
+        self.__spec__ = ModuleSpec(name, None, is_package=True)
+        self.__path__: list[str] = []
+        # refactor2 looks for prototypes of rules next to this file.
+        self.__file__ = str(observatory.folder / "__init__.py")
+        self.HERE = str(observatory.folder)
+        self.OBSERVATORY = observatory.name
+        # "all" is how crds' .tpn files address every instrument; crds.jwst has it as well.
+        self.INSTRUMENTS = ["all", *observatory.instruments]
+        self.FILEKINDS = ["all", *sorted(observatory.filekinds)]
+        self.EXTENSIONS = [".fits", ".asdf", *_MAPPINGS]
+        self.TEXT_DESCR = {"all": "All types", **observatory.filekinds}
+        self.INSTRUMENT_FIXERS: dict[str, str] = {}
+        self.TYPE_FIXERS: dict[str, str] = {}
+        self.PROVENANCE_KEYWORDS = ("DESCRIP", "PEDIGREE", "USEAFTER", "HISTORY", "AUTHOR")
+        self.USEAFTER_KEYWORDS = (_DATE, _TIME)
+        self.DEFAULT_SELECTORS = ("Match", "UseAfter")
+        self._observatory = observatory
+        self._crds = crds
+
+    @functools.cached_property
+    def TYPES(self) -> Any:  # noqa: N802 (crds' name)
+        """Return crds' table of types and of the .tpn files that check them."""
+        reftypes = self._crds("crds.core.reftypes")
+        kinds = {"all": "All types", **self._observatory.filekinds}
+        return reftypes.TypeParameters(
+            self.OBSERVATORY,
+            {
+                instrument: {
+                    kind: reftypes.TypeSpec(
+                        {
+                            "instrument": instrument,
+                            "filekind": kind,
+                            "filetype": kind,
+                            "suffix": kind,
+                            "text_descr": text,
+                        }
+                    )
+                    for kind, text in kinds.items()
+                }
+                for instrument in self.INSTRUMENTS
+            },
+        )
+
+
+class LocateModule(ModuleType):
+    """The module ``crds.<observatory>.locate``.
+
+    Parameters
+    ----------
+    package : ObservatoryModule
+        The package it belongs to.
+    observatory : Observatory
+        What it describes.
+    crds : callable
+        Returns crds' own modules by name.
+    """
+
+    def __init__(self, package: ObservatoryModule, observatory: Observatory, crds: Loader) -> None:
+        name = f"{package.__name__}.locate"
+        super().__init__(name, f"Names and places of the files of {observatory.name}.")
+        self.__spec__ = ModuleSpec(name, None)
+        self.HERE = package.HERE
+        self.INSTRUMENTS = package.INSTRUMENTS
+        self.FILEKINDS = package.FILEKINDS
+        self._package = package
+        self._observatory = observatory
+        self._crds = crds
+        self._parkeys = {fits: parkey for parkey, fits in observatory.keywords.items()}
+
+    # -- types and checks ---------------------------------------------------------------------
+
+    @property
+    def TYPES(self) -> Any:  # noqa: N802 (crds' name)
+        """Return the package's table of types."""
+        return self._package.TYPES
+
+    @property
+    def get_all_tpninfos(self) -> Any:
+        """Return the function that lists the checks of an instrument's type."""
+        return self.TYPES.get_all_tpninfos
+
+    @property
+    def get_row_keys_by_instrument(self) -> Any:
+        """Return the function that lists the key columns of an instrument's tables."""
+        return self.TYPES.get_row_keys_by_instrument
+
+    @property
+    def get_item(self) -> Any:
+        """Return the function that looks up a property of a type."""
+        return self.TYPES.get_item
+
+    @property
+    def filekind_to_suffix(self) -> Any:
+        """Return the function from a type to its name in file names."""
+        return self.TYPES.filekind_to_suffix
+
+    @property
+    def suffix_to_filekind(self) -> Any:
+        """Return the function from a name in file names to the type."""
+        return self.TYPES.suffix_to_filekind
+
+    def tpn_path(self, name: str) -> str:
+        """Return where a .tpn file is."""
+        return str(self._observatory.folder / "tpns" / name)
+
+    def get_extra_tpninfos(self, path: str) -> list[Any]:
+        """Return checks from elsewhere than .tpn files: none."""
+        return []
+
+    def project_check(self, path: str, rmap: Any = None) -> None:
+        """Do the observatory's own checks: there are none."""
+
+    # -- headers ------------------------------------------------------------------------------
+
+    def match_context_key(self, key: str) -> str:
+        """Return a key in the case in which rules have it."""
+        return key.upper()
+
+    def fits_to_parkeys(self, header: Mapping[str, Any]) -> dict[str, str]:
+        """Return a header under the names that rules use."""
+        parkeys = {}
+        for key, value in header.items():
+            name = str(key).upper()
+            parkeys[self._parkeys.get(name, name)] = str(value)
+        return parkeys
+
+    def get_cross_strapped_pairs(self, header: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return pairs of names that mean the same, in both directions."""
+        pairs = self._observatory.keywords.items()
+        return [pair for parkey, fits in pairs for pair in ((parkey, fits), (fits, parkey))]
+
+    def reference_keys_to_dataset_keys(
+        self, rmapping: Any, header: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return a reference's header as rules see it: USEAFTER becomes the date and time."""
+        header = dict(header)
+        translations = getattr(rmapping, "reference_to_dataset", None) or {}
+        for reference, dataset in translations.items():
+            if header.get(reference) not in (None, "UNDEFINED"):
+                header[dataset] = header[reference]
+        for source, target in self.get_cross_strapped_pairs(header):
+            if header.get(source, "UNDEFINED") != "UNDEFINED":
+                header.setdefault(target, header[source])
+        if header.get("USEAFTER", "UNDEFINED") != "UNDEFINED":
+            timestamp = self._crds("crds.core.timestamp")
+            name = header.get("FILENAME") or rmapping.filename
+            date, time = timestamp.reformat_useafter(name, header).split()
+            header[_DATE] = header[self._observatory.keywords.get(_DATE, _DATE)] = date
+            header[_TIME] = header[self._observatory.keywords.get(_TIME, _TIME)] = time
+        for name in ("META.SUBARRAY.NAME", "META.EXPOSURE.TYPE"):
+            header.setdefault(name, "UNDEFINED")
+            header.setdefault(self._observatory.keywords.get(name, name), header[name])
+        return header
+
+    def condition_matching_header(self, rmapping: Any, header: dict[str, Any]) -> dict[str, Any]:
+        """Return a header ready for insertion into rules: as it is."""
+        return dict(header)
+
+    def header_to_reftypes(self, header: Mapping[str, Any], context: str = "") -> list[str]:
+        """Return the types that an exposure needs: an empty list, for all that the rules have."""
+        return []
+
+    def header_to_pipelines(self, header: Mapping[str, Any], context: str = "") -> list[str]:
+        """Return the pipelines that an exposure goes through: crds cannot know them."""
+        raise NotImplementedError(f"{self._observatory.name} does not define pipelines in CRDS.")
+
+    def filekind_to_keyword(self, filekind: str) -> str:
+        """Return the keyword that records a type's file: R_MASK."""
+        return f"R_{filekind.upper()[:6]}"
+
+    def get_env_prefix(self, instrument: str) -> str:
+        """Return what precedes a file's name in that keyword."""
+        return "crds://"
+
+    # -- names and places ---------------------------------------------------------------------
+
+    def get_file_properties(self, filename: str) -> tuple[str, str]:
+        """Return the instrument and the type of a mapping or reference."""
+        try:
+            return self._properties_of_name(filename)
+        except ValueError:
+            pass
+        if Path(filename).suffix in _MAPPINGS:
+            mapping = self._crds("crds.core.rmap").fetch_mapping(filename, ignore_checksum=True)
+            return getattr(mapping, "instrument", ""), getattr(mapping, "filekind", "")
+        return self._properties_of_file(filename)
+
+    def _properties_of_name(self, filename: str) -> tuple[str, str]:
+        """Read ``<observatory>_<instrument>_<type>_<serial>.<extension>``, or raise ValueError."""
+        path = Path(filename)
+        parts = path.stem.split("_")
+        if parts[-1].isdigit():
+            parts.pop()
+        expected = {".pmap": 1, ".imap": 2}.get(path.suffix, 3)
+        if len(parts) != expected or parts[0] != self._observatory.name:
+            raise ValueError(filename)
+        instrument, filekind = [*parts[1:], "", ""][:2]
+        if instrument not in ("", *self.INSTRUMENTS) or filekind not in ("", *self.FILEKINDS):
+            raise ValueError(filename)
+        return instrument, filekind
+
+    def _properties_of_file(self, filename: str) -> tuple[str, str]:
+        """Read a reference's keywords."""
+        header = self._crds("crds.data_file").get_free_header(
+            filename, (), None, self._observatory.name
+        )
+        instrument = str(header.get("META.INSTRUMENT.NAME", header.get("INSTRUME", ""))).lower()
+        filekind = str(header.get("META.REFTYPE", header.get("REFTYPE", ""))).lower()
+        for value, known, keyword in (
+            (instrument, self.INSTRUMENTS, "INSTRUME"),
+            (filekind, self.FILEKINDS, "REFTYPE"),
+        ):
+            if value not in known:
+                raise self._crds("crds.core.exceptions").CrdsNamingError(
+                    f"{filename}: {keyword} is {value.upper()!r}; expected one of "
+                    f"{', '.join(name.upper() for name in known)}"
+                )
+        return instrument, filekind
+
+    def locate_file(
+        self, name: str, mode: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return a reference's place in the cache; never asks a server."""
+        base = os.path.basename(name)  # noqa: PTH119 (crds passes and expects strings)
+        own = self._observatory.instruments
+        folders = [self.locate_dir(instrument, mode) for instrument in own]
+        for folder in folders:
+            if (Path(folder) / base).exists():
+                return str(Path(folder) / base)
+        try:
+            instrument = self._properties_of_name(name)[0]
+        except ValueError:
+            instrument = self._instrument(name, parameters or {}) if len(own) > 1 else own[0]
+        return str(Path(self.locate_dir(instrument, mode)) / base)
+
+    def _instrument(self, name: str, parameters: Mapping[str, Any]) -> str:
+        """Return the instrument of a file whose name does not tell it."""
+        try:
+            return str(self._crds("crds.core.utils").header_to_instrument(parameters)).lower()
+        except KeyError:
+            return self._properties_of_file(name)[0]
+
+    def locate_dir(self, instrument: str, mode: str | None = None) -> str:
+        """Return the folder of an instrument's references."""
+        config = self._crds("crds.core.config")
+        mode = mode or config.get_crds_ref_subdir_mode(self._observatory.name)
+        config.check_crds_ref_subdir_mode(mode)
+        root = config.get_crds_refpath(self._observatory.name)
+        return str(Path(root) / instrument.lower()) if mode == "instrument" else str(root)

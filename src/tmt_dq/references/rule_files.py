@@ -1,0 +1,336 @@
+"""Reads one file of rules (.pmap, .imap, .rmap) and refuses what is not plain rules.
+
+crds executes rule files as Python, after a check of its own that leaves room: a ``hooks`` entry
+calls functions of crds, a regular expression may never end, a name with ``../`` leaves the cache,
+and any line with "sha1sum" in it is outside the sum that is to protect the file. Here the text is
+parsed, never executed, and must consist of literals; crds then gets the very text that was
+examined.
+"""
+
+import ast
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tmt_dq.errors import SelectionError
+
+__all__ = ["NOT_APPLICABLE", "SPECIAL_VALUES", "RuleFile", "Stamp", "read_rule_file", "stamp"]
+
+NOT_APPLICABLE = frozenset({"N/A", "TEMP_N/A"})
+"""What rules say instead of a file where no file is needed."""
+
+SPECIAL_VALUES = NOT_APPLICABLE | {"OMIT", "TEMP_OMIT"}
+"""All that rules may say instead of a file."""
+
+Stamp = tuple[str, int, int]
+"""A file's path, size and time of last change in ns: equal as long as it was not changed."""
+
+_MAX_BYTES = 64 * 2**20
+"""No rule file comes near this; JWST's largest has 1 MB."""
+
+_KINDS = {".pmap": "PIPELINE", ".imap": "INSTRUMENT", ".rmap": "REFERENCE"}
+_SELECTORS = {
+    "Match",
+    "UseAfter",
+    "VersionAfter",
+    "SelectVersion",
+    "ClosestTime",
+    "GeometricallyNearest",
+    "Bracket",
+}
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
+_SHA1_LINE = re.compile(r"""\s*(['"])sha1sum\1\s*:\s*(['"])([0-9a-f]{40})\2\s*,?\s*""")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_LFS = "version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One file of rules that passed the examination.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    stamp : tuple
+        See `Stamp`.
+    text : str
+        Its text.
+    header : mapping
+        Its ``header``.
+    files : mapping of str to str
+        For a .pmap or .imap: instrument or type, in upper case, to file name or special value.
+    """
+
+    path: Path
+    stamp: Stamp
+    text: str
+    header: Mapping[str, Any]
+    files: Mapping[str, str]
+
+
+def stamp(path: Path, status: os.stat_result | None = None) -> Stamp | None:
+    """Return a file's stamp, or None if it is not there."""
+    try:
+        status = status or path.stat()
+    except OSError:
+        return None
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
+    """Read and examine a file of rules.
+
+    Parameters
+    ----------
+    path : Path
+        A .pmap, .imap or .rmap.
+    verify_sums : bool
+        Whether the header's sha1sum must be right. A header with ``ignore_checksum`` is exempt.
+
+    Returns
+    -------
+    RuleFile
+        The file.
+
+    Raises
+    ------
+    SelectionError
+        Raised if the file cannot be read, is not plain rules or its sum is wrong.
+    """
+    text, file_stamp = _read(path)
+    tree = _parse(path, text)
+    header = _literal(path, tree["header"])
+    if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
+        _refuse(path, "its header is not a dictionary with text keys")
+    _check_header(path, header)
+    if verify_sums and header.get("ignore_checksum") is not True:
+        _check_sum(path, text)
+    files: dict[str, str] = {}
+    if path.suffix == ".rmap":
+        _check_selector(path, tree["selector"], len(header["parkey"]))
+    else:
+        files = _check_files(path, tree["selector"])
+    return RuleFile(path, file_stamp, text, header, files)
+
+
+def _refuse(path: Path, what: str, hint: str | None = None) -> NoReturn:
+    raise SelectionError(
+        f"this is not a file of rules that can be trusted: {what}",
+        where=path,
+        hint=hint or "Mend the file, or choose another context.",
+    )
+
+
+def _read(path: Path) -> tuple[str, Stamp]:
+    """Return a file's text and stamp."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            raw = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SelectionError(
+            "the rules refer to this file, but it is not in the cache",
+            where=path,
+            hint="Complete the cache (for instance with `tmt-dq crds sync` and CRDS_SERVER_URL), "
+            "or choose another context.",
+        ) from None
+    except OSError as error:
+        raise SelectionError(
+            f"the file of rules cannot be read: {error.strerror}",
+            where=path,
+            hint="Check what it is, and its permissions.",
+        ) from error
+    if len(raw) > _MAX_BYTES:
+        _refuse(path, f"it has more than {_MAX_BYTES} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        _refuse(path, f"it is not UTF-8 text ({error.reason} at byte {error.start})")
+    if text.startswith(_LFS):
+        _refuse(path, "it is a Git LFS pointer", "Fetch the file itself: git lfs pull")
+    # What open() in text mode, which crds uses, makes of line ends.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    file_stamp = stamp(path, status)
+    assert file_stamp is not None
+    return text, file_stamp
+
+
+def _parse(path: Path, text: str) -> dict[str, ast.expr]:
+    """Return the expressions of ``header = ...`` and ``selector = ...``."""
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        _refuse(path, f"it does not parse ({error})")
+    found: dict[str, ast.expr] = {}
+    for statement in module.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="header" | "selector" | "comment" as name)]):
+                if name in found:
+                    _refuse(path, f"line {statement.lineno} defines {name} a second time")
+                found[name] = statement.value
+            case _:
+                _refuse(path, f"line {statement.lineno} is not `header = ...` or `selector = ...`")
+    for name in ("header", "selector"):
+        if name not in found:
+            _refuse(path, f"it has no {name}")
+    if "comment" in found:
+        _literal(path, found["comment"])
+    return found
+
+
+def _literal(path: Path, node: ast.expr) -> Any:
+    """Return the value of a literal; no key of a dictionary may appear twice."""
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        _refuse(path, f"line {node.lineno} holds more than literals")
+    for part in ast.walk(node):
+        if isinstance(part, ast.Dict):
+            for _ in _items(path, part):
+                pass
+    return value
+
+
+def _items(path: Path, node: ast.Dict) -> Iterator[tuple[Any, ast.expr]]:
+    """Yield a dictionary's keys, as values, and values, as nodes."""
+    seen = set()
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None:
+            _refuse(path, f"line {value.lineno} unpacks a dictionary")
+        try:
+            name = ast.literal_eval(key)
+            if name in seen:
+                _refuse(
+                    path, f"line {key.lineno}: {name!r} appears twice, and only one would count"
+                )
+            seen.add(name)
+        except (ValueError, TypeError, RecursionError):
+            _refuse(path, f"line {key.lineno} has a key that is not a literal")
+        yield name, value
+
+
+def _check_header(path: Path, header: dict[str, Any]) -> None:
+    for key in ("mapping", "observatory", "parkey", "name", "derived_from"):
+        if key not in header:
+            _refuse(path, f"its header has no {key!r}")
+    if str(header["mapping"]).upper() != _KINDS.get(path.suffix):
+        _refuse(path, f"its header says mapping {header['mapping']!r}, its name {path.suffix!r}")
+    if not isinstance(header["parkey"], tuple):
+        _refuse(path, "its parkey is not a tuple")
+    if "hooks" in header:
+        _refuse(path, "its header has 'hooks', which would call functions by name")
+    for values in _tables(header.get("substitutions", {})):
+        for value in values.values():
+            if "(" in str(value):
+                _refuse(path, f"its substitutions hold a regular expression, {value!r}")
+
+
+def _tables(substitutions: Any) -> Iterator[dict[Any, Any]]:
+    """Yield the dictionaries of a header's substitutions."""
+    if isinstance(substitutions, dict):
+        yield from (table for table in substitutions.values() if isinstance(table, dict))
+
+
+def _check_sum(path: Path, text: str) -> None:
+    """Check the sha1sum as crds does, but allow one line only to be outside the sum."""
+    lines = text.splitlines(keepends=True)
+    outside = [line for line in lines if "sha1sum" in line]
+    match = _SHA1_LINE.fullmatch(outside[0]) if len(outside) == 1 else None
+    if match is None:
+        _refuse(
+            path,
+            f"expected one line 'sha1sum' : '<40 hexadecimal digits>' and found {len(outside)} "
+            "lines with that word, which the sum does not protect",
+            "Write the sum with: tmt-dq crds checksum FILE",
+        )
+    kept = "".join(line for line in lines if "sha1sum" not in line)
+    found = hashlib.sha1(kept.encode("utf-8"), usedforsecurity=False).hexdigest()
+    if found != match[3]:
+        _refuse(
+            path,
+            f"its sha1sum is {found}; its header says {match[3]}",
+            "The file was changed or damaged. If the change was meant: tmt-dq crds checksum FILE",
+        )
+
+
+def _check_files(path: Path, node: ast.expr) -> dict[str, str]:
+    """Return the selector of a .pmap or .imap."""
+    selector = _literal(path, node)
+    extension = ".imap" if path.suffix == ".pmap" else ".rmap"
+    if not isinstance(selector, dict):
+        _refuse(path, "its selector is not a dictionary")
+    files = {}
+    for key, name in selector.items():
+        if not isinstance(key, str) or not isinstance(name, str):
+            _refuse(path, f"{key!r} : {name!r} is not text")
+        if name.upper() not in SPECIAL_VALUES and not (
+            _FILE_NAME.fullmatch(name) and name.endswith(extension)
+        ):
+            _refuse(path, f"{key!r} leads to {name!r}, which is not the bare name of a {extension}")
+        files[key.upper()] = name
+    return files
+
+
+def _check_selector(path: Path, node: ast.expr, depth: int) -> None:
+    """Check the selector of a .rmap: nested calls with literals, as deep as its parkey is long."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[ast.Dict() as table], keywords=[]) if (
+            name in _SELECTORS and depth > 0
+        ):
+            for key, value in _items(path, table):
+                _check_key(path, name, key, value.lineno)
+                if depth > 1:
+                    _check_selector(path, value, depth - 1)
+                else:
+                    _check_reference(path, value)
+        case _:
+            _refuse(path, f"line {node.lineno} is not a selector that fits the header's parkey")
+
+
+def _check_key(path: Path, selector: str, key: Any, line: int) -> None:
+    """Check one rule key: no regular expressions; dates in the one form that compares rightly."""
+    if selector in ("UseAfter", "ClosestTime"):
+        # crds compares dates as text: one with a T sorts after every time of the same day.
+        if not isinstance(key, str) or not _is_date(key):
+            _refuse(path, f"line {line}: the date {key!r} is not of the form 'YYYY-MM-DD HH:MM:SS'")
+    elif "(" in "".join(_texts(key)):
+        _refuse(path, f"line {line}: the key {key!r} holds a regular expression")
+
+
+def _is_date(key: str) -> bool:
+    """Tell whether a text is a date and time that exist, in the form that rules need."""
+    try:
+        datetime.fromisoformat(key)
+    except ValueError:
+        return False
+    return _DATE.fullmatch(key) is not None
+
+
+def _texts(key: Any) -> Iterator[str]:
+    """Yield the texts in a key, which may be nested tuples."""
+    if isinstance(key, (tuple, list)):
+        for part in key:
+            yield from _texts(part)
+    elif isinstance(key, str):
+        yield key
+
+
+def _check_reference(path: Path, node: ast.expr) -> None:
+    """Check what a rule leads to."""
+    match node:
+        case ast.Constant(value=str() as name) if (
+            name.upper() in SPECIAL_VALUES or _FILE_NAME.fullmatch(name)
+        ):
+            pass
+        case ast.Constant(value=str() as name):
+            _refuse(
+                path, f"line {node.lineno} leads to {name!r}, which is not the bare name of a file"
+            )
+        case _:
+            _refuse(path, f"line {node.lineno} does not lead to a file")
