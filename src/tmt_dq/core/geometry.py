@@ -86,6 +86,6 @@ class Window:
     def describe(self) -> str:
         """Describe the window in FITS terms: 1-based, x before y, both ends included."""
         return (
-            f"x {self.xstart}–{self.x + self.nx}, y {self.ystart}–{self.y + self.ny}"  # noqa: RUF001
-            f" ({self.nx} × {self.ny})"  # noqa: RUF001
+            f"x {self.xstart}–{self.x + self.nx}, y {self.ystart}–{self.y + self.ny}"
+            f" ({self.nx} × {self.ny})"
         )

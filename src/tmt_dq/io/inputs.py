@@ -57,18 +57,25 @@ class FitsInput:
         """Return the units whose EXTNAME is `name`."""
         return [unit for unit in self.units if unit.name == name]
 
-    def read(self, unit: Unit, start: int = 0, size: int | None = None) -> bytes:
-        """Return bytes of a unit's data."""
-        size = unit.data_size - start if size is None else size
-        data = os.pread(self.fd, size, unit.data_offset + start)
-        while len(data) < size:
-            more = os.pread(self.fd, size - len(data), unit.data_offset + start + len(data))
-            if not more:
+    def read_into(self, unit: Unit, buffer: memoryview, start: int = 0) -> None:
+        """Fill `buffer` (of bytes) with a unit's data, from byte `start` of the data."""
+        done = 0
+        while done < buffer.nbytes:
+            place = unit.data_offset + start + done
+            count = os.preadv(self.fd, [buffer[done:]], place)
+            if count == 0:
                 raise RampFormatError(
-                    f"ended inside {unit.label} while it was being read", where=self.path
+                    f"ended inside {unit.label} while it was being read",
+                    where=self.path,
+                    hint="Something else is changing the file; try again when it is complete.",
                 )
-            data += more
-        return data
+            done += count
+
+    def read(self, unit: Unit) -> bytes:
+        """Return all bytes of a (small) unit's data."""
+        data = bytearray(unit.data_size)
+        self.read_into(unit, memoryview(data))
+        return bytes(data)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.problems import Problems
 
-__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp"]
+__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp", "read_selectors"]
 
 _PLACE = ("SUBSTRT1", "SUBSTRT2")
 _SIZE = ("SUBSIZE1", "SUBSIZE2")
@@ -102,7 +102,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
             )
         problems.raise_any()
         raise AssertionError("unreachable")
-    header: dict[str, object] = {**dict(sci.header), **dict(file.units[0].header)}
+    header = _merged(file, [sci])
     if not sci.is_image or len(sci.shape) != 4:
         form = f"{len(sci.shape)}-D {sci.shape}" if sci.is_image else "a table"
         problems.add(RampFormatError, f"SCI is {form}; expected 4-D (nints, ngroups, ny, nx)")
@@ -123,8 +123,59 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
                 f"{unit.label} holds floating-point numbers (BITPIX {unit.bitpix}); flags are "
                 "integers",
             )
+    if groupdq is not None and (
+        groupdq.bitpix not in {8, -32, -64}
+        or groupdq.header.get("BZERO", 0) != 0
+        or groupdq.header.get("BSCALE", 1) != 1
+    ):
+        problems.add(
+            RampFormatError,
+            f"GROUPDQ is not uint8: BITPIX {groupdq.bitpix}, BZERO "
+            f"{groupdq.header.get('BZERO', 0)}, BSCALE {groupdq.header.get('BSCALE', 1)}; "
+            "expected 8, 0 and 1",
+        )
     problems.raise_any()
     return RampFile(ramp, file, sci, pixeldq, groupdq)
+
+
+def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
+    """Return what reference selection must know of an exposure, whatever its geometry.
+
+    Parameters
+    ----------
+    file : FitsInput
+        The open file.
+
+    Returns
+    -------
+    Instrument
+        INSTRUME.
+    dict of str to object
+        The keywords that rules look at, as found.
+
+    Raises
+    ------
+    RampFormatError, SelectionError
+        Raised if INSTRUME or DETECTOR is missing or unknown.
+    """
+    problems = Problems(file.path)
+    header = _merged(file, file.named("SCI"))
+    instrument, _ = _instrument(header, problems)
+    problems.raise_any()
+    assert instrument is not None
+    return instrument, _selectors(header)
+
+
+def _merged(file: FitsInput, sci: list[Unit]) -> dict[str, object]:
+    """Return the keywords of the primary header, then those only in SCI's."""
+    header: dict[str, object] = {}
+    for unit in (*sci[:1], file.units[0]):
+        header.update((card.keyword, card.value) for card in unit.header.cards)
+    return header
+
+
+def _selectors(header: Mapping[str, object]) -> dict[str, object]:
+    return {key: header[key] for key in _SELECTORS if key in header}
 
 
 def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
@@ -197,7 +248,7 @@ def describe_ramp(
         detector=detector,
         shape=(nints, ngroups, ny, nx),
         window=window,
-        selectors={key: header[key] for key in _SELECTORS if key in header},
+        selectors=_selectors(header),
         orientation=orientation,
     )
 
@@ -264,7 +315,7 @@ def _window(
         if size is not None and size != axis:
             problems.add(
                 GeometryError,
-                f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",  # noqa: RUF001
+                f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",
             )
     starts = [_integer(header, key, problems) for key in _PLACE]
     if start is not None:
@@ -281,7 +332,7 @@ def _window(
         all_missing = missing + [k for k, s in zip(_SIZE, sizes, strict=True) if s is None]
         problems.add(
             GeometryError,
-            f"the data are {nx} × {ny}, not the full frame {frame.nx} × {frame.ny} of "  # noqa: RUF001
+            f"the data are {nx} × {ny}, not the full frame {frame.nx} × {frame.ny} of "
             f"{detector.name}, and the keywords {', '.join(all_missing)} that say where on the "
             "detector they lie are missing",
             "Add them, or say --subarray X,Y (subarray=(x, y)), the 1-based detector position of "
@@ -312,5 +363,5 @@ def _check_detector_size(header: Mapping[str, object], frame: Window, problems: 
             if found is not None and found != expected:
                 problems.add(
                     GeometryError,
-                    f"{key} is {found}, but the detector is {frame.nx} × {frame.ny}",  # noqa: RUF001
+                    f"{key} is {found}, but the detector is {frame.nx} × {frame.ny}",
                 )

@@ -1,0 +1,301 @@
+"""Data-quality initialization of one exposure, from file to file."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.dqinit import propagate_do_not_use as do_not_use_plane
+from tmt_dq.core.sources import FlagSource, SourceReport
+from tmt_dq.errors import ConfigError
+from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.io.inputs import open_input
+from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask, read_user_dq
+from tmt_dq.io.outputs import write_exposure
+from tmt_dq.io.provenance import Record
+from tmt_dq.io.ramps import Ramp, read_ramp
+from tmt_dq.io.units import UnitWriter
+
+if TYPE_CHECKING:
+    from tmt_dq.references.selection import Selection
+
+__all__ = ["Applied", "apply_dq", "default_output", "gather_sources"]
+
+PathLike = str | os.PathLike[str]
+Status = Literal["COMPLETE", "SKIPPED"]
+
+_NOT_APPLICABLE = "N/A"
+_ENDINGS = (".fits", ".fit", ".fts")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply_dq` did.
+
+    Attributes
+    ----------
+    input, output : Path
+        The files.
+    status : str
+        S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
+    mask : str
+        R_MASK: ``crds://`` and the reference's name, the path of an override, or "N/A".
+    mask_path : Path or None
+        The mask file that was read.
+    selection : Selection or None
+        How the rules chose it; None where the caller named the mask.
+    sources : tuple of SourceReport
+        What each source flagged, in the order they were applied.
+    counts : mapping of str to int
+        Pixels per flag in the output's PIXELDQ; "GOOD" is the number without any flag.
+    shape : tuple of int
+        (nints, ngroups, ny, nx) of the exposure.
+    left_out : mapping of str to mapping of int to int
+        Bits without a meaning that were dropped on request: file to bit to number of pixels.
+    """
+
+    input: Path
+    output: Path
+    status: Status
+    mask: str
+    mask_path: Path | None
+    selection: "Selection | None"
+    sources: tuple[SourceReport, ...]
+    counts: Mapping[str, int]
+    shape: tuple[int, int, int, int]
+    left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+
+def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
+    ramp: PathLike,
+    output: PathLike | None = None,
+    *,
+    output_dir: PathLike | None = None,
+    mask: PathLike | Mask | None = None,
+    user_dq: PathLike | None = None,
+    subarray: tuple[int, int] | None = None,
+    propagate_do_not_use: bool = False,
+    unknown: Unknown = "error",
+    overwrite: bool = False,
+    crds_path: PathLike | None = None,
+    context: str | None = None,
+    sync: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Applied:
+    """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
+
+    PIXELDQ and GROUPDQ are created where the input has none; the flags of the mask, and of the
+    user, are added to PIXELDQ with a bitwise OR. The science data are copied byte for byte.
+
+    Parameters
+    ----------
+    ramp : path
+        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed.
+    output : path, optional
+        The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
+        ``_uncal`` of the input's name is left out.
+    output_dir : path, optional
+        Folder for the default name.
+    mask : path or Mask, optional
+        The mask to use instead of the one that CRDS' rules choose; "N/A" for none.
+    user_dq : path, optional
+        FITS image with flags of your own, as large as the data or the detector.
+    subarray : tuple of int, optional
+        1-based x and y of the first pixel on the detector, where the header does not say.
+    propagate_do_not_use : bool
+        Whether the mask's DO_NOT_USE pixels are flagged in every group of GROUPDQ too.
+    unknown : {"error", "drop"}
+        What to do about bits and DQ_DEF names without a meaning.
+    overwrite : bool
+        Whether an existing output is replaced.
+    crds_path, context : optional
+        As in `tmt_dq.select_mask`.
+    sync : bool
+        Whether to wait until the output is safely on the disk before it gets its name.
+    progress : callable, optional
+        Called with the number of bytes written since the last call.
+
+    Returns
+    -------
+    Applied
+        What was done.
+
+    Raises
+    ------
+    RampFormatError, GeometryError
+        Raised if the input is not a ramp, or its shapes and keywords contradict one another.
+    SelectionError
+        Raised if the rules give no mask.
+    MaskFormatError, UnknownFlagError
+        Raised if the mask or the user's flags cannot be used.
+    OutputError
+        Raised if the output exists, or cannot be written.
+
+    Notes
+    -----
+    Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
+    """
+    source = Path(ramp)
+    target = _target(source, output, output_dir)
+    with ExitStack() as stack:
+        check_output(target, overwrite=overwrite, inputs=[source])
+        file = stack.enter_context(open_input(source, scratch=target.parent, progress=progress))
+        exposure = read_ramp(file, start=subarray)
+        selection, reference = _reference(exposure.ramp, source, mask, unknown, crds_path, context)
+        user = (
+            None if user_dq is None else read_user_dq(Path(user_dq), exposure.ramp, unknown=unknown)
+        )
+        check_output(target, overwrite=overwrite, inputs=_paths(source, reference, user))
+        name = _mask_name(selection, mask)
+        sources = gather_sources(exposure.ramp, source, reference, name, user)
+        record = Record(
+            status="COMPLETE" if sources else "SKIPPED",
+            mask=name,
+            context=None if selection is None else selection.context,
+            crds_version=None if selection is None else selection.crds_version,
+            lines=tuple(_account(sources, user, propagate_do_not_use)),
+        )
+        plane = None
+        if propagate_do_not_use and reference is not None:
+            plane = do_not_use_plane(cut_out(reference, exposure.ramp.window))
+        with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
+            writer = UnitWriter(out.fd, progress=progress)
+            counts = write_exposure(exposure, sources, plane, record, target, writer)
+    return Applied(
+        input=source,
+        output=target,
+        status=record.status,
+        mask=name,
+        mask_path=None if reference is None else reference.path,
+        selection=selection,
+        sources=tuple(flag_source.report() for flag_source in sources),
+        counts=counts,
+        shape=exposure.ramp.shape,
+        left_out={str(m.path): m.left_out for m in (reference, user) if m and m.left_out},
+    )
+
+
+def default_output(ramp: Path, folder: Path | None = None) -> Path:
+    """Return the name of a ramp's output: ``<root>_dqinit.fits``, without a raw ``_uncal``."""
+    root = ramp.name
+    for compression in (".gz", ".fz"):
+        root = root.removesuffix(compression)
+    for ending in _ENDINGS:
+        if root.lower().endswith(ending):
+            root = root[: -len(ending)]
+            break
+    root = root.removesuffix("_uncal")
+    return (ramp.parent if folder is None else folder) / f"{root}_dqinit.fits"
+
+
+def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> Path:
+    if output is not None and folder is not None:
+        raise ConfigError(
+            "output and output_dir are both given; expected one of them",
+            hint="Give output a path with a folder, or output_dir alone.",
+        )
+    if output is not None:
+        return Path(output)
+    return default_output(source, None if folder is None else Path(folder))
+
+
+def _reference(
+    ramp: Ramp,
+    source: Path,
+    mask: PathLike | Mask | None,
+    unknown: Unknown,
+    crds_path: PathLike | None,
+    context: str | None,
+) -> tuple["Selection | None", Mask | None]:
+    """Find and read the mask, from the caller or from the rules."""
+    selection = None
+    if isinstance(mask, Mask):
+        reference = mask
+    elif mask is not None and str(mask).strip().upper() == _NOT_APPLICABLE:
+        return None, None
+    elif mask is not None:
+        reference = read_mask(Path(mask), unknown=unknown)
+    else:
+        from tmt_dq.references.selection import select_reference
+
+        selection = select_reference(
+            ramp.selectors,
+            instrument=ramp.instrument,
+            crds_path=None if crds_path is None else Path(crds_path),
+            context=context,
+            where=source,
+        )
+        if selection.path is None:
+            return selection, None
+        reference = read_mask(selection.path, unknown=unknown)
+    check_belongs(reference, ramp, where=source)
+    return selection, reference
+
+
+def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> str:
+    """Return what R_MASK says."""
+    if selection is not None:
+        return selection.uri
+    if isinstance(mask, Mask):
+        return str(mask.path)
+    text = str(mask).strip()
+    return _NOT_APPLICABLE if text.upper() == _NOT_APPLICABLE else str(Path(text).absolute())
+
+
+def _paths(source: Path, *masks: Mask | None) -> list[Path]:
+    return [source, *(mask.path for mask in masks if mask is not None)]
+
+
+def gather_sources(
+    ramp: Ramp, where: object, mask: Mask | None, mask_name: str, user: Mask | None
+) -> list[FlagSource]:
+    """Return the sources that apply to an exposure, in their order.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        The exposure.
+    where : object
+        Its file, named in errors.
+    mask : Mask or None
+        The mask reference.
+    mask_name : str
+        What R_MASK says.
+    user : Mask or None
+        The user's flags.
+
+    Returns
+    -------
+    list of FlagSource
+        Flags of the exposure's window.
+
+    Raises
+    ------
+    GeometryError
+        Raised if a source does not cover the data.
+    """
+    sources = []
+    for kind, origin, flags in (
+        ("mask", mask_name, mask),
+        ("user DQ", "" if user is None else user.path.name, user),
+    ):
+        if flags is not None:
+            check_belongs(flags, ramp, where=where)
+            sources.append(FlagSource(kind, origin, cut_out(flags, ramp.window)))
+    return sources
+
+
+def _account(sources: list[FlagSource], user: Mask | None, propagate: bool) -> Iterator[str]:  # noqa: FBT001
+    """Say, a line for each source, what was done; for HISTORY."""
+    for source in sources:
+        digest = ""
+        if source.kind == "user DQ" and user is not None:
+            with user.path.open("rb") as file:
+                digest = f", sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        yield f"{source.kind} {source.origin}: {source.report().flagged} pixels flagged{digest}"
+    if propagate:
+        yield "DO_NOT_USE of the mask set in every group of GROUPDQ"

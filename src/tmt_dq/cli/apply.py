@@ -1,0 +1,169 @@
+"""``tmt-dq apply``."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli.console import progress_bar, report_error, table
+from tmt_dq.cli.options import FilePath, Position, crds_options
+from tmt_dq.errors import BatchError, ConfigError, TmtDqError
+
+__all__ = ["command"]
+
+
+@click.command("apply", short_help="Initialize the data quality of raw ramps.")
+@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath())
+@click.option("-o", "--output", type=FilePath(), help="Output of a single ramp.")
+@click.option(
+    "--output-dir",
+    type=FilePath(),
+    metavar="DIR",
+    help="Folder of the outputs. [default: that of each ramp]",
+)
+@click.option(
+    "--mask",
+    metavar="FILE",
+    help="Use this mask instead of the one the rules choose; N/A for none.",
+)
+@click.option(
+    "--user-dq", type=FilePath(), help="Add the flags of this image, detector- or data-shaped."
+)
+@click.option(
+    "--subarray",
+    type=Position(),
+    metavar="X,Y",
+    help="1-based detector position of the first pixel, where the header does not say.",
+)
+@click.option(
+    "--propagate-do-not-use", is_flag=True, help="Set the mask's DO_NOT_USE in GROUPDQ too."
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="What to do about mask bits that have no meaning.",
+)
+@crds_options
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a ramp.")
+@click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
+def command(  # noqa: PLR0913 - one parameter for each option
+    ramps: tuple[Path, ...],
+    output: Path | None,
+    output_dir: Path | None,
+    mask: str | None,
+    user_dq: Path | None,
+    subarray: tuple[int, int] | None,
+    crds_path: Path | None,
+    context: str | None,
+    *,
+    propagate_do_not_use: bool,
+    unknown: str,
+    overwrite: bool,
+    no_sync: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Initialize the data quality of raw ramps.
+
+    Writes <root>_dqinit.fits beside each RAMP: the same file with PIXELDQ and GROUPDQ, flagged by
+    the mask that CRDS' rules choose for the exposure.
+
+    \b
+    Examples:
+      tmt-dq apply iris_0001_uncal.fits
+      tmt-dq apply night/*_uncal.fits --output-dir reduced
+      tmt-dq apply ramp.fits -o flagged.fits --mask my_mask.fits
+      tmt-dq apply small.fits --subarray 1,467
+    """  # noqa: D301
+    if output is not None and len(ramps) > 1:
+        raise ConfigError(
+            f"--output names one file, but there are {len(ramps)} ramps",
+            hint="Use --output-dir for several ramps.",
+        )
+    options: dict[str, Any] = {
+        "output_dir": output_dir,
+        "mask": mask,
+        "user_dq": user_dq,
+        "subarray": subarray,
+        "propagate_do_not_use": propagate_do_not_use,
+        "unknown": unknown,
+        "overwrite": overwrite,
+        "crds_path": crds_path,
+        "context": context,
+        "sync": not no_sync,
+    }
+    failures: list[Exception] = []
+    for ramp in ramps:
+        try:
+            _apply_one(ramp, output, options, as_json=as_json, quiet=quiet)
+        except TmtDqError as error:
+            if len(ramps) == 1:
+                raise
+            # One bad file does not stop the others.
+            report_error(error)
+            failures.append(error)
+    if failures:
+        raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
+
+
+def _apply_one(
+    ramp: Path, output: Path | None, options: dict[str, Any], *, as_json: bool, quiet: bool
+) -> None:
+    from tmt_dq.apply import apply_dq
+
+    start = time.perf_counter()
+    with progress_bar(ramp.name, ramp) as progress:
+        applied = apply_dq(ramp, output, progress=progress, **options)
+    seconds = time.perf_counter() - start
+    if as_json:
+        click.echo(json.dumps(_as_dict(applied, seconds)))
+    elif not quiet:
+        _show(applied, seconds)
+
+
+def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
+    selection = applied.selection
+    return {
+        "input": str(applied.input),
+        "output": str(applied.output),
+        "status": applied.status,
+        "mask": applied.mask,
+        "mask_path": None if applied.mask_path is None else str(applied.mask_path),
+        "context": None if selection is None else selection.context,
+        "sources": [
+            {
+                "kind": source.kind,
+                "origin": source.origin,
+                "flagged": source.flagged,
+                "counts": source.counts,
+            }
+            for source in applied.sources
+        ],
+        "counts": applied.counts,
+        "shape": applied.shape,
+        "left_out": applied.left_out,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _show(applied: Any, seconds: float) -> None:
+    selection = applied.selection
+    chosen = "" if selection is None else f" (chosen by {selection.context})"
+    click.echo(f"{applied.output}  {applied.status} in {seconds:.1f} s")
+    click.echo(f"mask {applied.mask}{chosen}")
+    for path, bits in applied.left_out.items():
+        listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
+        click.echo(f"left out as asked, from {path}: {listing}")
+    if applied.counts:
+        total = applied.shape[2] * applied.shape[3]
+        rows = [
+            (name, f"{count}", f"{100 * count / total:.3f} %")
+            for name, count in applied.counts.items()
+        ]
+        table(("flag", "pixels", "share"), rows, right=(1, 2))

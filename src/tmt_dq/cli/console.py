@@ -1,0 +1,76 @@
+"""What the command line shows: errors, tables, progress. Plain text where there is no terminal."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from tmt_dq.errors import BatchError, TmtDqError
+
+__all__ = ["progress_bar", "report_error", "table"]
+
+_WORTH_A_BAR = 64 * 1024 * 1024
+
+
+def report_error(error: TmtDqError | BatchError) -> None:
+    """Show an error: what and where first, then what to do."""
+    if isinstance(error, BatchError):
+        click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True)
+        return
+    where = "" if error.where is None else f"{error.where}: "
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {where}{error.what}", err=True)
+    if error.hint is not None:
+        click.echo(f"{click.style('Hint:', fg='yellow')} {error.hint}", err=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print a table; `right` holds the columns to align right."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(box=None, header_style="bold", pad_edge=False)
+        for number, title in enumerate(header):
+            shown.add_column(title, justify="right" if number in right else "left")
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, path: Path) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar while a file is worked on, if there is a terminal and the file is large."""
+    size = path.stat().st_size if path.is_file() else 0
+    if not sys.stderr.isatty() or size < _WORTH_A_BAR:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=False),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=size)
+        yield lambda count: bar.advance(task, count)

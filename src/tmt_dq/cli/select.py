@@ -1,0 +1,58 @@
+"""``tmt-dq select``."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from tmt_dq.cli.console import table
+from tmt_dq.cli.options import FilePath, crds_options
+
+__all__ = ["command"]
+
+
+@click.command("select", short_help="Show which mask belongs to an exposure, and why.")
+@click.argument("ramp", type=FilePath())
+@click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
+@crds_options
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def command(
+    ramp: Path,
+    crds_path: Path | None,
+    context: str | None,
+    *,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Show which mask belongs to an exposure, and why.
+
+    Prints the path of the MASK reference file that CRDS' rules choose for RAMP, or N/A.
+
+    \b
+    Examples:
+      tmt-dq select iris_0001_uncal.fits
+      tmt-dq select iris_0001_uncal.fits --explain --context tmt_0001.pmap
+    """  # noqa: D301
+    from tmt_dq.select import select_mask
+
+    selection = select_mask(ramp, context=context, crds_path=crds_path)
+    if as_json:
+        report = {
+            "ramp": str(ramp),
+            "mask": selection.uri,
+            "path": None if selection.path is None else str(selection.path),
+            "context": selection.context,
+            "cache": str(selection.cache),
+            "rules": [dataclasses.asdict(rule) for rule in selection.rules],
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo("N/A" if selection.path is None else str(selection.path))
+    if explain:
+        click.echo(f"context {selection.context} of {selection.cache}")
+        rows = [
+            (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")
+            for rule in selection.rules
+        ]
+        table(("rule key", "required", "found", "matched"), rows)

@@ -1,0 +1,125 @@
+"""Flags as FITS stores them: uint32 as big-endian int32 with BZERO = 2^31."""
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from tmt_dq.core.values import as_flags
+from tmt_dq.errors import RampFormatError
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.layout import Unit
+
+__all__ = ["decode_uint32", "encode_uint32", "image_header", "is_uint32", "read_rows"]
+
+_SIGN = 1 << 31
+_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+def is_uint32(unit: Unit) -> bool:
+    """Whether an image is stored in the usual form of uint32."""
+    header = unit.header
+    return (
+        unit.bitpix == 32
+        and header.get("BZERO") == _SIGN
+        and header.get("BSCALE", 1) == 1
+        and "BLANK" not in header
+    )
+
+
+def decode_uint32(raw: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Turn stored bytes, seen as native uint32, into flags, in place; return the same array."""
+    if np.little_endian:
+        raw.byteswap(inplace=True)
+    raw ^= np.uint32(_SIGN)
+    return raw
+
+
+def encode_uint32(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Turn flags into the bytes to store, seen as native uint32, in place; return the same."""
+    flags ^= np.uint32(_SIGN)
+    if np.little_endian:
+        flags.byteswap(inplace=True)
+    return flags
+
+
+def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArray[np.uint32]:
+    """Return rows of a 2-D image as flags.
+
+    Parameters
+    ----------
+    file : FitsInput
+        The open file.
+    unit : Unit
+        Its image, of shape (ny, nx) and any numeric type.
+    first, count : int
+        The rows.
+
+    Returns
+    -------
+    ndarray of uint32, (count, nx)
+        Their flags.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if a value is not a flag value.
+    """
+    _, nx = unit.shape
+    stored = np.dtype(_STORED[unit.bitpix])
+    raw = np.empty((count, nx), stored)
+    file.read_into(unit, raw.data.cast("B"), first * nx * stored.itemsize)
+    if is_uint32(unit):
+        return decode_uint32(raw.view(np.uint32))
+    zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
+    if "BLANK" in unit.header and bool((raw == unit.header["BLANK"]).any()):
+        raise RampFormatError(
+            f"{unit.label} has undefined pixels (BLANK); flags are defined everywhere",
+            where=file.path,
+        )
+    # Python integers in float64 are exact far beyond 2^32, which is as large as a flag may be.
+    values = raw if (zero, scale) == (0, 1) else raw.astype(np.float64) * scale + zero
+    native: npt.NDArray[np.generic] = values.astype(values.dtype.newbyteorder("="))
+    try:
+        return as_flags(native, where=unit.label)
+    except ValueError as error:
+        raise RampFormatError(f"{error}", where=file.path) from error
+
+
+def image_header(
+    name: str, bitpix: int, shape: tuple[int, ...], *, like: fits.Header | None = None
+) -> fits.Header:
+    """Return the header of an image extension that holds flags.
+
+    Parameters
+    ----------
+    name : str
+        EXTNAME.
+    bitpix : int
+        8 for uint8, 32 for uint32.
+    shape : tuple of int
+        Shape of the array as NumPy counts it.
+    like : astropy.io.fits.Header, optional
+        Header of the extension that is replaced; its other keywords are kept.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        The header.
+    """
+    header = fits.Header()
+    header["XTENSION"] = ("IMAGE", "Image extension")
+    header["BITPIX"] = (bitpix, "array data type")
+    header["NAXIS"] = (len(shape), "number of array dimensions")
+    for axis, length in enumerate(reversed(shape), start=1):
+        header[f"NAXIS{axis}"] = length
+    header["PCOUNT"] = (0, "number of parameters")
+    header["GCOUNT"] = (1, "number of groups")
+    if bitpix == 32:
+        header["BSCALE"] = 1
+        header["BZERO"] = _SIGN
+    header["EXTNAME"] = (name, "extension name")
+    if like is not None:
+        for card in like.cards:
+            if card.keyword not in header and card.keyword not in {"CHECKSUM", "DATASUM", "BLANK"}:
+                header.append(card, end=True)
+    return header

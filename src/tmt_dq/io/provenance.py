@@ -1,0 +1,186 @@
+"""What the output says of how it was made: keywords, HISTORY, DQ_DEF and the ASDF extension."""
+
+import datetime as dt
+import functools
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from astropy.io import fits
+
+from tmt_dq import __version__
+from tmt_dq.core.dq_def import convention_rows, translation
+from tmt_dq.errors import RampFormatError
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.layout import scan
+from tmt_dq.io.ramps import RampFile
+from tmt_dq.io.tables import read_dq_def
+
+__all__ = ["SOFTWARE", "OutputHeaders", "Record", "history_lines", "output_headers"]
+
+SOFTWARE = f"tmt-dq {__version__}"
+"""CAL_VER: what made a file, and which version of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The outcome, for the output's headers.
+
+    Parameters
+    ----------
+    status : str
+        S_DQINIT.
+    mask : str
+        R_MASK.
+    context, crds_version : str or None
+        CRDS_CTX and CRDS_VER, None where CRDS was not asked.
+    lines : tuple of str
+        HISTORY, a line for each source.
+    """
+
+    status: Literal["COMPLETE", "SKIPPED"]
+    mask: str
+    context: str | None
+    crds_version: str | None
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputHeaders:
+    """Headers and small units that are written anew.
+
+    Parameters
+    ----------
+    primary : astropy.io.fits.Header
+        The primary header.
+    dq_def : tuple of (Header, bytes)
+        The flag convention as a table.
+    asdf : tuple of (Header, bytes) or None
+        The ASDF extension, brought up to date; None where the input has none.
+    """
+
+    primary: fits.Header
+    dq_def: tuple[fits.Header, bytes]
+    asdf: tuple[fits.Header, bytes] | None
+
+
+def output_headers(exposure: RampFile, record: Record, target: Path) -> OutputHeaders:
+    """Work out the headers of an output.
+
+    Parameters
+    ----------
+    exposure : RampFile
+        The input.
+    record : Record
+        The outcome.
+    target : Path
+        The output.
+
+    Returns
+    -------
+    OutputHeaders
+        The headers.
+    """
+    _check_dq_def(exposure.file)
+    primary = exposure.file.units[0].header.copy()
+    cards: dict[str, tuple[object, str]] = {
+        "DATE": (_now(), "UTC date this file was made"),
+        "FILENAME": (target.name, "Name of the file"),
+        "S_DQINIT": (record.status, "Data quality initialization"),
+        "R_MASK": (record.mask, "Bad-pixel mask reference file"),
+        "CAL_VER": (SOFTWARE, "Calibration software version"),
+    }
+    if record.context is not None:
+        cards["CRDS_CTX"] = (record.context, "CRDS context")
+        cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
+    primary.setdefault("DATAMODL", "TMTRampModel")
+    for keyword, (value, comment) in cards.items():
+        primary.set(keyword, _ascii(value), comment)
+    for line in history_lines(record):
+        primary.add_history(_ascii(line))
+    return OutputHeaders(primary, _dq_def_unit(), _asdf_unit(exposure, record, target))
+
+
+def history_lines(record: Record) -> list[str]:
+    """Return the HISTORY lines of an outcome."""
+    version = f"{SOFTWARE} dq_init"
+    chosen = "" if record.context is None else f" (context {record.context})"
+    first = f"{version}: {record.status}, mask {record.mask}{chosen}"
+    return [first, *(f"{version}: {line}" for line in record.lines)]
+
+
+def _ascii(value: object) -> object:
+    """Return text as FITS can hold it; other characters are written as escapes, not lost."""
+    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _now() -> str:
+    now = dt.datetime.now(dt.UTC)
+    return now.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def _check_dq_def(file: FitsInput) -> None:
+    """Refuse a ramp whose own DQ_DEF gives its bits another meaning than the convention."""
+    for unit in file.named("DQ_DEF"):
+        rows = read_dq_def(file, unit)
+        meaning = translation(rows, where=f"{file.path}[DQ_DEF]")
+        if not meaning.is_identity:
+            raise RampFormatError(
+                "DQ_DEF gives the bits of this ramp another meaning than the flag convention",
+                where=file.path,
+                hint="Translate its PIXELDQ and remove the table, then try again.",
+            )
+
+
+@functools.cache
+def _dq_def_unit() -> tuple[fits.Header, bytes]:
+    """Return the convention as a table extension."""
+    table = fits.BinTableHDU(convention_rows(), name="DQ_DEF")
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    content = buffer.getvalue()
+    unit = list(scan(_Bytes(content), "DQ_DEF", size=len(content)))[1]
+    return unit.header, content[unit.data_offset : unit.data_offset + unit.data_size]
+
+
+class _Bytes:
+    """A `Reader` of bytes in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self.content[offset : offset + size]
+
+
+def _asdf_unit(
+    exposure: RampFile, record: Record, target: Path
+) -> tuple[fits.Header, bytes] | None:
+    """Return the ASDF extension that stdatamodels keeps, with what is new in the output."""
+    units = exposure.file.named("ASDF")
+    if not units:
+        return None
+    from tmt_dq.io.asdf_extension import ArrayNode, asdf_hdu_bytes, refresh
+
+    arrays = {}
+    if record.status == "COMPLETE":
+        _, _, ny, nx = exposure.ramp.shape
+        arrays = {
+            "pixeldq": ArrayNode("PIXELDQ,1", (ny, nx), "uint32"),
+            "groupdq": ArrayNode("GROUPDQ,1", exposure.ramp.shape, "uint8"),
+        }
+    metadata: dict[str, object] = {
+        "meta.filename": target.name,
+        "meta.cal_step.dq_init": record.status,
+        "meta.ref_file.mask.name": record.mask,
+        "meta.calibration_software_version": SOFTWARE,
+    }
+    if record.context is not None:
+        metadata["meta.ref_file.crds.context_used"] = record.context
+        metadata["meta.ref_file.crds.sw_version"] = record.crds_version
+    old = exposure.file.read(units[0])
+    return asdf_hdu_bytes(
+        refresh(old, arrays=arrays, metadata=metadata, history=history_lines(record)),
+        units[0].header,
+    )

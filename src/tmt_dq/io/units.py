@@ -1,0 +1,131 @@
+"""A FITS file written unit by unit, each with its checksums, in one pass."""
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from tmt_dq.io import checksums
+from tmt_dq.io.copying import Progress, copy_range, start_writeback, write_all, zero_range
+from tmt_dq.io.encoding import encode_uint32
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.layout import Unit, padded
+
+__all__ = ["UnitWriter"]
+
+
+class UnitWriter:
+    """Writes units one after the other into an open file.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor, open for writing.
+    place : int
+        Offset of the first unit.
+    progress : callable, optional
+        Called with the number of bytes of each step.
+    """
+
+    def __init__(self, fd: int, *, place: int = 0, progress: Progress | None = None) -> None:
+        self.fd = fd
+        self.place = place
+        self.progress = progress
+
+    def copy(self, file: FitsInput, unit: Unit) -> None:
+        """Copy a unit, header and data, byte for byte."""
+        start = unit.header_offset
+        self._copy_bytes(file, start, unit.data_offset + unit.data_size - start)
+        self._pad()
+
+    def copy_data(self, file: FitsInput, unit: Unit, header: fits.Header) -> None:
+        """Write a new header and copy the data below it.
+
+        CHECKSUM and DATASUM are written where the sum of the data is known without reading
+        them: where the unit declares it, or has no data.
+        """
+        known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
+        if known is None:
+            header = header.copy()
+            header.remove("CHECKSUM", ignore_missing=True)
+            head = checksums.to_bytes(header)
+        else:
+            head = checksums.sign(header, known)
+        self._write(head)
+        self._copy_bytes(file, unit.data_offset, unit.data_size)
+        self._pad()
+
+    def write(self, header: fits.Header, data: bytes = b"") -> None:
+        """Write a unit with data that are at hand."""
+        whole = data + bytes(padded(len(data)) - len(data))
+        self._write(checksums.sign(header, checksums.sum_bytes(whole)))
+        self._write(whole)
+
+    def write_flags(self, header: fits.Header, pieces: Iterable[npt.NDArray[np.uint32]]) -> None:
+        """Write an image of uint32 flags that comes in pieces of rows; the pieces are used up."""
+        head = len(checksums.sign(header, 0))
+        place = start = self.place + head
+        total = 0
+        for flags in pieces:
+            data = encode_uint32(flags).data.cast("B")
+            total = checksums.add(total, checksums.sum_bytes(data))
+            write_all(self.fd, data, place)
+            place += data.nbytes
+            self._report(data.nbytes)
+        self._finish(header, total, start, place)
+
+    def write_planes(self, header: fits.Header, planes: Iterable[npt.NDArray[np.uint8]]) -> None:
+        """Write an image of uint8 flags that comes in planes."""
+        head = len(checksums.sign(header, 0))
+        place = start = self.place + head
+        total = 0
+        carry = b""
+        for plane in planes:
+            data = plane.tobytes()
+            # A plane need not be a multiple of four bytes: the rest joins the next one's sum.
+            summed = carry + data
+            whole = len(summed) // 4 * 4
+            carry = summed[whole:]
+            total = checksums.add(total, checksums.sum_bytes(summed[:whole]))
+            write_all(self.fd, data, place)
+            start_writeback(self.fd, place, len(data))
+            place += len(data)
+            self._report(len(data))
+        total = checksums.add(total, checksums.sum_bytes(carry + bytes(-len(carry) % 4)))
+        self._finish(header, total, start, place)
+
+    def write_zeros(self, header: fits.Header, size: int) -> None:
+        """Write a unit whose data are `size` zero bytes, which take no room on the disk."""
+        self._write(checksums.sign(header, 0))
+        zero_range(self.fd, self.place, padded(size))
+        self.place += padded(size)
+        self._report(size)
+
+    def _finish(self, header: fits.Header, total: int, start: int, place: int) -> None:
+        write_all(self.fd, checksums.sign(header, total), self.place)
+        self.place = place
+        self._pad(since=start)
+
+    def _copy_bytes(self, file: FitsInput, start: int, size: int) -> None:
+        copy_range(
+            file.fd, start, self.fd, self.place, size, where=file.path, progress=self.progress
+        )
+        self.place += size
+
+    def _write(self, data: bytes) -> None:
+        write_all(self.fd, data, self.place)
+        self.place += len(data)
+        self._report(len(data))
+
+    def _pad(self, since: int = 0) -> None:
+        """Fill the last block with zeros."""
+        end = since + padded(self.place - since)
+        if end > os.fstat(self.fd).st_size:
+            zero_range(self.fd, end, 0)
+        self.place = end
+
+    def _report(self, size: int) -> None:
+        if self.progress is not None:
+            self.progress(size)
