@@ -1,0 +1,368 @@
+"""The ASDF extension after arrays and keywords were added to its file.
+
+What could go wrong: a tree that no longer reads; values that changed on the way (types, tags that
+nobody here knows, shared nodes); binary blocks that are no longer found; damage that is not seen.
+"""
+
+import io
+import os
+import re
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import asdf
+import numpy as np
+import pytest
+import stdatamodels
+import stdatamodels.asdf_in_fits
+import yaml  # type: ignore[import-untyped]
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmt_dq.core.dq_def import convention_rows
+from tmt_dq.datamodels import TMTRampModel
+from tmt_dq.errors import RampFormatError
+from tmt_dq.io.asdf_extension import ArrayNode, asdf_hdu_bytes, refresh
+
+SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+TREE = b"""#ASDF 1.0.0
+#ASDF_STANDARD 1.5.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+%TAG !x! tag:example.org:other/
+--- !core/asdf-1.1.0
+_fits_hash: abcdef
+data: !core/ndarray-1.0.0
+  source: fits:SCI,1
+  datatype: float32
+  byteorder: big
+  shape: [1, 2, 3, 4]
+known_to_nobody: !x!thing-1.2.3 {a: !x!part-1.0.0 [1, 2.50, yes, 0x1F, 1_000, ~], b: 'yes'}
+local: !<!mine> text
+shared: &one {name: IRIS, when: 2015-10-11, unicode: "\xc3\xa9t\xc3\xa9"}
+again: *one
+text: "two\\nlines, \\u00e9, and: colons"
+block: |
+  as
+    it is
+meta: {filename: a.fits, exposure: {ngroups: 2}}
+...
+"""
+
+
+def nodes(data: Any) -> Any:
+    """Compose the tree into something that compares by tag and literal text."""
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return node.tag, [(plain(key), plain(value)) for key, value in node.value]
+        if isinstance(node, yaml.SequenceNode):
+            return node.tag, [plain(value) for value in node.value]
+        return node.tag, node.value
+
+    text = data[data.index(b"%YAML") : data.index(b"\n...\n") + 5]
+    _, pairs = plain(yaml.compose(text))
+    return {key[1]: value for key, value in pairs}
+
+
+def as_fits(content: Any, *hdus: Any, name: Any = "ASDF") -> Any:
+    """Put an ASDF file into a FITS file beside other extensions, and open what was written."""
+    header, data = asdf_hdu_bytes(content, fits.Header())
+    table = fits.BinTableHDU.fromstring(
+        header.tostring().encode() + data + bytes(-len(data) % 2880)
+    )
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), *hdus, table]).writeto(buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def test_what_is_not_edited_comes_through_with_tags_types_and_spelling() -> None:
+    new = refresh(
+        TREE,
+        arrays={"pixeldq": ArrayNode("PIXELDQ,1", (3, 4), "uint32")},
+        metadata={"meta.cal_step.dq_init": "COMPLETE"},
+        history=["done"],
+    )
+    before, after = nodes(TREE), nodes(new)
+    untouched = set(before) - {"_fits_hash", "meta"}
+    assert len(untouched) == 7
+    assert {key: after[key] for key in untouched} == {key: before[key] for key in untouched}
+    assert new.startswith(b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n")
+    assert "_fits_hash" not in after
+
+
+def test_values_and_arrays_are_set_where_they_belong() -> None:
+    new = refresh(
+        TREE,
+        arrays={"pixeldq": ArrayNode("PIXELDQ,1", (3, 4), "uint32")},
+        metadata={
+            "meta.cal_step.dq_init": "COMPLETE",
+            "meta.filename": "b.fits",
+            "meta.exposure.ngroups": None,
+            "meta.ref_file.mask.name": "N/A",
+            "meta.odd": "yes: no",
+            "meta.number": 3,
+        },
+    )
+    after = yaml.load(new[new.index(b"%YAML") :], Loader=_Loose)
+    assert after["meta"] == {
+        "filename": "b.fits",
+        "exposure": {},
+        "cal_step": {"dq_init": "COMPLETE"},
+        "ref_file": {"mask": {"name": "N/A"}},
+        "odd": "yes: no",
+        "number": 3,
+    }
+    assert after["pixeldq"] == {
+        "source": "fits:PIXELDQ,1",
+        "datatype": "uint32",
+        "byteorder": "big",
+        "shape": [3, 4],
+    }
+    # The tag is the one of the file's own version of the standard.
+    assert nodes(new)["pixeldq"][0] == "tag:stsci.edu:asdf/core/ndarray-1.0.0"
+    newer = refresh(
+        TREE.replace(b"STANDARD 1.5.0", b"STANDARD 1.6.0"),
+        arrays={"pixeldq": ArrayNode("PIXELDQ,1", (3, 4), "uint32")},
+    )
+    assert nodes(newer)["pixeldq"][0] == "tag:stsci.edu:asdf/core/ndarray-1.1.0"
+
+
+class _Loose(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads a tree whatever its tags are."""
+
+
+def _any_tag(loader: Any, _suffix: Any, node: Any) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+_Loose.add_multi_constructor("", _any_tag)
+
+
+def test_editing_one_of_two_shared_nodes_leaves_the_other() -> None:
+    new = refresh(TREE, metadata={"shared.name": "LIGER"})
+    after = nodes(new)
+    assert {key[1]: value[1] for key, value in after["shared"][1]}["name"] == "LIGER"
+    assert after["again"] == nodes(TREE)["again"]
+
+
+def test_refreshing_twice_is_refreshing_once() -> None:
+    edits: Any = {
+        "arrays": {"pixeldq": ArrayNode("PIXELDQ,1", (3, 4), "uint32")},
+        "metadata": {"meta.cal_step.dq_init": "COMPLETE"},
+    }
+    once = refresh(TREE, **edits)
+    assert refresh(once, **edits) == once
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        b"",
+        b"history: {entries: [!core/history_entry-1.0.0 {description: old}]}\n",
+        b"history: {extensions: []}\n",
+        b"history: [!core/history_entry-1.0.0 {description: old}]\n",
+    ],
+    ids=["none", "entries", "no entries", "a bare list"],
+)
+def test_history_grows_at_its_end(present: Any) -> None:
+    content = TREE.replace(b"text:", present + b"text:", 1)
+    new = refresh(content, history=["first", "second"])
+    after = yaml.load(new[new.index(b"%YAML") :], Loader=_Loose)["history"]
+    entries = after if isinstance(after, list) else after["entries"]
+    expected = ["old"] if b"old" in present else []
+    assert [entry["description"] for entry in entries] == [*expected, "first", "second"]
+    if b"extensions" in present:
+        assert after["extensions"] == []
+
+
+def test_a_value_in_the_way_is_an_error() -> None:
+    with pytest.raises(RampFormatError, match=r"damaged: there is a value where name should begin"):
+        refresh(TREE, metadata={"meta.filename.name": 1})
+
+
+@pytest.fixture
+def with_blocks() -> Any:
+    """An ASDF file with three blocks, as asdf writes it."""
+    tree = {
+        "plain": np.arange(1000, dtype=np.int16),
+        "packed": np.zeros(5000, np.float64),
+        "last": np.arange(7, dtype=np.uint8),
+        "inline": np.arange(3),
+    }
+    file = asdf.AsdfFile(tree)
+    file.set_array_compression(tree["packed"], "zlib")
+    file.set_array_storage(tree["inline"], "inline")
+    buffer = io.BytesIO()
+    file.write_to(buffer)
+    return tree, buffer.getvalue()
+
+
+def test_binary_blocks_are_found_again(with_blocks: Any) -> None:
+    tree, content = with_blocks
+    new = refresh(content, metadata={"meta.a_long_name_that_moves_the_blocks": "x" * 1000})
+    # asdf warns of a wrong index, and warnings are errors here.
+    with asdf.open(io.BytesIO(new), validate_checksums=True, lazy_load=True) as opened:
+        for name, array in tree.items():
+            assert np.array_equal(opened[name], array)
+        assert opened["meta"]["a_long_name_that_moves_the_blocks"] == "x" * 1000
+    # The index tells the true places.
+    places = [match.start() for match in re.finditer(rb"\xd3BLK", new)]
+    assert yaml.safe_load(new[new.index(b"#ASDF BLOCK INDEX") :]) == places
+    assert len(places) == 3
+
+
+def test_a_streamed_block_comes_through() -> None:
+    file = asdf.AsdfFile({"stream": asdf.tags.core.Stream([4], np.uint8)})
+    buffer = io.BytesIO()
+    file.write_to(buffer)
+    content = buffer.getvalue() + bytes(range(8))
+    with asdf.open(io.BytesIO(refresh(content, metadata={"meta.a": 1}))) as opened:
+        assert np.array_equal(opened["stream"], np.arange(8).reshape(2, 4))
+
+
+def test_every_truncation_is_noticed(with_blocks: Any) -> None:
+    _, content = with_blocks
+    tree_end = content.index(b"\n...\n") + 5
+    cuts = {0, 3, 10, 40, tree_end - 300, tree_end - 4}
+    blocks = [match.start() for match in re.finditer(rb"\xd3BLK", content)]
+    for start in blocks:
+        (allocated,) = struct.unpack_from(">Q", content, start + 14)
+        cuts |= {start + 4, start + 30, start + 54 + allocated - 1}
+    cuts |= {content.index(b"#ASDF BLOCK INDEX") + 4, len(content) - 4}
+    for cut in sorted(cuts):
+        with pytest.raises(RampFormatError, match="ASDF extension is damaged"):
+            refresh(content[:cut], metadata={"meta.a": 1})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"SIMPLE  =                    T",
+        b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n",
+        b"#ASDF 1.0.0\n%YAML 1.1\n--- !core/asdf-1.1.0\n[1, 2]\n...\n",
+        b"#ASDF 1.0.0\n%YAML 1.1\n---\na: [1, 2\n...\n",
+        b"#ASDF 1.0.0\n%YAML 1.1\n---\na: \xff\xfe\n...\n",
+    ],
+    ids=["empty", "FITS", "no tree", "a list", "broken YAML", "not UTF-8"],
+)
+def test_what_is_no_asdf_is_refused_by_name(content: Any) -> None:
+    with pytest.raises(RampFormatError, match="damaged") as caught:
+        refresh(content, metadata={"meta.a": 1}, where="ramp.fits")
+    assert caught.value.where == "ramp.fits"
+    assert caught.value.hint
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_refused(noise: Any) -> None:
+    with pytest.raises(RampFormatError):
+        refresh(b"#ASDF 1.0.0\n" + noise, metadata={"meta.a": 1})
+
+
+def test_the_header_is_that_of_one_row_of_bytes() -> None:
+    old = fits.Header()
+    old["XTENSION"] = "IMAGE"
+    old["NAXIS1"] = 10
+    old["EXTVER"] = 1
+    old["CHECKSUM"] = "old"
+    old["DATASUM"] = "1"
+    old["NOTE"] = ("kept", "with its comment")
+    header, data = asdf_hdu_bytes(TREE, old)
+    assert data == TREE
+    assert header["XTENSION"] == "BINTABLE"
+    assert header["NAXIS1"] == len(TREE)
+    assert header["NAXIS2"] == header["TFIELDS"] == 1
+    assert header["TFORM1"] == f"{len(TREE)}B"
+    assert header["TTYPE1"] == "ASDF_METADATA"
+    assert (header["NOTE"], header.comments["NOTE"]) == ("kept", "with its comment")
+    assert not {"CHECKSUM", "DATASUM"} & set(header)
+    assert old["XTENSION"] == "IMAGE"
+
+
+def test_a_table_has_the_columns_that_stdatamodels_would_write() -> None:
+    rows = convention_rows()
+    node = ArrayNode.from_dtype("DQ_DEF,1", rows.shape, rows.dtype)
+    types = {column["name"]: column["datatype"] for column in node.datatype}
+    assert types == {
+        "BIT": "int32",
+        "VALUE": "uint32",
+        "NAME": ["ascii", 40],
+        "DESCRIPTION": ["ascii", 80],
+    }
+    assert ArrayNode.from_dtype("SCI,1", (2,), np.dtype(">f4")).datatype == "float32"
+
+
+def test_an_old_ramp_opens_with_its_new_arrays_everywhere(tmp_path: Any) -> None:
+    path = SHARED / "iris_readout_sample_ramp.fits"
+    if not path.exists():
+        pytest.skip(f"{path} is not here: it comes with the workplace, not with the project")
+    pixeldq = np.arange(100, dtype=np.uint32).reshape(10, 10)
+    with fits.open(path) as file:
+        content = file["ASDF"].data.tobytes()
+        old = file["ASDF"].header
+        new = refresh(
+            content,
+            arrays={
+                "pixeldq": ArrayNode("PIXELDQ,1", (10, 10), "uint32"),
+                "dq_def": ArrayNode.from_dtype("DQ_DEF,1", (32,), convention_rows().dtype),
+            },
+            metadata={"meta.cal_step.dq_init": "COMPLETE", "meta.unknown_to_fits": 5},
+            history=["flagged"],
+        )
+        header, data = asdf_hdu_bytes(new, old)
+        file["PIXELDQ"].data = pixeldq
+        file[0].header["S_DQINIT"] = "COMPLETE"
+        table = fits.BinTableHDU.fromstring(
+            header.tostring().encode() + data + bytes(-len(data) % 2880)
+        )
+        units = [hdu for hdu in file if hdu.name != "ASDF"]
+        definitions = fits.BinTableHDU(convention_rows(), name="DQ_DEF")
+        target = tmp_path / "flagged.fits"
+        fits.HDUList([*units, definitions, table]).writeto(target)
+    for model in (TMTRampModel, stdatamodels.DataModel):
+        with fits.open(target) as file, model(file) as opened:
+            tree = opened._instance
+            assert np.array_equal(tree["pixeldq"], pixeldq)
+            assert tree["data"].shape == (1, 4, 10, 10)
+            assert tree["meta"]["cal_step"]["dq_init"] == "COMPLETE"
+            assert tree["meta"]["unknown_to_fits"] == 5
+            assert tree["dq_def"]["NAME"][10] in {"DEAD", b"DEAD"}
+    with warnings.catch_warnings():
+        # The file names extension versions of 2020.
+        warnings.simplefilter("ignore", asdf.exceptions.AsdfPackageVersionWarning)
+        with fits.open(target) as file, stdatamodels.asdf_in_fits.open(file) as opened:
+            assert np.array_equal(opened["pixeldq"], pixeldq)
+            assert opened["meta"]["cal_step"]["dq_init"] == "COMPLETE"
+            assert opened.get_history_entries()[-1]["description"] == "flagged"
+
+
+def test_a_model_of_today_opens_with_its_new_arrays(tmp_path: Any) -> None:
+    with TMTRampModel((1, 2, 3, 4)) as ramp:
+        ramp.meta.instrument.name = "IRIS"
+        ramp.meta.local = {"deep": [1, 2, {"three": 3.5}]}
+        ramp.local_array = np.arange(5.0)
+        ramp.save(tmp_path / "ramp.fits")
+    groupdq = np.full((1, 2, 3, 4), 4, np.uint8)
+    with fits.open(tmp_path / "ramp.fits") as file:
+        new = refresh(
+            file["ASDF"].data.tobytes(),
+            arrays={"groupdq": ArrayNode("GROUPDQ,1", groupdq.shape, "uint8")},
+            metadata={"meta.cal_step.dq_init": "COMPLETE"},
+        )
+        file["GROUPDQ"].data = groupdq
+        others = [hdu for hdu in file[1:] if hdu.name != "ASDF"]
+        buffer = as_fits(new, *others)
+    with fits.open(buffer) as file, TMTRampModel(file) as opened:
+        assert np.array_equal(opened.groupdq, groupdq)
+        assert opened.meta.local.deep[2].three == 3.5
+        assert np.array_equal(opened.local_array, np.arange(5.0))
