@@ -11,7 +11,7 @@ from tmt_dq.cli.console import progress_bar, report_error, table
 from tmt_dq.cli.options import FilePath, Position, crds_options
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 
-__all__ = ["command"]
+__all__ = ["command", "show"]
 
 
 @click.command("apply", short_help="Initialize the data quality of raw ramps.")
@@ -118,13 +118,14 @@ def _apply_one(
     from tmt_dq.apply import apply_dq
 
     start = time.perf_counter()
-    with progress_bar(ramp.name, ramp) as progress:
+    size = ramp.stat().st_size if ramp.is_file() else 0
+    with progress_bar(ramp.name, size) as progress:
         applied = apply_dq(ramp, output, progress=progress, **options)
     seconds = time.perf_counter() - start
     if as_json:
         click.echo(json.dumps(_as_dict(applied, seconds)))
     elif not quiet:
-        _show(applied, seconds)
+        show(applied, seconds)
 
 
 def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
@@ -152,7 +153,8 @@ def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
     }
 
 
-def _show(applied: Any, seconds: float) -> None:
+def show(applied: Any, seconds: float) -> None:
+    """Print what was done and how many pixels carry each flag."""
     selection = applied.selection
     chosen = "" if selection is None else f" (chosen by {selection.context})"
     click.echo(f"{applied.output}  {applied.status} in {seconds:.1f} s")

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import click
 
@@ -48,9 +47,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, path: Path) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar while a file is worked on, if there is a terminal and the file is large."""
-    size = path.stat().st_size if path.is_file() else 0
+def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar while `size` bytes are worked on, if there is a terminal and they are many."""
     if not sys.stderr.isatty() or size < _WORTH_A_BAR:
         yield None
         return

@@ -15,9 +15,11 @@ class FilePath(click.ParamType[Path]):
     name = "file"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        """Return the name as a path."""
         return Path(value)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Let the shell complete file names."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
@@ -29,6 +31,7 @@ class Position(click.ParamType[tuple[int, int]]):
     name = "x,y"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """Return the two numbers."""
         if isinstance(value, tuple):
             return value
         try:

@@ -1,16 +1,22 @@
 """What DQ initialization must know of an exposure, from its headers alone."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.instruments import Detector, Instrument, load
-from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.encoding import read_rows
+from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.problems import Problems
 
-__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp", "read_selectors"]
+__all__ = ["Ramp", "RampFile", "describe_ramp", "read_pixeldq", "read_ramp", "read_selectors"]
 
 _PLACE = ("SUBSTRT1", "SUBSTRT2")
 _SIZE = ("SUBSIZE1", "SUBSIZE2")
@@ -136,6 +142,34 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         )
     problems.raise_any()
     return RampFile(ramp, file, sci, pixeldq, groupdq)
+
+
+def read_pixeldq(path: Path) -> npt.NDArray[np.uint32]:
+    """Return the flags of a ramp that has been initialized.
+
+    Parameters
+    ----------
+    path : Path
+        FITS file with an image extension PIXELDQ.
+
+    Returns
+    -------
+    ndarray of uint32, (ny, nx)
+        Its flags.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if there is no such extension.
+    """
+    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+        problems = Problems(path)
+        unit = _only(file, "PIXELDQ", problems)
+        if unit is None or not unit.is_image or len(unit.shape) != 2:
+            problems.add(RampFormatError, "has no 2-D image extension PIXELDQ")
+        problems.raise_any()
+        assert unit is not None
+        return read_rows(file, unit, 0, unit.shape[0])
 
 
 def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
