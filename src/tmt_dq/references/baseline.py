@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import lzma
-import pprint
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tmt_dq import instruments
 from tmt_dq.core import flags
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.references.observatories import available
+from tmt_dq.references.offline import server_config
 
 __all__ = ["build", "mask_bytes"]
 
@@ -127,7 +127,7 @@ def build(folder: Path) -> None:
             imaps[instrument.name] = imap
         pmap = f"{observatory}_{SERIAL:04d}.pmap"
         write(f"mappings/{observatory}/{pmap}", _pmap(observatory, pmap, imaps))
-        write(f"config/{observatory}/server_config", _server_config(observatory, pmap))
+        write(f"config/{observatory}/server_config", server_config(observatory, pmap).encode())
         write(f"config/{observatory}/ref_cache_subdir_mode", b"instrument")
     text = json.dumps(dict(sorted(manifest.items())), indent=1)
     (folder / "manifest.json").write_text(f"{text}\n", "utf-8")
@@ -197,23 +197,6 @@ def _mapping(header: dict[str, Any], selector: str) -> bytes:
     return (
         f"header = {_dictionary({**header, 'sha1sum': digest})}\n\nselector = {selector}\n".encode()
     )
-
-
-def _server_config(observatory: str, context: str) -> bytes:
-    """Return what stock crds wants to find in a cache that never saw a server."""
-    config = {
-        "bad_files": "",
-        "bad_files_list": [],
-        "crds_version": {"str": "14.0.3"},
-        "edit_context": context,
-        "force_remote_mode": False,
-        "last_synced": "never: this cache comes with tmt-dq",
-        "latest_context": context,
-        "observatory": observatory,
-        "operational_context": context,
-        "server": "none",
-    }
-    return f"{pprint.pformat(config)}\n".encode()
 
 
 if __name__ == "__main__":

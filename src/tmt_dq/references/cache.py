@@ -17,6 +17,8 @@ __all__ = ["Cache", "open_cache"]
 
 _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.pmap")
 _LFS = b"version https://git-lfs"
+_FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
+_VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
 
 
@@ -126,6 +128,14 @@ class Cache:
     def _list_contexts(self) -> str:
         return ", ".join(self._contexts()) or "no .pmap at all"
 
+    def subdir_mode(self) -> str:
+        """Return how references lie: ``instrument``, in one folder for each, or ``flat``."""
+        try:
+            return (self.config / "ref_cache_subdir_mode").read_text("utf-8").strip()
+        except OSError:
+            has_files = any(self.references.glob("*.fits"))
+            return "flat" if has_files else "instrument"
+
     def bad_files(self) -> frozenset[str]:
         """Return the files that the server declared bad."""
         config = self.server_config()
@@ -141,8 +151,6 @@ class Cache:
             Raised if it is not in the cache, or not a readable FITS file.
         """
         folders = [self.references / instrument.lower(), self.references]
-        if _subdir_mode(self.config) == "flat":
-            folders.reverse()
         path = next((folder / name for folder in folders if os.path.lexists(folder / name)), None)
         if self.embedded and embedded.provides(name):
             path = embedded.ensure(name)
@@ -178,19 +186,18 @@ def open_cache(
     ConfigError
         Raised if there is no such cache, or it knows nothing of the observatory.
     """
-    where, is_embedded = "crds_path", False
     if crds_path is not None:
-        root = Path(crds_path)
-        variables: Mapping[str, str] = {"CRDS_PATH": os.fspath(crds_path)}
+        where, variables = "crds_path", {"CRDS_PATH": os.fspath(crds_path)}
     else:
-        variables = {key: value for key, value in environ.items() if value}
-        where = "CRDS_PATH" if "CRDS_PATH" in variables else "CRDS_PATH_SINGLE"
+        variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
+        where = "CRDS_PATH_SINGLE" if "CRDS_PATH_SINGLE" in variables else "CRDS_PATH"
         if where not in variables:
-            where, is_embedded = "embedded cache", True
-            variables = {**variables, "CRDS_PATH": str(embedded.cache_path())}
-        root = Path(variables["CRDS_PATH" if is_embedded else where])
-    if not str(root) or not root.is_dir():
-        raise ConfigError(f"there is no folder {str(root)!r}", where=where, hint=_UNSET)
+            where, variables["CRDS_PATH"] = "CRDS_PATH", str(embedded.cache_path())
+    # Absolute, so that what is remembered and returned outlives a change of folder.
+    named = variables["CRDS_PATH" if crds_path is not None else where]
+    root = Path(named).absolute()
+    if not named or not root.is_dir():
+        raise ConfigError(f"there is no folder {named!r}", where=where, hint=_UNSET)
     mappings = _folder(variables, "CRDS_MAPPATH", "mappings", observatory)
     if not mappings.is_dir():
         raise ConfigError(
@@ -205,19 +212,21 @@ def open_cache(
         mappings=mappings,
         references=_folder(variables, "CRDS_REFPATH", "references", observatory),
         config=_folder(variables, "CRDS_CFGPATH", "config", observatory),
-        embedded=is_embedded,
+        embedded=embedded.is_here(root),
     )
 
 
-def _folder(environ: Mapping[str, str], variable: str, kind: str, observatory: str) -> Path:
+def _folder(variables: Mapping[str, str], name: str, kind: str, observatory: str) -> Path:
     """Return one of an observatory's folders, by crds' own rules (``crds.core.config``)."""
-    if environ.get(f"{variable}_SINGLE"):
-        return Path(environ[f"{variable}_SINGLE"])
-    if environ.get(variable):
-        return Path(environ[variable]) / observatory
-    if environ.get("CRDS_PATH_SINGLE"):
-        return Path(environ["CRDS_PATH_SINGLE"]) / kind
-    return Path(environ["CRDS_PATH"]) / kind / observatory
+    if f"{name}_SINGLE" in variables:
+        folder = Path(variables[f"{name}_SINGLE"])
+    elif name in variables:
+        folder = Path(variables[name]) / observatory
+    elif "CRDS_PATH_SINGLE" in variables:
+        folder = Path(variables["CRDS_PATH_SINGLE"]) / kind
+    else:
+        folder = Path(variables["CRDS_PATH"]) / kind / observatory
+    return folder.absolute()
 
 
 @functools.lru_cache(maxsize=8)
@@ -235,14 +244,6 @@ def _read_server_config(found: Stamp) -> Mapping[str, Any]:
             hint="Mend or remove the file, or name the context with --context or CRDS_CONTEXT.",
         ) from error
     return config
-
-
-def _subdir_mode(config: Path) -> str:
-    """Return how the cache's references lie: ``instrument`` or ``flat``."""
-    try:
-        return (config / "ref_cache_subdir_mode").read_text("utf-8").strip()
-    except OSError:
-        return "instrument"
 
 
 def _check_reference(path: Path) -> None:

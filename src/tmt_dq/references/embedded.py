@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from tmt_dq.errors import ConfigError, OutputError
 
-__all__ = ["DATA", "cache_path", "ensure", "location", "provides"]
+__all__ = ["DATA", "cache_path", "ensure", "is_here", "location", "provides"]
 
 DATA = Path(__file__).parent / "data"
 """Where the package keeps it; `manifest.json` lists the files of the expanded cache."""
@@ -98,6 +98,11 @@ def cache_path() -> Path:
     for entry in _manifest()[1]:
         _expand(root, entry)
     return root
+
+
+def is_here(root: Path) -> bool:
+    """Return whether a folder is the expanded cache."""
+    return root.name == _manifest()[0] and root == location()
 
 
 def provides(name: str) -> bool:

@@ -1,0 +1,71 @@
+"""The configuration that stock crds expects from a server, for caches that never saw one."""
+
+import os
+import pprint
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from tmt_dq.errors import ConfigError, SelectionError
+from tmt_dq.references.cache import open_cache
+
+__all__ = ["provide_config", "server_config"]
+
+
+def server_config(observatory: str, context: str) -> str:
+    """Return the text of a ``server_config``.
+
+    Parameters
+    ----------
+    observatory : str
+        CRDS observatory.
+    context : str
+        The context that crds is to use by default.
+
+    Returns
+    -------
+    str
+        A dictionary, as crds writes it.
+    """
+    config = {
+        "bad_files": "",
+        "bad_files_list": [],
+        "edit_context": context,
+        "force_remote_mode": False,
+        "last_synced": "never: this cache has no server",
+        "latest_context": context,
+        "observatory": observatory,
+        "operational_context": context,
+        "server": "none",
+    }
+    return f"{pprint.pformat(config)}\n"
+
+
+def provide_config(folder: Path, observatory: str, environ: MutableMapping[str, str]) -> None:
+    """Let crds find a configuration, where the cache has none, outside of the cache.
+
+    Without its ``server_config`` crds ends the process, whatever it was asked to do; TMT's
+    published cache has none.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that exists as long as crds is used.
+    observatory : str
+        CRDS observatory.
+    environ : mutable mapping
+        The environment; CRDS_CFGPATH is set in it if need be.
+    """
+    try:
+        cache = open_cache(None, observatory, environ)
+        if cache.server_config():
+            return
+        context = cache.context(None, environ)
+    except (ConfigError, SelectionError):
+        # The tool may not need a context, and says itself what it misses.
+        return
+    config = folder / observatory
+    config.mkdir()
+    (config / "server_config").write_text(server_config(observatory, context), "utf-8")
+    (config / "ref_cache_subdir_mode").write_text(cache.subdir_mode(), "utf-8")
+    environ.pop("CRDS_CFGPATH_SINGLE", None)
+    environ["CRDS_CFGPATH"] = os.fspath(folder)
