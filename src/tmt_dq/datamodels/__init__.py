@@ -1,0 +1,30 @@
+"""Data models: the FITS files as Python objects.
+
+`TMTMaskModel` is a bad-pixel mask, `TMTRampModel` a ramp. Both are stdatamodels' ``DataModel`` with
+TMT's schemas, refuse what does not fit instead of dropping it, and are written whole or not at all.
+
+The names are imported when they are first used: asdf imports this package to find the schemas.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "TMTDataModel": "tmt_dq.datamodels.model",
+    "TMTMaskModel": "tmt_dq.datamodels.mask",
+    "TMTRampModel": "tmt_dq.datamodels.ramp",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

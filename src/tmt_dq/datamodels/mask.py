@@ -1,0 +1,332 @@
+"""The bad-pixel mask as a data model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from tmt_dq.core.dq_def import translate, translation
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.values import as_flags
+from tmt_dq.datamodels.definitions import convention_table, defined_bits
+from tmt_dq.datamodels.model import TMTDataModel
+from tmt_dq.datamodels.pixels import positions
+from tmt_dq.datamodels.schema_resources import PREFIX
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
+from tmt_dq.instruments import available, load
+
+__all__ = ["TMTMaskModel"]
+
+Flags = npt.NDArray[np.uint32]
+
+
+class TMTMaskModel(TMTDataModel):
+    """A bad-pixel mask: the flags of each pixel of a detector, or of a part of it.
+
+    Parameters
+    ----------
+    init : path, HDUList, dict, ndarray, tuple or DataModel, optional
+        A file to open; flags, or a shape (ny, nx), for a new mask; nothing for an empty one.
+    dq : array_like, (ny, nx), optional
+        Flags. Any numeric type, if every value is a whole number that fits uint32.
+    dq_def : structured array, optional
+        What the bits of the flags given with it mean: columns BIT, VALUE, NAME, DESCRIPTION.
+        Without it they are the bits of `tmt_dq.dqflags.pixel`.
+    **kwargs
+        Options of ``stdatamodels.DataModel``.
+
+    Attributes
+    ----------
+    dq : ndarray of uint32, (ny, nx)
+        Flags of the convention, whatever bits the file used.
+    dq_def : FITS_rec
+        Definitions of the convention's bits, None until the mask is saved.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if a file is not a mask, or a value is not a flag.
+    UnknownFlagError
+        Raised if DQ_DEF has unknown names, or DQ has bits that DQ_DEF does not define.
+    GeometryError
+        Raised if an array is not 2-D.
+
+    Examples
+    --------
+    >>> mask = TMTMaskModel((4, 6))
+    >>> mask.meta.instrument.name = "IRIS"
+    >>> mask.meta.instrument.detector = "IRIS1"
+    >>> mask.flag_pixels("DEAD", yx=[(0, 1), (3, 5)])
+    2
+    >>> mask.dq[3, 5]
+    np.uint32(1024)
+    """
+
+    dq: Any
+    schema_url = PREFIX + "mask-1.0.0"
+    format_error = MaskFormatError
+
+    def __init__(self, init: Any = None, *, dq_def: Any = None, **kwargs: Any) -> None:
+        super().__init__(init, **kwargs)
+        if dq_def is not None:
+            if self.dq is None or not (init is None or isinstance(init, np.ndarray)):
+                raise ConfigError(
+                    "dq_def says what the bits of given flags mean, and none were given with it",
+                    where=type(self).__name__,
+                    hint="Give both: TMTMaskModel(dq=flags, dq_def=table).",
+                )
+            self.dq = self._translated(self.dq, dq_def)
+
+    def get_primary_array_name(self) -> str:
+        """Return the name of the array whose shape is the model's."""
+        return "dq"
+
+    def __setattr__(self, attr: str, value: Any) -> None:
+        if value is not None and attr == "dq":
+            value = self._flags(value)
+        elif value is not None and attr == "dq_def":
+            value = self._convention(value)
+        super().__setattr__(attr, value)
+
+    def _flags(self, value: Any) -> Flags:
+        flags = as_flags(value, where=f"{type(self).__name__}.dq")
+        if flags.ndim != 2:
+            raise GeometryError(
+                f"dq has the shape {flags.shape}; expected (ny, nx)", where=type(self).__name__
+            )
+        return flags
+
+    def _convention(self, table: Any) -> npt.NDArray[np.void]:
+        """Refuse definitions that would give the flags already here another meaning."""
+        where = f"{type(self).__name__}.dq_def"
+        if not translation(defined_bits(table, where=where), where=where).is_identity:
+            raise MaskFormatError(
+                "dq_def gives bits another meaning than the convention, which is what dq holds",
+                where=where,
+                hint="Give flags and definitions together: TMTMaskModel(dq=flags, dq_def=table).",
+            )
+        return convention_table()
+
+    def _translated(self, dq: Any, table: Any) -> Flags:
+        meaning = translation(defined_bits(table, where=self._where), where=self._where)
+        return translate(self._flags(dq), meaning, where=self._where)[0]
+
+    def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
+        """Check DQ before stdatamodels casts it, and translate it (stdatamodels' hook)."""
+        hdulist = super()._migrate_hdulist(hdulist)
+        named = [hdu for hdu in hdulist if hdu.name == "DQ" and hdu.is_image]
+        if len(named) != 1:
+            listing = ", ".join(hdu.name or "no name" for hdu in hdulist)
+            raise MaskFormatError(
+                f"has {len(named) or 'no'} image extensions DQ; expected one, found {listing}",
+                where=self._where,
+                hint="A mask has its flags in an image extension DQ.",
+            )
+        stored = named[0].data
+        if stored is None or stored.ndim != 2:
+            raise MaskFormatError(
+                f"DQ has the shape {() if stored is None else stored.shape}; expected (ny, nx)",
+                where=self._where,
+            )
+        dq = as_flags(stored, where=f"{self._where}[DQ]")
+        changed = {}
+        tables = [hdu for hdu in hdulist if hdu.name == "DQ_DEF"]
+        if tables:
+            dq = self._translated(dq, tables[0].data)
+            changed[tables[0]] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
+        if dq is not stored:
+            changed[named[0]] = named[0].copy()
+            changed[named[0]].data = dq
+        return fits.HDUList([changed.get(hdu, hdu) for hdu in hdulist])
+
+    def on_init(self, init: Any) -> None:
+        """Hold trees from elsewhere (dict, ASDF, other models) to the same rules as files."""
+        super().on_init(init)
+        dq, table = self._instance.get("dq"), self._instance.get("dq_def")
+        if dq is not None:
+            self.dq = self._flags(dq) if table is None else self._translated(dq, table)
+        if table is not None:
+            super().__setattr__("dq_def", convention_table())
+
+    def on_save(self, path: Any = None) -> None:
+        """Fill in what a mask file needs; what the keeper of the mask must say is left to them.
+
+        TELESCOP, REFTYPE, SUBARRAY and the place and size of the array get values where they have
+        none. USEAFTER, PEDIGREE, AUTHOR and DESCRIP do not.
+        """
+        super().on_save(path)
+        if self.dq is None:
+            raise MaskFormatError(
+                "has no flags to save", where=self._where, hint="Set dq, zeros for a clean mask."
+            )
+        window = self.window
+        subarray = self.meta.subarray
+        for node, attr, value in (
+            (self.meta, "telescope", self._telescope()),
+            (self.meta, "reftype", "MASK"),
+            (subarray, "name", "GENERIC"),
+            (subarray, "xstart", window.xstart),
+            (subarray, "ystart", window.ystart),
+            (subarray, "xsize", window.nx),
+            (subarray, "ysize", window.ny),
+        ):
+            if getattr(node, attr) is None and value is not None:
+                setattr(node, attr, value)
+        super().__setattr__("dq_def", convention_table())
+
+    def _telescope(self) -> str | None:
+        name = self.meta.instrument.name
+        if name is None:
+            return "TMT"
+        return load(name).telescope if str(name).upper() in available() else None
+
+    @property
+    def window(self) -> Window:
+        """The detector pixels that the mask covers.
+
+        Raises
+        ------
+        GeometryError
+            Raised if there are no flags yet, or ``meta.subarray`` contradicts their shape.
+        """
+        if self.dq is None:
+            raise GeometryError("has no flags, and so no size", where=self._where)
+        ny, nx = self.dq.shape
+        subarray = self.meta.subarray
+        for name, found, size in (("xsize", subarray.xsize, nx), ("ysize", subarray.ysize, ny)):
+            if found is not None and found != size:
+                raise GeometryError(
+                    f"meta.subarray.{name} is {found}, but dq is {nx} × {ny} (x × y)",
+                    where=self._where,
+                    hint=f"Correct meta.subarray.{name}, or leave it out.",
+                )
+        starts = {
+            name: 1 if getattr(subarray, name) is None else getattr(subarray, name)
+            for name in ("xstart", "ystart")
+        }
+        if min(starts.values()) < 1:
+            raise GeometryError(
+                f"meta.subarray has the start x = {starts['xstart']}, y = {starts['ystart']}; they "
+                "count from 1",
+                where=self._where,
+            )
+        return Window.from_fits(**starts, xsize=nx, ysize=ny)
+
+    def flag_pixels(
+        self,
+        flags: str | Iterable[str],
+        *,
+        y: Any = None,
+        x: Any = None,
+        yx: Any = None,
+        fits_xy: Any = None,
+    ) -> int:
+        """Add flags to a list of pixels, and to nothing else.
+
+        ``dq[list_of_pairs] = value`` flags whole rows, for that is how NumPy indexes. This method
+        takes pairs for pixels, adds to the flags a pixel has already, and knows flags by name.
+
+        Parameters
+        ----------
+        flags : str or iterable of str
+            One or more names of `tmt_dq.dqflags.pixel`, such as "DEAD" or ["HOT", "DO_NOT_USE"].
+        y, x : array_like of int, (n,), optional
+            0-based rows and columns in the array, as from ``np.nonzero``.
+        yx : array_like of int, (n, 2), optional
+            0-based pairs (row, column), in NumPy's order.
+        fits_xy : array_like of int, (n, 2), optional
+            1-based pairs (column, row), in the order of FITS and DS9. They too count from the
+            array's first pixel, not the detector's, if the mask is a subarray.
+
+        Returns
+        -------
+        int
+            Number of different pixels in the list.
+
+        Raises
+        ------
+        UnknownFlagError
+            Raised if a name is not in the convention.
+        ConfigError
+            Raised if no flag or not exactly one form of positions is given, or positions are not
+            whole numbers.
+        GeometryError
+            Raised if the list has the wrong shape or leaves the array; nothing is flagged then.
+
+        Examples
+        --------
+        >>> mask = TMTMaskModel((4, 6))
+        >>> mask.flag_pixels("HOT", yx=[(0, 1), (3, 5)])
+        2
+        >>> mask.flag_pixels("DO_NOT_USE", fits_xy=[(2, 1)])
+        1
+        >>> mask.dq[0, 1]
+        np.uint32(2049)
+        """
+        value, index = self._addressed("flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
+        self.dq[index] |= value
+        return _distinct(index, self.dq.shape)
+
+    def clear_pixels(
+        self,
+        flags: str | Iterable[str],
+        *,
+        y: Any = None,
+        x: Any = None,
+        yx: Any = None,
+        fits_xy: Any = None,
+    ) -> int:
+        """Take flags away from a list of pixels; other flags of theirs stay.
+
+        Parameters
+        ----------
+        flags : str or iterable of str
+            One or more names of `tmt_dq.dqflags.pixel`.
+        y, x, yx, fits_xy : array_like of int, optional
+            The pixels, as for `flag_pixels`.
+
+        Returns
+        -------
+        int
+            Number of different pixels in the list.
+
+        Raises
+        ------
+        UnknownFlagError, ConfigError, GeometryError
+            Raised as by `flag_pixels`.
+        """
+        value, index = self._addressed("clear_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
+        self.dq[index] &= ~value
+        return _distinct(index, self.dq.shape)
+
+    def _addressed(
+        self, method: str, flags: str | Iterable[str], **forms: Any
+    ) -> tuple[np.uint32, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        where = f"{type(self).__name__}.{method}"
+        if self.dq is None:
+            raise ConfigError(
+                "there are no flags yet",
+                where=where,
+                hint="Give the mask a size first: mask.dq = np.zeros((4096, 4096)).",
+            )
+        names = [flags] if isinstance(flags, str) or not np.iterable(flags) else list(flags)
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError(
+                f"flags are {names!r}; expected names",
+                where=where,
+                hint="A value has names: tmt_dq.dqflags.pixel.decode(value).",
+            )
+        value = PIXEL.encode(" ".join(names))
+        if value == 0:
+            raise ConfigError(
+                f"{flags!r} is no flag to set or clear; expected at least one", where=where
+            )
+        return np.uint32(value), positions(self.dq.shape, where=where, **forms)
+
+
+def _distinct(index: tuple[npt.NDArray[np.intp], ...], shape: tuple[int, ...]) -> int:
+    """Count the different pixels of an index."""
+    return int(np.unique(np.ravel_multi_index(index, shape)).size)

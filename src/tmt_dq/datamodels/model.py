@@ -1,0 +1,329 @@
+"""What TMT's data models have in common: strictness, metadata, and outputs that are whole."""
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from asdf.exceptions import ValidationError
+from astropy.io import fits
+from stdatamodels import DataModel
+from stdatamodels.schema import walk_schema
+
+from tmt_dq.datamodels.nodes import MetaNode, reason, resolve_aliases, schema_errors, wrap
+from tmt_dq.datamodels.schema_resources import PREFIX
+from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
+from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.io.inputs import open_input
+
+__all__ = ["TMTDataModel"]
+
+_SUFFIXES = (".fits", ".asdf")
+
+
+class TMTDataModel(DataModel):
+    """Base of TMT's data models.
+
+    It differs from stdatamodels' ``DataModel`` in three things: a value that does not fit the
+    schema is an error at once, not a warning and a lost value; ``meta.name`` and ``meta.detector``
+    stand for ``meta.instrument.name`` and ``meta.instrument.detector``; and files appear whole
+    under their name or not at all.
+
+    Parameters
+    ----------
+    init : path, HDUList, dict, ndarray, tuple or DataModel, optional
+        What to start from, as for ``stdatamodels.DataModel``.
+    strict_validation : bool, optional
+        Whether values that do not fit are errors: True unless said otherwise. With False, they
+        are stdatamodels' warnings, and lost.
+    **kwargs
+        Arrays by name, and the options of ``stdatamodels.DataModel``.
+
+    Raises
+    ------
+    RampFormatError or MaskFormatError
+        Raised if a file is missing, is not FITS or ASDF, is truncated, or holds values that do
+        not fit the schema.
+    """
+
+    schema_url = PREFIX + "core-1.0.0"
+
+    format_error: ClassVar[type[TmtDqError]] = RampFormatError
+    """Class of the errors about a file or a value of this model."""
+
+    def __init__(
+        self, init: Any = None, *, strict_validation: bool | None = None, **kwargs: Any
+    ) -> None:
+        self._where = _origin(init, type(self).__name__)
+        strict = True if strict_validation is None else strict_validation
+        from_file = isinstance(init, (str, os.PathLike))
+        if from_file:
+            init = self._checked_path(Path(init))
+        try:
+            super().__init__(init, strict_validation=strict, **kwargs)
+        except (TmtDqError, MemoryError):
+            raise
+        except (ValidationError, ValueError) as error:
+            raise self.format_error(reason(error), where=self._where) from error
+        except Exception as error:
+            # Damaged files make astropy and asdf raise all sorts of things; anything but a file is
+            # the caller's, and so is the error.
+            if not from_file:
+                raise
+            raise self.format_error(f"cannot be read: {error}", where=self._where) from error
+
+    def _checked_path(self, path: Path) -> str:
+        """Refuse a file that astropy would half read: it warns about truncation and goes on."""
+        if not path.name.endswith((".fits", ".fits.gz", ".asdf")):
+            raise self.format_error(
+                "is not named .fits, .fits.gz or .asdf; expected one of these", where=path
+            )
+        try:
+            if path.suffix == ".asdf":
+                path.open("rb").close()
+            else:
+                with open_input(path):
+                    pass
+        except OSError as error:
+            raise self.format_error(f"cannot be read: {error.strerror}", where=path) from error
+        except RampFormatError as error:
+            raise self.format_error(error.what, where=error.where, hint=error.hint) from error
+        return str(path)
+
+    def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
+        """Leave out keywords without a value: to a model they are absent (stdatamodels' hook)."""
+        return fits.HDUList([_without_undefined(hdu) for hdu in hdulist])
+
+    def __getattr__(self, attr: str) -> Any:
+        value = super().__getattr__(attr)
+        return wrap(value, MetaNode) if attr == "meta" else value
+
+    def __setattr__(self, attr: str, value: Any) -> None:
+        if attr.startswith("_"):
+            super().__setattr__(attr, value)
+            return
+        with schema_errors(self.format_error, f"{type(self).__name__}.{attr}"):
+            super().__setattr__(attr, value)
+
+    def on_init(self, init: Any) -> None:
+        """Bring short names home once the tree is there (stdatamodels' hook)."""
+        meta = self._instance.get("meta")
+        if isinstance(meta, dict):
+            resolve_aliases(meta, self.format_error, self._where)
+        super().on_init(init)
+
+    def on_save(self, path: Any = None) -> None:
+        """Date the file (stdatamodels' hook)."""
+        super().on_save(path)
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        self.meta.date = now.isoformat(timespec="milliseconds")
+
+    def validate(self) -> None:
+        """Check the whole tree against the schema.
+
+        Raises
+        ------
+        RampFormatError or MaskFormatError
+            Raised if a value does not fit.
+        """
+        with schema_errors(self.format_error, self._where):
+            super().validate()
+
+    @property
+    def crds_observatory(self) -> str:
+        """The observatory as CRDS calls it."""
+        return "tmt"
+
+    def get_crds_parameters(self) -> dict[str, str | int | float | bool]:
+        """Return the metadata that CRDS' rules may ask for.
+
+        Returns
+        -------
+        dict
+            Dotted name, such as ``meta.instrument.name``, to value.
+        """
+        return {
+            key: value
+            for key, value in self.to_flat_dict(include_arrays=False).items()
+            if key.startswith("meta.") and isinstance(value, (str, int, float, bool))
+        }
+
+    def fits_keywords(self) -> dict[str, Any]:
+        """Return the metadata as the primary header of a FITS file would hold it.
+
+        Returns
+        -------
+        dict
+            FITS keyword to value: those of the schema that have one, and those that came with a
+            file without being in the schema.
+        """
+        extra = self._instance.get("extra_fits", {}).get("PRIMARY", {}).get("header", [])
+        keywords = {keyword: value for keyword, value, _ in extra}
+        for keyword, path in _primary_keywords(self._schema).items():
+            value: Any = self._instance
+            for part in path:
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is not None:
+                keywords[keyword] = value
+        return keywords
+
+    def save(
+        self,
+        path: str | os.PathLike[str] | Callable[[str], str],
+        dir_path: str | os.PathLike[str] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> str:
+        """Save to a FITS or ASDF file, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path or callable
+            The file, ending in .fits or .asdf; or a function that makes one of
+            ``meta.filename``. An existing file is replaced unless ``overwrite=False``.
+        dir_path : path, optional
+            Folder to save to, instead of that of `path`.
+        *args, **kwargs
+            Passed on to ``to_fits`` or ``to_asdf``.
+
+        Returns
+        -------
+        str
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            Raised if the name ends otherwise.
+        OutputError
+            Raised if the folder is missing or the file cannot be written.
+        """
+        name = path(self.meta.filename) if callable(path) else os.fspath(path)
+        if Path(name).suffix not in _SUFFIXES:
+            raise ConfigError(
+                f"cannot tell the format of {name!r} from its name",
+                where=f"{type(self).__name__}.save",
+                hint="Use a name that ends in .fits or .asdf.",
+            )
+        folder = None if dir_path is None else os.fspath(dir_path)
+        return str(super().save(name, folder, *args, **kwargs))
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Save to a file, creating the folders it needs.
+
+        Parameters
+        ----------
+        path : path
+            The file, ending in .fits or .asdf.
+        overwrite : bool
+            Whether an existing file is replaced, in one step once the new one is complete.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            Raised if the name ends otherwise.
+        OutputError
+            Raised if the file exists and may not be replaced, or cannot be written.
+        """
+        target = Path(path)
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        self.save(target, overwrite=overwrite)
+        return target
+
+    def to_fits(self, init: Any, *args: Any, overwrite: bool = False, **kwargs: Any) -> None:
+        """Write a FITS file, whole or not at all.
+
+        Parameters
+        ----------
+        init : path or file object
+            The file.
+        overwrite : bool
+            Whether an existing file is replaced.
+        *args, **kwargs
+            Passed on to ``astropy.io.fits.HDUList.writeto``.
+
+        Raises
+        ------
+        OutputError
+            Raised if the file exists and may not be replaced, or cannot be written.
+        """
+        self._write(super().to_fits, init, *args, overwrite=overwrite, **kwargs)
+
+    def to_asdf(self, init: Any, *args: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write an ASDF file, whole or not at all.
+
+        Parameters
+        ----------
+        init : path or file object
+            The file.
+        overwrite : bool
+            Whether an existing file is replaced.
+        *args, **kwargs
+            Passed on to ``asdf.AsdfFile.write_to``.
+
+        Raises
+        ------
+        OutputError
+            Raised if the file exists and may not be replaced, or cannot be written.
+        """
+        self._write(super().to_asdf, init, *args, overwrite=overwrite, **kwargs)
+
+    def _write(
+        self, write: Callable[..., None], init: Any, *args: Any, overwrite: bool, **kwargs: Any
+    ) -> None:
+        if not isinstance(init, (str, os.PathLike)):
+            with schema_errors(self.format_error, self._where):
+                write(init, *args, **kwargs)
+            return
+        path = Path(init)
+        check_output(path, overwrite=overwrite)
+        self.meta.filename = path.name
+        with (
+            AtomicOutput(path, overwrite=overwrite) as output,
+            output_errors(path),
+            schema_errors(self.format_error, path),
+            open(output.fd, "wb", closefd=False) as stream,
+        ):
+            write(stream, *args, **kwargs)
+
+
+def _primary_keywords(schema: Any) -> dict[str, tuple[str, ...]]:
+    """Return where in the tree each keyword of the primary header has its value."""
+    places: dict[str, tuple[str, ...]] = {}
+
+    def collect(subschema: Any, path: Any, *_: Any) -> None:
+        keyword = subschema.get("fits_keyword")
+        if keyword is not None and subschema.get("fits_hdu", "PRIMARY") == "PRIMARY":
+            places[keyword] = tuple(path)
+
+    walk_schema(schema, collect)
+    return places
+
+
+def _origin(init: Any, otherwise: str) -> str:
+    """Name what a model is made from, for errors."""
+    if isinstance(init, (str, os.PathLike)):
+        return str(init)
+    if isinstance(init, fits.HDUList):
+        return str(init.filename() or "HDUList")
+    return otherwise
+
+
+def _without_undefined(hdu: Any) -> Any:
+    """Return an HDU without the keywords that have no value, itself if there are none."""
+    undefined = [
+        card.keyword for card in hdu.header.cards if isinstance(card.value, fits.Undefined)
+    ]
+    if not undefined:
+        return hdu
+    hdu = hdu.copy()
+    for keyword in undefined:
+        hdu.header.remove(keyword, ignore_missing=True)
+    return hdu

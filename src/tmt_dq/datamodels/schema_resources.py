@@ -1,0 +1,26 @@
+"""The schemas of the data models, as asdf finds them.
+
+asdf imports this module whenever it is used by anything at all, so it imports nothing itself.
+"""
+
+from importlib import resources
+from typing import Any
+
+__all__ = ["PREFIX", "get_resource_mappings"]
+
+PREFIX = "asdf://tmt-dq/schemas/"
+"""What the identifiers of our schemas begin with."""
+
+
+def get_resource_mappings() -> list[Any]:
+    """Return the mappings from identifiers to schema files, for asdf's entry point.
+
+    Returns
+    -------
+    list of asdf.resource.DirectoryResourceMapping
+        One mapping: every file of ``schemas/``.
+    """
+    from asdf.resource import DirectoryResourceMapping
+
+    folder = resources.files(__package__).joinpath("schemas")
+    return [DirectoryResourceMapping(folder, PREFIX)]

@@ -1,0 +1,146 @@
+"""Lists of pixels: exactly those pixels, in the order that was said, or an error and no change.
+
+What could go wrong: whole rows flagged; x and y exchanged; an offset of one; a negative index that
+wraps around; half a list applied before the error; flags assigned instead of added.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmt_dq.datamodels import TMTMaskModel
+from tmt_dq.errors import ConfigError, GeometryError, UnknownFlagError
+
+DEAD, HOT, DO_NOT_USE = 1024, 2048, 1
+
+
+@pytest.fixture
+def mask() -> Any:
+    return TMTMaskModel((4, 6))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"y": [0, 3], "x": [1, 5]},
+        {"yx": [(0, 1), (3, 5)]},
+        {"yx": np.array([[0, 1], [3, 5]], np.uint16)},
+        {"yx": [(0.0, 1.0), (3.0, 5.0)]},
+        {"fits_xy": [(2, 1), (6, 4)]},
+    ],
+    ids=["y and x", "yx", "array", "whole floats", "fits_xy"],
+)
+def test_each_form_flags_the_same_two_pixels(mask: Any, form: Any) -> None:
+    assert mask.flag_pixels("DEAD", **form) == 2
+    assert np.argwhere(mask.dq).tolist() == [[0, 1], [3, 5]]
+    assert mask.dq[0, 1] == mask.dq[3, 5] == DEAD
+
+
+def test_random_pairs_flag_pixels_and_not_rows(mask: Any) -> None:
+    pairs = np.array([[0, 1], [3, 3]])
+    mask.flag_pixels("DEAD", yx=pairs)
+    rows = np.zeros((4, 6), np.uint32)
+    rows[pairs] = DEAD  # what NumPy does, and the original documentation did
+    assert [np.count_nonzero(flags) for flags in (mask.dq, rows)] == [2, 18]
+
+
+def test_one_position_needs_no_list(mask: Any) -> None:
+    mask.flag_pixels("DEAD", y=2, x=3)
+    assert np.argwhere(mask.dq).tolist() == [[2, 3]]
+
+
+def test_flags_are_added_and_taken_away_one_by_one(mask: Any) -> None:
+    mask.flag_pixels("DEAD", yx=[(1, 1)])
+    mask.flag_pixels(["HOT", "DO_NOT_USE"], yx=[(1, 1), (1, 1)])
+    assert mask.dq[1, 1] == DEAD | HOT | DO_NOT_USE
+    assert mask.clear_pixels("HOT, DEAD", fits_xy=[(2, 2), (1, 1)]) == 2
+    assert mask.dq[1, 1] == DO_NOT_USE
+    assert mask.dq[0, 0] == 0
+
+
+def test_the_number_is_that_of_different_pixels(mask: Any) -> None:
+    assert mask.flag_pixels("HOT", yx=[(0, 0), (0, 0), (0, 1)]) == 2
+    assert mask.flag_pixels("HOT", yx=[]) == 0
+    assert mask.flag_pixels("HOT", y=[], x=[]) == 0
+
+
+def test_the_highest_flag_fits(mask: Any) -> None:
+    mask.flag_pixels("REFERENCE_PIXEL", yx=[(0, 0)])
+    assert mask.dq[0, 0] == 2**31
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30),
+)
+def test_it_is_what_a_loop_over_the_pixels_does(dead: Any, hot: Any) -> None:
+    expected = np.zeros((4, 6), np.uint32)
+    for y, x in dead:
+        expected[y, x] |= DEAD
+    for y, x in hot:
+        expected[y, x] |= HOT
+    mask = TMTMaskModel((4, 6))
+    assert mask.flag_pixels("DEAD", yx=dead) == len(set(dead))
+    mask.flag_pixels("HOT", fits_xy=[(x + 1, y + 1) for y, x in hot])
+    assert np.array_equal(mask.dq, expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "message"),
+    [
+        ({}, ConfigError, "no lists of positions"),
+        ({"yx": [(0, 0)], "fits_xy": [(1, 1)]}, ConfigError, "2 lists of positions"),
+        ({"y": [0]}, ConfigError, "only one of y= and x="),
+        ({"yx": [(0, 0), (4, 0)]}, GeometryError, "1 of 2 positions .* y = 4, x = 0"),
+        ({"yx": [(0, -1)]}, GeometryError, "x = -1; expected y from 0 to 3 and x from 0 to 5"),
+        ({"fits_xy": [(0, 1)]}, GeometryError, "expected y from 1 to 4 and x from 1 to 6"),
+        ({"fits_xy": [(1, 5)]}, GeometryError, "y = 5, x = 1"),
+        ({"yx": [0, 1, 2]}, GeometryError, r"shape \(3,\); expected pairs"),
+        ({"yx": [(0, 1), (2,)]}, GeometryError, "no regular list"),
+        ({"yx": [(0, 1, 2)]}, GeometryError, r"shape \(1, 3\)"),
+        ({"yx": np.zeros((2, 2, 2), int)}, GeometryError, r"shape \(2, 2, 2\)"),
+        ({"y": [0, 1], "x": [0]}, GeometryError, "y has 2 positions and x has 1"),
+        ({"y": [[0, 1]], "x": [[0, 1]]}, GeometryError, r"shape \(1, 2\)"),
+        ({"yx": np.nonzero(np.eye(2))}, GeometryError, "tuple of arrays"),
+        ({"yx": [(0, 1.5)]}, ConfigError, "expected whole numbers"),
+        ({"yx": [(0, np.nan)]}, ConfigError, "expected whole numbers"),
+        ({"yx": [("0", "1")]}, ConfigError, "expected whole numbers"),
+        ({"yx": np.ones((4, 6), bool)}, ConfigError, "no pixel numbers"),
+        ({"yx": np.array([[2**64 - 1, 0]], np.uint64)}, GeometryError, "outside"),
+    ],
+)
+def test_a_wrong_list_is_named_and_flags_nothing(
+    mask: Any, form: Any, kind: Any, message: Any
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        mask.flag_pixels("DEAD", **form)
+    assert caught.value.where == "TMTMaskModel.flag_pixels"
+    assert not mask.dq.any()
+
+
+def test_positions_cannot_be_given_without_saying_their_order(mask: Any) -> None:
+    with pytest.raises(TypeError):
+        mask.flag_pixels("DEAD", [(0, 1)])
+
+
+def test_flags_go_by_name(mask: Any) -> None:
+    with pytest.raises(UnknownFlagError, match="Did you mean DEAD"):
+        mask.flag_pixels("DAED", yx=[(0, 0)])
+    with pytest.raises(ConfigError, match="no flag to set or clear"):
+        mask.flag_pixels("GOOD", yx=[(0, 0)])
+    with pytest.raises(ConfigError, match="no flag to set or clear"):
+        mask.flag_pixels([], yx=[(0, 0)])
+    with pytest.raises(ConfigError, match="expected names"):
+        mask.flag_pixels([1024], yx=[(0, 0)])
+    with pytest.raises(ConfigError, match="expected names"):
+        mask.flag_pixels(1024, yx=[(0, 0)])
+    assert not mask.dq.any()
+
+
+def test_a_mask_without_a_size_says_so() -> None:
+    with pytest.raises(ConfigError, match="no flags yet"):
+        TMTMaskModel().flag_pixels("DEAD", yx=[(0, 0)])

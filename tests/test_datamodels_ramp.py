@@ -1,0 +1,188 @@
+"""The ramp model: counts as they are in the file, flags of the right type and shape.
+
+What could go wrong: integers scaled or wrapped on the way to float32; flags of the wrong shape
+replaced or broadcast; a file without flags that has none afterwards.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from tmt_dq.datamodels import TMTRampModel
+from tmt_dq.errors import GeometryError, RampFormatError
+
+SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def plain_ramp(path: Any, data: Any, *units: Any, **keywords: Any) -> Path:
+    """Write a ramp file as an instrument does."""
+    primary = fits.PrimaryHDU()
+    primary.header.update(keywords)
+    fits.HDUList([primary, fits.ImageHDU(data, name="SCI"), *units]).writeto(path)
+    return Path(path)
+
+
+def test_the_readout_librarys_ramp_opens() -> None:
+    path = SHARED / "iris_readout_sample_ramp.fits"
+    if not path.exists():
+        pytest.skip(f"{path} is not here: it comes with the workplace, not with the project")
+    with TMTRampModel(path) as ramp:
+        assert ramp.shape == (1, 4, 10, 10)
+        assert np.array_equal(ramp.data, fits.getdata(path, "SCI"))
+        assert ramp.pixeldq.shape == (10, 10)
+        assert ramp.groupdq.shape == ramp.err.shape == (1, 4, 10, 10)
+        assert (ramp.meta.name, ramp.meta.detector) == ("IRIS", "IRIS1")
+        assert ramp.meta.observation.date == "2015-10-11"
+        assert ramp.get_crds_parameters()["meta.observation.time"] == "00:00:00"
+        assert "SUBARRAY" not in ramp.fits_keywords()
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i2", "i4", "f4", "f8"])
+def test_counts_of_any_type_are_float32_to_the_user(tmp_path: Any, dtype: Any) -> None:
+    values = np.arange(24).reshape(1, 2, 3, 4) * 1000
+    top = 65535 if dtype == "u2" else 30000
+    values[-1, -1, -1, -1] = top
+    path = plain_ramp(tmp_path / "ramp.fits", values.astype(dtype))
+    with TMTRampModel(path) as ramp:
+        assert ramp.data.dtype.kind == "f"
+        assert ramp.data.dtype.itemsize == 4
+        assert np.array_equal(ramp.data, values)
+        assert ramp.data[-1, -1, -1, -1] == top
+
+
+def test_flags_are_there_and_zero_where_the_file_has_none(tmp_path: Any) -> None:
+    path = plain_ramp(tmp_path / "ramp.fits", np.zeros((2, 3, 4, 5), np.uint16))
+    for ramp in (TMTRampModel(path), TMTRampModel((2, 3, 4, 5)), TMTRampModel(path).copy()):
+        assert (ramp.pixeldq.shape, ramp.pixeldq.dtype) == ((4, 5), np.uint32)
+        assert (ramp.groupdq.shape, ramp.groupdq.dtype) == ((2, 3, 4, 5), np.uint8)
+        assert not ramp.pixeldq.any()
+        assert not ramp.groupdq.any()
+        assert ramp.err is None
+        assert ramp.subarr_map is None
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Any) -> None:
+    rng = np.random.default_rng(1)
+    ramp = TMTRampModel(data=rng.normal(size=(1, 2, 3, 4)).astype(np.float32))
+    ramp.pixeldq = rng.integers(0, 2**32, (3, 4), np.uint32)
+    ramp.groupdq = rng.integers(0, 256, (1, 2, 3, 4), np.uint8)
+    ramp.err = rng.normal(size=(1, 2, 3, 4)).astype(np.float32)
+    ramp.subarr_map = rng.integers(0, 11, (3, 4), np.uint16)
+    ramp.meta.subarray.id = 3
+    for name in ("ramp.fits", "ramp.asdf"):
+        with TMTRampModel(ramp.write(tmp_path / name)) as read:
+            for array in ("data", "pixeldq", "groupdq", "err", "subarr_map"):
+                assert np.array_equal(getattr(read, array), getattr(ramp, array))
+            assert read.meta.subarray.id == 3
+    with fits.open(tmp_path / "ramp.fits") as file:
+        types = {hdu.name: hdu.data.dtype.name for hdu in file[1:6]}
+    assert types == {
+        "SCI": "float32",
+        "PIXELDQ": "uint32",
+        "GROUPDQ": "uint8",
+        "ERR": "float32",
+        "SUBARR_MAP": "uint16",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("PIXELDQ", (4, 3)),
+        ("PIXELDQ", (1, 1)),
+        ("PIXELDQ", (1, 3, 4)),
+        ("GROUPDQ", (3, 4)),
+        ("GROUPDQ", (1, 1, 3, 4)),
+        ("GROUPDQ", (2, 1, 3, 4)),
+        ("ERR", (1, 2, 1, 1)),
+        ("SUBARR_MAP", (3, 3)),
+    ],
+)
+def test_arrays_of_another_shape_are_refused_with_both_shapes(
+    tmp_path: Any, name: Any, shape: Any
+) -> None:
+    types = {"PIXELDQ": "u4", "GROUPDQ": "u1", "ERR": "f4", "SUBARR_MAP": "u2"}
+    extra = fits.ImageHDU(np.zeros(shape, types[name]), name=name)
+    path = plain_ramp(tmp_path / "ramp.fits", np.zeros((1, 2, 3, 4), np.uint16), extra)
+    with pytest.raises((GeometryError, RampFormatError)) as caught:
+        TMTRampModel(path)
+    assert str(path) in str(caught.value)
+    if len(shape) == (2 if name in {"PIXELDQ", "SUBARR_MAP"} else 4):
+        assert isinstance(caught.value, GeometryError)
+        assert str(shape) in caught.value.what
+        assert "(1, 2, 3, 4)" in caught.value.what
+
+
+def test_a_model_whose_arrays_disagree_is_not_written(tmp_path: Any) -> None:
+    ramp = TMTRampModel((1, 2, 3, 4))
+    ramp.data = np.zeros((1, 2, 5, 5), np.float32)
+    with pytest.raises(GeometryError, match="pixeldq"):
+        ramp.save(tmp_path / "ramp.fits")
+    assert list(tmp_path.iterdir()) == []
+    ramp.pixeldq, ramp.groupdq = np.zeros((5, 5)), np.zeros((1, 2, 5, 5))
+    ramp.save(tmp_path / "ramp.fits")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("PIXELDQ", np.full((3, 4), -1, np.int32)),
+        ("PIXELDQ", np.full((3, 4), 0.5)),
+        ("PIXELDQ", np.full((3, 4), 2**33, np.int64)),
+        ("GROUPDQ", np.full((1, 2, 3, 4), 256, np.int16)),
+        ("GROUPDQ", np.full((1, 2, 3, 4), -1, np.int16)),
+    ],
+)
+def test_values_that_are_no_flags_are_refused(tmp_path: Any, name: Any, values: Any) -> None:
+    path = plain_ramp(
+        tmp_path / "ramp.fits", np.zeros((1, 2, 3, 4)), fits.ImageHDU(values, name=name)
+    )
+    with pytest.raises(RampFormatError, match=r"no flags|flags of groups"):
+        TMTRampModel(path)
+    ramp = TMTRampModel((1, 2, 3, 4))
+    with pytest.raises(RampFormatError, match=r"no flags|flags of groups"):
+        setattr(ramp, name.lower(), values)
+    assert not ramp.pixeldq.any()
+    assert not ramp.groupdq.any()
+
+
+def test_flags_of_wider_types_that_fit_are_taken(tmp_path: Any) -> None:
+    groupdq = np.full((1, 2, 3, 4), 255, np.int16)
+    pixeldq = np.full((3, 4), 2**31, np.int64)
+    path = plain_ramp(
+        tmp_path / "ramp.fits",
+        np.zeros((1, 2, 3, 4)),
+        fits.ImageHDU(groupdq, name="GROUPDQ"),
+        fits.ImageHDU(pixeldq, name="PIXELDQ"),
+    )
+    with TMTRampModel(path) as ramp:
+        assert ramp.groupdq.dtype == np.uint8
+        assert ramp.pixeldq.dtype == np.uint32
+        assert np.array_equal(ramp.groupdq, groupdq)
+        assert np.array_equal(ramp.pixeldq, pixeldq)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (1, 1, 2, 3, 4)])
+def test_counts_must_have_four_dimensions(tmp_path: Any, shape: Any) -> None:
+    path = plain_ramp(tmp_path / "ramp.fits", np.zeros(shape, np.uint16))
+    with pytest.raises(RampFormatError, match="wrong number of dimensions"):
+        TMTRampModel(path)
+    with pytest.raises(RampFormatError, match="wrong number of dimensions"):
+        TMTRampModel().data = np.zeros(shape)
+
+
+def test_a_file_without_counts_is_no_ramp(tmp_path: Any) -> None:
+    path = tmp_path / "ramp.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(name="DQ")]).writeto(path)
+    with pytest.raises(RampFormatError, match="no extension SCI; found PRIMARY, DQ"):
+        TMTRampModel(path)
+
+
+def test_gzip_opens(tmp_path: Any) -> None:
+    path = plain_ramp(tmp_path / "ramp.fits.gz", np.ones((1, 2, 3, 4), np.uint16))
+    with TMTRampModel(path) as ramp:
+        assert (ramp.data == 1).all()
