@@ -184,7 +184,7 @@ def translate(
 
 def _single_bit(value: float) -> int | None:
     """Return a table's VALUE as an integer if it is exactly one bit of a uint32."""
-    if value != value or value != int(value):  # noqa: PLR0124 - NaN is the only value unlike itself
+    if not float(value).is_integer():  # NaN and infinity included
         return None
     number = int(value)
     return number if 0 < number < 1 << 32 and number & (number - 1) == 0 else None

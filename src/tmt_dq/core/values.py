@@ -45,7 +45,11 @@ def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.ui
             where=where,
         )
     if values.dtype.kind == "f":
-        bad = ~((values >= 0) & (values <= _LARGEST))
+        # 2^32 is exact in every float type that reaches it (2^32 - 1 is not in float32); in
+        # float16 it is infinity, beyond every number.
+        with np.errstate(over="ignore"):
+            limit = values.dtype.type(_LARGEST + 1)
+        bad = ~((values >= 0) & (values < limit))
         # NaN and infinity are bad already; their floor would only warn.
         bad |= np.where(bad, False, values) != np.floor(np.where(bad, 0, values))
     elif values.dtype.kind == "i":

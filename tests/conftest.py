@@ -1,0 +1,52 @@
+"""What all tests share: an environment without CRDS, one cache a session, and paths."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import builders
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the embedded CRDS cache: one for the session, shared by its workers."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each worker has a folder of its own inside that of the session; expansion is locked.
+        base = base.parent
+    folder = base / "tmt-dq-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
+) -> None:
+    """Keep the user's home, caches and CRDS settings out of the tests."""
+    for name in [name for name in os.environ if name.startswith(("CRDS_", "TMT_DQ_"))]:
+        if name != "TMT_DQ_SHARED_DATA":
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(cache_dir))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of data files made elsewhere; the test is skipped where it is absent."""
+    folder = builders.shared_data()
+    if not folder.is_dir():
+        pytest.skip(f"the shared data are not here: {folder} (set TMT_DQ_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an empty folder of the test's own."""
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
