@@ -2,22 +2,25 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.dqinit import propagate_do_not_use as do_not_use_plane
 from tmt_dq.core.sources import FlagSource, SourceReport
-from tmt_dq.errors import ConfigError
+from tmt_dq.errors import ConfigError, RampFormatError
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.io.inputs import open_input
+from tmt_dq.io.inplace import InPlaceWriter, locked, pending
+from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask, read_user_dq
 from tmt_dq.io.outputs import write_exposure
 from tmt_dq.io.provenance import Record
-from tmt_dq.io.ramps import Ramp, read_ramp
+from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
 from tmt_dq.io.units import UnitWriter
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     propagate_do_not_use: bool = False,
     unknown: Unknown = "error",
     overwrite: bool = False,
+    in_place: bool = False,
     crds_path: PathLike | None = None,
     context: str | None = None,
     sync: bool = True,
@@ -112,6 +116,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         What to do about bits and DQ_DEF names without a meaning.
     overwrite : bool
         Whether an existing output is replaced.
+    in_place : bool
+        Whether the flags are added to the input itself instead of a copy. The file is as it was,
+        or complete, whatever happens; an interrupted run is taken back by the next one.
     crds_path, context : optional
         As in `tmt_dq.select_mask`.
     sync : bool
@@ -140,43 +147,99 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
     """
     source = Path(ramp)
-    target = _target(source, output, output_dir)
-    with ExitStack() as stack:
-        check_output(target, overwrite=overwrite, inputs=[source])
-        file = stack.enter_context(open_input(source, scratch=target.parent, progress=progress))
-        exposure = read_ramp(file, start=subarray)
-        selection, reference = _reference(exposure.ramp, source, mask, unknown, crds_path, context)
-        user = (
-            None if user_dq is None else read_user_dq(Path(user_dq), exposure.ramp, unknown=unknown)
+    job = _Job(source, mask, user_dq, subarray, propagate_do_not_use, unknown, crds_path, context)
+    if in_place:
+        if output is not None or output_dir is not None:
+            raise ConfigError("in_place and an output are both given; expected one of them")
+        with locked(source) as fd, open_input(source) as file:
+            if file.compressed:
+                raise ConfigError(
+                    "a compressed file cannot be changed in place",
+                    where=source,
+                    hint="Expand it first, or write an output of its own.",
+                )
+            return job.run(file, source, InPlaceWriter(fd, progress))
+    if pending(source):
+        raise RampFormatError(
+            "an earlier run in place was interrupted",
+            where=source,
+            hint="Run with --in-place (in_place=True) again: it takes the interrupted run back.",
         )
-        check_output(target, overwrite=overwrite, inputs=_paths(source, reference, user))
-        name = _mask_name(selection, mask)
-        sources = gather_sources(exposure.ramp, source, reference, name, user)
+    target = _target(source, output, output_dir)
+    check_output(target, overwrite=overwrite, inputs=[source])
+
+    def write(
+        exposure: RampFile,
+        sources: Sequence[FlagSource],
+        plane: npt.NDArray[np.uint8] | None,
+        record: Record,
+    ) -> dict[str, int]:
+        check_output(target, overwrite=overwrite, inputs=[source, *job.references])
+        with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
+            writer = UnitWriter(out.fd, progress=progress)
+            return write_exposure(exposure, sources, plane, record, target, writer)
+
+    with open_input(source, scratch=target.parent, progress=progress) as file:
+        return job.run(file, target, write)
+
+
+Writer = Callable[
+    [RampFile, Sequence[FlagSource], npt.NDArray[np.uint8] | None, Record], dict[str, int]
+]
+"""Writes an exposure with its flags and returns the counts of its PIXELDQ."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """What is asked for one exposure; however the result is written, the work is the same."""
+
+    source: Path
+    mask: PathLike | Mask | None
+    user_dq: PathLike | None
+    subarray: tuple[int, int] | None
+    propagate: bool
+    unknown: Unknown
+    crds_path: PathLike | None
+    context: str | None
+    references: list[Path] = field(default_factory=list)
+
+    def run(self, file: FitsInput, target: Path, write: Writer) -> Applied:
+        """Look at the exposure, gather its flags, have them written."""
+        exposure = read_ramp(file, start=self.subarray)
+        ramp = exposure.ramp
+        selection, reference = _reference(
+            ramp, self.source, self.mask, self.unknown, self.crds_path, self.context
+        )
+        user = None
+        if self.user_dq is not None:
+            user = read_user_dq(Path(self.user_dq), ramp, unknown=self.unknown)
+        self.references = [flags.path for flags in (reference, user) if flags is not None]
+        name = _mask_name(selection, self.mask)
+        sources = gather_sources(ramp, self.source, reference, name, user)
+        plane = None
+        if self.propagate and reference is not None:
+            plane = do_not_use_plane(cut_out(reference, ramp.window))
+        reports = tuple(flag_source.report() for flag_source in sources)
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
             mask=name,
             context=None if selection is None else selection.context,
             crds_version=None if selection is None else selection.crds_version,
-            lines=tuple(_account(sources, user, propagate_do_not_use)),
+            lines=tuple(_account(reports, user, propagate=plane is not None)),
         )
-        plane = None
-        if propagate_do_not_use and reference is not None:
-            plane = do_not_use_plane(cut_out(reference, exposure.ramp.window))
-        with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
-            writer = UnitWriter(out.fd, progress=progress)
-            counts = write_exposure(exposure, sources, plane, record, target, writer)
-    return Applied(
-        input=source,
-        output=target,
-        status=record.status,
-        mask=name,
-        mask_path=None if reference is None else reference.path,
-        selection=selection,
-        sources=tuple(flag_source.report() for flag_source in sources),
-        counts=counts,
-        shape=exposure.ramp.shape,
-        left_out={str(m.path): m.left_out for m in (reference, user) if m and m.left_out},
-    )
+        counts = write(exposure, sources, plane, record)
+        return Applied(
+            input=self.source,
+            output=target,
+            status=record.status,
+            mask=name,
+            mask_path=None if reference is None else reference.path,
+            selection=selection,
+            sources=reports,
+            counts=counts,
+            shape=ramp.shape,
+            left_out={str(m.path): m.left_out for m in (reference, user) if m and m.left_out},
+        )
 
 
 def default_output(ramp: Path, folder: Path | None = None) -> Path:
@@ -246,10 +309,6 @@ def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> s
     return _NOT_APPLICABLE if text.upper() == _NOT_APPLICABLE else str(Path(text).absolute())
 
 
-def _paths(source: Path, *masks: Mask | None) -> list[Path]:
-    return [source, *(mask.path for mask in masks if mask is not None)]
-
-
 def gather_sources(
     ramp: Ramp, where: object, mask: Mask | None, mask_name: str, user: Mask | None
 ) -> list[FlagSource]:
@@ -289,13 +348,15 @@ def gather_sources(
     return sources
 
 
-def _account(sources: list[FlagSource], user: Mask | None, propagate: bool) -> Iterator[str]:  # noqa: FBT001
+def _account(
+    reports: Sequence[SourceReport], user: Mask | None, *, propagate: bool
+) -> Iterator[str]:
     """Say, a line for each source, what was done; for HISTORY."""
-    for source in sources:
+    for report in reports:
         digest = ""
-        if source.kind == "user DQ" and user is not None:
+        if report.kind == "user DQ" and user is not None:
             with user.path.open("rb") as file:
                 digest = f", sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
-        yield f"{source.kind} {source.origin}: {source.report().flagged} pixels flagged{digest}"
+        yield f"{report.kind} {report.origin}: {report.flagged} pixels flagged{digest}"
     if propagate:
         yield "DO_NOT_USE of the mask set in every group of GROUPDQ"

@@ -49,6 +49,7 @@ __all__ = ["command", "show"]
 )
 @crds_options
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--in-place", is_flag=True, help="Add the flags to RAMP itself; no second copy.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a ramp.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
@@ -65,6 +66,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     propagate_do_not_use: bool,
     unknown: str,
     overwrite: bool,
+    in_place: bool,
     no_sync: bool,
     as_json: bool,
     quiet: bool,
@@ -94,6 +96,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
         "propagate_do_not_use": propagate_do_not_use,
         "unknown": unknown,
         "overwrite": overwrite,
+        "in_place": in_place,
         "crds_path": crds_path,
         "context": context,
         "sync": not no_sync,

@@ -36,7 +36,7 @@ def datasum(header: fits.Header) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def sign(header: fits.Header, data_sum: int) -> bytes:
+def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> bytes:
     """Return the header as bytes, with DATASUM and CHECKSUM that fit the data.
 
     Parameters
@@ -45,6 +45,8 @@ def sign(header: fits.Header, data_sum: int) -> bytes:
         Header of the unit; not modified.
     data_sum : int
         Ones' complement sum of the data unit.
+    size : int, optional
+        Bytes that the header must take, whole blocks; it is filled with blank cards before END.
 
     Returns
     -------
@@ -55,10 +57,20 @@ def sign(header: fits.Header, data_sum: int) -> bytes:
     header.set("DATASUM", str(data_sum), "data unit checksum")
     header.set("CHECKSUM", "0" * 16, "HDU checksum", before="DATASUM")
     zeroed = to_bytes(header)
+    if size is not None and size != len(zeroed):
+        zeroed = _filled(zeroed, size)
     total = add(sum_bytes(zeroed), data_sum)
     text = _encode(_ALL_ONES - total)
     place = zeroed.index(b"CHECKSUM= '") + 11
     return zeroed[:place] + text + zeroed[place + 16 :]
+
+
+def _filled(header: bytes, size: int) -> bytes:
+    """Fill a header to a size with blank cards, which FITS allows anywhere before END."""
+    if size < len(header):
+        raise AssertionError("a header cannot be made shorter")
+    cards = header.rstrip()[: -len(b"END")]
+    return cards.ljust(size - 80) + b"END".ljust(80)
 
 
 def to_bytes(header: fits.Header) -> bytes:

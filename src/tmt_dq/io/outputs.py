@@ -17,7 +17,7 @@ from tmt_dq.io.provenance import Record, output_headers
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["write_exposure"]
+__all__ = ["FlagWriter", "write_exposure"]
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
@@ -53,7 +53,7 @@ def write_exposure(
         Pixels per flag in PIXELDQ, GOOD included; empty where no source ran.
     """
     headers = output_headers(exposure, record, target)
-    replaced = _Flags(exposure, sources, plane, writer) if sources else None
+    replaced = FlagWriter(exposure, sources, plane, writer) if sources else None
     for unit in exposure.file.units:
         if unit.index == 0:
             writer.copy_data(exposure.file, unit, headers.primary)
@@ -62,7 +62,7 @@ def write_exposure(
         elif replaced is None or not replaced.write_instead(unit):
             writer.copy(exposure.file, unit)
     if replaced is not None:
-        replaced.write_missing()
+        replaced.write_missing(pixeldq=exposure.pixeldq is None, groupdq=exposure.groupdq is None)
         writer.write(*headers.dq_def)
     if headers.asdf is not None:
         # Last, where stdatamodels puts it.
@@ -70,8 +70,20 @@ def write_exposure(
     return {} if replaced is None else replaced.counts()
 
 
-class _Flags:
-    """The DQ extensions of an output."""
+class FlagWriter:
+    """Writes the DQ extensions of an output.
+
+    Parameters
+    ----------
+    exposure : RampFile
+        The exposure, whose own flags are kept.
+    sources : sequence of FlagSource
+        What is added to PIXELDQ.
+    plane : ndarray of uint8, (ny, nx), or None
+        What is added to every group of GROUPDQ.
+    writer : UnitWriter
+        Where to write.
+    """
 
     def __init__(
         self,
@@ -101,11 +113,11 @@ class _Flags:
             return True
         return False
 
-    def write_missing(self) -> None:
-        """Write the extensions that the input does not have."""
-        if self.exposure.pixeldq is None:
+    def write_missing(self, *, pixeldq: bool, groupdq: bool) -> None:
+        """Write the extensions that the exposure does not have."""
+        if pixeldq:
             self._write_pixeldq(None)
-        if self.exposure.groupdq is None:
+        if groupdq:
             header = image_header("GROUPDQ", 8, self.exposure.ramp.shape)
             if self.plane is None:
                 self.writer.write_zeros(header, math.prod(self.exposure.ramp.shape))

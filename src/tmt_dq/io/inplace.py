@@ -1,0 +1,324 @@
+"""DQ initialization of a file in place: the extensions are added to the file itself.
+
+For those who want no second copy of 14 GB. Parts that must change are saved in a journal first
+(`tmt_dq.io.journal`); an interrupted run is taken back by the next one.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.core.sources import FlagSource
+from tmt_dq.errors import OutputError
+from tmt_dq.io import checksums
+from tmt_dq.io.atomic import output_errors
+from tmt_dq.io.copying import Progress, write_all
+from tmt_dq.io.encoding import image_header, is_uint32
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.journal import (
+    INSERT_STEP,
+    Journal,
+    discard,
+    insert_range,
+    journal_path,
+    roll_back,
+    write_journal,
+)
+from tmt_dq.io.layout import Unit
+from tmt_dq.io.outputs import FlagWriter
+from tmt_dq.io.provenance import OutputHeaders, Record, output_headers
+from tmt_dq.io.ramps import RampFile
+from tmt_dq.io.units import UnitWriter
+
+__all__ = ["InPlaceWriter", "locked", "pending"]
+
+_LARGEST_TAIL = 1 << 30
+"""More than this is not moved to make room for a table: an ordinary run is as quick."""
+
+
+def pending(path: Path) -> bool:
+    """Whether an earlier change of a file in place was interrupted."""
+    return journal_path(path).exists()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Open a file for a change in place, alone, with interrupted changes taken back.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    int
+        Its descriptor, open for reading and writing.
+
+    Raises
+    ------
+    OutputError
+        Raised if the file cannot be written, has other names (hard links), or something else has
+        it open for writing.
+    """
+    with output_errors(path):
+        _refuse_writers(path)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with output_errors(path):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _in_use(path, "another run of tmt-dq is changing it") from None
+        if os.fstat(fd).st_nlink > 1:
+            raise OutputError(
+                f"has {os.fstat(fd).st_nlink} names (hard links), which would all change",
+                where=path,
+                hint="Process it into an output of its own.",
+            )
+        roll_back(path, fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _refuse_writers(path: Path) -> None:
+    """Refuse a file that something has open for writing.
+
+    A read lease is granted only where nobody writes (fcntl(2), F_SETLEASE). It needs a local file
+    of our own; elsewhere the descriptors of the processes that we may look at are searched.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            raise _in_use(path, _writer(fd) or "something has it open for writing") from None
+        writer = _writer(fd)
+        if writer is not None:
+            raise _in_use(path, writer) from None
+    finally:
+        os.close(fd)
+
+
+def _writer(fd: int) -> str | None:
+    """Name a process that has the same file open for writing."""
+    wanted = os.fstat(fd)
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        # Processes end and descriptors close while we look; others are not ours to see.
+        with contextlib.suppress(OSError):
+            found = descriptor.stat()
+            if (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino):
+                continue
+            process = descriptor.parents[1]
+            info = (process / "fdinfo" / descriptor.name).read_text()
+            flags = int(next(line for line in info.splitlines() if "flags" in line).split()[1], 8)
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                name = (process / "comm").read_text().strip()
+                return f"process {process.name} ({name}) has it open for writing"
+    return None
+
+
+def _in_use(path: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"cannot be changed in place: {reason}", where=path, hint="Try again when it is closed."
+    )
+
+
+class InPlaceWriter:
+    """Adds flags to an exposure's own file.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor from `locked`.
+    progress : callable, optional
+        Called with the number of bytes of each step.
+    """
+
+    def __init__(self, fd: int, progress: Progress | None = None) -> None:
+        self.fd = fd
+        self.progress = progress
+
+    def __call__(
+        self,
+        exposure: RampFile,
+        sources: Sequence[FlagSource],
+        plane: npt.NDArray[np.uint8] | None,
+        record: Record,
+    ) -> dict[str, int]:
+        """Change the file.
+
+        Parameters
+        ----------
+        exposure : RampFile
+            The exposure, read from the same file.
+        sources, plane, record
+            As in `tmt_dq.io.outputs.write_exposure`.
+
+        Returns
+        -------
+        dict of str to int
+            Pixels per flag in PIXELDQ.
+
+        Raises
+        ------
+        OutputError
+            Raised if the change is not possible in place; the file is as it was.
+        """
+        path = exposure.file.path
+        if not os.path.samestat(os.fstat(self.fd), os.fstat(exposure.file.fd)):
+            raise _in_use(path, "another file has taken its name")
+        plan = _Plan(exposure, plane, output_headers(exposure, record, path), record)
+        size = os.fstat(self.fd).st_size
+        journal = write_journal(path, self.fd, size, plan.inserted, plan.saved)
+        try:
+            with output_errors(path):
+                _make_room(self.fd, plan)
+                counts = _change(plan, journal, sources, plane, self.fd, self.progress)
+                os.fsync(self.fd)
+        except BaseException:
+            roll_back(path, self.fd)
+            raise
+        discard(path)
+        return counts
+
+
+def _make_room(fd: int, plan: "_Plan") -> None:
+    """Make the room that the primary header needs."""
+    if plan.inserted and not insert_range(fd, plan.inserted):
+        raise OutputError(
+            "cannot be changed in place: its primary header has no room for the new keywords, and "
+            "this file system cannot make room without moving the science data",
+            where=plan.exposure.file.path,
+            hint="Process it into an output of its own.",
+        )
+
+
+class _Plan:
+    """What changes, and where."""
+
+    def __init__(
+        self,
+        exposure: RampFile,
+        plane: npt.NDArray[np.uint8] | None,
+        headers: OutputHeaders,
+        record: Record,
+    ) -> None:
+        self.exposure = exposure
+        self.headers = headers
+        self.flagged = record.status == "COMPLETE"
+        first = exposure.file.units[0]
+        needed = len(checksums.sign(headers.primary, 0))
+        # Room is never taken away: a header that got shorter is filled with blank cards.
+        room = max(0, needed - first.header_size)
+        self.inserted = -(-room // INSERT_STEP) * INSERT_STEP
+        self.tail = self._tail(plane)
+        self.saved = [(0, first.header_size)]
+        old = exposure.pixeldq
+        if self.flagged and old is not None and old not in self.tail:
+            self.saved.append((old.header_offset, old.end - old.header_offset))
+        self.end = self._end()
+        size = os.fstat(exposure.file.fd).st_size
+        if size - self.end > _LARGEST_TAIL:
+            raise OutputError(
+                f"cannot be changed in place: {size - self.end} bytes lie behind "
+                f"{self.tail[0].label}, which changes its size",
+                where=exposure.file.path,
+                hint="Process it into an output of its own.",
+            )
+        if size > self.end:
+            self.saved.append((self.end, size - self.end))
+
+    def _tail(self, plane: npt.NDArray[np.uint8] | None) -> tuple[Unit, ...]:
+        """Return the units from the first one on that changes its size."""
+        for position, unit in enumerate(self.exposure.file.units):
+            resized = unit.name == "ASDF" or (
+                self.flagged
+                and (
+                    unit.name == "DQ_DEF"
+                    or (unit is self.exposure.pixeldq and not self._keeps_size(unit))
+                    or (unit is self.exposure.groupdq and plane is not None)
+                )
+            )
+            if resized:
+                return self.exposure.file.units[position:]
+        return ()
+
+    def _keeps_size(self, unit: Unit) -> bool:
+        header = image_header("PIXELDQ", 32, unit.shape, like=unit.header)
+        return is_uint32(unit) and len(checksums.sign(header, 0)) == unit.header_size
+
+    def _end(self) -> int:
+        """Return where the new units begin."""
+        units = self.exposure.file.units
+        return self.tail[0].header_offset if self.tail else units[-1].end
+
+
+def _change(
+    plan: _Plan,
+    journal: Journal,
+    sources: Sequence[FlagSource],
+    plane: npt.NDArray[np.uint8] | None,
+    fd: int,
+    progress: Progress | None,
+) -> dict[str, int]:
+    """Write what is new: behind everything first, the primary header last."""
+    path = plan.exposure.file.path
+    with journal_path(path).open("rb") as saved:
+        # What is written over is read from the journal; what moved, from where it is now.
+        into_journal = journal.offset_of(len(journal.saved) - 1) - plan.end
+        tail = _exposure_at(plan.exposure, saved.fileno(), plan.tail, into_journal)
+        kept = plan.exposure.file.units[: len(plan.exposure.file.units) - len(plan.tail)]
+        here = _exposure_at(plan.exposure, fd, kept, plan.inserted)
+        os.ftruncate(fd, plan.end + plan.inserted)
+        writer = UnitWriter(fd, place=plan.end + plan.inserted, progress=progress)
+        flags = FlagWriter(tail, sources, plane, writer)
+        for unit in tail.file.units:
+            if unit.name == "ASDF" or (unit.name == "DQ_DEF" and plan.flagged):
+                continue  # written anew below
+            if not (plan.flagged and flags.write_instead(unit)):
+                writer.copy(tail.file, unit)
+        if plan.flagged:
+            flags.write_missing(
+                pixeldq=plan.exposure.pixeldq is None, groupdq=plan.exposure.groupdq is None
+            )
+            writer.write(*plan.headers.dq_def)
+        if plan.headers.asdf is not None:
+            writer.write(*plan.headers.asdf)
+        if plan.flagged and here.pixeldq is not None:
+            place = here.pixeldq.header_offset
+            flags = FlagWriter(here, sources, None, UnitWriter(fd, place=place, progress=progress))
+            flags.write_instead(here.pixeldq)
+    # The header that declares the exposure initialized must not be on the disk before the flags.
+    os.fsync(fd)
+    room = plan.exposure.file.units[0].header_size + plan.inserted
+    write_all(fd, checksums.sign(plan.headers.primary, 0, size=room), 0)
+    return flags.counts() if plan.flagged else {}
+
+
+def _exposure_at(exposure: RampFile, fd: int, units: Sequence[Unit], shift: int) -> RampFile:
+    """Return an exposure with only some of its units, in another file or place."""
+    moved = tuple(
+        dataclasses.replace(
+            unit,
+            header_offset=unit.header_offset + shift,
+            data_offset=unit.data_offset + shift,
+        )
+        for unit in units
+    )
+    file = FitsInput(exposure.file.path, fd, moved, compressed=False)
+    return dataclasses.replace(
+        exposure,
+        file=file,
+        pixeldq=next((unit for unit in moved if unit.name == "PIXELDQ"), None),
+        groupdq=next((unit for unit in moved if unit.name == "GROUPDQ"), None),
+    )

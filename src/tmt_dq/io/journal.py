@@ -1,0 +1,178 @@
+"""What a file was before it is changed in place, kept beside it until the change is complete.
+
+Whatever kills the process, either the change is complete, or the journal is there and says how to
+take it back. The journal itself appears whole or not at all.
+"""
+
+import ctypes
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmt_dq.errors import OutputError
+from tmt_dq.io.atomic import AtomicOutput, output_errors
+from tmt_dq.io.copying import copy_range, write_all
+
+__all__ = ["INSERT_STEP", "Journal", "collapse_range", "insert_range", "journal_path", "roll_back"]
+
+INSERT_STEP = 184_320
+"""Room is made in steps of this many bytes: whole FITS blocks (2880) and whole file system blocks
+(of up to 4096 bytes) at once."""
+
+_MAGIC = b"tmt-dq journal 1\n"
+_HEAD = 4096
+_COLLAPSE_RANGE, _INSERT_RANGE = 0x08, 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """How to undo a change.
+
+    Parameters
+    ----------
+    size : int
+        Size of the file before the change.
+    inserted : int
+        Bytes of room that the change makes at the beginning of the file.
+    saved : tuple of (int, int)
+        Offset and length of the parts that the change overwrites, before it makes room. Their
+        bytes follow the head of the journal, in this order. The first is the primary header.
+    """
+
+    size: int
+    inserted: int
+    saved: tuple[tuple[int, int], ...]
+
+    def offset_of(self, part: int) -> int:
+        """Return where in the journal the bytes of a saved part begin."""
+        return _HEAD + sum(length for _, length in self.saved[:part])
+
+
+def journal_path(path: Path) -> Path:
+    """Return the name of a file's journal."""
+    return path.with_name(f".{path.name}.tmt-dq-journal")
+
+
+def write_journal(
+    path: Path, fd: int, size: int, inserted: int, saved: Sequence[tuple[int, int]]
+) -> Journal:
+    """Save the parts of a file that are about to change.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    fd : int
+        Its descriptor.
+    size, inserted, saved
+        As in `Journal`.
+
+    Returns
+    -------
+    Journal
+        The journal, safely on the disk.
+
+    Raises
+    ------
+    OutputError
+        Raised if it cannot be written; the file has not been touched.
+    """
+    journal = Journal(size, inserted, tuple(saved))
+    text = json.dumps({"size": size, "inserted": inserted, "saved": journal.saved}).encode()
+    head = _MAGIC + text
+    assert len(head) <= _HEAD
+    target = journal_path(path)
+    with AtomicOutput(target) as out, output_errors(target):
+        write_all(out.fd, head.ljust(_HEAD), 0)
+        for part, (offset, length) in enumerate(journal.saved):
+            copy_range(fd, offset, out.fd, journal.offset_of(part), length, where=path)
+    return journal
+
+
+def read_journal(path: Path) -> Journal | None:
+    """Return the journal of a file, None where there is none."""
+    target = journal_path(path)
+    try:
+        with target.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        return None
+    if not head.startswith(_MAGIC):
+        raise OutputError(
+            "is not a journal that this version of tmt-dq wrote",
+            where=target,
+            hint=f"Move it away after making sure that {path.name} is whole.",
+        )
+    table = json.loads(head[len(_MAGIC) :])
+    saved = tuple((int(offset), int(length)) for offset, length in table["saved"])
+    return Journal(int(table["size"]), int(table["inserted"]), saved)
+
+
+def roll_back(path: Path, fd: int) -> bool:
+    """Take back a change that was interrupted.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    fd : int
+        Its descriptor, open for reading and writing; the caller holds the file's lock.
+
+    Returns
+    -------
+    bool
+        Whether there was something to take back.
+
+    Raises
+    ------
+    OutputError
+        Raised if the system refuses; the journal stays and the next try can succeed.
+    """
+    journal = read_journal(path)
+    if journal is None:
+        return False
+    with output_errors(path), journal_path(path).open("rb") as saved:
+        offset, length = journal.saved[0]
+        original = os.pread(saved.fileno(), length, journal.offset_of(0))
+        # With room made, the old header no longer begins the file: it is zeros or the new header.
+        if journal.inserted and os.pread(fd, length, offset) != original:
+            collapse_range(fd, journal.inserted)
+        os.ftruncate(fd, journal.size)
+        for part, (offset, length) in enumerate(journal.saved):
+            copy_range(
+                saved.fileno(), journal.offset_of(part), fd, offset, length, where=saved.name
+            )
+        os.fsync(fd)
+    discard(path)
+    return True
+
+
+def discard(path: Path) -> None:
+    """Remove a file's journal: the change, or its undoing, is complete."""
+    journal_path(path).unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def insert_range(fd: int, size: int) -> bool:
+    """Make room at the beginning of a file, by moving no data; False if it cannot be done here."""
+    return _fallocate(fd, _INSERT_RANGE, size) == 0
+
+
+def collapse_range(fd: int, size: int) -> None:
+    """Take the room at the beginning of a file away again."""
+    number = _fallocate(fd, _COLLAPSE_RANGE, size)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _fallocate(fd: int, mode: int, size: int) -> int:
+    """Call fallocate(2) for the beginning of a file; return its errno, 0 for success."""
+    function = ctypes.CDLL(None, use_errno=True).fallocate
+    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return 0 if function(fd, mode, 0, size) == 0 else ctypes.get_errno()
