@@ -19,7 +19,7 @@ import stdatamodels
 import stdatamodels.asdf_in_fits
 import yaml  # type: ignore[import-untyped]
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmt_dq.core.dq_def import convention_rows
@@ -263,6 +263,7 @@ def test_what_is_no_asdf_is_refused_by_name(content: Any) -> None:
     assert caught.value.hint
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_noise_is_refused(noise: Any) -> None:
     with pytest.raises(RampFormatError):
