@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import builders
+
+# Files and cold imports make the time of a first example meaningless.
+settings.register_profile("tmt-dq", deadline=None)
+settings.load_profile("tmt-dq")
 
 
 @pytest.fixture(scope="session")

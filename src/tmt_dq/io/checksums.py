@@ -61,7 +61,9 @@ def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> byte
         zeroed = _filled(zeroed, size)
     total = add(sum_bytes(zeroed), data_sum)
     text = _encode(_ALL_ONES - total)
-    place = zeroed.index(b"CHECKSUM= '") + 11
+    # Only at the start of a card: a comment may hold the same text.
+    cards = range(0, len(zeroed), 80)
+    place = next(card for card in cards if zeroed.startswith(b"CHECKSUM= '", card)) + 11
     return zeroed[:place] + text + zeroed[place + 16 :]
 
 

@@ -1,0 +1,100 @@
+"""DATASUM and CHECKSUM against astropy's."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmt_dq.io import checksums
+
+
+def image(data: bytes) -> Any:
+    """Return an image extension of bytes, and its padded data."""
+    hdu = fits.ImageHDU(np.frombuffer(data, np.uint8).copy(), name="X")
+    return hdu, data + bytes(-len(data) % 2880)
+
+
+words = st.binary(min_size=4, max_size=64) | st.integers(1, 3000).map(lambda n: b"\xff" * n)
+
+
+@given(words)
+def test_datasum_against_astropy(data: bytes) -> None:
+    hdu, whole = image(data)
+    hdu.add_datasum()
+    assert checksums.sum_bytes(whole) == int(hdu.header["DATASUM"])
+
+
+@given(st.lists(st.binary(min_size=2880, max_size=2880), max_size=4))
+def test_sums_of_parts_add_up(parts: list[bytes]) -> None:
+    parts = [*parts, b"\xff\xff\xff\xfe" * 720]
+    whole = checksums.sum_bytes(b"".join(parts))
+    assert checksums.add(*map(checksums.sum_bytes, parts)) == whole
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=5))
+def test_add_carries_around(numbers: list[int]) -> None:
+    total = checksums.add(*numbers)
+    assert 0 <= total < 2**32
+    assert total % (2**32 - 1) == sum(numbers) % (2**32 - 1)
+
+
+@given(words, st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+def test_signed_unit_verifies_in_astropy(data: bytes, text: str) -> None:
+    hdu, whole = image(data)
+    hdu.header["TEXT"] = text
+    hdu.header["HISTORY"] = text
+    before = hdu.header.copy()
+    signed = checksums.sign(hdu.header, checksums.sum_bytes(whole))
+    assert hdu.header == before
+    assert len(signed) % 2880 == 0
+    # The standard: a unit with a right CHECKSUM sums to all ones.
+    assert checksums.add(checksums.sum_bytes(signed), checksums.sum_bytes(whole)) == 2**32 - 1
+    verify(signed + whole)
+
+
+def verify(unit: bytes) -> Any:
+    primary = fits.PrimaryHDU().header.tostring().encode()
+    with fits.open(io.BytesIO(primary + unit), checksum=True) as hdus:
+        hdus.verify("exception")
+        assert hdus[1].verify_datasum() == 1
+        assert hdus[1].verify_checksum() == 1
+        return hdus[1].header.copy()
+
+
+def test_old_sums_are_replaced() -> None:
+    hdu, whole = image(b"1234")
+    hdu.add_checksum()
+    hdu.header["CHECKSUM"] = "0000000000000000"
+    hdu.header["DATASUM"] = "12"
+    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    assert list(header).count("CHECKSUM") == list(header).count("DATASUM") == 1
+
+
+@pytest.mark.parametrize("keyword", ["COMMENT", "HISTORY"])
+def test_text_that_looks_like_a_checksum_is_left_alone(keyword: str) -> None:
+    hdu, whole = image(b"1234")
+    text = "CHECKSUM= '1234567890123456'"
+    hdu.header[keyword] = text
+    # A keyword at the very end keeps the text before whatever is added.
+    hdu.header.append(("LAST", 1), end=True)
+    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    assert str(header[keyword]) == text
+
+
+def test_long_strings_are_signed_too() -> None:
+    hdu, whole = image(b"1234")
+    hdu.header["R_MASK"] = ("/" + "long/" * 60, "where it is")
+    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    assert header["R_MASK"] == "/" + "long/" * 60
+
+
+@pytest.mark.parametrize(
+    ("cards", "declared"),
+    [({}, None), ({"DATASUM": "12"}, 12), ({"DATASUM": ""}, None), ({"DATASUM": "?"}, None)],
+)
+def test_declared_datasum(cards: dict[str, str], declared: int | None) -> None:
+    assert checksums.datasum(fits.Header(cards)) == declared

@@ -1,0 +1,194 @@
+"""Where headers and data units lie: against astropy, and for files that are damaged."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import make_ramp, ramp_hdus, write_hdus
+from tmt_dq.errors import RampFormatError
+from tmt_dq.io.layout import BLOCK, FileReader, Unit, padded, scan
+
+
+def units_of(path: Path) -> list[Unit]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return list(scan(FileReader(fd), path, size=path.stat().st_size))
+    finally:
+        os.close(fd)
+
+
+class Bytes:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self.content[offset : offset + size]
+
+
+@given(st.integers(0, 10**15))
+def test_padding(size: int) -> None:
+    assert padded(size) % 2880 == 0
+    assert 0 <= padded(size) - size < 2880
+
+
+def test_offsets_against_astropy(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column("A", "PJ()", array=np.array([[1, 2], [3, 4, 5]], dtype=object))], name="VARIED"
+    )
+    hdus = ramp_hdus(
+        (2, 3, 5, 7),
+        sci=rng.normal(size=(2, 3, 5, 7)),
+        pixeldq=np.zeros((5, 7), np.int16),
+        groupdq=np.zeros((2, 3, 5, 7), np.uint8),
+        extra=[
+            table,
+            fits.ImageHDU(name="EMPTY"),
+            fits.TableHDU.from_columns([fits.Column("B", "A10", array=["x", "y"])], name="ASCII"),
+            fits.ImageHDU(np.zeros((1, 2), np.int64), name="ERR", ver=2),
+        ],
+    )
+    for number in range(100):
+        hdus[1].header[f"KEY{number}"] = number
+    path = write_hdus(folder / "a.fits", hdus)
+    units = units_of(path)
+    with fits.open(path) as expected:
+        assert len(units) == len(expected)
+        for unit, hdu in zip(units, expected, strict=True):
+            info = hdu.fileinfo()
+            assert unit.header_offset == info["hdrLoc"]
+            assert unit.data_offset == info["datLoc"]
+            assert unit.end == info["datLoc"] + info["datSpan"]
+            assert unit.data_size == hdu.size
+            assert unit.is_image == hdu.is_image
+            assert unit.name == hdu.name.replace("PRIMARY", "")
+            assert unit.version == hdu.ver
+    assert units[-1].shape == (1, 2)
+    assert units[1].shape == (2, 3, 5, 7)
+
+
+def test_extension_names_are_compared_in_upper_case(folder: Path) -> None:
+    hdus = ramp_hdus()
+    hdus.writeto(folder / "a.fits")
+    content = (folder / "a.fits").read_bytes().replace(b"'SCI     '", b"'sci     '")
+    (folder / "a.fits").write_bytes(content)
+    assert [unit.name for unit in units_of(folder / "a.fits")] == ["", "SCI"]
+
+
+def test_header_that_ends_with_its_block(folder: Path) -> None:
+    # 36 cards fill a block: the last one is END.
+    hdu = fits.PrimaryHDU()
+    while len(hdu.header) < 35:
+        hdu.header[f"K{len(hdu.header)}"] = 1
+    path = write_hdus(folder / "a.fits", fits.HDUList([hdu]))
+    assert path.stat().st_size == BLOCK
+    assert units_of(path)[0].data_offset == BLOCK
+
+
+def test_end_inside_a_text_is_no_end(folder: Path) -> None:
+    hdu = fits.PrimaryHDU()
+    hdu.header["HISTORY"] = "END"
+    hdu.header["COMMENT"] = "END     of the line"
+    hdu.header["LAST"] = 1
+    path = write_hdus(folder / "a.fits", fits.HDUList([hdu, fits.ImageHDU(name="SCI")]))
+    assert len(units_of(path)) == 2
+    assert units_of(path)[0].header["LAST"] == 1
+
+
+@pytest.mark.parametrize("junk", [b"\0" * 100, b"\0" * 2880, b" " * 2880, b"\0" * 5000])
+def test_padding_after_the_last_unit_is_ignored(folder: Path, junk: bytes) -> None:
+    path = make_ramp(folder / "a.fits")
+    path.write_bytes(path.read_bytes() + junk)
+    assert [unit.name for unit in units_of(path)] == ["", "SCI"]
+
+
+def test_data_without_their_padding_are_whole(folder: Path) -> None:
+    path = make_ramp(folder / "a.fits")
+    unit = units_of(path)[1]
+    os.truncate(path, unit.data_offset + unit.data_size)
+    assert units_of(path)[1].data_size == 1 * 3 * 6 * 8 * 2
+
+
+def content() -> bytes:
+    hdus = ramp_hdus()
+    import io
+
+    buffer = io.BytesIO()
+    hdus.writeto(buffer)
+    return buffer.getvalue()
+
+
+def card(text: str) -> bytes:
+    return text.ljust(80).encode("ascii")
+
+
+def replaced(old: str, new: str) -> bytes:
+    """Return a ramp with the first card that begins with `old` replaced."""
+    whole = content()
+    place = whole.index(old.encode())
+    assert place % 80 == 0
+    return whole[:place] + card(new) + whole[place + 80 :]
+
+
+DAMAGED: dict[str, tuple[Any, str]] = {
+    "empty": (b"", "not a FITS file: the file is empty"),
+    "text": (b"Dear diary,\n", "it begins with b'Dear diary,\\n'"),
+    "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
+    "zeros": (bytes(5760), "not a FITS file"),
+    "extension first": (card("XTENSION= 'IMAGE   '") * 36, "not a FITS file"),
+    "cut in the first header": (content()[:1000], "truncated inside the header of HDU 0"),
+    "cut in the second header": (content()[:3000], "truncated inside the header of HDU 1"),
+    "cut in the data": (content()[:5800], "is truncated: SCI needs 6048 bytes, the file has 5800"),
+    "one byte short": (content()[:6047], "is truncated: SCI needs 6048 bytes, the file has 6047"),
+    "junk behind": (content() + b"junk" * 100, "at byte 8640, expected an extension, found b'junk"),
+    "no END": (content()[:160] + card("A       = 1") * 64, "truncated inside the header of HDU 0"),
+    "no BITPIX": (replaced("BITPIX", "COMMENT"), "header of HDU 0 is damaged"),
+    "BITPIX of text": (replaced("BITPIX", "BITPIX  = 'many'"), "header of HDU 0 is damaged"),
+    "BITPIX 12": (replaced("BITPIX", "BITPIX  = 12"), "HDU 0 has BITPIX 12"),
+    "negative axis": (replaced("NAXIS1", "NAXIS1  = -8"), "HDU 1 has BITPIX 16 and axes"),
+    "missing axis": (replaced("NAXIS3", "COMMENT"), "header of HDU 1 is damaged"),
+    "negative PCOUNT": (replaced("PCOUNT", "PCOUNT  = -1"), "HDU 1 has BITPIX 16"),
+    "enormous axis": (replaced("NAXIS1", "NAXIS1  = 99999999999"), "is truncated: SCI needs"),
+    "unreadable NAXIS": (replaced("NAXIS   =                    4", "NAXIS   = ?"), "damaged"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_files(case: str) -> None:
+    damaged, message = DAMAGED[case]
+    with pytest.raises(RampFormatError) as caught:
+        list(scan(Bytes(damaged), "a.fits", size=len(damaged)))
+    assert str(caught.value).startswith("a.fits: ")
+    assert message in str(caught.value)
+
+
+def test_a_header_without_end_does_not_fill_the_memory() -> None:
+    class Endless:
+        largest = 0
+
+        def read_at(self, offset: int, size: int) -> bytes:
+            self.largest = max(self.largest, offset)
+            first = card("SIMPLE  =                    T") if offset == 0 else card("A       = 1")
+            return first + card("A       = 1") * 35
+
+    reader = Endless()
+    with pytest.raises(RampFormatError, match="HDU 0 has no END card"):
+        list(scan(reader, "a.fits", size=10**15))
+    assert reader.largest < 100_000_000
+
+
+def test_random_groups_are_refused() -> None:
+    hdu = fits.PrimaryHDU()
+    hdu.header["GROUPS"] = True
+    hdu.header["GCOUNT"] = 1
+    hdu.header["PCOUNT"] = 0
+    text = hdu.header.tostring().encode()
+    with pytest.raises(RampFormatError, match="random groups"):
+        list(scan(Bytes(text), "a.fits", size=len(text)))
