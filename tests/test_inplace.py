@@ -1,0 +1,276 @@
+"""DQ initialization in place: the same result as a copy, and nothing lost whatever happens."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import tmt_dq.io.journal as journal_module
+from tmt_dq.apply import apply_dq
+from tmt_dq.core.geometry import Window
+from tmt_dq.datamodels import TMTRampModel
+from tmt_dq.errors import ConfigError, OutputError, RampFormatError
+from tmt_dq.simulate import simulate_ramp
+
+# Two reads of 64 x 64 at the detector's corner, where the mask flags the four-pixel border.
+CORNER = Window(0, 0, 64, 64)
+FLAGGED = 64 * 64 - 60 * 60
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _same_content(left: Path, right: Path) -> None:
+    """Compare two FITS files, the checksums verified, without what names and dates a file."""
+    own = {"DATE", "FILENAME", "CHECKSUM", ""}
+    with fits.open(left, checksum=True) as first, fits.open(right, checksum=True) as second:
+        assert [hdu.name for hdu in first] == [hdu.name for hdu in second]
+        for one, other in zip(first, second, strict=True):
+            if one.name == "ASDF":
+                continue  # it holds the file's name
+            np.testing.assert_array_equal(one.data, other.data)
+            assert [tuple(card) for card in one.header.cards if card.keyword not in own] == [
+                tuple(card) for card in other.header.cards if card.keyword not in own
+            ]
+
+
+def _with_cards(path: Path, count: int) -> None:
+    with fits.open(path, mode="update") as hdus:
+        for number in range(count):
+            hdus[0].header[f"FILL{number:03d}"] = number
+
+
+def _fill_header(path: Path) -> None:
+    """Leave no room for a card in the primary header's last block of 36."""
+    with fits.open(path) as hdus:
+        cards = len(hdus[0].header) + 1  # END
+    _with_cards(path, -cards % 36)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.fixture
+def ramp(folder: Path) -> Path:
+    return simulate_ramp(folder / "ramp.fits", ngroups=2, window=CORNER)
+
+
+@pytest.mark.parametrize("filled", range(0, 37, 6))
+def test_equals_a_copy_however_full_the_header_is(ramp: Path, folder: Path, filled: int) -> None:
+    _with_cards(ramp, filled)
+    apply_dq(ramp, folder / "copy.fits")
+    apply_dq(ramp, in_place=True)
+    _same_content(ramp, folder / "copy.fits")
+    assert _names(folder) == ["copy.fits", "ramp.fits"]
+
+
+def test_again_equals_a_copy_of_the_copy(ramp: Path, folder: Path) -> None:
+    apply_dq(ramp, folder / "copy.fits")
+    apply_dq(folder / "copy.fits", folder / "again.fits")
+    apply_dq(ramp, in_place=True)
+    apply_dq(ramp, in_place=True)
+    _same_content(ramp, folder / "again.fits")
+
+
+def test_model_with_asdf_and_existing_flags(folder: Path) -> None:
+    path = folder / "model.fits"
+    model = TMTRampModel((1, 2, 8, 8))
+    model.meta.instrument.name = "IRIS"
+    model.meta.instrument.detector = "IRIS1"
+    model.meta.observation.date = "2026-11-22"
+    model.meta.observation.time = "00:00:00"
+    for key in ("xstart", "ystart"):
+        setattr(model.meta.subarray, key, 1)
+    model.pixeldq = np.full((8, 8), 4, np.uint32)
+    model.groupdq = np.full((1, 2, 8, 8), 2, np.uint8)
+    model.save(str(path))
+    model.close()
+    apply_dq(path, folder / "copy.fits", propagate_do_not_use=True)
+    apply_dq(path, in_place=True, propagate_do_not_use=True)
+    _same_content(path, folder / "copy.fits")
+    with TMTRampModel(str(path)) as result:
+        # 4 was there; the four-pixel border is 2^31.
+        assert result.pixeldq[7, 7] == 4
+        assert result.pixeldq[3, 7] == 4 + 2**31
+        assert (np.asarray(result.groupdq) == 2).all()
+        assert result.meta.cal_step.dq_init == "COMPLETE"
+
+
+def test_other_integer_types_of_pixeldq(ramp: Path, folder: Path) -> None:
+    with fits.open(ramp, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(np.full((64, 64), 8, np.int16), name="PIXELDQ"))
+        hdus.append(fits.ImageHDU(np.arange(10.0), name="EXTRA"))
+    apply_dq(ramp, folder / "copy.fits")
+    apply_dq(ramp, in_place=True)
+    _same_content(ramp, folder / "copy.fits")
+
+
+KILLER = """
+import os, sys, warnings
+import tmt_dq.io.journal as journal, tmt_dq.io.copying as copying
+from tmt_dq.apply import apply_dq
+import tmt_dq.references.selection
+
+def deadly(function):
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+        return function(*args, **kwargs)
+    return call
+
+for name in ("pwrite", "ftruncate", "fsync", "unlink", "link", "replace"):
+    setattr(os, name, deadly(getattr(os, name)))
+copying.WAYS = (deadly(copying._by_copy_file_range),)
+journal._fallocate = deadly(journal._fallocate)
+warnings.simplefilter("ignore")
+for line in sys.stdin:
+    left, path = int(line.split()[0]), line.split()[1]
+    child = os.fork()
+    if child == 0:
+        apply_dq(path, in_place=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["room", "no room"])
+def test_killed_at_any_moment(ramp: Path, folder: Path, full: bool) -> None:
+    """Kill the process before each of its writes in turn; the next run completes the work."""
+    if full:
+        _fill_header(ramp)
+    original = _digest(ramp)
+    apply_dq(ramp, folder / "expected.fits")
+    victim = folder / "victim.fits"
+    outcomes = {"untouched": 0, "taken back": 0, "complete": 0}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as killer:
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+        status = -signal.SIGKILL
+        for allowed in range(100):
+            shutil.copyfile(ramp, victim)
+            killer.stdin.write(f"{allowed} {victim}\n")
+            killer.stdin.flush()
+            status = int(killer.stdout.readline())
+            assert status in {0, -signal.SIGKILL}
+            if journal_module.journal_path(victim).exists():
+                with pytest.raises(RampFormatError, match="interrupted"):
+                    apply_dq(victim, folder / "never.fits")
+                fd = os.open(victim, os.O_RDWR)
+                assert journal_module.roll_back(victim, fd)
+                os.close(fd)
+                assert _digest(victim) == original
+                outcomes["taken back"] += 1
+            elif _digest(victim) == original:
+                outcomes["untouched"] += 1
+            else:
+                _same_content(victim, folder / "expected.fits")
+                outcomes["complete"] += 1
+            apply_dq(victim, in_place=True)
+            assert fits.getval(victim, "S_DQINIT") == "COMPLETE"
+            if status == 0:
+                break
+        killer.stdin.close()
+    assert status == 0, "killed a hundred times and never finished"
+    assert all(outcomes.values()), outcomes
+    assert _names(folder) == ["expected.fits", "ramp.fits", "victim.fits"]
+
+
+def test_failure_while_writing_takes_everything_back(
+    ramp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = _digest(ramp)
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tmt_dq.io.units.UnitWriter.write_zeros", full)
+    with pytest.raises(OutputError, match="No space left"):
+        apply_dq(ramp, in_place=True)
+    assert _digest(ramp) == original
+    assert _names(ramp.parent) == ["ramp.fits"]
+
+
+def test_no_room_and_no_way_to_make_it(ramp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill_header(ramp)
+    original = _digest(ramp)
+    monkeypatch.setattr(journal_module, "_fallocate", lambda *_: 95)
+    with pytest.raises(OutputError, match="no room"):
+        apply_dq(ramp, in_place=True)
+    assert _digest(ramp) == original
+    assert _names(ramp.parent) == ["ramp.fits"]
+
+
+def test_refuses_while_another_process_writes(ramp: Path) -> None:
+    original = _digest(ramp)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", f"import time; f = open({str(ramp)!r}, 'r+b'); time.sleep(60)"]
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            links = Path(f"/proc/{writer.pid}/fd").iterdir()
+            if any(os.path.realpath(link) == str(ramp) for link in links):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(OutputError, match="open for writing"):
+            apply_dq(ramp, in_place=True)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert _digest(ramp) == original
+    apply_dq(ramp, in_place=True)
+
+
+def test_refuses_while_another_run_works(ramp: Path) -> None:
+    with ramp.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another run"):
+            apply_dq(ramp, in_place=True)
+
+
+def test_a_reader_is_no_hindrance(ramp: Path) -> None:
+    with ramp.open("rb"):
+        assert apply_dq(ramp, in_place=True).counts["REFERENCE_PIXEL"] == FLAGGED
+
+
+def test_refuses_what_cannot_be_changed_in_place(ramp: Path, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="both given"):
+        apply_dq(ramp, folder / "out.fits", in_place=True)
+    os.link(ramp, folder / "second.fits")
+    with pytest.raises(OutputError, match="2 names"):
+        apply_dq(ramp, in_place=True)
+    with pytest.raises(OutputError, match="No such file"):
+        apply_dq(folder / "missing.fits", in_place=True)
+
+
+def test_bad_input_stays_as_it_is(ramp: Path) -> None:
+    with fits.open(ramp, mode="update") as hdus:
+        del hdus[0].header["DETECTOR"]
+    original = _digest(ramp)
+    with pytest.raises(RampFormatError, match="DETECTOR"):
+        apply_dq(ramp, in_place=True)
+    assert _digest(ramp) == original
+    assert _names(ramp.parent) == ["ramp.fits"]
+
+
+def test_foreign_journal_is_not_believed(ramp: Path) -> None:
+    journal_module.journal_path(ramp).write_text("my notes")
+    with pytest.raises(OutputError, match="not a journal"):
+        apply_dq(ramp, in_place=True)
+    assert journal_module.journal_path(ramp).read_text() == "my notes"
