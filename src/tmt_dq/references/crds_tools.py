@@ -74,6 +74,9 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
     if name not in TOOLS:
         sys.stderr.write(f"crds has no tool {name!r} that applies here.\n\n{_usage(program)}")
         return 2
+    # crds writes variables into the environment when it is imported, and relies on them ever after:
+    # they must stay when what is set below goes.
+    register()
     with _environment(os.environ, arguments):
         return _run(name, arguments, f"{program} {name}")
 
@@ -86,7 +89,6 @@ def _usage(program: str) -> str:
 
 def _run(name: str, arguments: Sequence[str], program: str) -> int:
     """Run a tool's script; whatever it raises becomes an exit status."""
-    register()
     _forget()
     module, script, _ = TOOLS[name]
     try:
@@ -107,6 +109,10 @@ def _run(name: str, arguments: Sequence[str], program: str) -> int:
 def _forget() -> None:
     """Make crds forget what it keeps for a process' life: another cache, server or stderr."""
     crds: Any = importlib.import_module("crds")
+    for item in vars(crds.config).values():
+        if isinstance(item, crds.config.ConfigItem):
+            # Should someone have deleted the variable: None is written, and read as "none" then.
+            item.get()
     crds.utils.clear_function_caches()
     crds.config.CRDS_REF_SUBDIR_MODE = "None"
     crds.config.set_cache_readonly(readonly=False)
@@ -121,7 +127,10 @@ def _environment(environ: MutableMapping[str, str], arguments: Sequence[str]) ->
     """Set what crds needs to find and was not set; afterwards all is as before."""
     before = dict(environ)
     try:
-        environ.setdefault("CRDS_OBSERVATORY", _OBSERVATORY)
+        if environ.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
+            environ["CRDS_OBSERVATORY"] = _OBSERVATORY
+        # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
+        environ["CRDS_EXPLICIT_GARBAGE_COLLECTION"] = "False"
         if not any(environ.get(name) for name in ("CRDS_PATH", "CRDS_PATH_SINGLE")):
             environ["CRDS_PATH"] = str(embedded.cache_path())
             environ["CRDS_READONLY_CACHE"] = "1"

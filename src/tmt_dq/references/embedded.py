@@ -13,7 +13,7 @@ import json
 import lzma
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -138,9 +138,13 @@ def _expand(root: Path, entry: _Entry) -> Path:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(target.parent):
+        with _lock(target.parent) as alone:
             if not _is_whole(target, entry):
+                if alone:
+                    _remove_leftovers(target)
                 _write(target, entry)
+    except OutputError:
+        raise
     except OSError as error:
         _fail(target, error)
     return target
@@ -162,45 +166,62 @@ def _fail(target: Path, error: OSError) -> NoReturn:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[bool]:
     """Let one process at a time expand into a folder, so that the others find the result."""
     with (folder / ".lock").open("a") as file:
-        # Without locks (some network file systems) several may write: each its own file.
-        with suppress(OSError):
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            # Some network file systems have no locks: several may write, each its own file.
+            yield False
+        else:
+            yield True
 
 
 def _write(target: Path, entry: _Entry) -> None:
     """Write a file under another name, check it, and give it its name."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest = hashlib.sha256()
-    source = DATA / entry.path
-    packed = source.with_name(f"{source.name}.xz")
     try:
-        with (
-            lzma.open(packed) if entry.packed else source.open("rb") as stream,
-            part.open("wb") as out,
-        ):
-            while chunk := stream.read(_CHUNK):
+        with part.open("wb") as file:
+            for chunk in _content(entry):
                 digest.update(chunk)
-                out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
         if digest.hexdigest() != entry.sha256:
-            raise OutputError(
-                "this file of the package is damaged: its sha256 is not the manifest's",
-                where=packed if entry.packed else source,
-                hint="Install tmt-dq anew.",
-            )
+            _fail_damaged(entry, "its sha256 is not the manifest's")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-        _remove_leftovers(target)
+
+
+def _stored(entry: _Entry) -> Path:
+    """Return the package's file."""
+    path = DATA / entry.path
+    return path.with_name(f"{path.name}.xz") if entry.packed else path
+
+
+def _content(entry: _Entry) -> Iterator[bytes]:
+    """Yield the content of a file of the package, piece by piece."""
+    path = _stored(entry)
+    try:
+        with lzma.open(path) if entry.packed else path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        _fail_damaged(entry, str(error))
+
+
+def _fail_damaged(entry: _Entry, what: str) -> NoReturn:
+    raise OutputError(
+        f"this file of the package is damaged: {what}",
+        where=_stored(entry),
+        hint="Install tmt-dq anew.",
+    )
 
 
 def _remove_leftovers(target: Path) -> None:
     """Remove what processes left that were killed while they wrote the same file."""
     for path in target.parent.glob(f".{target.name}.*.part"):
-        if not Path("/proc", path.name.split(".")[-2]).exists():
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

@@ -138,5 +138,5 @@ def _date_and_time(
     try:
         datetime.fromisoformat(f"{date} {time[:8]}")
     except ValueError:
-        refuse(date_keyword, f"{date} {time}", "a date and time that exist")
+        refuse(date_keyword, f"{date} {time}", f"a date and time that exist, as {date_form}")
     return date, time

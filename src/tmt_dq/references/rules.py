@@ -127,8 +127,8 @@ def _load(
         pipeline = load(context, loader=load)
         imap = pipeline.get_imap(instrument.name)
         return result(imap, imap.get_rmap(reftype))
-    except Exception as error:
-        # crds raises what comes: assertions, KeyError, its own errors.
+    except (Exception, SystemExit) as error:
+        # crds raises what comes: assertions, KeyError, its own errors; and it may end the process.
         raise SelectionError(
             f"crds cannot use these rules ({type(error).__name__}: {error})",
             where=mappings / context,

@@ -1,0 +1,123 @@
+"""Caches to select references from, and where TMT's published rules are."""
+
+import hashlib
+import os
+import pprint
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PUBLISHED = SHARED / "tmt_mappings"
+needs_published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason=f"TMT's published rules are not in {PUBLISHED}"
+)
+
+PARKEY = (
+    ("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"),
+    ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME"),
+)
+CARDS = [f"{'SIMPLE':8}= {'T':>20}", f"{'BITPIX':8}= {8:>20}", f"{'NAXIS':8}= {0:>20}", "END"]
+FITS = "".join(card.ljust(80) for card in CARDS).ljust(2880).encode()
+"""The smallest FITS file."""
+
+Rules = Mapping[Any, Mapping[str, str]]
+ONE_RULE: Rules = {("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": "tmt_iris_mask_0001.fits"}}
+
+
+def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Forget the user's CRDS settings, and expand the embedded cache elsewhere."""
+    for kind in ("PATH", "MAPPATH", "REFPATH", "CFGPATH"):
+        monkeypatch.delenv(f"CRDS_{kind}", raising=False)
+        monkeypatch.delenv(f"CRDS_{kind}_SINGLE", raising=False)
+    # Not all of CRDS_*: crds, once imported, relies on the variables that it wrote.
+    for name in ("CONTEXT", "SERVER_URL", "OBSERVATORY", "READONLY_CACHE"):
+        monkeypatch.delenv(f"CRDS_{name}", raising=False)
+    monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(folder))
+
+
+def exposure(**changes: object) -> dict[str, object]:
+    """Return an exposure's keywords; a change to None removes one."""
+    header: dict[str, object] = {
+        "INSTRUME": "IRIS",
+        "DETECTOR": "IRIS1",
+        "SUBARRAY": "FULL",
+        "DATE-OBS": "2026-05-01",
+        "TIME-OBS": "10:11:12.345",
+    }
+    header |= {name.replace("_OBS", "-OBS"): value for name, value in changes.items()}
+    return {name: value for name, value in header.items() if value is not None}
+
+
+def mapping_text(header: Mapping[str, Any], selector: str, *, sha1sum: str | None = None) -> str:
+    """Return a file of rules; its sum is right unless one is given."""
+    body = pprint.pformat(dict(header), width=200)[1:-1]
+    rest = f"header = {{\n{body},\n}}\n\nselector = {selector}\n"
+    digest = sha1sum or hashlib.sha1(rest.encode()).hexdigest()
+    return f"header = {{\n{body},\n'sha1sum' : '{digest}',\n}}\n\nselector = {selector}\n"
+
+
+def rmap_text(
+    rules: Rules | str = ONE_RULE, *, name: str = "tmt_iris_mask_0001.rmap", **changes: Any
+) -> str:
+    """Return an rmap; `changes` to its header, None to remove an entry."""
+    if not isinstance(rules, str):
+        rules = "".join(
+            f"    {key!r} : UseAfter({{{body}}}),\n"
+            for key, dates in rules.items()
+            for body in ["".join(f"{date!r} : {file!r}, " for date, file in dates.items())]
+        )
+        rules = f"Match({{\n{rules}}})"
+    header = {
+        "classes": ("Match", "UseAfter"),
+        "derived_from": "NONE",
+        "filekind": "MASK",
+        "instrument": "IRIS",
+        "mapping": "REFERENCE",
+        "name": name,
+        "observatory": "TMT",
+        "parkey": PARKEY,
+        "substitutions": {"META.SUBARRAY.NAME": {"GENERIC": "N/A"}},
+    } | changes
+    return mapping_text({key: value for key, value in header.items() if value is not None}, rules)
+
+
+def make_cache(
+    root: Path,
+    rmap: str | None = None,
+    *,
+    files: Iterable[str] = ("tmt_iris_mask_0001.fits",),
+    flat: bool = False,
+    contexts: Iterable[str] = ("tmt_0001.pmap",),
+    pmap: str = "{'IRIS' : 'tmt_iris_0001.imap'}",
+    imap: str = "{'MASK' : 'tmt_iris_mask_0001.rmap'}",
+) -> Path:
+    """Make a cache with one rmap, and empty FITS files as references."""
+    mappings = root / "mappings" / "tmt"
+    references = root / "references" / "tmt" / ("" if flat else "iris")
+    mappings.mkdir(parents=True)
+    references.mkdir(parents=True)
+    common = {"derived_from": "NONE", "observatory": "TMT"}
+    for name in contexts:
+        header = {**common, "mapping": "PIPELINE", "name": name}
+        text = mapping_text({**header, "parkey": ("META.INSTRUMENT.NAME",)}, pmap)
+        (mappings / name).write_text(text)
+    name = "tmt_iris_0001.imap"
+    header = {**common, "mapping": "INSTRUMENT", "name": name, "instrument": "IRIS"}
+    (mappings / name).write_text(mapping_text({**header, "parkey": ("REFTYPE",)}, imap))
+    (mappings / "tmt_iris_mask_0001.rmap").write_text(rmap or rmap_text())
+    for file in files:
+        (references / file).write_bytes(FITS)
+    return root
+
+
+def published_cache(root: Path) -> Path:
+    """Make a cache of TMT's published rules, with a stand-in for the mask they select."""
+    shutil.copytree(PUBLISHED, root / "mappings" / "tmt")
+    references = root / "references" / "tmt" / "iris"
+    references.mkdir(parents=True)
+    (references / "tmt_iris_mask_0001.fits").write_bytes(FITS)
+    return root

@@ -1,0 +1,198 @@
+"""Rule files are parsed, never executed; what is not plain rules is refused with its line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reference_helpers import (
+    PUBLISHED,
+    exposure,
+    isolate,
+    make_cache,
+    needs_published,
+    rmap_text,
+)
+from tmt_dq.errors import SelectionError
+from tmt_dq.references import select_reference
+from tmt_dq.references.rule_files import read_rule_file
+
+DATE = "2015-10-01 00:00:00"
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    isolate(monkeypatch, tmp_path / "embedded")
+
+
+def refused(folder: Path, text: str | bytes, words: str) -> None:
+    cache = make_cache(folder / "cache")
+    rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
+    rmap.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SelectionError, match=words) as caught:
+        select_reference(exposure(), crds_path=cache)
+    assert str(rmap) in str(caught.value)
+    assert caught.value.hint
+
+
+@needs_published
+@pytest.mark.parametrize("name", [path.name for path in sorted(PUBLISHED.glob("*map"))])
+def test_published_rules_are_accepted(name: Any) -> None:
+    file = read_rule_file(PUBLISHED / name)
+    assert file.header["observatory"] == "TMT"
+    assert bool(file.files) == (not name.endswith(".rmap"))
+
+
+def with_rule(key: object, value: object = "a.fits") -> str:
+    return rmap_text(f"Match({{{key!r} : UseAfter({{{DATE!r} : {value!r}}})}})")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/passwd", "../mask.fits", "iris/mask.fits", "..", ".hidden.fits", "a\\b.fits", "", "a b"],
+)
+def test_references_outside_of_the_cache(tmp_path: Path, name: Any) -> None:
+    refused(tmp_path, with_rule(("IRIS1", "GENERIC"), name), "bare name")
+
+
+@pytest.mark.parametrize("name", ["/x/tmt.rmap", "../tmt_iris_mask_0001.rmap", "a.fits", ""])
+def test_mappings_outside_of_the_cache(tmp_path: Path, name: Any) -> None:
+    cache = make_cache(tmp_path, imap=f"{{'MASK' : {name!r}}}")
+    with pytest.raises(SelectionError, match="bare name"):
+        select_reference(exposure(), crds_path=cache)
+
+
+@pytest.mark.parametrize("value", [("a.fits", "b.fits"), {"a": "a.fits"}, 1, None])
+def test_what_is_not_one_file(tmp_path: Path, value: Any) -> None:
+    refused(tmp_path, with_rule(("IRIS1", "GENERIC"), value), "does not lead to a file")
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2015-10-01T00:00:00",
+        "2015-10-01",
+        "2015-10-01 00:00",
+        "2015-10-01 00:00:00.5",
+        "2015-02-30 00:00:00",
+        "2015/10/01 00:00:00",
+        "Oct 01 2015 00:00:00",
+        "20x5-10-01 00:00:00",
+        20151001,
+    ],
+)
+def test_dates_that_would_not_compare(tmp_path: Path, date: Any) -> None:
+    """Crds compares text: '2015-10-01T00:00:00' is later than all of 2015-10-01."""
+    rule = f"Match({{('IRIS1', 'GENERIC') : UseAfter({{{date!r} : 'a.fits'}})}})"
+    refused(tmp_path, rmap_text(rule), "YYYY-MM-DD HH:MM:SS")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("(((a+)+)+$)", "GENERIC"),
+        ("NOT (((a+)+)+$)", "GENERIC"),
+        (("IRIS1", "((a+)+$)"), "GENERIC"),
+    ],
+)
+def test_regular_expressions(tmp_path: Path, key: Any) -> None:
+    refused(tmp_path, with_rule(key), "regular expression")
+
+
+def test_regular_expressions_by_substitution(tmp_path: Path) -> None:
+    substitutions = {"META.SUBARRAY.NAME": {"GENERIC": "(((a+)+)+$)"}}
+    refused(tmp_path, rmap_text(substitutions=substitutions), "regular expression")
+
+
+def test_hooks(tmp_path: Path) -> None:
+    refused(tmp_path, rmap_text(hooks={"precondition_header": "system"}), "hooks")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import os\n" + rmap_text(), "line 1 is not"),
+        (rmap_text() + "print(1)\n", "is not `header"),
+        (rmap_text() + "selector = Match({})\n", "second time"),
+        (rmap_text("__import__('os').system('true')"), "not a selector"),
+        (rmap_text("Match({('IRIS1', 'GENERIC') : print('x')})"), "not a selector"),
+        (rmap_text("Match({('IRIS1', 'GENERIC') : 'a.fits'})"), "not a selector"),
+        (rmap_text("Match({('IRIS1', 'GENERIC') : UseAfter({}, 1)})"), "not a selector"),
+        (rmap_text("Match({('IRIS1', 'GENERIC') : UseAfter({**{}})})"), "unpacks"),
+        (rmap_text("Match({('IRIS1', x) : UseAfter({})})"), "not a literal"),
+        (rmap_text("Match({[] : UseAfter({})})"), "not a literal"),
+        (rmap_text("{'A' : 'b.fits'}"), "not a selector"),
+        (
+            rmap_text(f"Match({{('A', 'B') : UseAfter({{{DATE!r} : 'a', {DATE!r} : 'b'}})}})"),
+            "twice",
+        ),
+        (rmap_text("Match({('A', 'B') : UseAfter({}), ('A', 'B') : UseAfter({})})"), "twice"),
+        (rmap_text(mapping="PIPELINE"), "mapping"),
+        (rmap_text(parkey=None), "parkey"),
+        (rmap_text(parkey="DETECTOR"), "parkey"),
+        (rmap_text(observatory=None), "observatory"),
+        ("header = {}\n", "no selector"),
+        ("header = {1 : 2}\nselector = {}\n", "text keys"),
+        ("header = dict()\nselector = {}\n", "more than literals"),
+        ("header = {'a' : 1, 'a' : 2}\nselector = {}\n", "twice"),
+        ("header = {", "does not parse"),
+        ("header = " + "[" * 5000, "does not parse"),
+        ("\0", "does not parse"),
+        (b"\xff\xfe", "not UTF-8"),
+        ("version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        ("", "no header"),
+    ],
+)
+def test_what_is_not_plain_rules(tmp_path: Path, text: Any, words: Any) -> None:
+    refused(tmp_path, text, words)
+
+
+class TestSums:
+    def test_a_changed_rule(self, tmp_path: Path) -> None:
+        refused(tmp_path, rmap_text().replace("IRIS1", "IRIS2"), "sha1sum is .* says")
+
+    @pytest.mark.parametrize(
+        "line", ["# sha1sum\n", "    ('IRIS2', 'GENERIC') : UseAfter({}), # sha1sum\n"]
+    )
+    def test_a_line_that_the_sum_does_not_cover(self, tmp_path: Path, line: Any) -> None:
+        text = rmap_text().replace("selector = Match({\n", f"selector = Match({{\n{line}")
+        refused(tmp_path, text, "2 lines")
+
+    def test_a_rule_on_the_line_of_the_sum(self, tmp_path: Path) -> None:
+        text = rmap_text().replace("'sha1sum' :", "'reffile_required' : 'NO', 'sha1sum' :")
+        refused(tmp_path, text, "one line")
+
+    def test_no_sum(self, tmp_path: Path) -> None:
+        lines = rmap_text().splitlines(keepends=True)
+        refused(tmp_path, "".join(line for line in lines if "sha1sum" not in line), "found 0")
+
+    def test_sums_that_the_header_says_to_ignore(self, tmp_path: Path) -> None:
+        text = rmap_text(ignore_checksum=True).replace("derived_from': 'NONE", "derived_from': 'me")
+        cache = make_cache(tmp_path, text)
+        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"
+
+    def test_sums_that_the_user_says_to_ignore(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = make_cache(tmp_path, rmap_text().replace("'NONE'", "'me'"))
+        monkeypatch.setenv("CRDS_IGNORE_MAPPING_CHECKSUM", "1")
+        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"
+        monkeypatch.delenv("CRDS_IGNORE_MAPPING_CHECKSUM")
+        with pytest.raises(SelectionError, match="sha1sum"):
+            select_reference(exposure(), crds_path=cache)
+
+    def test_line_ends_of_other_systems(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, rmap_text())
+        rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
+        rmap.write_bytes(rmap.read_bytes().replace(b"\n", b"\r\n"))
+        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"
+
+
+def test_rarer_selectors_are_left_to_crds(tmp_path: Path) -> None:
+    """There is no rule to show, but the answer is crds'."""
+    rule = f"Match({{('IRIS1', 'GENERIC') : ClosestTime({{{DATE!r} : 'a.fits'}})}})"
+    cache = make_cache(
+        tmp_path, rmap_text(rule, classes=("Match", "ClosestTime")), files=["a.fits"]
+    )
+    found = select_reference(exposure(), crds_path=cache)
+    assert (found.name, found.rules) == ("a.fits", ())

@@ -1,0 +1,323 @@
+"""Which reference the rules select, and what is said of it."""
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference_helpers import (
+    exposure,
+    isolate,
+    make_cache,
+    needs_published,
+    published_cache,
+    rmap_text,
+)
+from tmt_dq.errors import ConfigError, SelectionError
+from tmt_dq.references import RuleCheck, select_reference
+
+SUBARRAYS = ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "ROI_7", "*", "ANY", "", "UNDEFINED", None]
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    isolate(monkeypatch, tmp_path / "embedded")
+
+
+@needs_published
+class TestPublishedRules:
+    @pytest.mark.parametrize("subarray", SUBARRAYS)
+    def test_select_the_mask_from_october_2015_on(self, tmp_path: Path, subarray: Any) -> None:
+        cache = published_cache(tmp_path)
+        for date, time in [
+            ("2015-10-01", "00:00:00"),
+            ("2015-10-01", "00:00:00.001"),
+            ("2015-10-11", "00:00:00"),
+            ("2100-01-01", "23:59:59"),
+        ]:
+            header = exposure(SUBARRAY=subarray, DATE_OBS=date, TIME_OBS=time)
+            assert select_reference(header, crds_path=cache).name == "tmt_iris_mask_0001.fits"
+
+    @pytest.mark.parametrize("subarray", SUBARRAYS)
+    def test_select_nothing_before(self, tmp_path: Path, subarray: Any) -> None:
+        cache = published_cache(tmp_path)
+        for date, time in [("2015-09-30", "23:59:59.999"), ("1999-01-01", "00:00:00")]:
+            header = exposure(SUBARRAY=subarray, DATE_OBS=date, TIME_OBS=time)
+            with pytest.raises(SelectionError, match="no rule") as caught:
+                select_reference(header, crds_path=cache)
+            assert "2015-10-01 00:00:00" in str(caught.value)
+
+    @pytest.mark.parametrize("detector", ["IRIS2", "IRIS4", "IFU", "IMG3"])
+    def test_select_nothing_for_other_detectors(self, tmp_path: Path, detector: Any) -> None:
+        with pytest.raises(SelectionError, match="IRIS1"):
+            select_reference(exposure(DETECTOR=detector), crds_path=published_cache(tmp_path))
+
+    def test_everything_about_the_selection(self, tmp_path: Path) -> None:
+        cache = published_cache(tmp_path)
+        found = select_reference(exposure(DETECTOR="img1"), crds_path=cache)
+        assert (found.observatory, found.reftype, found.context) == ("tmt", "mask", "tmt_0001.pmap")
+        assert found.path == cache / "references/tmt/iris/tmt_iris_mask_0001.fits"
+        assert found.uri == "crds://tmt_iris_mask_0001.fits"
+        assert not found.not_applicable
+        assert found.cache == cache
+        assert found.crds_version.split(".")[0] in ("13", "14")
+        assert found.rules == (
+            RuleCheck("META.INSTRUMENT.DETECTOR", "IRIS1", "IRIS1", matched=True),
+            RuleCheck("META.SUBARRAY.NAME", "GENERIC (any)", "FULL", matched=True),
+            RuleCheck(
+                "USEAFTER", "2015-10-01 00:00:00 or later", "2026-05-01 10:11:12.345", matched=True
+            ),
+        )
+
+    def test_other_types(self, tmp_path: Path) -> None:
+        cache = published_cache(tmp_path)
+        found = select_reference(exposure(), crds_path=cache, reftype="dflat")
+        assert found.not_applicable
+        (cache / "references/tmt/iris/tmt_iris_dark_0001.fits").write_bytes(b"SIMPLE  = ")
+        found = select_reference(exposure(), crds_path=cache, reftype="DARK")
+        assert found.name == "tmt_iris_dark_0001.fits"
+
+
+class TestRules:
+    def test_a_rule_for_full_beats_a_newer_one_for_all(self, tmp_path: Path) -> None:
+        rmap = rmap_text(
+            {
+                ("IRIS1", "FULL"): {"2015-01-01 00:00:00": "a.fits"},
+                ("IRIS1", "GENERIC"): {"2020-01-01 00:00:00": "b.fits"},
+            }
+        )
+        cache = make_cache(tmp_path, rmap, files=["a.fits", "b.fits"])
+        assert select_reference(exposure(SUBARRAY="FULL"), crds_path=cache).name == "a.fits"
+        assert select_reference(exposure(SUBARRAY="CUSTOM"), crds_path=cache).name == "b.fits"
+
+    @pytest.mark.parametrize("subarray", ["N/A", "ANY", "*", "NOT APPLICABLE", "", None])
+    def test_a_dataset_without_subarray_is_not_taken_for_any(
+        self, tmp_path: Path, subarray: Any
+    ) -> None:
+        """Crds lets a dataset's N/A or * match every rule, the one for FULL as well."""
+        rmap = rmap_text({("IRIS1", "FULL"): {"2015-01-01 00:00:00": "a.fits"}})
+        cache = make_cache(tmp_path, rmap, files=["a.fits"])
+        with pytest.raises(SelectionError, match="no rule"):
+            select_reference(exposure(SUBARRAY=subarray), crds_path=cache)
+
+    @pytest.mark.parametrize("path", ["run/archive/cache", "N/A", "data n/a"])
+    def test_a_path_is_never_taken_for_not_applicable(self, tmp_path: Path, path: Any) -> None:
+        cache = make_cache(tmp_path / path)
+        found = select_reference(exposure(), crds_path=cache)
+        assert found.name == "tmt_iris_mask_0001.fits"
+        assert found.path is not None
+        assert found.path.is_file()
+
+    def test_a_rule_that_says_not_applicable(self, tmp_path: Path) -> None:
+        rmap = rmap_text({("IRIS1", "GENERIC"): {"2015-01-01 00:00:00": "N/A"}})
+        found = select_reference(exposure(), crds_path=make_cache(tmp_path, rmap))
+        assert found.not_applicable
+        assert (found.name, found.path, found.uri) == (None, None, "N/A")
+        assert [check.parkey for check in found.rules][-1] == "USEAFTER"
+
+    @pytest.mark.parametrize("where", [{"imap": "{'MASK' : 'N/A'}"}, {"pmap": "{'IRIS' : 'N/A'}"}])
+    def test_not_applicable_higher_up(self, tmp_path: Path, where: Any) -> None:
+        assert select_reference(exposure(), crds_path=make_cache(tmp_path, **where)).name is None
+
+    def test_rules_that_state_their_relevance(self, tmp_path: Path) -> None:
+        rmap = rmap_text(rmap_relevance='(META_SUBARRAY_NAME != "FULL")')
+        cache = make_cache(tmp_path, rmap)
+        assert select_reference(exposure(SUBARRAY="FULL"), crds_path=cache).not_applicable
+        assert not select_reference(exposure(SUBARRAY="CUSTOM"), crds_path=cache).not_applicable
+
+    def test_no_match_is_never_not_applicable(self, tmp_path: Path) -> None:
+        """With reffile_required NO, crds answers n/a when nothing matches."""
+        cache = make_cache(tmp_path, rmap_text(reffile_required="NO"))
+        with pytest.raises(SelectionError, match="no rule"):
+            select_reference(exposure(DETECTOR="IRIS2"), crds_path=cache)
+
+    def test_omit_is_not_not_applicable(self, tmp_path: Path) -> None:
+        with pytest.raises(SelectionError, match="OMIT"):
+            select_reference(
+                exposure(), crds_path=make_cache(tmp_path / "a", imap="{'MASK' : 'OMIT'}")
+            )
+        rmap = rmap_text({("IRIS1", "GENERIC"): {"2015-01-01 00:00:00": "OMIT"}})
+        with pytest.raises(SelectionError, match="no rule"):
+            select_reference(exposure(), crds_path=make_cache(tmp_path / "b", rmap))
+
+    def test_the_table_of_an_exposure_without_rule(self, tmp_path: Path) -> None:
+        with pytest.raises(SelectionError) as caught:
+            select_reference(
+                exposure(DETECTOR="IRIS2", SUBARRAY="CUSTOM"),
+                crds_path=make_cache(tmp_path),
+                where="ramp.fits",
+            )
+        lines = str(caught.value).splitlines()
+        assert lines[0].startswith("ramp.fits: no rule of tmt_iris_mask_0001.rmap in tmt_0001.pmap")
+        rows = [line.split() for line in lines]
+        assert ["META.INSTRUMENT.DETECTOR", "IRIS1", "IRIS2", "no"] in rows
+        assert ["META.SUBARRAY.NAME", "GENERIC", "(any)", "CUSTOM", "yes"] in rows
+        assert caught.value.hint is not None
+
+    def test_a_long_list_of_rules_is_cut(self, tmp_path: Path) -> None:
+        rules = {(f"IRIS{n}", "GENERIC"): {"2015-01-01 00:00:00": "a.fits"} for n in range(10, 40)}
+        with pytest.raises(SelectionError, match="and 18 more"):
+            select_reference(exposure(), crds_path=make_cache(tmp_path, rmap_text(rules)))
+
+    @given(
+        starts=st.lists(st.integers(0, 400), min_size=1, max_size=12, unique=True),
+        day=st.integers(-5, 405),
+        microseconds=st.integers(0, 86_399_999_999),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_the_latest_rule_that_is_not_later(
+        self, tmp_path_factory: pytest.TempPathFactory, starts: Any, day: Any, microseconds: Any
+    ) -> None:
+        epoch = datetime(2026, 1, 1)  # noqa: DTZ001 (rules know no time zones)
+        dates = {str(epoch + timedelta(days=start)): f"m{start}.fits" for start in starts}
+        files = list(dates.values())
+        cache = make_cache(
+            tmp_path_factory.mktemp("cache"), rmap_text({("IRIS1", "GENERIC"): dates}), files=files
+        )
+        at = epoch + timedelta(days=day, microseconds=microseconds)
+        header = exposure(DATE_OBS=at.date().isoformat(), TIME_OBS=at.time().isoformat())
+        expected = max((start for start in starts if start <= day), default=None)
+        if expected is None:
+            with pytest.raises(SelectionError):
+                select_reference(header, crds_path=cache)
+        else:
+            assert select_reference(header, crds_path=cache).name == f"m{expected}.fits"
+
+
+class TestContext:
+    CONTEXTS = ("tmt_0002.pmap", "tmt_0010.pmap", "tmt_0009.pmap", "tmt.pmap")
+
+    def test_the_highest_number_by_default(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
+        for context in (None, "latest", "tmt-latest", "tmt-operational"):
+            found = select_reference(exposure(), crds_path=cache, context=context)
+            assert found.context == "tmt_0010.pmap"
+
+    @pytest.mark.parametrize(
+        ("config", "expected"),
+        [
+            ("{'operational_context': 'tmt_0002.pmap'}", "tmt_0002.pmap"),
+            (
+                "{'operational_context': 'tmt_0002.pmap', 'latest_context': 'tmt_0009.pmap'}",
+                "tmt_0009.pmap",
+            ),
+        ],
+    )
+    def test_what_the_server_said(self, tmp_path: Path, config: Any, expected: Any) -> None:
+        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
+        (cache / "config/tmt").mkdir(parents=True)
+        (cache / "config/tmt/server_config").write_text(config)
+        assert select_reference(exposure(), crds_path=cache).context == expected
+
+    def test_the_environment_and_the_argument(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
+        monkeypatch.setenv("CRDS_PATH", str(cache))
+        monkeypatch.setenv("CRDS_CONTEXT", "tmt_0002.pmap")
+        assert select_reference(exposure()).context == "tmt_0002.pmap"
+        assert select_reference(exposure(), context="tmt_0009.pmap").context == "tmt_0009.pmap"
+
+    def test_edit_is_the_servers_word(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
+        with pytest.raises(ConfigError, match="without a server"):
+            select_reference(exposure(), crds_path=cache, context="tmt-edit")
+        (cache / "config/tmt").mkdir(parents=True)
+        (cache / "config/tmt/server_config").write_text("{'edit_context': 'tmt_0009.pmap'}")
+        found = select_reference(exposure(), crds_path=cache, context="tmt-edit")
+        assert found.context == "tmt_0009.pmap"
+
+    def test_files_that_the_server_declared_bad(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = make_cache(tmp_path)
+        (cache / "config/tmt").mkdir(parents=True)
+        config = cache / "config/tmt/server_config"
+        for file, variable in [
+            ("tmt_iris_mask_0001.fits", "CRDS_ALLOW_BAD_REFERENCES"),
+            ("tmt_iris_mask_0001.rmap", "CRDS_ALLOW_BAD_RULES"),
+        ]:
+            config.write_text(f"{{'bad_files_list': [{file!r}]}}")
+            with pytest.raises(SelectionError, match="declared scientifically bad"):
+                select_reference(exposure(), crds_path=cache)
+            monkeypatch.setenv(variable, "1")
+            assert select_reference(exposure(), crds_path=cache).name is not None
+
+
+class TestCache:
+    def test_the_variables_that_crds_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = make_cache(tmp_path / "cache")
+        monkeypatch.setenv("CRDS_PATH", str(tmp_path / "cache"))
+        (cache / "mappings").rename(tmp_path / "rules")
+        (cache / "references").rename(tmp_path / "files")
+        monkeypatch.setenv("CRDS_MAPPATH", str(tmp_path / "rules"))
+        monkeypatch.setenv("CRDS_REFPATH_SINGLE", str(tmp_path / "files/tmt"))
+        found = select_reference(exposure())
+        assert found.path == tmp_path / "files/tmt/iris/tmt_iris_mask_0001.fits"
+
+    def test_the_argument_beats_the_variables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CRDS_PATH", str(tmp_path / "nowhere"))
+        monkeypatch.setenv("CRDS_MAPPATH", str(tmp_path / "nowhere"))
+        cache = make_cache(tmp_path / "cache")
+        assert select_reference(exposure(), crds_path=str(cache)).cache == cache
+
+    @pytest.mark.parametrize("flat", [True, False])
+    def test_both_layouts(self, tmp_path: Path, flat: Any) -> None:
+        cache = make_cache(tmp_path, flat=flat)
+        folder = "references/tmt" if flat else "references/tmt/iris"
+        found = select_reference(exposure(), crds_path=cache)
+        assert found.path == cache / folder / "tmt_iris_mask_0001.fits"
+
+    def test_a_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_cache(tmp_path / "cache")
+        monkeypatch.chdir(tmp_path)
+        found = select_reference(exposure(), crds_path="cache")
+        assert found.path is not None
+        assert found.path.is_absolute()
+
+    def test_two_caches_with_the_same_context(self, tmp_path: Path) -> None:
+        caches = [
+            make_cache(
+                tmp_path / name,
+                rmap_text({("IRIS1", "GENERIC"): {"2015-01-01 00:00:00": f"{name}.fits"}}),
+                files=[f"{name}.fits"],
+            )
+            for name in ("a", "b")
+        ]
+        for _ in range(2):
+            names = [select_reference(exposure(), crds_path=cache).name for cache in caches]
+            assert names == ["a.fits", "b.fits"]
+
+    def test_a_change_is_noticed(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, files=["tmt_iris_mask_0001.fits", "tmt_iris_mask_0002.fits"])
+        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"
+        rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
+        newer = rmap.stat().st_mtime_ns + 1
+        rule = {("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": "tmt_iris_mask_0002.fits"}}
+        rmap.write_text(rmap_text(rule))
+        os.utime(rmap, ns=(newer, newer))
+        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0002.fits"
+
+    def test_only_the_rules_that_are_needed_must_be_there(self, tmp_path: Path) -> None:
+        cache = make_cache(
+            tmp_path,
+            imap="{'MASK' : 'tmt_iris_mask_0001.rmap', 'FLAT' : 'tmt_iris_flat_0001.rmap'}",
+        )
+        assert select_reference(exposure(), crds_path=cache).name is not None
+
+    def test_a_context_pickle_is_never_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = make_cache(tmp_path)
+        (cache / "pickles/tmt").mkdir(parents=True)
+        (cache / "pickles/tmt/tmt_0001.pmap.pkl").write_bytes(b"cbuiltins\nexit\n(tR.")
+        monkeypatch.setenv("CRDS_USE_PICKLED_CONTEXTS", "1")
+        assert select_reference(exposure(), crds_path=cache).name is not None

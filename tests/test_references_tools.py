@@ -1,0 +1,308 @@
+"""The stock CRDS tools, with our observatory registered; no server is ever asked."""
+
+import importlib
+import os
+import socket
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from reference_helpers import (
+    PUBLISHED,
+    isolate,
+    make_cache,
+    needs_published,
+    published_cache,
+    rmap_text,
+)
+from tmt_dq import instruments
+from tmt_dq.references import crds_tools, embedded, observatories, register
+from tmt_dq.references.crds_tools import run
+
+
+@pytest.fixture(autouse=True)
+def _isolated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    isolate(monkeypatch, tmp_path_factory.getbasetemp() / "embedded")
+    monkeypatch.chdir(tmp_path)
+
+    def connect(*_: Any) -> None:
+        pytest.fail("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", connect)
+
+
+def write_mask(path: Path, *, dq: Any = None, **changes: object) -> Path:
+    """Write a small mask with all that is demanded of one; a change to None removes a card."""
+    primary = fits.PrimaryHDU()
+    cards = {
+        "TELESCOP": "TMT",
+        "INSTRUME": "IRIS",
+        "DETECTOR": "IRIS2",
+        "REFTYPE": "MASK",
+        "USEAFTER": "2026-03-04T05:06:07",
+        "PEDIGREE": "INFLIGHT 2026-02-01 2026-03-01",
+        "AUTHOR": "A. Astronomer",
+        "DESCRIP": "A mask",
+        "HISTORY": "Made for a test",
+        "SUBARRAY": "GENERIC",
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
+        "SUBSIZE1": 8,
+        "SUBSIZE2": 6,
+    } | changes
+    for keyword, value in cards.items():
+        if value is not None:
+            primary.header[keyword] = value
+    array = np.zeros((6, 8), np.uint32) if dq is None else dq
+    fits.HDUList([primary, fits.ImageHDU(array, name="DQ")]).writeto(path, checksum=True)
+    return path
+
+
+def test_without_arguments_it_lists_the_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"]):
+        assert run(arguments) == 0
+        shown = capsys.readouterr().out
+        assert all(f"  {tool} " in shown for tool in crds_tools.TOOLS)
+
+
+def test_an_unknown_tool(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bestref"]) == 2
+    shown = capsys.readouterr().err
+    assert "'bestref'" in shown
+    assert "bestrefs" in shown
+
+
+def test_bad_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--nonesuch"]) == 2
+    assert "tmt-dq crds list" in capsys.readouterr().err
+    assert run(["certify", "--help"]) == 0
+    assert "usage: tmt-dq crds certify" in capsys.readouterr().out
+
+
+def test_what_crds_raises_becomes_a_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run(["diff", "tmt_iris_mask_0001.rmap", "tmt_iris_mask_0002.rmap"]) == 1
+    assert "tmt-dq crds diff: FileNotFoundError" in capsys.readouterr().err
+    (tmp_path / "mappings/tmt").mkdir(parents=True)
+    monkeypatch.setenv("CRDS_PATH", str(tmp_path))
+    assert run(["list", "--status"]) == 1
+    assert "(FATAL)" in capsys.readouterr().err
+
+
+def test_the_environment_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    register()
+    before = dict(os.environ)
+    assert run(["list", "--status"]) == 0
+    assert dict(os.environ) == before
+    shown = capsys.readouterr().out
+    assert str(embedded.location()) in shown
+    assert "tmt_0100.pmap" in shown
+
+
+class TestEmbeddedCache:
+    def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["list", "--mappings", "--contexts", "tmt_0100.pmap"]) == 0
+        names = capsys.readouterr().out.split()
+        assert names == ["tmt_0100.pmap", "tmt_iris_0100.imap", "tmt_iris_mask_0100.rmap"]
+
+    def test_matches(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["matches", "--files", "tmt_iris_mask_0103.fits"]) == 0
+        assert "META.INSTRUMENT.DETECTOR='IRIS3'" in capsys.readouterr().out
+
+    def test_bestrefs(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        header = fits.Header({"INSTRUME": "IRIS", "DETECTOR": "IFU", "SUBARRAY": "FULL"})
+        header.update({"DATE-OBS": "2026-01-02", "TIME-OBS": "03:04:05"})
+        ramp = tmp_path / "ramp.fits"
+        fits.PrimaryHDU(header=header).writeto(ramp)
+        arguments = ["--files", str(ramp), "--types", "mask", "--print-new-references"]
+        assert run(["bestrefs", *arguments]) == 0
+        assert "tmt_iris_mask_0105.fits" in capsys.readouterr().out
+
+    def test_certify(self, capsys: pytest.CaptureFixture[str]) -> None:
+        files = ["crds://tmt_0100.pmap", "crds://tmt_iris_mask_0102.fits"]
+        assert run(["certify", *files, "--comparison-context", "none"]) == 0, capsys.readouterr()
+        assert "0 errors" in capsys.readouterr().err
+
+
+@needs_published
+class TestPublishedRules:
+    """A cache as published has no server_config, without which crds alone would give up."""
+
+    @pytest.fixture(autouse=True)
+    def _published(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("CRDS_PATH", str(published_cache(tmp_path / "cache")))
+
+    def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["list", "--status"]) == 0
+        assert "'tmt_0001.pmap'" in capsys.readouterr().out
+
+    def test_certify(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        before = sorted((tmp_path / "cache").rglob("*"))
+        assert run(["certify", "crds://tmt_0001.pmap"]) == 0, capsys.readouterr()
+        assert "0 errors" in capsys.readouterr().err
+        assert sorted((tmp_path / "cache").rglob("*")) == before
+
+    def test_diff(self, capsys: pytest.CaptureFixture[str]) -> None:
+        rmaps = [str(PUBLISHED / f"tmt_iris_flat_000{n}.rmap") for n in (1, 2)]
+        assert run(["diff", *rmaps]) == 1
+        assert "added terminal tmt_iris_flat_0002.fits" in capsys.readouterr().out
+        assert run(["diff", rmaps[0], rmaps[0]]) == 0
+
+    def test_checksum(self, tmp_path: Path) -> None:
+        rmap = tmp_path / "tmt_iris_mask_0002.rmap"
+        rmap.write_text(rmap_text().replace("'NONE'", "'me'"))
+        assert run(["checksum", "--verify", str(rmap)]) == 1
+        assert run(["checksum", str(rmap)]) == 0
+        assert run(["checksum", "--verify", str(rmap)]) == 0
+
+    @pytest.mark.parametrize("tool", ["refactor", "refactor2"])
+    def test_insert_a_reference(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, tool: Any
+    ) -> None:
+        mask = write_mask(tmp_path / "tmt_iris_mask_0002.fits")
+        old = str(tmp_path / "cache/mappings/tmt/tmt_iris_mask_0001.rmap")
+        new = tmp_path / "tmt_iris_mask_0002.rmap"
+        if tool == "refactor":
+            arguments = ["insert", old, str(new), str(mask)]
+        else:
+            arguments = ["insert_reference", "--old-rmap", old, "--new-rmap", str(new)]
+            arguments += ["--references", str(mask)]
+        assert run([tool, *arguments]) == 0, capsys.readouterr()
+        text = new.read_text()
+        assert "('IRIS2', 'GENERIC')" in text
+        assert "'2026-03-04 05:06:07' : 'tmt_iris_mask_0002.fits'" in text
+        assert "'2015-10-01 00:00:00' : 'tmt_iris_mask_0001.fits'" in text
+
+
+class TestCertify:
+    def certify(self, path: Path) -> int:
+        return run(["certify", str(path), "--comparison-context", "none"])
+
+    def test_a_good_mask(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        path = write_mask(tmp_path / "tmt_iris_mask_0002.fits")
+        assert self.certify(path) == 0, capsys.readouterr()
+
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"DETECTOR": "IRIS7"}, "DETECTOR"),
+            ({"DETECTOR": "ANY"}, "DETECTOR"),
+            ({"DETECTOR": None}, "DETECTOR"),
+            ({"TELESCOP": "Keck"}, "TELESCOP"),
+            ({"PEDIGREE": "GUESS"}, "PEDIGREE"),
+            ({"USEAFTER": "yesterday"}, "USEAFTER"),
+            ({"AUTHOR": None}, "AUTHOR"),
+            ({"SUBARRAY": "SUB64"}, "SUBARRAY"),
+            ({"SUBSTRT1": 0}, "SUBSTRT1"),
+            ({"SUBSIZE1": 9}, "DQ"),
+            ({"dq": np.zeros((1, 6, 8), np.uint32)}, "DQ"),
+            ({"dq": np.zeros((6, 8), np.float32)}, "DQ"),
+        ],
+    )
+    def test_a_bad_mask(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, changes: Any, word: Any
+    ) -> None:
+        path = write_mask(tmp_path / "tmt_iris_mask_0002.fits", **changes)
+        assert self.certify(path) == 1
+        errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
+        assert any(word in line for line in errors), errors
+
+    def test_rules_with_a_wrong_detector(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rmap = rmap_text({("IRIS7", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}})
+        monkeypatch.setenv("CRDS_PATH", str(make_cache(tmp_path / "cache", rmap)))
+        assert self.certify(tmp_path / "cache/mappings/tmt/tmt_iris_mask_0001.rmap") == 1
+        assert "IRIS7" in capsys.readouterr().err
+
+
+class TestData:
+    def test_the_checks_know_the_instruments_detectors(self) -> None:
+        folder = observatories.load("tmt").folder / "tpns"
+        for name in ("iris_all.tpn", "iris_all_ld.tpn"):
+            lines = (folder / name).read_text().splitlines()
+            [values] = [line.split()[-1] for line in lines if "DETECTOR " in line]
+            assert values.split(",") == list(instruments.load("IRIS").detectors)
+
+    @needs_published
+    def test_the_types_are_those_of_the_published_rules(self) -> None:
+        text = (PUBLISHED / "tmt_iris_0003.imap").read_text()
+        for kind in observatories.load("tmt").filekinds:
+            assert f"'{kind.upper()}' :" in text
+
+    def test_every_description_is_data(self) -> None:
+        folder = resources.files("tmt_dq.references") / "observatories"
+        for observatory in folder.iterdir():
+            tables = tomllib.loads((observatory / "observatory.toml").read_text())
+            assert set(tables) <= {"filekinds", "keywords"}
+
+
+class TestLocate:
+    """What crds asks an observatory's package."""
+
+    @pytest.fixture(autouse=True)
+    def _locate(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        register()
+        monkeypatch.setenv("CRDS_PATH", str(make_cache(tmp_path / "cache")))
+        self.locate = importlib.import_module("crds.tmt.locate")
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("tmt_0001.pmap", ("", "")),
+            ("tmt.pmap", ("", "")),
+            ("tmt_iris_0003.imap", ("iris", "")),
+            ("/x/tmt_iris_mask_0001.rmap", ("iris", "mask")),
+            ("./tmt_iris_flat_0001.fits", ("iris", "flat")),
+        ],
+    )
+    def test_names(self, name: str, expected: tuple[str, str]) -> None:
+        assert self.locate.get_file_properties(name) == expected
+
+    @needs_published
+    def test_rules_whose_name_does_not_tell(self) -> None:
+        path = str(PUBLISHED / "tmt_iris_nonlin_0004.rmap")
+        assert self.locate.get_file_properties(path) == ("iris", "nonlincoeff")
+
+    def test_files_whose_name_does_not_tell(self, tmp_path: Path) -> None:
+        path = write_mask(tmp_path / "mine.fits")
+        assert self.locate.get_file_properties(str(path)) == ("iris", "mask")
+        path = write_mask(tmp_path / "other.fits", REFTYPE="BIAS")
+        with pytest.raises(Exception, match="REFTYPE is 'BIAS'; expected one of"):
+            self.locate.get_file_properties(str(path))
+
+    def test_places(self, tmp_path: Path) -> None:
+        folder = tmp_path / "cache/references/tmt"
+        for name in ("tmt_iris_mask_0001.fits", "tmt_iris_dark_0009.fits", "mine.fits"):
+            assert self.locate.locate_file(name, "instrument") == str(folder / "iris" / name)
+            assert self.locate.locate_file(f"/x/{name}", "flat") == str(folder / name)
+
+    def test_keywords(self) -> None:
+        header = {"DETECTOR": "IRIS1", "meta.subarray.name": "FULL", "OTHER": 3}
+        assert self.locate.fits_to_parkeys(header) == {
+            "META.INSTRUMENT.DETECTOR": "IRIS1",
+            "META.SUBARRAY.NAME": "FULL",
+            "OTHER": "3",
+        }
+        assert self.locate.filekind_to_keyword("mask") == "R_MASK"
+        assert self.locate.get_env_prefix("iris") == "crds://"
+        assert self.locate.header_to_reftypes({}) == []
+        with pytest.raises(NotImplementedError, match="tmt"):
+            self.locate.header_to_pipelines({})
+
+    def test_types(self) -> None:
+        types = self.locate.TYPES
+        assert types.get_filekinds("iris") == ["all", *sorted(observatories.load("tmt").filekinds)]
+        assert self.locate.suffix_to_filekind("iris", "mask") == "mask"
+        assert self.locate.filekind_to_suffix("iris", "dark") == "dark"
+        assert self.locate.get_item("IRIS", "MASK", "file_ext") == ".fits"
+        assert self.locate.get_row_keys_by_instrument("iris") == []

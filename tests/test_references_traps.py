@@ -1,0 +1,235 @@
+"""What the facade refuses, and how it says so."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reference_helpers import FITS, exposure, isolate, make_cache, rmap_text
+from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
+from tmt_dq.references import select_reference
+
+MASK = "references/tmt/iris/tmt_iris_mask_0001.fits"
+needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    isolate(monkeypatch, tmp_path / "embedded")
+
+
+def refused(
+    error: type[TmtDqError], *words: str, header: dict[str, object] | None = None, **options: Any
+) -> None:
+    """Select, expect an error that holds all words and a hint."""
+    with pytest.raises(error) as caught:
+        select_reference(exposure() if header is None else header, **options)
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == []
+    assert caught.value.hint
+
+
+class TestExposure:
+    @pytest.mark.parametrize("detector", ["N/A", "ANY", "*", "", "any", " n/a ", "UNDEFINED"])
+    def test_wildcard_detectors(self, tmp_path: Path, detector: Any) -> None:
+        header = exposure(DETECTOR=detector)
+        cache = make_cache(tmp_path)
+        refused(
+            SelectionError, "r.fits", "IRIS4/IMG4", header=header, crds_path=cache, where="r.fits"
+        )
+
+    @pytest.mark.parametrize("detector", ["IRIS9", "NOT APPLICABLE", "IRIS1|IRIS2", "IRIS*", "1"])
+    def test_unknown_detectors(self, tmp_path: Path, detector: Any) -> None:
+        header = exposure(DETECTOR=detector)
+        refused(SelectionError, detector, "IFU", header=header, crds_path=make_cache(tmp_path))
+
+    @pytest.mark.parametrize("keyword", ["INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS"])
+    def test_missing_keywords(self, keyword: Any) -> None:
+        header = exposure()
+        del header[keyword]
+        refused(RampFormatError, "r.fits", keyword, "missing", header=header, where="r.fits")
+
+    def test_unknown_instrument(self) -> None:
+        refused(ConfigError, "NIRCAM", "IRIS", header=exposure(INSTRUME="NIRCAM"))
+
+    @pytest.mark.parametrize(
+        "date",
+        [
+            "2026-5-1",
+            "01/05/2026",
+            "2026-02-30",
+            "20260501",
+            "May 1 2026",
+            "2026-05-01T10",
+            "x",
+            "",
+        ],
+    )
+    def test_malformed_dates(self, date: Any) -> None:
+        refused(RampFormatError, "DATE-OBS", "YYYY-MM-DD", header=exposure(DATE_OBS=date))
+
+    @pytest.mark.parametrize("time", ["10:11", "10.11.12", "10:11:12Z", "noon", "", "1:2:3"])
+    def test_malformed_times(self, time: Any) -> None:
+        refused(RampFormatError, "TIME-OBS", "hh:mm:ss", header=exposure(TIME_OBS=time))
+
+    def test_a_time_that_does_not_exist(self) -> None:
+        refused(RampFormatError, "25:00:00", header=exposure(TIME_OBS="25:00:00"))
+
+    def test_date_and_time_in_one(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path)
+        for date in (
+            "2015-10-01T00:00:00",
+            "2026-05-01T10:11:12.3",
+            "2026-05-01T10:11:12.345678901",
+        ):
+            header = exposure(DATE_OBS=date, TIME_OBS=None)
+            assert select_reference(header, crds_path=cache).name == "tmt_iris_mask_0001.fits"
+        header = exposure(DATE_OBS="2015-09-30T23:59:59.9", TIME_OBS=None)
+        refused(SelectionError, "2015-09-30 23:59:59", header=header, crds_path=cache)
+
+    def test_a_time_that_contradicts(self, tmp_path: Path) -> None:
+        header = exposure(DATE_OBS="2026-05-01T10:11:12.3", TIME_OBS="10:11:13")
+        refused(RampFormatError, "10:11:12.3", "10:11:13", header=header)
+        header["TIME-OBS"] = "10:11:12"
+        assert select_reference(header, crds_path=make_cache(tmp_path)).name
+
+
+class TestCacheAndContext:
+    def test_a_cache_that_is_not_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refused(ConfigError, str(tmp_path / "no"), crds_path=tmp_path / "no")
+        monkeypatch.setenv("CRDS_PATH", str(tmp_path / "nope"))
+        refused(ConfigError, "CRDS_PATH", str(tmp_path / "nope"))
+        refused(ConfigError, "''", crds_path="")
+
+    def test_a_cache_of_another_observatory(self, tmp_path: Path) -> None:
+        (tmp_path / "mappings/jwst").mkdir(parents=True)
+        refused(ConfigError, "tmt", str(tmp_path / "mappings/tmt"), crds_path=tmp_path)
+
+    def test_a_cache_without_contexts(self, tmp_path: Path) -> None:
+        (tmp_path / "mappings/tmt").mkdir(parents=True)
+        refused(SelectionError, str(tmp_path), ".pmap", crds_path=tmp_path)
+
+    @pytest.mark.parametrize(
+        "context",
+        [
+            "build",
+            "tmt-build",
+            "tmt-versions",
+            "tmt-2026-01-01T00:00:00",
+            "tmt_iris_0001.imap",
+            "../tmt_0001.pmap",
+            "/etc/tmt_0001.pmap",
+            "jwst_1241.pmap",
+            "",
+        ],
+    )
+    def test_contexts_that_make_no_sense(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
+    ) -> None:
+        cache = make_cache(tmp_path)
+        refused(ConfigError, repr(context), "tmt_0001.pmap", crds_path=cache, context=context)
+        if context:
+            monkeypatch.setenv("CRDS_CONTEXT", context)
+            refused(ConfigError, "CRDS_CONTEXT", crds_path=cache)
+
+    def test_a_context_that_is_not_there(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path)
+        refused(
+            SelectionError,
+            "tmt_0077.pmap",
+            "tmt_0001.pmap",
+            str(cache / "mappings/tmt"),
+            crds_path=cache,
+            context="tmt_0077.pmap",
+        )
+
+    @pytest.mark.parametrize("name", ["tmt_iris_0001.imap", "tmt_iris_mask_0001.rmap"])
+    def test_a_mapping_that_is_not_there(self, tmp_path: Path, name: Any) -> None:
+        cache = make_cache(tmp_path)
+        (cache / "mappings/tmt" / name).unlink()
+        refused(SelectionError, str(cache / "mappings/tmt" / name), crds_path=cache)
+
+    def test_a_mapping_that_is_no_file(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path)
+        rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
+        rmap.unlink()
+        rmap.mkdir()
+        refused(SelectionError, str(rmap), "cannot be read", crds_path=cache)
+
+    @pytest.mark.parametrize("text", ["", "{", "[1]", "exit()"])
+    def test_a_server_config_that_is_damaged(self, tmp_path: Path, text: Any) -> None:
+        cache = make_cache(tmp_path)
+        (cache / "config/tmt").mkdir(parents=True)
+        config = cache / "config/tmt/server_config"
+        config.write_text(text)
+        refused(SelectionError, str(config), crds_path=cache)
+
+    def test_rules_without_the_instrument_or_type(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path / "a", pmap="{'WFOS' : 'tmt_wfos_0001.imap'}")
+        refused(SelectionError, "IRIS", "WFOS", "tmt_0001.pmap", crds_path=cache)
+        cache = make_cache(tmp_path / "b", imap="{'DARK' : 'tmt_iris_dark_0001.rmap'}")
+        refused(SelectionError, "MASK", "DARK", "tmt_iris_0001.imap", crds_path=cache)
+
+    @pytest.mark.parametrize(
+        "change", [{"filekind": "DARK"}, {"instrument": "WFOS"}, {"observatory": "JWST"}]
+    )
+    def test_rules_in_the_place_of_others(self, tmp_path: Path, change: Any) -> None:
+        [(key, value)] = change.items()
+        cache = make_cache(tmp_path, rmap_text(**change))
+        refused(SelectionError, key, value, "tmt_iris_mask_0001.rmap", crds_path=cache)
+
+
+class TestReferenceFile:
+    def test_not_in_the_cache(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, files=[])
+        refused(
+            SelectionError,
+            "tmt_iris_mask_0001.fits",
+            f"{cache}/references/tmt/iris\n",
+            f"{cache}/references/tmt\n",
+            crds_path=cache,
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "empty"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7\nsize 67118400\n",
+                "git lfs",
+            ),
+            (b"\x89HDF\r\n\x1a\n", "not a FITS file"),
+            (b"<html>404 not found</html>", "not a FITS file"),
+            (b"SIMP", "not a FITS file"),
+        ],
+    )
+    def test_not_a_reference_file(self, tmp_path: Path, content: Any, words: Any) -> None:
+        cache = make_cache(tmp_path)
+        (cache / MASK).write_bytes(content)
+        refused(SelectionError, str(cache / MASK), words, crds_path=cache)
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, files=[])
+        (cache / MASK).mkdir()
+        refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
+
+    def test_a_pipe_does_not_hang(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path, files=[])
+        os.mkfifo(cache / MASK)
+        refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
+
+    def test_links(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path / "cache", files=[])
+        (cache / MASK).symlink_to(tmp_path / "mask.fits")
+        refused(SelectionError, str(cache / MASK), "link", crds_path=cache)
+        (tmp_path / "mask.fits").write_bytes(FITS)
+        assert select_reference(exposure(), crds_path=cache).path == cache / MASK
+
+    @needs_permissions
+    def test_unreadable(self, tmp_path: Path) -> None:
+        cache = make_cache(tmp_path)
+        (cache / MASK).chmod(0)
+        refused(SelectionError, str(cache / MASK), "cannot be read", crds_path=cache)
