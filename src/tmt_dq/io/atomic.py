@@ -38,9 +38,31 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
     Raises
     ------
     OutputError
-        Raised if the folder is missing or not writable, if `path` is a folder, is one of `inputs`
-        (through any link), or exists and `overwrite` is false.
+        Raised if the folder is missing or not writable, if `path` is a folder or device, is one of
+        `inputs` (through any link), or exists and `overwrite` is false.
     """
+    # A name that is too long, or a folder that may not be entered, is an error of the system.
+    with output_errors(path):
+        _check_folder(path)
+        if path.is_dir():
+            raise OutputError("is a folder; expected a file name", where=path)
+        if path.exists() and not path.is_file():
+            # A rename would replace even a device, where the user has the right to.
+            raise OutputError("is not a regular file; expected a file name", where=path)
+        for source in inputs:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise OutputError(
+                    f"output and input {source} are the same file",
+                    where=path,
+                    hint="Inputs are never modified: name another output.",
+                )
+        if not overwrite and (path.exists() or path.is_symlink()):
+            raise OutputError(
+                "exists already", where=path, hint="Say --overwrite (overwrite=True) to replace it."
+            )
+
+
+def _check_folder(path: Path) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
@@ -52,19 +74,6 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {folder} is not writable", where=path)
-    if path.is_dir():
-        raise OutputError("is a folder; expected a file name", where=path)
-    for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise OutputError(
-                f"output and input {source} are the same file",
-                where=path,
-                hint="Inputs are never modified: name another output.",
-            )
-    if not overwrite and (path.exists() or path.is_symlink()):
-        raise OutputError(
-            "exists already", where=path, hint="Say --overwrite (overwrite=True) to replace it."
-        )
 
 
 @contextlib.contextmanager
@@ -150,7 +159,9 @@ class AtomicOutput:
                 self._temporary = None
 
     def _hidden_name(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        # Cut, so that what is added does not make a long name too long (255 bytes).
+        name = os.fsdecode(os.fsencode(self.path.name)[:200])
+        return self.path.with_name(f".{name}.{secrets.token_hex(4)}.part")
 
     def _publish(self) -> None:
         """Give the finished file its name."""

@@ -1,0 +1,419 @@
+"""Outputs appear whole or not at all, whatever happens to the process that writes them."""
+
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders import folder_state, make_mask, make_ramp, run_python
+from tmt_dq.errors import OutputError
+from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
+
+
+def write_slowly(path: Path) -> None:
+    """Write a file that somebody else writes meanwhile."""
+    with AtomicOutput(path) as slow:
+        os.write(slow.fd, b"slow")
+        path.write_bytes(b"quick")
+
+
+@pytest.fixture(params=["nameless", "hidden"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Work on a file system with or without nameless files."""
+    if request.param == "hidden":
+        without_nameless_files(monkeypatch)
+    return str(request.param)
+
+
+def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    system_open = os.open
+
+    def refuse(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "no nameless files here")
+        return system_open(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def write(path: Path, content: bytes = b"new", **options: Any) -> None:
+    with AtomicOutput(path, **options) as out:
+        os.write(out.fd, content)
+
+
+def test_a_file_appears_when_it_is_complete(way: str, folder: Path) -> None:
+    path = folder / "a.fits"
+    with AtomicOutput(path) as out:
+        os.write(out.fd, b"new")
+        assert not path.exists()
+        assert (list(folder.iterdir()) == []) is (way == "nameless")
+    assert path.read_bytes() == b"new"
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_file_is_replaced_only_on_request(way: str, folder: Path, sync: bool) -> None:
+    path = folder / "a.fits"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already"):
+        write(path, sync=sync)
+    assert path.read_bytes() == b"old"
+    with AtomicOutput(path, overwrite=True, sync=sync) as out:
+        os.write(out.fd, b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
+def test_an_exception_leaves_nothing(
+    way: str, folder: Path, error: type[BaseException], overwrite: bool
+) -> None:
+    path = folder / "a.fits"
+    if overwrite:
+        path.write_bytes(b"old")
+    before = folder_state(folder)
+    output = AtomicOutput(path, overwrite=overwrite)
+
+    def work() -> None:
+        with output as out:
+            os.write(out.fd, b"half")
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert folder_state(folder) == before
+    assert output.fd == -1
+
+
+def test_descriptors_are_closed(way: str, folder: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(5):
+        write(folder / f"{number}.fits")
+        with pytest.raises(OutputError):
+            write(folder / f"{number}.fits")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_permissions_follow_the_umask(way: str, folder: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write(folder / "a.fits")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((folder / "a.fits").stat().st_mode) == 0o640
+
+
+def test_a_replacement_keeps_the_permissions(way: str, folder: Path) -> None:
+    path = folder / "a.fits"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    write(path, overwrite=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_the_loser_of_two_writers_leaves_the_winner_alone(way: str, folder: Path) -> None:
+    path = folder / "a.fits"
+    with pytest.raises(OutputError, match="appeared while it was being written"):
+        write_slowly(path)
+    assert path.read_bytes() == b"quick"
+    assert list(folder.iterdir()) == [path]
+
+
+def test_of_two_that_overwrite_the_last_wins_whole(way: str, folder: Path) -> None:
+    path = folder / "a.fits"
+    with AtomicOutput(path, overwrite=True) as slow:
+        os.write(slow.fd, b"slow" * 1000)
+        write(path, b"quick", overwrite=True)
+    assert path.read_bytes() == b"slow" * 1000
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_file_systems_without_hard_links(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    without_nameless_files(monkeypatch)
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = folder / "a.fits"
+    write(path)
+    assert path.read_bytes() == b"new"
+    with pytest.raises(OutputError, match="appeared"):
+        write_slowly(folder / "b")
+    assert (folder / "b").read_bytes() == b"quick"
+    assert sorted(entry.name for entry in folder.iterdir()) == ["a.fits", "b"]
+
+
+def test_links_are_not_followed_when_replaced(way: str, folder: Path) -> None:
+    (folder / "precious").write_bytes(b"old")
+    link = folder / "a.fits"
+    link.symlink_to("precious")
+    with pytest.raises(OutputError, match="exists already"):
+        write(link)
+    write(link, overwrite=True)
+    assert (folder / "precious").read_bytes() == b"old"
+    assert link.read_bytes() == b"new"
+
+
+def test_a_dangling_link_exists(folder: Path) -> None:
+    link = folder / "a.fits"
+    link.symlink_to("nowhere")
+    with pytest.raises(OutputError, match="exists already"):
+        write(link)
+    assert not (folder / "nowhere").exists()
+
+
+@pytest.mark.parametrize("length", [200, 255])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_long_names(way: str, folder: Path, length: int, overwrite: bool) -> None:
+    path = folder / ("n" * (length - 5) + ".fits")
+    write(path, overwrite=overwrite)
+    assert path.read_bytes() == b"new"
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["ärger.fits", "名前.fits", "with space.fits", "-dash.fits"])
+def test_unusual_names(way: str, folder: Path, name: str) -> None:
+    write(folder / name)
+    assert [entry.name for entry in folder.iterdir()] == [name]
+
+
+def test_a_name_that_is_too_long_is_an_output_error(folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"(?i)name too long"):
+        write(folder / ("n" * 256))
+    with pytest.raises(OutputError, match=r"(?i)name too long"):
+        check_output(folder / ("n" * 256))
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_is_no_file_is_never_replaced(folder: Path, overwrite: bool) -> None:
+    # Replacing a device, as root may, would break the system.
+    fifo = folder / "a.fits"
+    os.mkfifo(fifo)
+    with pytest.raises(OutputError, match=r"not a regular file|exists already"):
+        write(fifo, overwrite=overwrite)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    with pytest.raises(OutputError, match=r"not a regular file|exists already"):
+        check_output(Path("/dev/null"), overwrite=overwrite)
+
+
+def test_folders(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "file").write_bytes(b"")
+    for path, message in [
+        (folder / "missing" / "a.fits", "missing does not exist"),
+        (folder / "sub", "is a folder; expected a file name"),
+        (folder / "file" / "a.fits", "file is not a folder"),
+    ]:
+        for check in (check_output, write):
+            with pytest.raises(OutputError, match=message) as caught:
+                check(path)
+            assert caught.value.where == str(path)
+    assert sorted(entry.name for entry in folder.iterdir()) == ["file", "sub"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(folder: Path) -> None:
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(OutputError, match="is not writable"):
+            write(folder / "a.fits")
+    finally:
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_the_system_calls_unwritable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="is not writable"):
+        check_output(folder / "a.fits")
+
+
+@pytest.mark.parametrize("kind", ["same", "symlink", "hard link", "through a folder"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_output_is_never_an_input(folder: Path, kind: str, overwrite: bool) -> None:
+    source = folder / "input.fits"
+    source.write_bytes(b"old")
+    output = folder / "output.fits"
+    if kind == "same":
+        output = source
+    elif kind == "symlink":
+        output.symlink_to(source)
+    elif kind == "hard link":
+        output.hardlink_to(source)
+    else:
+        (folder / "link").symlink_to(folder)
+        output = folder / "link" / "input.fits"
+    with pytest.raises(OutputError, match=r"output and input .*input\.fits are the same file"):
+        check_output(output, overwrite=overwrite, inputs=[source])
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "The disk is full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EFBIG, "files of this size"),
+    ],
+)
+def test_errors_of_the_system_name_the_output(number: int, hint: str) -> None:
+    path = Path("out") / "a.fits"
+    with pytest.raises(OutputError) as caught, output_errors(path):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value).startswith(f"{path}: cannot be written: {os.strerror(number)}")
+    assert hint in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "link"])
+def test_errors_at_the_very_end_leave_nothing(
+    way: str, folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = folder / "a.fits"
+    overwrite = step == "replace"
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(OutputError, match="input/output error"):
+            write(path, overwrite=overwrite)
+    assert list(folder.iterdir()) == []
+
+
+# --- a whole run, interrupted ---------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from tmt_dq.apply import apply_dq
+print("ready", flush=True)
+sys.stdin.readline()
+apply_dq(sys.argv[1], sys.argv[2], mask=sys.argv[3], overwrite=True,
+         progress=lambda count: time.sleep(float(sys.argv[4])))
+"""
+
+
+def start(*arguments: object, pause: float) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, *map(str, arguments), str(pause)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("exists", [True, False])
+def test_killed_at_any_moment(folder: Path, number: signal.Signals, exists: bool) -> None:
+    ramp = make_ramp(folder / "ramp.fits", extra=[])
+    mask = make_mask(folder / "mask.fits")
+    output = folder / "out.fits"
+    if exists:
+        output.write_bytes(b"old")
+    before = folder_state(folder)
+    # About ten steps of 30 ms: the delays lie before, between and after them.
+    processes = [start(ramp, output, mask, pause=0.03) for _ in range(4)]
+    for process, delay in zip(processes, (0.0, 0.07, 0.15, 0.22), strict=True):
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        time.sleep(delay)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        state = folder_state(folder)
+        if process.returncode == 0 or state.get("out.fits") != before.get("out.fits"):
+            # It had finished: the file is whole.
+            assert set(state) == {*before, "out.fits"}
+            from astropy.io import fits
+
+            with fits.open(output) as hdus:
+                assert hdus[0].header["S_DQINIT"] == "COMPLETE"
+                assert hdus["PIXELDQ"].data[0, 0] == 1024
+            output.unlink()
+            if exists:
+                output.write_bytes(b"old")
+        else:
+            assert state == before
+
+
+def test_killed_while_writing_leaves_no_trace(folder: Path) -> None:
+    # The writer stops in the middle, for certain, and is killed there.
+    code = (
+        "import os, sys, signal\n"
+        "from tmt_dq.apply import apply_dq\n"
+        "done = [0]\n"
+        "def progress(count):\n"
+        "    done[0] += count\n"
+        "    if done[0] > 3000: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "apply_dq(sys.argv[1], sys.argv[2], mask=sys.argv[3], progress=progress)\n"
+    )
+    ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
+    before = folder_state(folder)
+    result = run_python("-c", code, ramp, folder / "out.fits", mask)
+    assert result.returncode == -signal.SIGKILL
+    assert folder_state(folder) == before
+
+
+def test_a_full_disk_leaves_nothing(folder: Path) -> None:
+    # A limit on the size of files is the full disk that every test may have.
+    ramp = make_ramp(folder / "ramp.fits", sci=np.zeros((1, 4, 64, 64), np.uint16))
+    mask = make_mask(folder / "mask.fits", np.zeros((64, 64), np.uint32))
+    before = folder_state(folder)
+    for limit in (10_000, 40_000, 60_000):
+        result = subprocess.run(
+            [
+                Path(sys.executable).with_name("tmt-dq"),
+                *("apply", ramp, "-o", folder / "out.fits", "--mask", mask),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda limit=limit: resource.setrlimit(  # type: ignore[misc]
+                resource.RLIMIT_FSIZE, (limit, limit)
+            ),
+        )
+        assert result.returncode == 10, result.stderr
+        assert "out.fits: cannot be written: File too large" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert folder_state(folder) == before
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_no_space_at_any_write(folder: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    from tmt_dq.apply import apply_dq
+
+    ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
+    before = folder_state(folder)
+    pwrite = os.pwrite
+    calls = []
+
+    def full(*arguments: Any) -> int:
+        calls.append(1)
+        if len(calls) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OutputError, match=r"(?s)No space left on device.*The disk is full"):
+        apply_dq(ramp, folder / "out.fits", mask=mask)
+    assert folder_state(folder) == before
