@@ -47,10 +47,10 @@ contracts: $(STAMP)  ## import-linter: the layers of docs/architecture.md
 check: lint type contracts test  ## all that CI runs
 
 bench: $(STAMP)  ## measure tmt-dq against cp (see docs/performance.md)
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
-	$(BIN)/python -m benchmarks.run --peers
+	$(BIN)/python -m benchmarks.run --peers $(BENCH_ARGS)
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov docs/_build

@@ -1,0 +1,1 @@
+"""Measurements of tmt-dq against ``cp`` and against its peers; see docs/performance.md."""

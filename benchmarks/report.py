@@ -1,0 +1,92 @@
+"""Results as tables, in the form that Markdown takes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.measure import spread
+
+__all__ = ["machine_lines", "race_table", "small_table", "table"]
+
+_REFERENCE = "cp"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; all columns but the first are aligned right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [_line(header, widths)]
+    rules = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    lines.append(_line(rules, widths))
+    lines += [_line(row, widths) for row in rows]
+    return "\n".join(lines)
+
+
+def race_table(lanes: Sequence[dict[str, Any]], groups: int) -> str:
+    """Return the table of one length of ramp."""
+    chosen = [lane for lane in lanes if lane["groups"] == groups]
+    reference = next((lane for lane in chosen if lane["name"] == _REFERENCE and lane["runs"]), None)
+    cp = None if reference is None else spread(_values(reference, "wall_s"))[0]
+    header = (
+        f"{groups} reads",
+        "wall (range)",
+        "÷ cp",
+        "− cp",
+        "CPU",
+        "peak memory",
+        "read",
+        "written",
+        "output on disk",
+    )
+    return table(header, [_race_row(lane, cp) for lane in chosen])
+
+
+def _race_row(lane: dict[str, Any], cp: float | None) -> tuple[str, ...]:
+    if lane["note"] or not lane["runs"]:
+        return (lane["name"], lane["note"], *[""] * 7)
+    middle, least, most = spread(_values(lane, "wall_s"))
+    cpu = spread([run["user_s"] + run["system_s"] for run in lane["runs"]])[0]
+    return (
+        lane["name"],
+        f"{middle:.2f} s ({least:.2f}–{most:.2f})",
+        "" if cp is None else f"{middle / cp:.2f}",
+        "" if cp is None else f"{middle - cp:+.2f} s",
+        f"{cpu:.2f} s",
+        f"{max(_values(lane, 'peak_rss_bytes')) / 1e6:.0f} MB",
+        _bytes(spread(_values(lane, "read_bytes"))[0]),
+        _bytes(spread(_values(lane, "written_bytes"))[0]),
+        _bytes(lane["stored_bytes"]),
+    )
+
+
+def small_table(results: dict[str, list[float]]) -> str:
+    """Return a table of named lists of seconds."""
+    rows = []
+    for name, values in results.items():
+        middle, least, most = spread(values)
+        rows.append((name, f"{middle:.3f} s", f"{least:.3f}–{most:.3f} s"))
+    return table(("", "median", "range"), rows)
+
+
+def machine_lines(machine: dict[str, Any]) -> str:
+    """Return where the measurement was made, in a line or two."""
+    load = ", ".join(f"{value:.1f}" for value in machine["load_average"])
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_bytes'] / 1e9:.0f} GB of "
+        f"memory, {machine['kernel']}, {machine['file_system']}, Python {machine['python']}; load "
+        f"average at the start {load}"
+    )
+
+
+def _values(lane: dict[str, Any], name: str) -> list[float]:
+    return [run[name] for run in lane["runs"]]
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell.ljust(width) if number == 0 else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return f"| {' | '.join(padded)} |"

@@ -1,0 +1,176 @@
+"""Measure tmt-dq against ``cp`` and its peers, and print tables.
+
+python -m benchmarks.run                        # cp and tmt-dq, 10 and 40 reads
+python -m benchmarks.run --peers                # jwst and romancal too
+python -m benchmarks.run --groups 10 40 416     # 416 reads need 30 GB of disk
+python -m benchmarks.run --peers --groups 5 10 20 40 80 --plot scaling.png
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.contenders import ours, peer, plain_copies, tmt_dq
+from benchmarks.measure import run
+from benchmarks.peers import PEERS
+from benchmarks.race import Race, disk_needed, prepare_cache
+from benchmarks.report import machine_lines, race_table, small_table
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask for; return the exit status."""
+    options = _parser().parse_args(arguments)
+    folder: Path = options.dir
+    folder.mkdir(parents=True, exist_ok=True)
+    peers = _peers(folder) if options.peers else []
+    problem = _disk_problem(folder, disk_needed(options.groups, options.size, peers))
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
+    cache = folder / "cache"
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(folder),
+        "packages": {
+            "tmt-dq": machine.packages(
+                Path(sys.executable), ("tmt-dq", "numpy", "astropy", "crds", "stpipe")
+            ),
+            **{p.name: machine.packages(p.python(folder), p.packages) for p in peers},
+        },
+        "lanes": [],
+        "small": {},
+    }
+    contenders = [*plain_copies(), *ours(cache), *(peer(p, folder) for p in peers)]
+    if options.only:
+        contenders = [c for c in contenders if any(word in c.name for word in options.only)]
+    print(machine_lines(results["machine"]), flush=True)
+    for groups in options.groups:
+        race = Race(folder, groups, contenders, cache, size=options.size)
+        try:
+            race.prepare()
+            results["lanes"] += [lane.as_dict() for lane in race.go(options.runs)]
+            if options.small and groups == min(options.groups):
+                results["small"] = _small(folder, race.ramp, cache, options.runs)
+        finally:
+            if not options.keep:
+                race.clean()
+        options.json.write_text(json.dumps(results, indent=1))
+    show(results)
+    print(f"\nraw results: {options.json}")
+    if options.plot is not None:
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.plot", options.json, options.plot], check=True
+        )
+    return 1 if any(lane["note"].startswith("failed") for lane in results["lanes"]) else 0
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the tables."""
+    print(f"\n{machine_lines(results['machine'])}")
+    for name, versions in results["packages"].items():
+        listing = ", ".join(f"{package} {version}" for package, version in versions.items())
+        print(f"{name}: {listing}")
+    for groups in dict.fromkeys(lane["groups"] for lane in results["lanes"]):
+        print(f"\n{race_table(results['lanes'], groups)}")
+    if results["small"]:
+        print(f"\n{small_table(results['small'])}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description="Measure tmt-dq against cp and its peers.",
+    )
+    parser.add_argument("--peers", action="store_true", help="race jwst and romancal too")
+    parser.add_argument(
+        "--groups", type=int, nargs="+", default=[10, 40], help="reads of the ramps"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=[4096, 4096],
+        metavar=("NY", "NX"),
+        help="pixels of a read [4096 4096]; smaller ones are subarrays, to try the benchmark out",
+    )
+    parser.add_argument("--runs", type=int, default=5, help="rounds [5]")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders with these words")
+    parser.add_argument("--dir", type=Path, default=Path(".bench"), help="working folder [.bench]")
+    parser.add_argument("--json", type=Path, default=Path(".bench/results.json"))
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory over reads")
+    parser.add_argument("--keep", action="store_true", help="leave the ramps on the disk")
+    parser.add_argument(
+        "--no-small",
+        dest="small",
+        action="store_false",
+        help="leave out --help, the small subarray and the cost of one more file",
+    )
+    return parser
+
+
+def _peers(folder: Path) -> list[Any]:
+    found = []
+    for which in PEERS:
+        missing = which.build(folder.resolve())
+        if missing:
+            print(missing, file=sys.stderr)
+        else:
+            found.append(which)
+    return found
+
+
+def _disk_problem(folder: Path, need: int) -> str | None:
+    free = shutil.disk_usage(folder).free
+    print(
+        f"needs {need / 1e9:.1f} GB of disk in {folder}; {free / 1e9:.1f} GB are free", flush=True
+    )
+    return None if need < free else "Not enough disk: choose fewer --groups or another --dir."
+
+
+def _small(folder: Path, ramp: Path, cache: Path, runs: int) -> dict[str, list[float]]:
+    """Measure what does not depend on the length of a ramp."""
+    env = {"TMT_DQ_CACHE_DIR": str(cache.resolve())}
+    place = folder / "small"
+    place.mkdir(exist_ok=True)
+    subarray, output = place / "subarray.fits", place / "output.fits"
+    make = [sys.executable, "-m", "benchmarks.ramps", str(subarray), "--groups", "2"]
+    subprocess.run([*make, "--size", "64", "64"], check=True)
+    prepare_cache(cache, subarray)
+    apply = [*tmt_dq(), "apply", "--quiet"]
+    commands: dict[str, list[str]] = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "tmt-dq --help": [*tmt_dq(), "--help"],
+        "tmt-dq apply of a 64 × 64 subarray": [*apply, str(subarray), "-o", str(output)],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    try:
+        for _ in range(2 * runs):
+            for name, command in commands.items():
+                output.unlink(missing_ok=True)
+                seconds[name].append(run(command, env=env).wall_s)
+        answer = subprocess.run(
+            [sys.executable, "-m", "benchmarks.marginal", ramp, place, f"{runs}"],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        shutil.rmtree(place)
+    for name, values in json.loads(answer.stdout).items():
+        seconds[f"one more file: {name}"] = values
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
