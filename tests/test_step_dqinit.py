@@ -1,0 +1,525 @@
+"""The step: one result whichever way the exposure comes in, and stpipe's traps kept shut.
+
+What could go wrong: the step and `apply_dq` disagreeing; the input changed; science data decoded or
+re-encoded on the way of a path; a mask skipped because its path contains "n/a"; CRDS asked over the
+network, or ending the process; a status that says COMPLETE for nothing; outputs under odd names.
+"""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from stpipe import Pipeline, Step, entry_points
+
+import tmt_dq.step
+from builders import CONVENTION, GOLDEN_DQ_DEF, arrays, data_unit, make_mask, make_ramp, run_python
+from tmt_dq import DQInitStep, apply_dq
+from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
+from tmt_dq.errors import (
+    ConfigError,
+    GeometryError,
+    MaskFormatError,
+    OutputError,
+    RampFormatError,
+    SelectionError,
+    UnknownFlagError,
+)
+from tmt_dq.references import selection
+
+KEYWORDS = ("S_DQINIT", "R_MASK", "CRDS_CTX", "CRDS_VER", "CAL_VER")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Any, monkeypatch: Any) -> Any:
+    """Work in a folder of the test's own: stpipe writes to the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: Any) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("a network connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def user_dq(here: Any) -> Any:
+    flags = np.zeros((6, 8), np.int32)
+    flags[5, 7] = CONVENTION["WARM"]
+    fits.HDUList([fits.PrimaryHDU(flags)]).writeto(here / "mine.fits")
+    return str(here / "mine.fits")
+
+
+def outcome(path: Any) -> Any:
+    """Return what a user of an output looks at."""
+    header = fits.getheader(path)
+    images = arrays(path)
+    definitions = None
+    with fits.open(path) as file:
+        if "DQ_DEF" in file:
+            rows = file["DQ_DEF"].data
+            definitions = dict(zip(rows["NAME"], rows["VALUE"].tolist(), strict=True))
+    return {
+        "keywords": {key: header.get(key) for key in KEYWORDS},
+        "history": list(header.get("HISTORY", [])),
+        "flags": {key: images[key].tolist() for key in ("PIXELDQ", "GROUPDQ") if key in images},
+        "types": {key: images[key].dtype.name for key in ("PIXELDQ", "GROUPDQ") if key in images},
+        "sci": images["SCI"].tolist(),
+        "definitions": definitions,
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mask": True},
+        {"mask": True, "user_dq": True, "propagate_do_not_use": True},
+        {"mask": "N/A", "user_dq": True},
+    ],
+    ids=["rules", "override", "everything", "user's flags alone"],
+)
+def test_file_function_step_and_model_give_one_result(
+    here: Any, user_dq: Any, options: Any
+) -> None:
+    flags = np.full((6, 8), 4, np.uint32)
+    ramp = make_ramp(here / "ramp_uncal.fits", pixeldq=flags)
+    named = dict(options)
+    if options.get("mask") is True:
+        named["mask"] = str(make_mask(here / "mask.fits"))
+    if options.get("user_dq"):
+        named["user_dq"] = user_dq
+    applied = apply_dq(ramp, here / "function.fits", **named)
+    renamed: dict[str, str] = {"mask": "override_mask", "user_dq": "user_supplied_dq"}
+    parameters: dict[str, Any] = {str(renamed.get(key, key)): named[key] for key in named}
+
+    streamed = DQInitStep.call(ramp, output_file="step.fits", suffix="s", **parameters)
+    assert (here / "step_s.fits").exists()
+    deferred = DQInitStep.call(str(ramp), **parameters)
+    deferred.model.save(here / "deferred.fits")
+    with TMTRampModel(ramp) as model:
+        DQInitStep.call(model, **parameters).save(here / "model.fits")
+
+    expected = outcome(applied.output)
+    assert expected["keywords"]["S_DQINIT"] == "COMPLETE"
+    assert expected["flags"]["PIXELDQ"] != flags.tolist()
+    for name in ("step_s.fits", "deferred.fits", "model.fits"):
+        assert outcome(here / name) == expected
+    assert streamed.applied.counts == applied.counts
+
+
+def test_a_path_is_streamed_and_never_opened_as_a_model(here: Any, monkeypatch: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    before = ramp.read_bytes()
+
+    def refuse(*_args: Any) -> None:
+        raise AssertionError("the ramp was opened as a model")
+
+    monkeypatch.setattr(TMTRampModel, "__init__", refuse)
+    result = DQInitStep.call(ramp, save_results=True)
+    assert repr(result).startswith("<FlaggedRamp of")
+    assert result.status == "COMPLETE"
+    assert data_unit(here / "ramp_dqinit.fits", "SCI") == data_unit(ramp, "SCI")
+    assert ramp.read_bytes() == before
+
+
+def test_nothing_is_written_until_it_is_saved(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    result = DQInitStep.call(ramp)
+    assert [path.name for path in here.iterdir()] == ["ramp_uncal.fits"]
+    assert result.applied is None
+    assert result.save("a.fits", dir_path=str(here)) == str(here / "a.fits")
+    assert result.save(lambda name: f"of_{name}") == "of_ramp_uncal.fits"
+    assert data_unit(here / "a.fits", "SCI") == data_unit(ramp, "SCI")
+    with pytest.raises(OutputError, match="exists already"):
+        result.save(here / "a.fits", overwrite=False)
+
+
+def test_the_result_is_used_like_a_model(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    mask = make_mask(here / "mask.fits")
+    with DQInitStep.call(ramp, override_mask=mask) as result:
+        assert result.pixeldq[0, 0] == CONVENTION["DEAD"]
+        assert result.groupdq.shape == (1, 3, 6, 8)
+        assert result.meta.cal_step.dq_init == "COMPLETE"
+        assert result.get_crds_parameters()["meta.instrument.detector"] == "IRIS1"
+        result.meta.origin = "changed"
+        result.pixeldq = result.pixeldq | 1
+        result.save(here / "changed.fits")
+    with TMTRampModel(here / "changed.fits") as changed:
+        assert changed.meta.origin == "changed"
+        assert (changed.pixeldq & 1).all()
+        assert changed.pixeldq[0, 0] == CONVENTION["DEAD"] | 1
+
+
+def test_the_result_shows_the_saved_file(here: Any) -> None:
+    result = DQInitStep.call(make_ramp(here / "ramp_uncal.fits"), save_results=True)
+    assert result.meta.filename == "ramp_dqinit.fits"
+    again = DQInitStep.call(result, override_mask="N/A")
+    assert again.meta.cal_step.dq_init == "SKIPPED"
+
+
+def test_the_input_model_is_not_modified(here: Any, user_dq: Any) -> None:
+    path = make_ramp(here / "ramp.fits")
+    with TMTRampModel(path) as model, TMTRampModel(path) as untouched:
+        result = DQInitStep.call(
+            model,
+            override_mask=make_mask(here / "mask.fits"),
+            user_supplied_dq=user_dq,
+            propagate_do_not_use=True,
+        )
+        for name in ("data", "pixeldq", "groupdq"):
+            assert np.array_equal(getattr(model, name), getattr(untouched, name))
+            assert not np.shares_memory(getattr(model, name), getattr(result, name))
+        left, right = (m.to_flat_dict(include_arrays=False) for m in (model, untouched))
+        assert left == right
+        assert model.dq_def is None
+
+
+def test_models_of_others_are_taken(here: Any) -> None:
+    from stdatamodels import DataModel
+
+    with fits.open(make_ramp(here / "ramp.fits")) as file, DataModel(file) as plain:
+        plain.data = file["SCI"].data.astype(np.float32)
+        plain.meta.instrument = {"name": "IRIS", "detector": "IRIS1"}
+        plain.meta.subarray = {"xstart": 1, "ystart": 1}
+        result = DQInitStep.call(plain, override_mask=make_mask(here / "mask.fits"))
+        assert isinstance(result, TMTRampModel)
+        assert result.pixeldq[0, 0] == CONVENTION["DEAD"]
+        assert not hasattr(plain, "pixeldq")
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_the_golden_translations(here: Any, way: Any) -> None:
+    stored = {1: 1, 2: 1024, 4: 2048, 8: 16777216, 16: 16384}
+    stored |= {3: 1025, 5: 2049, 9: 16777217, 17: 16385}
+    dq = np.zeros((6, 8), np.uint32)
+    dq[1, : len(stored) - 1] = list(stored)[:-1]
+    dq[2, 0] = list(stored)[-1]
+    dq[3, 0] = 1
+    mask = make_mask(here / "mask.fits", dq, rows=GOLDEN_DQ_DEF)
+    old = np.zeros((6, 8), np.uint32)
+    old[3, 0] = 4
+    ramp = make_ramp(here / "ramp.fits", pixeldq=old)
+    source = ramp if way == "path" else TMTRampModel(ramp)
+    result = DQInitStep.call(source, override_mask=mask)
+    values = list(stored.values())
+    assert result.pixeldq[1].tolist() == values[:-1]
+    assert result.pixeldq[2, 0] == values[-1]
+    assert result.pixeldq[3, 0] == 5
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_the_subarray_example(here: Any, way: Any) -> None:
+    dq = np.zeros((1024, 1032), np.uint32)
+    for number, place in enumerate([(542, 100), (550, 100), (580, 80)]):
+        dq[place] = 1 << number
+    mask = make_mask(here / "mask.fits", dq)
+    ramp = make_ramp(here / "ramp.fits", (1, 1, 224, 288), start=(1, 467))
+    source = ramp if way == "path" else TMTRampModel(ramp)
+    pixeldq = DQInitStep.call(source, override_mask=mask).pixeldq
+    assert (pixeldq[76, 100], pixeldq[84, 100], pixeldq[114, 80]) == (1, 2, 4)
+    assert np.count_nonzero(pixeldq) == 3
+
+
+def test_flags_that_are_there_are_kept(here: Any) -> None:
+    groupdq = np.full((1, 3, 6, 8), 2, np.uint8)
+    ramp = make_ramp(here / "ramp.fits", groupdq=groupdq)
+    mask = make_mask(here / "mask.fits")
+    for source in (ramp, TMTRampModel(ramp)):
+        result = DQInitStep.call(source, override_mask=mask, propagate_do_not_use=True)
+        expected = groupdq.copy()
+        expected[:, :, 2, 3] |= 1
+        assert np.array_equal(result.groupdq, expected)
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+@pytest.mark.parametrize("spelling", ["N/A", " n/a "])
+def test_not_applicable_on_request_is_skipped(here: Any, way: Any, spelling: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    source = ramp if way == "path" else TMTRampModel(ramp)
+    DQInitStep.call(source, override_mask=spelling, save_results=True)
+    header = fits.getheader(here / "ramp_dqinit.fits")
+    assert (header["S_DQINIT"], header["R_MASK"]) == ("SKIPPED", "N/A")
+    assert "CRDS_CTX" not in header
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_not_applicable_by_the_rules_is_skipped(here: Any, way: Any, monkeypatch: Any) -> None:
+    def not_applicable(*_args: Any, **_kwargs: Any) -> Any:
+        return selection.Selection(
+            observatory="tmt",
+            reftype="mask",
+            context="tmt_0001.pmap",
+            name=None,
+            path=None,
+            rules=(),
+            crds_version="14.0.3",
+            cache=Path("/cache"),
+        )
+
+    monkeypatch.setattr(selection, "select_reference", not_applicable)
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    DQInitStep.call(ramp if way == "path" else TMTRampModel(ramp), save_results=True)
+    header = fits.getheader(here / "ramp_dqinit.fits")
+    assert [header[key] for key in KEYWORDS[:4]] == ["SKIPPED", "N/A", "tmt_0001.pmap", "14.0.3"]
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_a_path_that_contains_na_is_a_path(here: Any, way: Any) -> None:
+    for folder in ("archive/n/a/cache", "N/A"):
+        (here / folder).mkdir(parents=True)
+        mask = make_mask(here / folder / "mask.fits")
+        ramp = make_ramp(here / folder / "ramp.fits")
+        source = ramp if way == "path" else TMTRampModel(ramp)
+        result = DQInitStep.call(source, override_mask=str(mask))
+        assert result.meta.cal_step.dq_init == "COMPLETE"
+        assert result.meta.ref_file.mask.name == str(mask)
+        assert result.pixeldq[0, 0] == CONVENTION["DEAD"]
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_a_mask_model_overrides(here: Any, way: Any) -> None:
+    mask = TMTMaskModel((6, 8))
+    mask.meta.name, mask.meta.detector = "IRIS", "IRIS1"
+    mask.flag_pixels("RC", yx=[(5, 7)])
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    source = ramp if way == "path" else TMTRampModel(ramp)
+    result = DQInitStep.call(source, override_mask=mask, save_results=True)
+    mask.dq[...] = 0
+    assert np.argwhere(result.pixeldq).tolist() == [[5, 7]]
+    assert result.pixeldq[5, 7] == CONVENTION["RC"]
+    assert fits.getheader(here / "ramp_dqinit.fits")["R_MASK"] == "TMTMaskModel"
+
+    mask.meta.detector = "IRIS2"
+    with pytest.raises(MaskFormatError, match="IRIS2"):
+        DQInitStep.call(source, override_mask=mask)
+    mask.meta.detector = "IRIS1"
+    mask.meta.subarray.xstart = 100
+    with pytest.raises(GeometryError, match="the mask covers"):
+        DQInitStep.call(source, override_mask=mask)
+
+
+def test_the_rules_choose_by_the_exposure(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits", header={"DETECTOR": "IRIS3"})
+    step = DQInitStep()
+    by_path = step.get_reference_file(ramp, "mask")
+    by_model = step.get_reference_file(TMTRampModel(ramp), "mask")
+    by_result = step.get_reference_file(DQInitStep.call(ramp), "mask")
+    assert by_path == by_model == by_result
+    assert fits.getheader(by_path)["DETECTOR"] == "IRIS3"
+    assert DQInitStep(override_mask="N/A").get_reference_file(ramp, "mask") == "N/A"
+    with pytest.raises(ConfigError, match="'flat' is not a reference of this step"):
+        step.get_reference_file(ramp, "flat")
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        ({"DETECTOR": "N/A"}, SelectionError),
+        ({"DETECTOR": "IRIS9"}, SelectionError),
+        ({"DETECTOR": None}, RampFormatError),
+        ({"INSTRUME": None}, RampFormatError),
+        ({"DATE-OBS": None}, RampFormatError),
+        ({"DATE-OBS": "yesterday"}, RampFormatError),
+        ({"DATE-OBS": "1999-01-01"}, SelectionError),
+        ({"SUBSTRT1": None}, GeometryError),
+        ({"SUBSTRT1": 0}, GeometryError),
+        ({"SUBSTRT1": 4095}, GeometryError),
+        ({"SUBSIZE1": 9}, GeometryError),
+    ],
+)
+def test_bad_headers_are_the_same_error_by_every_way(here: Any, header: Any, kind: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits", header=header)
+    texts = []
+    with pytest.raises(kind) as caught:
+        apply_dq(ramp)
+    texts.append(caught.value.what)
+    for source in (ramp, TMTRampModel(ramp)):
+        with pytest.raises(kind) as caught:
+            DQInitStep.call(source, save_results=True)
+        texts.append(caught.value.what)
+    assert texts[0] == texts[1]
+    assert [path.name for path in here.iterdir()] == ["ramp_uncal.fits"]
+
+
+@pytest.mark.parametrize("way", ["path", "model"])
+def test_bad_masks_and_flags_are_errors(here: Any, way: Any, user_dq: Any) -> None:
+    ramp = make_ramp(here / "ramp.fits")
+    source = ramp if way == "path" else TMTRampModel(ramp)
+    bad = make_mask(here / "bad.fits", np.full((6, 8), 64, np.uint32), rows=GOLDEN_DQ_DEF)
+    with pytest.raises(UnknownFlagError):
+        DQInitStep.call(source, override_mask=bad)
+    dropped = DQInitStep.call(source, override_mask=bad, unknown="drop")
+    assert not dropped.pixeldq.any()
+    with pytest.raises(MaskFormatError, match="No such file"):
+        DQInitStep.call(source, override_mask=here / "none.fits")
+    with pytest.raises(ConfigError, match="override_mask is empty"):
+        DQInitStep.call(source, override_mask="")
+    small = here / "small.fits"
+    fits.PrimaryHDU(np.zeros((2, 2), np.int32)).writeto(small)
+    with pytest.raises(GeometryError, match="user DQ image"):
+        DQInitStep.call(source, override_mask="N/A", user_supplied_dq=small)
+
+
+def test_definitions_of_other_bits_in_a_model_are_refused(here: Any) -> None:
+    model = TMTRampModel(make_ramp(here / "ramp.fits"))
+    model.dq_def = np.array(
+        [(0, 1, "DEAD", "")],
+        dtype=[("BIT", "i4"), ("VALUE", "u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")],
+    )
+    with pytest.raises(RampFormatError, match="another meaning"):
+        DQInitStep.call(model, override_mask="N/A")
+
+
+def test_an_input_that_is_neither_is_refused() -> None:
+    for thing in (5, None, [1]):
+        with pytest.raises(ConfigError, match="expected a path or a data model"):
+            DQInitStep().run(thing)
+    with pytest.raises(RampFormatError, match="no data"):
+        DQInitStep.call(TMTRampModel())
+
+
+def test_the_place_can_be_said(here: Any, shared: Any) -> None:
+    sample = shared / "iris_readout_sample_ramp.fits"
+    for source in (sample, TMTRampModel(sample)):
+        with pytest.raises(GeometryError, match="SUBSTRT1, SUBSTRT2"):
+            DQInitStep.call(source)
+        result = DQInitStep.call(source, subarray=(1, 1))
+        flagged = result.pixeldq & CONVENTION["REFERENCE_PIXEL"] != 0
+        expected = np.zeros((10, 10), bool)
+        expected[:4] = expected[:, :4] = True
+        assert np.array_equal(flagged, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "expected"),
+    [
+        ("ramp_uncal.fits", {}, "ramp_dqinit.fits"),
+        ("ramp.fits", {}, "ramp_dqinit.fits"),
+        ("a_uncal_b.fits", {}, "a_uncal_b_dqinit.fits"),
+        ("ramp_uncal.fits", {"output_dir": "new/folder"}, "new/folder/ramp_dqinit.fits"),
+        ("ramp_uncal.fits", {"suffix": "flagged"}, "ramp_flagged.fits"),
+        ("ramp_uncal.fits", {"output_file": "mine.fits"}, "mine_dqinit.fits"),
+    ],
+)
+def test_outputs_have_the_expected_names(
+    here: Any, name: Any, parameters: Any, expected: Any
+) -> None:
+    (here / "raw").mkdir()
+    ramp = make_ramp(here / "raw" / name)
+    DQInitStep.call(ramp, save_results=True, override_mask="N/A", **parameters)
+    assert (here / expected).exists()
+    (here / expected).unlink()
+    model = TMTRampModel(ramp)
+    DQInitStep.call(model, save_results=True, override_mask="N/A", **parameters)
+    assert (here / expected).exists()
+
+
+@pytest.mark.parametrize("name", ["ramp_uncal", "ramp_uncal.fits", "ramp.fits", "ramp"])
+def test_the_root_of_a_name(name: Any) -> None:
+    assert DQInitStep.remove_suffix(name) == ("ramp", "_")
+
+
+def test_outputs_are_replaced_but_never_the_input(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    (here / "ramp_dqinit.fits").write_bytes(b"old")
+    DQInitStep.call(ramp, save_results=True)
+    assert (here / "ramp_dqinit.fits").read_bytes()[:6] == b"SIMPLE"
+    before = ramp.read_bytes()
+    with pytest.raises(OutputError, match="same file"):
+        DQInitStep.call(ramp).save(ramp)
+    assert ramp.read_bytes() == before
+
+
+def test_crds_is_not_asked_for_parameters_nor_allowed_to_end_the_process(
+    here: Any, monkeypatch: Any
+) -> None:
+    import stpipe.crds_client
+
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("stock crds was asked")
+
+    monkeypatch.setattr(stpipe.crds_client, "get_multiple_reference_paths", refuse)
+    monkeypatch.setenv("CRDS_SERVER_URL", "https://nowhere.invalid")
+    ramp = make_ramp(here / "ramp.fits")
+    assert DQInitStep.call(ramp).status == "COMPLETE"
+    assert DQInitStep.call(TMTRampModel(ramp)).meta.cal_step.dq_init == "COMPLETE"
+    assert not DQInitStep.get_config_from_reference(str(ramp))
+    monkeypatch.setenv("CRDS_PATH", str(here / "wrong"))
+    with pytest.raises(ConfigError, match="CRDS_PATH"):
+        DQInitStep.call(ramp)
+    assert DQInitStep.call(ramp, override_mask=make_mask(here / "mask.fits")).status == "COMPLETE"
+
+
+class Report(Step):  # type: ignore[misc]
+    """A step that uses what DQ initialization gives."""
+
+    class_alias = "report"
+    spec = "output_ext = string(default='.fits')"
+
+    def process(self, ramp: Any) -> Any:
+        assert ramp.pixeldq[0, 0] == CONVENTION["DEAD"]
+        return ramp
+
+
+class Night(Pipeline):  # type: ignore[misc]
+    """A pipeline of two steps."""
+
+    class_alias = "night"
+    spec = "output_ext = string(default='.fits')"
+    step_defs = {"dq_init": DQInitStep, "report": Report}  # noqa: RUF012 - stpipe's own form
+
+    def process(self, ramp: Any) -> Any:
+        return self.report.run(self.dq_init.run(ramp))
+
+    @classmethod
+    def _datamodels_open(cls, init: Any, **_kwargs: Any) -> Any:
+        return TMTRampModel(init)
+
+    @classmethod
+    def get_config_from_reference(cls, *_args: Any, **_kwargs: Any) -> Any:
+        return cls._empty_config()
+
+
+def test_it_runs_inside_a_pipeline(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    mask = str(make_mask(here / "mask.fits"))
+    night = Night(steps={"dq_init": {"override_mask": mask}})
+    result = night.run(str(ramp))
+    assert result.meta.cal_step.dq_init == "COMPLETE"
+    # Prefetch is what asks stock crds.
+    assert "mask" not in Night(steps={}).reference_file_types
+
+
+def test_stpipe_knows_the_step() -> None:
+    ours = [info for info in entry_points.get_steps() if info.package_name == "tmt-dq"]
+    assert [(info.class_name, info.class_alias, info.is_pipeline) for info in ours] == [
+        ("tmt_dq.step.DQInitStep", "dq_init", False)
+    ]
+    assert tmt_dq.step.DQInitStep is DQInitStep
+
+
+def test_listing_the_steps_imports_none_of_them() -> None:
+    code = "import sys, tmt_dq.stpipe_steps; print('tmt_dq.step' in sys.modules)"
+    assert run_python("-c", code).stdout.strip() == "False"
+
+
+def test_strun_runs_it_by_name(here: Any) -> None:
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    mask = make_mask(here / "mask.fits")
+    code = "import sys; from stpipe._cmdline import step_from_cmdline as run; run(sys.argv[1:])"
+    done = run_python("-c", code, "dq_init", ramp, f"--override_mask={mask}", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert arrays(here / "ramp_dqinit.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
+    strun = Path(sys.executable).with_name("strun")
+    failed = run_python(strun, "dq_init", ramp, "--subarray=3,1", cwd=here)
+    assert failed.returncode != 0
+    assert "SUBSTRT1 is 1 in the header, but the caller says 3" in failed.stderr
