@@ -30,7 +30,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return the exit status."""
     options = _parser().parse_args(arguments)
-    folder: Path = options.dir
+    folder: Path = options.dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     peers = _peers(folder) if options.peers else []
     problem = _disk_problem(folder, disk_needed(options.groups, options.size, peers))
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 def _peers(folder: Path) -> list[Any]:
     found = []
     for which in PEERS:
-        missing = which.build(folder.resolve())
+        missing = which.build(folder)
         if missing:
             print(missing, file=sys.stderr)
         else:
