@@ -45,10 +45,16 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
     with output_errors(path):
         _check_folder(path)
         if path.is_dir():
-            raise OutputError("is a folder; expected a file name", where=path)
+            raise OutputError(
+                "is a folder; expected a file name", where=path, hint="Name a file in it."
+            )
         if path.exists() and not path.is_file():
             # A rename would replace even a device, where the user has the right to.
-            raise OutputError("is not a regular file; expected a file name", where=path)
+            raise OutputError(
+                "is not a regular file; expected a file name",
+                where=path,
+                hint="Name another output.",
+            )
         for source in inputs:
             if path.exists() and source.exists() and path.samefile(source):
                 raise OutputError(
@@ -73,7 +79,9 @@ def _check_folder(path: Path) -> None:
             hint="Create it, or name another output.",
         )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {folder} is not writable", where=path)
+        raise OutputError(
+            f"the folder {folder} is not writable", where=path, hint="Name an output elsewhere."
+        )
 
 
 @contextlib.contextmanager
@@ -93,7 +101,7 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
             where=path,
-            hint=hints.get(error.errno or 0),
+            hint=hints.get(error.errno or 0, "Name another output, or find out why."),
         ) from error
 
 

@@ -9,9 +9,10 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 
-__all__ = ["decode_uint32", "encode_uint32", "image_header", "is_uint32", "read_rows"]
+__all__ = ["decode_uint32", "encode_uint32", "image_header", "is_uint32", "read_plane", "read_rows"]
 
 _SIGN = 1 << 31
+_UNSIGNED = {(16, 1 << 15): "u2", (32, 1 << 31): "u4", (64, 1 << 63): "u8"}
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -82,7 +83,43 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
     try:
         return as_flags(native, where=unit.label)
     except ValueError as error:
-        raise RampFormatError(f"{error}", where=file.path) from error
+        raise RampFormatError(
+            f"{error}", where=file.path, hint="Flags are sums of powers of two, in whole numbers."
+        ) from error
+
+
+def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.generic]:
+    """Return one plane of an image of two or more dimensions as its physical values.
+
+    Parameters
+    ----------
+    file : FitsInput
+        The open file.
+    unit : Unit
+        Its image.
+    number : int
+        Which plane, counted through all but the last two axes.
+
+    Returns
+    -------
+    ndarray, (ny, nx)
+        Integers as integers (uint16 stays uint16), numbers with a scale as float64.
+    """
+    ny, nx = unit.shape[-2:]
+    stored = np.dtype(_STORED[unit.bitpix])
+    raw = np.empty((ny, nx), stored)
+    file.read_into(unit, raw.data.cast("B"), number * raw.nbytes)
+    native: npt.NDArray[np.generic] = raw.astype(stored.newbyteorder("="))
+    zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
+    if (zero, scale) == (0, 1):
+        return native
+    unsigned = _UNSIGNED.get((unit.bitpix, zero)) if scale == 1 else None
+    if unsigned is not None:
+        # Two's complement: the offset of half the range is the sign bit.
+        bits = native.view(unsigned)
+        bits ^= np.array(1 << (abs(unit.bitpix) - 1), unsigned)
+        return bits
+    return native * np.float64(scale) + np.float64(zero)
 
 
 def image_header(

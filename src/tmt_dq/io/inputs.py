@@ -122,7 +122,7 @@ def open_input(
         if any(unit.is_compressed_image for unit in units):
             compressed = True
             if scratch is None:
-                units = tuple(_logical(unit) for unit in units)
+                units = tuple(_logical(unit, path) for unit in units)
                 yield FitsInput(path, -1, units, compressed=True)
                 return
             plain = stack.enter_context(_nameless(scratch))
@@ -135,14 +135,17 @@ def open_input(
 
 def _open(path: Path) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise RampFormatError(
             f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
         ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise RampFormatError("is not a regular file; expected a FITS file", where=path)
+        raise RampFormatError(
+            "is not a regular file; expected a FITS file", where=path, hint="Name a file."
+        )
     return fd
 
 
@@ -176,7 +179,7 @@ def _gzip_errors(path: Path) -> Iterator[None]:
 
 def _scan_stream(stream: gzip.GzipFile, path: Path) -> tuple[Unit, ...]:
     with _gzip_errors(path):
-        return tuple(_logical(unit) for unit in scan(_StreamReader(stream), path))
+        return tuple(_logical(unit, path) for unit in scan(_StreamReader(stream), path))
 
 
 def _gunzip(path: Path, target: int, progress: Progress | None) -> None:
@@ -190,11 +193,12 @@ def _gunzip(path: Path, target: int, progress: Progress | None) -> None:
                 progress(len(piece))
 
 
-def _logical(unit: Unit) -> Unit:
+def _logical(unit: Unit, path: Path) -> Unit:
     """Return a tile-compressed image's unit as the image that it stands for."""
     if not unit.is_compressed_image:
         return unit
-    header = _image_header(unit.header)
+    with _tile_errors(path, unit.label):
+        header = _image_header(unit.header)
     return Unit(unit.index, header, unit.header_offset, unit.data_offset, 0)
 
 
@@ -221,7 +225,7 @@ def _expand_tiles(
     ):
         for unit in units:
             if unit.is_compressed_image:
-                place = _expand_image(hdus[unit.index], target, place, progress)
+                place = _expand_image(hdus, unit, target, place, path, progress)
                 continue
             size = unit.end - unit.header_offset
             have = min(size, os.fstat(fd).st_size - unit.header_offset)
@@ -230,11 +234,30 @@ def _expand_tiles(
             zero_range(target, place, 0)
 
 
+@contextlib.contextmanager
+def _tile_errors(path: Path, label: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Damaged tiles end in whatever the decompressor or NumPy makes of them.
+        raise RampFormatError(
+            f"{label} cannot be decompressed: {error}", where=path, hint="Fetch the file again."
+        ) from error
+
+
 def _expand_image(
-    hdu: fits.CompImageHDU, target: int, place: int, progress: Progress | None
+    hdus: fits.HDUList,
+    unit: Unit,
+    target: int,
+    place: int,
+    path: Path,
+    progress: Progress | None,
 ) -> int:
     """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""
-    header = hdu.header.copy()
+    with _tile_errors(path, unit.label):
+        hdu = hdus[unit.index]
+        header = hdu.header.copy()
+        shape = hdu.shape
     for keyword in ("CHECKSUM", "DATASUM"):
         # They were those of the table; astropy keeps the image's own as ZHECKSUM/ZDATASUM.
         header.remove(keyword, ignore_missing=True)
@@ -245,12 +268,12 @@ def _expand_image(
     dtype = np.dtype(
         {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(header["BITPIX"])]
     )
-    shape = hdu.shape
     rows = max(1, _TILE_BYTES // max(1, shape[-1] * dtype.itemsize))
     for plane in np.ndindex(*shape[:-2]):
         for first in range(0, shape[-2], rows) if len(shape) > 1 else [0]:
             index = (*plane, slice(first, first + rows)) if len(shape) > 1 else (slice(None),)
-            data = np.ascontiguousarray(hdu.section[index], dtype=dtype).tobytes()
+            with _tile_errors(path, unit.label):
+                data = np.ascontiguousarray(hdu.section[index], dtype=dtype).tobytes()
             write_all(target, data, place)
             place += len(data)
             if progress is not None:

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["BLOCK", "Reader", "Unit", "padded", "scan"]
+__all__ = ["BLOCK", "Reader", "Unit", "keywords", "padded", "scan"]
 
 BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
@@ -165,7 +165,9 @@ def _not_fits(start: bytes, where: object) -> RampFormatError:
     return RampFormatError(
         f"is not a FITS file: {found}; expected 'SIMPLE  ='",
         where=where,
-        hint="Run 'git lfs pull' where it came from." if "LFS" in found else None,
+        hint="Run 'git lfs pull' where it came from."
+        if "LFS" in found
+        else "Name a FITS file (.fits, .fits.gz, .fits.fz), or fetch it again.",
     )
 
 
@@ -201,7 +203,9 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
         valid = bitpix in {8, 16, 32, 64, -32, -64} and min([0, *axes]) == 0 <= extra
     except (KeyError, ValueError, TypeError, fits.VerifyError) as error:
         raise RampFormatError(
-            f"the header of HDU {index} is damaged: {error}", where=where
+            f"the header of HDU {index} is damaged: {error}",
+            where=where,
+            hint="Fetch the file again.",
         ) from error
     if not valid or (index == 0 and header.get("GROUPS") is True):
         raise RampFormatError(
@@ -209,10 +213,32 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
             + (" in random groups" if header.get("GROUPS") is True else "")
             + ", which is not an image or table of this standard",
             where=where,
+            hint="Fetch the file again.",
         )
     count = math.prod(axes) if axes else 0
     size = abs(bitpix) // 8 * groups * (extra + count)
     return Unit(index, header, offset, offset + header_size, size)
+
+
+def keywords(unit: Unit, where: object) -> dict[str, object]:
+    """Return a header's keywords and values, None for one without a value.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if a card cannot be read: astropy parses them when they are asked for.
+    """
+    try:
+        return {
+            card.keyword: None if isinstance(card.value, fits.card.Undefined) else card.value
+            for card in unit.header.cards
+        }
+    except (ValueError, fits.VerifyError) as error:
+        raise RampFormatError(
+            f"the header of HDU {unit.index} is damaged: {error}",
+            where=where,
+            hint="Correct or remove this card.",
+        ) from error
 
 
 class FileReader:

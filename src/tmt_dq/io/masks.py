@@ -15,7 +15,7 @@ from tmt_dq.errors import GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit
+from tmt_dq.io.layout import Unit, keywords
 from tmt_dq.io.ramps import Ramp
 from tmt_dq.io.tables import read_dq_def
 
@@ -207,11 +207,19 @@ def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown
 
 def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
     unit = _mask_unit(file) if kind == "mask" else _user_unit(file)
-    header = {**dict(unit.header), **dict(file.units[0].header)}
+    header = keywords(unit, file.path) | {
+        key: value for key, value in keywords(file.units[0], file.path).items() if value is not None
+    }
     dq = read_rows(file, unit, 0, unit.shape[0])
     window, placed = _place(header, dq.shape, file.path)
     left_out: dict[int, int] = {}
     tables = file.named("DQ_DEF")
+    if len(tables) > 1:
+        raise MaskFormatError(
+            f"has {len(tables)} tables DQ_DEF; expected one",
+            where=file.path,
+            hint="Leave the one that says what the bits mean.",
+        )
     if tables:
         rows = read_dq_def(file, tables[0])
         meaning = translation(rows, where=file.path, unknown=unknown)
@@ -271,7 +279,10 @@ def _user_unit(file: FitsInput) -> Unit:
 def _two_dimensional(unit: Unit, file: FitsInput) -> Unit:
     if len(unit.shape) != 2 or min(unit.shape) < 1:
         raise MaskFormatError(
-            f"{unit.label} has the shape {unit.shape}; expected (ny, nx)", where=file.path
+            f"{unit.label} has the shape {unit.shape}; expected (ny, nx), none of them zero: a "
+            "2-D image",
+            where=file.path,
+            hint="A mask has one plane, the same for all reads.",
         )
     return unit
 
@@ -283,8 +294,10 @@ def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> 
     for key, fallback in (("SUBSTRT1", 1), ("SUBSTRT2", 1), ("SUBSIZE1", nx), ("SUBSIZE2", ny)):
         value = header.get(key)
         number = _axis(value)
-        if value is not None and number is None and type(value).__name__ != "Undefined":
-            raise GeometryError(f"{key} is {value!r}; expected a whole number", where=path)
+        if value is not None and number is None:
+            raise GeometryError(
+                f"{key} is {value!r}; expected a whole number", where=path, hint=f"Correct {key}."
+            )
         numbers[key] = fallback if number is None else number
     if (numbers["SUBSIZE2"], numbers["SUBSIZE1"]) != shape:
         raise GeometryError(
@@ -298,6 +311,7 @@ def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> 
             f"SUBSTRT1 and SUBSTRT2 are {numbers['SUBSTRT1']} and {numbers['SUBSTRT2']}; they "
             "count from 1",
             where=path,
+            hint="Correct the keywords of the mask.",
         )
     window = Window.from_fits(
         xstart=numbers["SUBSTRT1"], ystart=numbers["SUBSTRT2"], xsize=nx, ysize=ny
@@ -313,9 +327,9 @@ def _name(value: object) -> str | None:
 
 
 def _axis(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    return int(value) if float(value).is_integer() else None
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, Selection
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit
+from tmt_dq.io.layout import Unit, keywords
 from tmt_dq.io.problems import Problems
 
 __all__ = ["Ramp", "RampFile", "describe_ramp", "read_pixeldq", "read_ramp", "read_selectors"]
@@ -111,7 +111,11 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     header = _merged(file, [sci])
     if not sci.is_image or len(sci.shape) != 4:
         form = f"{len(sci.shape)}-D {sci.shape}" if sci.is_image else "a table"
-        problems.add(RampFormatError, f"SCI is {form}; expected 4-D (nints, ngroups, ny, nx)")
+        problems.add(
+            RampFormatError,
+            f"SCI is {form}; expected 4-D (nints, ngroups, ny, nx)",
+            "Give the array its missing axes, with length 1 where there is one of a kind.",
+        )
         problems.raise_any()
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
     pixeldq = _only(file, "PIXELDQ", problems)
@@ -128,6 +132,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
                 RampFormatError,
                 f"{unit.label} holds floating-point numbers (BITPIX {unit.bitpix}); flags are "
                 "integers",
+                "Write the extension as integers.",
             )
     if groupdq is not None and (
         groupdq.bitpix not in {8, -32, -64}
@@ -139,6 +144,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
             f"GROUPDQ is not uint8: BITPIX {groupdq.bitpix}, BZERO "
             f"{groupdq.header.get('BZERO', 0)}, BSCALE {groupdq.header.get('BSCALE', 1)}; "
             "expected 8, 0 and 1",
+            "Write the extension as uint8.",
         )
     problems.raise_any()
     return RampFile(ramp, file, sci, pixeldq, groupdq)
@@ -204,7 +210,8 @@ def _merged(file: FitsInput, sci: list[Unit]) -> dict[str, object]:
     """Return the keywords of the primary header, then those only in SCI's."""
     header: dict[str, object] = {}
     for unit in (*sci[:1], file.units[0]):
-        header.update((card.keyword, card.value) for card in unit.header.cards)
+        found = keywords(unit, file.path)
+        header.update((key, value) for key, value in found.items() if value is not None)
     return header
 
 
@@ -220,6 +227,7 @@ def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
             RampFormatError,
             f"has {len(found)} extensions {name} (HDUs "
             f"{', '.join(str(unit.index) for unit in found)}); expected one",
+            f"Say which one counts: rename or remove the other {name}.",
         )
     return found[0] if len(found) == 1 else None
 
@@ -262,6 +270,7 @@ def describe_ramp(
         problems.add(
             RampFormatError,
             f"SCI has the shape {shape}; expected (nints, ngroups, ny, nx), none of them zero",
+            "There is nothing to initialize in an empty ramp.",
         )
         problems.raise_any()
     nints, ngroups, ny, nx = shape
@@ -324,13 +333,18 @@ def _text(value: object) -> str | None:
 def _integer(header: Mapping[str, object], key: str, problems: Problems) -> int | None:
     """Return a keyword's value as an integer, None where it is absent."""
     value = header.get(key)
-    # An undefined FITS value is an instance of a class of astropy's: not a number either.
-    if value is None or type(value).__name__ == "Undefined":
+    if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        problems.add(GeometryError, f"{key} is {value!r}; expected a whole number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value):
+        problems.add(
+            GeometryError, f"{key} is {value!r}; expected a whole number", f"Correct {key}."
+        )
         return None
     return int(value)
+
+
+def _is_whole(value: float) -> bool:
+    return isinstance(value, int) or value.is_integer()  # infinity is not
 
 
 def _window(
@@ -350,6 +364,7 @@ def _window(
             problems.add(
                 GeometryError,
                 f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",
+                f"Correct {key}, or find out why the array has another size.",
             )
     starts = [_integer(header, key, problems) for key in _PLACE]
     if start is not None:
@@ -378,6 +393,7 @@ def _window(
         problems.add(
             GeometryError,
             f"the subarray starts at x = {x}, y = {y}; SUBSTRT1 and SUBSTRT2 count from 1",
+            "Correct the start: the first pixel of the detector is 1, 1.",
         )
         return None
     window = Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny)
@@ -386,6 +402,7 @@ def _window(
             GeometryError,
             f"the subarray {window.describe()} leaves the detector {detector.name}, "
             f"{frame.describe()}",
+            "Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.",
         )
     return window
 
@@ -398,4 +415,5 @@ def _check_detector_size(header: Mapping[str, object], frame: Window, problems: 
                 problems.add(
                     GeometryError,
                     f"{key} is {found}, but the detector is {frame.nx} × {frame.ny}",
+                    f"Correct {key}, or DETECTOR.",
                 )

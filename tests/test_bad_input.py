@@ -1,0 +1,836 @@
+"""Bad input: the right error through every face, nothing written, nothing changed.
+
+Each case builds its files in a folder and says what the error must be. It is run through
+`apply_dq` and through ``tmt-dq apply`` (and, where it concerns the choice of the mask, through
+`select_mask` and ``tmt-dq select``), and the folder must be what it was.
+"""
+
+import gzip
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import (
+    compress_gzip,
+    compress_tiles,
+    dq_def,
+    folder_state,
+    invoke,
+    make_mask,
+    make_ramp,
+    ramp_hdus,
+    write_hdus,
+)
+from tmt_dq import errors
+from tmt_dq.apply import apply_dq
+from tmt_dq.references import embedded
+from tmt_dq.select import select_mask
+
+Options = dict[str, Any]
+Build = Callable[[Path], Options]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad input: what it gets, and what the message says."""
+
+    build: Build
+    kind: type[errors.TmtDqError]
+    fragments: tuple[str, ...]
+    select: bool = False
+
+
+CASES: dict[str, Case] = {}
+
+
+def bad(
+    name: str, kind: type[errors.TmtDqError], *fragments: str, select: bool = False
+) -> Callable[[Build], Build]:
+    """Add a case to the table; it returns the options that differ from a good run."""
+
+    def add(build: Build) -> Build:
+        assert name not in CASES
+        CASES[name] = Case(build, kind, fragments, select)
+        return build
+
+    return add
+
+
+def add_ramps(
+    kind: type[errors.TmtDqError],
+    cases: dict[str, tuple[Options, tuple[str, ...]]],
+    *,
+    select: bool = False,
+) -> None:
+    """Add cases in which the ramp differs from a good one by options of `make_ramp`."""
+    for name, (options, fragments) in cases.items():
+
+        def build(folder: Path, options: Options = options) -> Options:
+            return {"ramp": make_ramp(folder / "bad.fits", **options)}
+
+        bad(name, kind, "bad.fits", *fragments, select=select)(build)
+
+
+def add_masks(
+    kind: type[errors.TmtDqError],
+    cases: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]],
+) -> None:
+    """Add cases in which the mask is bad."""
+    for name, (make, fragments) in cases.items():
+
+        def build(folder: Path, make: Callable[[Path], Path] = make) -> Options:
+            return {"mask": make(folder / "bad.fits")}
+
+        bad(name, kind, "bad.fits", *fragments)(build)
+
+
+# --- files that are no FITS files -----------------------------------------------------------
+
+
+def damaged(name: str, change: Callable[[bytes], bytes], *fragments: str) -> None:
+    def build(folder: Path) -> Options:
+        path = make_ramp(folder / "bad.fits")
+        path.write_bytes(change(path.read_bytes()))
+        return {"ramp": path}
+
+    bad(name, errors.RampFormatError, "bad.fits", *fragments, select=True)(build)
+
+
+damaged("ramp: text", lambda _: b"not a FITS file\n" * 400, "is not a FITS file", "SIMPLE  =")
+damaged("ramp: empty", lambda _: b"", "is not a FITS file", "the file is empty")
+damaged(
+    "ramp: LFS pointer",
+    lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "Git LFS pointer",
+    "git lfs pull",
+)
+damaged("ramp: truncated data", lambda c: c[:5800], "is truncated", "6048", "5800", "Fetch")
+damaged("ramp: truncated header", lambda c: c[:3000], "is truncated inside the header of HDU 1")
+damaged("ramp: junk behind", lambda c: c + b"junk" * 720, "after HDU 1", "b'junk", "fetch it again")
+
+
+@bad("ramp: missing", errors.RampFormatError, "bad.fits", "No such file", select=True)
+def _(folder: Path) -> Options:
+    return {"ramp": folder / "bad.fits"}
+
+
+@bad("ramp: a folder", errors.RampFormatError, "bad.fits", "not a regular file", select=True)
+def _(folder: Path) -> Options:
+    (folder / "bad.fits").mkdir()
+    return {"ramp": folder / "bad.fits"}
+
+
+@bad("ramp: gzip of text", errors.RampFormatError, "bad.fits.gz", "not a FITS file", select=True)
+def _(folder: Path) -> Options:
+    (folder / "bad.fits.gz").write_bytes(gzip.compress(b"Dear diary"))
+    return {"ramp": folder / "bad.fits.gz"}
+
+
+@bad("ramp: cut gzip", errors.RampFormatError, "bad.fits.gz", "truncated gzip", "Fetch it again")
+def _(folder: Path) -> Options:
+    path = compress_gzip(make_ramp(folder / "a.fits"), folder / "bad.fits.gz")
+    path.write_bytes(path.read_bytes()[:-30])
+    return {"ramp": path}
+
+
+@bad("ramp: cut gzip header", errors.RampFormatError, "bad.fits.gz", "gzip", select=True)
+def _(folder: Path) -> Options:
+    (folder / "bad.fits.gz").write_bytes(b"\x1f\x8b\x08")
+    return {"ramp": folder / "bad.fits.gz"}
+
+
+@bad("ramp: damaged tiles", errors.RampFormatError, "bad.fits.fz", "SCI")
+def _(folder: Path) -> Options:
+    sci = np.random.default_rng(3).integers(0, 60000, (1, 3, 6, 80), np.uint16)
+    plain = make_ramp(folder / "a.fits", sci=sci)
+    path = compress_tiles(plain, folder / "bad.fits.fz")
+    content = bytearray(path.read_bytes())
+    content[-4000:-2900] = b"\xaa" * 1100
+    path.write_bytes(content)
+    return {"ramp": path}
+
+
+@bad("ramp: tiles without a shape", errors.RampFormatError, "bad.fits.fz", "ZNAXIS", select=True)
+def _(folder: Path) -> Options:
+    path = compress_tiles(make_ramp(folder / "a.fits"), folder / "bad.fits.fz")
+    path.write_bytes(path.read_bytes().replace(b"ZNAXIS  =", b"YNAXIS  ="))
+    return {"ramp": path}
+
+
+# --- ramps ----------------------------------------------------------------------------------
+
+
+def table(name: str) -> Any:
+    return fits.BinTableHDU.from_columns([fits.Column("A", "J", array=[1])], name=name)
+
+
+add_ramps(
+    errors.RampFormatError,
+    {
+        "SCI 3-D": ({"shape": (3, 6, 8)}, ("SCI", "(3, 6, 8)", "4-D (nints, ngroups, ny, nx)")),
+        "SCI 2-D": ({"shape": (6, 8)}, ("SCI", "(6, 8)", "4-D")),
+        "SCI 5-D": ({"shape": (1, 1, 3, 6, 8)}, ("SCI", "(1, 1, 3, 6, 8)", "4-D")),
+        "two SCI": ({"extra": [fits.ImageHDU(name="SCI", ver=2)]}, ("2 extensions SCI", "one")),
+        "two PIXELDQ": (
+            {
+                "pixeldq": np.zeros((6, 8), np.uint32),
+                "extra": [fits.ImageHDU(np.zeros((6, 8), np.uint32), name="PIXELDQ", ver=2)],
+            },
+            ("2 extensions PIXELDQ",),
+        ),
+        "float PIXELDQ": ({"pixeldq": np.zeros((6, 8))}, ("PIXELDQ", "floating-point")),
+        "negative PIXELDQ": (
+            {"pixeldq": np.full((6, 8), -5, np.int32)},
+            ("PIXELDQ", "-5", "whole numbers"),
+        ),
+        "int16 GROUPDQ": (
+            {"groupdq": np.zeros((1, 3, 6, 8), np.int16)},
+            ("GROUPDQ is not uint8", "BITPIX 16", "expected 8"),
+        ),
+        "int8 GROUPDQ": ({"groupdq": np.zeros((1, 3, 6, 8), np.int8)}, ("GROUPDQ is not uint8",)),
+    },
+)
+add_ramps(
+    errors.RampFormatError,
+    {
+        "no INSTRUME": ({"header": {"INSTRUME": None}}, ("no INSTRUME keyword", "add")),
+        "no DETECTOR": ({"header": {"DETECTOR": None}}, ("no DETECTOR keyword", "add")),
+        "neither INSTRUME nor DETECTOR": (
+            {"header": {"INSTRUME": None, "DETECTOR": None}},
+            ("no INSTRUME and no DETECTOR keyword",),
+        ),
+        "empty DETECTOR": ({"header": {"DETECTOR": "  "}}, ("no DETECTOR keyword",)),
+        "DETECTOR without a value": (
+            {"header": {"DETECTOR": fits.card.Undefined()}},
+            ("no DETECTOR keyword",),
+        ),
+        "INSTRUME without a value": (
+            {"header": {"INSTRUME": fits.card.Undefined()}},
+            ("no INSTRUME keyword",),
+        ),
+    },
+    select=True,
+)
+
+
+@bad("no SCI", errors.RampFormatError, "bad.fits", "no SCI extension", "primary HDU, ERR")
+def _(folder: Path) -> Options:
+    hdus = fits.HDUList([ramp_hdus()[0], fits.ImageHDU(np.zeros((6, 8)), name="ERR")])
+    return {"ramp": write_hdus(folder / "bad.fits", hdus)}
+
+
+@bad("SCI a table", errors.RampFormatError, "bad.fits", "SCI is a table", "4-D")
+def _(folder: Path) -> Options:
+    return {"ramp": write_hdus(folder / "bad.fits", fits.HDUList([ramp_hdus()[0], table("SCI")]))}
+
+
+@bad("SCI with a zero axis", errors.RampFormatError, "bad.fits", "none of them zero")
+def _(folder: Path) -> Options:
+    hdus = ramp_hdus()
+    hdus.writeto(folder / "bad.fits")
+    content = (folder / "bad.fits").read_bytes()
+    card = b"NAXIS3  =                    "
+    (folder / "bad.fits").write_bytes(content.replace(card + b"3", card + b"0")[:5760])
+    return {"ramp": folder / "bad.fits"}
+
+
+@bad("unreadable card", errors.RampFormatError, "bad.fits", "FOO", select=True)
+def _(folder: Path) -> Options:
+    make_ramp(folder / "bad.fits", header={"FOO": 12345})
+    content = (folder / "bad.fits").read_bytes()
+    (folder / "bad.fits").write_bytes(content.replace(b"12345 ", b"1 2 ' "))
+    return {"ramp": folder / "bad.fits"}
+
+
+# --- whose, and when ------------------------------------------------------------------------
+
+add_ramps(
+    errors.SelectionError,
+    {
+        **{
+            f"DETECTOR {name}": (
+                {"header": {"DETECTOR": name}},
+                (f"DETECTOR is '{name}'", "IRIS1", "Correct the DETECTOR"),
+            )
+            for name in ("N/A", "ANY", "*", "any", "n/a", "UNDEFINED", "IRIS9", "NRS1", "IRIS")
+        },
+        "another INSTRUME": (
+            {"header": {"INSTRUME": "NIRSPEC"}},
+            ("NIRSPEC", "IRIS", "Correct the INSTRUME"),
+        ),
+    },
+    select=True,
+)
+RULES = {"mask": None}
+for _name, _header, _fragments in [
+    ("no date", {"DATE-OBS": None}, ("DATE-OBS", "YYYY-MM-DD")),
+    ("no date and time", {"DATE-OBS": None, "TIME-OBS": None}, ("DATE-OBS",)),
+    ("no time", {"TIME-OBS": None}, ("TIME-OBS", "hh:mm:ss")),
+    ("date of words", {"DATE-OBS": "May 1st"}, ("DATE-OBS", "'May 1st'", "YYYY-MM-DD")),
+    ("date of another form", {"DATE-OBS": "01/05/2026"}, ("DATE-OBS", "'01/05/2026'")),
+    ("date that is none", {"DATE-OBS": "2026-02-30"}, ("DATE-OBS", "2026-02-30")),
+    ("time that is none", {"TIME-OBS": "25:00:00"}, ("25:00:00",)),
+    ("time of another form", {"TIME-OBS": "noon"}, ("TIME-OBS", "'noon'", "hh:mm:ss")),
+    ("date a number", {"DATE-OBS": 20260501}, ("DATE-OBS", "20260501")),
+]:
+
+    def _build(folder: Path, header: dict[str, object] = _header) -> Options:  # type: ignore[assignment]
+        return {"ramp": make_ramp(folder / "bad.fits", header=header), **RULES}
+
+    bad(_name, errors.RampFormatError, "bad.fits", *_fragments, select=True)(_build)
+
+# --- where on the detector ------------------------------------------------------------------
+
+SUB = {"SUBSTRT1": None, "SUBSTRT2": None, "SUBSIZE1": None, "SUBSIZE2": None}
+add_ramps(
+    errors.GeometryError,
+    {
+        "no SUBARRAY keywords": (
+            {"start": None},
+            ("8 × 6", "4096 × 4096", "SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2", "--subarray X,Y"),
+        ),
+        "no SUBSTRT2": ({"header": {"SUBSTRT2": None}}, ("keywords SUBSTRT2", "--subarray")),
+        "SUBSTRT without values": (
+            {"header": {"SUBSTRT1": fits.card.Undefined()}},
+            ("keywords SUBSTRT1",),
+        ),
+        "SUBSIZE1 contradicts": (
+            {"header": {"SUBSIZE1": 9}},
+            ("SUBSIZE1 is 9", "SCI array is 8 × 6"),
+        ),
+        "SUBSIZE swapped": (
+            {"header": {"SUBSIZE1": 6, "SUBSIZE2": 8}},
+            ("SUBSIZE1 is 6", "SUBSIZE2 is 8", "SCI array is 8 × 6"),
+        ),
+        "SUBSIZE 1 x 1": ({"header": {"SUBSIZE1": 1, "SUBSIZE2": 1}}, ("SUBSIZE1 is 1",)),
+        "beyond the right edge": (
+            {"start": (4090, 1)},
+            ("x 4090–4097", "leaves the detector IRIS1", "x 1–4096"),
+        ),
+        "beyond the upper edge": ({"start": (1, 4092)}, ("y 4092–4097", "leaves the detector")),
+        "start 0": ({"start": (0, 1)}, ("x = 0, y = 1", "count from 1")),
+        "negative start": ({"start": (1, -5)}, ("x = 1, y = -5", "count from 1")),
+        "fractional start": ({"header": {"SUBSTRT1": 1.5}}, ("SUBSTRT1 is 1.5", "whole number")),
+        "start of text": ({"header": {"SUBSTRT1": "one"}}, ("SUBSTRT1 is 'one'", "whole number")),
+        "start true": ({"header": {"SUBSTRT1": True}}, ("SUBSTRT1 is True", "whole number")),
+        "another detector size": (
+            {"header": {"DETXSIZE": 2048}},
+            ("DETXSIZE is 2048", "4096 × 4096"),
+        ),
+        "PIXELDQ of another shape": (
+            {"pixeldq": np.zeros((8, 6), np.uint32)},
+            ("PIXELDQ", "(8, 6)", "(6, 8)"),
+        ),
+        "PIXELDQ of one pixel": ({"pixeldq": np.zeros((1, 1), np.uint32)}, ("(1, 1)", "(6, 8)")),
+        "PIXELDQ a table": ({"extra": [table("PIXELDQ")]}, ("PIXELDQ", "(6, 8)")),
+        "GROUPDQ of another shape": (
+            {"groupdq": np.zeros((1, 2, 6, 8), np.uint8)},
+            ("GROUPDQ", "(1, 2, 6, 8)", "(1, 3, 6, 8)"),
+        ),
+        "GROUPDQ 3-D": ({"groupdq": np.zeros((3, 6, 8), np.uint8)}, ("(3, 6, 8)", "(1, 3, 6, 8)")),
+    },
+)
+
+
+@bad("infinite start", errors.GeometryError, "bad.fits", "SUBSTRT1", "whole number")
+def _(folder: Path) -> Options:
+    path = make_ramp(folder / "bad.fits", header={"SUBSTRT1": 123456})
+    path.write_bytes(path.read_bytes().replace(b"123456", b" 1E999"))
+    return {"ramp": path}
+
+
+def subarray(name: str, said: tuple[int, int], *fragments: str, **options: Any) -> None:
+    def build(folder: Path) -> Options:
+        return {"ramp": make_ramp(folder / "bad.fits", **options), "subarray": said}
+
+    bad(name, errors.GeometryError, "bad.fits", *fragments)(build)
+
+
+subarray("--subarray 0,1", (0, 1), "x = 0, y = 1", "count from 1", start=None)
+subarray("--subarray -3,1", (-3, 1), "x = -3, y = 1", "count from 1", start=None)
+subarray("--subarray too far", (4096, 4096), "leaves the detector", start=None)
+subarray("--subarray against the header", (2, 1), "SUBSTRT1 is 1 in the header", "says 2")
+
+
+@bad("full frame that starts elsewhere", errors.GeometryError, "bad.fits", "leaves the detector")
+def _(folder: Path) -> Options:
+    path = make_ramp(folder / "bad.fits", header={"SUBSIZE1": None, "SUBSIZE2": None})
+    content = path.read_bytes()
+    for axis, old in ((b"NAXIS1", b"8"), (b"NAXIS2", b"6")):
+        card = axis + b"  =                    "
+        content = content.replace(card + old, card[:-3] + b"4096")
+    for axis in (b"NAXIS3",):
+        card = axis + b"  =                    "
+        content = content.replace(card + b"3", card + b"1")
+    content = content.replace(b"SUBSTRT2=                    1", b"SUBSTRT2=                    2")
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(5760 + 2 * 4096 * 4096)  # a hole: it costs nothing
+    return {"ramp": path}
+
+
+# --- masks ----------------------------------------------------------------------------------
+
+GOOD_DQ = np.zeros((6, 8), np.uint32)
+
+
+def mask_of(values: Any) -> Callable[[Path], Path]:
+    """Return what makes a mask with one bad value at [1, 2]."""
+
+    def make(path: Path) -> Path:
+        dq = np.zeros((6, 8), values.dtype)
+        dq[1, 2] = values
+        return make_mask(path, dq)
+
+    return make
+
+
+def with_table(*rows: Any, dq: int = 0, **formats: Any) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        return make_mask(path, np.full((6, 8), dq, np.uint32), extra=[dq_def(rows, **formats)])
+
+    return make
+
+
+def raw(content: bytes) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def cut(path: Path) -> Path:
+    make_mask(path)
+    path.write_bytes(path.read_bytes()[:5800])
+    return path
+
+
+add_masks(
+    errors.MaskFormatError,
+    {
+        "mask: missing": (lambda path: path, ("No such file",)),
+        "mask: a folder": (a_folder, ("not a regular file",)),
+        "mask: text": (raw(b"not a FITS file" * 300), ("not a FITS file",)),
+        "mask: LFS pointer": (raw(b"version https://git-lfs.github.com/spec/v1\n"), ("git lfs",)),
+        "mask: truncated": (cut, ("is truncated",)),
+        "mask: negative": (mask_of(np.int32(-1)), ("-1", "(1, 2)", "whole numbers from 0 to")),
+        "mask: negative int16": (mask_of(np.int16(-2)), ("-2", "(1, 2)")),
+        "mask: fractional": (mask_of(np.float64(0.5)), ("0.5", "(1, 2)", "whole numbers")),
+        "mask: 2^32": (mask_of(np.int64(2**32)), ("4294967296", "0 to 4294967295")),
+        "mask: 2^33": (mask_of(np.int64(2**33)), ("8589934592",)),
+        "mask: 2^32 in float32": (mask_of(np.float32(2**32)), ("whole numbers from 0 to",)),
+        "mask: NaN": (mask_of(np.float32("nan")), ("nan", "(1, 2)")),
+        "mask: infinity": (mask_of(np.float64("inf")), ("inf",)),
+        "mask: no DQ": (
+            lambda path: make_mask(path, GOOD_DQ, name="BADPIX"),
+            ("no image extension DQ", "BADPIX", "A mask has its flags"),
+        ),
+        "mask: two DQ": (
+            lambda path: make_mask(path, GOOD_DQ, extra=[fits.ImageHDU(GOOD_DQ, name="DQ")]),
+            ("2 image extensions DQ", "expected one"),
+        ),
+        "mask: DQ a table": (
+            lambda path: make_mask(path, GOOD_DQ, name="X", extra=[table("DQ")]),
+            ("image extension", "DQ"),
+        ),
+        "mask: DQ 3-D": (
+            lambda path: make_mask(path, np.zeros((2, 6, 8), np.uint32)),
+            ("DQ", "(2, 6, 8)", "expected (ny, nx)"),
+        ),
+        "mask: another reference type": (
+            lambda path: make_mask(path, GOOD_DQ, header={"REFTYPE": "DARK"}),
+            ("REFTYPE is DARK", "expected MASK"),
+        ),
+        "mask: another detector": (
+            lambda path: make_mask(path, GOOD_DQ, header={"DETECTOR": "IRIS2"}),
+            ("DETECTOR IRIS2", "ramp.fits", "IRIS1"),
+        ),
+        "mask: another instrument": (
+            lambda path: make_mask(path, GOOD_DQ, header={"INSTRUME": "LIGER"}),
+            ("INSTRUME LIGER", "IRIS"),
+        ),
+        "DQ_DEF: duplicate value": (
+            with_table((0, 1, "HOT"), (0, 1, "DEAD")),
+            ("row 2", "VALUE 1 is defined in row 1 too"),
+        ),
+        "DQ_DEF: duplicate name": (
+            with_table((0, 1, "HOT"), (1, 2, "HOT")),
+            ("row 2", "HOT is defined in row 1 too"),
+        ),
+        "DQ_DEF: VALUE not one bit": (with_table((0, 3, "HOT")), ("row 1", "VALUE 3", "one bit")),
+        "DQ_DEF: VALUE 0": (with_table((0, 0, "HOT")), ("VALUE 0", "one bit")),
+        "DQ_DEF: VALUE fractional": (
+            with_table((0, 1.5, "HOT"), formats=("J", "D")),
+            ("VALUE 1.5", "one bit"),
+        ),
+        "DQ_DEF: VALUE NaN": (
+            with_table((0, np.nan, "HOT"), formats=("J", "D")),
+            ("VALUE nan", "one bit"),
+        ),
+        "DQ_DEF: VALUE infinite": (
+            with_table((0, np.inf, "HOT"), formats=("J", "D")),
+            ("VALUE inf", "one bit"),
+        ),
+        "DQ_DEF: VALUE text": (with_table((0, "one", "HOT"), formats=("J", "8A")), ("VALUE",)),
+        "DQ_DEF: VALUE 2^32": (
+            with_table((32, 2**32, "HOT"), formats=("J", "K")),
+            ("VALUE 4294967296", "one bit"),
+        ),
+        "DQ_DEF: BIT and VALUE disagree": (
+            with_table((2, 2, "HOT")),
+            ("BIT 2 and VALUE 2 disagree", "bit 1"),
+        ),
+        "DQ_DEF: an image": (
+            lambda path: make_mask(path, GOOD_DQ, extra=[fits.ImageHDU(GOOD_DQ, name="DQ_DEF")]),
+            ("DQ_DEF is an image", "expected a table"),
+        ),
+        "DQ_DEF: no columns": (
+            lambda path: make_mask(path, GOOD_DQ, extra=[table("DQ_DEF")]),
+            ("DQ_DEF has no column BIT, VALUE, NAME", "found A"),
+        ),
+        "DQ_DEF: twice": (
+            lambda path: make_mask(
+                path, GOOD_DQ, extra=[dq_def([(0, 1, "HOT")]), dq_def([(0, 1, "DEAD")])]
+            ),
+            ("2 tables DQ_DEF",),
+        ),
+    },
+)
+add_masks(
+    errors.UnknownFlagError,
+    {
+        "DQ_DEF: unknown name": (
+            with_table((0, 1, "HOT"), (1, 2, "MY_FLAG")),
+            ("row 2", "'MY_FLAG'", "--unknown drop"),
+        ),
+        "DQ_DEF: no name": (with_table((0, 1, "")), ("row 1", "''")),
+        "DQ_DEF: bits that it does not define": (
+            with_table((0, 1, "HOT"), dq=5),
+            ("bit 2 (value 4) in 48 pixels", "--unknown drop"),
+        ),
+    },
+)
+add_masks(
+    errors.GeometryError,
+    {
+        "mask: does not cover": (
+            lambda path: make_mask(path, np.zeros((5, 8), np.uint32)),
+            ("x 1–8, y 1–5", "ramp.fits", "x 1–8, y 1–6"),
+        ),
+        "mask: lies elsewhere": (
+            lambda path: make_mask(path, GOOD_DQ, start=(2, 1)),
+            ("x 2–9", "x 1–8"),
+        ),
+        "mask: one pixel": (
+            lambda path: make_mask(path, np.ones((1, 1), np.uint32), start=None),
+            ("x 1–1, y 1–1", "x 1–8, y 1–6"),
+        ),
+        "mask: SUBSIZE contradicts": (
+            lambda path: make_mask(path, GOOD_DQ, header={"SUBSIZE1": 9}),
+            ("9 and 6", "8 × 6"),
+        ),
+        "mask: start 0": (
+            lambda path: make_mask(path, GOOD_DQ, header={"SUBSTRT1": 0}),
+            ("0 and 1", "count from 1"),
+        ),
+        "mask: fractional start": (
+            lambda path: make_mask(path, GOOD_DQ, header={"SUBSTRT1": 1.5}),
+            ("SUBSTRT1 is 1.5", "whole number"),
+        ),
+    },
+)
+
+
+@bad("mask: another orientation", errors.GeometryError, "bad.fits", "FASTAXIS -1", "with 1")
+def _(folder: Path) -> Options:
+    axes = {"FASTAXIS": 1, "SLOWAXIS": 2}
+    return {
+        "ramp": make_ramp(folder / "turned.fits", header=axes),
+        "mask": make_mask(folder / "bad.fits", header={"FASTAXIS": -1, "SLOWAXIS": 2}),
+    }
+
+
+# --- user DQ --------------------------------------------------------------------------------
+
+
+def user_dq(
+    name: str, kind: type[errors.TmtDqError], array: Any, *fragments: str, **options: Any
+) -> None:
+    def build(folder: Path) -> Options:
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(array, name="DQ")])
+        for key, value in options.items():
+            hdus[1].header[key] = value
+        return {"user_dq": write_hdus(folder / "bad.fits", hdus)}
+
+    bad(f"user DQ: {name}", kind, "bad.fits", *fragments)(build)
+
+
+user_dq(
+    "another shape",
+    errors.GeometryError,
+    np.zeros((8, 6), np.uint32),
+    *("6 × 8", "8 × 6", "4096 × 4096"),
+)
+user_dq("one pixel", errors.GeometryError, np.ones((1, 1), np.uint32), "1 × 1", "8 × 6")
+user_dq("negative", errors.MaskFormatError, np.full((6, 8), -1, np.int32), "-1", "whole numbers")
+user_dq("negative int16", errors.MaskFormatError, np.full((6, 8), -1, np.int16), "-1")
+user_dq("fractional", errors.MaskFormatError, np.full((6, 8), 0.5), "0.5")
+user_dq("too large", errors.MaskFormatError, np.full((6, 8), 2**32, np.int64), "4294967296")
+user_dq("4-D", errors.MaskFormatError, np.zeros((1, 3, 6, 8), np.uint32), "(1, 3, 6, 8)")
+user_dq("no image", errors.MaskFormatError, None, "2-D image")
+user_dq(
+    "elsewhere",
+    errors.GeometryError,
+    np.zeros((6, 8), np.uint32),
+    *("x 3–10", "x 1–8"),
+    SUBSTRT1=3,
+    SUBSTRT2=1,
+)
+user_dq(
+    "another detector",
+    errors.MaskFormatError,
+    np.zeros((6, 8), np.uint32),
+    "IRIS3",
+    DETECTOR="IRIS3",
+)
+
+
+@bad("user DQ: missing", errors.MaskFormatError, "bad.fits", "No such file")
+def _(folder: Path) -> Options:
+    return {"user_dq": folder / "bad.fits"}
+
+
+@bad("user DQ: two images", errors.MaskFormatError, "bad.fits", "2 2-D images", "extension DQ")
+def _(folder: Path) -> Options:
+    hdus = fits.HDUList([fits.PrimaryHDU(GOOD_DQ), fits.ImageHDU(GOOD_DQ, name="OTHER")])
+    return {"user_dq": write_hdus(folder / "bad.fits", hdus)}
+
+
+# --- the output -----------------------------------------------------------------------------
+
+
+@bad("output exists", errors.OutputError, "out.fits", "exists already", "--overwrite")
+def _(folder: Path) -> Options:
+    (folder / "out.fits").write_bytes(b"precious")
+    return {}
+
+
+@bad("output a folder", errors.OutputError, "out.fits", "is a folder")
+def _(folder: Path) -> Options:
+    (folder / "out.fits").mkdir()
+    return {"overwrite": True}
+
+
+@bad("output folder missing", errors.OutputError, "missing", "does not exist", "Create it")
+def _(folder: Path) -> Options:
+    return {"output": folder / "missing" / "out.fits"}
+
+
+@bad("output folder a file", errors.OutputError, "ramp.fits is not a folder")
+def _(folder: Path) -> Options:
+    return {"output": folder / "ramp.fits" / "out.fits"}
+
+
+@bad("output not writable", errors.OutputError, "/proc")
+def _(folder: Path) -> Options:
+    return {"output": Path("/proc/out.fits")}
+
+
+@bad("output is the input", errors.OutputError, "ramp.fits are the same file", "never modified")
+def _(folder: Path) -> Options:
+    return {"output": folder / "ramp.fits", "overwrite": True}
+
+
+@bad("output links to the input", errors.OutputError, "ramp.fits are the same file")
+def _(folder: Path) -> Options:
+    (folder / "out.fits").symlink_to("ramp.fits")
+    return {"overwrite": True}
+
+
+@bad("output is a hard link of the input", errors.OutputError, "ramp.fits are the same file")
+def _(folder: Path) -> Options:
+    (folder / "out.fits").hardlink_to(folder / "ramp.fits")
+    return {"overwrite": True}
+
+
+@bad("output is the mask", errors.OutputError, "mask.fits are the same file")
+def _(folder: Path) -> Options:
+    return {"output": folder / "mask.fits", "overwrite": True}
+
+
+@bad("output links to the mask", errors.OutputError, "mask.fits are the same file")
+def _(folder: Path) -> Options:
+    (folder / "out.fits").symlink_to("mask.fits")
+    return {"overwrite": True}
+
+
+@bad("output is the user DQ", errors.OutputError, "user.fits are the same file")
+def _(folder: Path) -> Options:
+    hdus = fits.HDUList([fits.PrimaryHDU(GOOD_DQ)])
+    user = write_hdus(folder / "user.fits", hdus)
+    return {"output": user, "user_dq": user, "overwrite": True}
+
+
+@bad("output and output folder", errors.ConfigError, "output", "one of them")
+def _(folder: Path) -> Options:
+    return {"output_dir": folder}
+
+
+# --- CRDS -----------------------------------------------------------------------------------
+
+
+def cache_without_references(folder: Path) -> Path:
+    """Copy the rules that come with the package, but no reference file."""
+    for part in ("mappings", "config"):
+        shutil.copytree(embedded.DATA / part, folder / "cache" / part)
+    (folder / "cache" / "references" / "tmt" / "iris").mkdir(parents=True)
+    return folder / "cache"
+
+
+@bad("CRDS path wrong", errors.ConfigError, "nowhere", select=True)
+def _(folder: Path) -> Options:
+    return {**RULES, "crds_path": folder / "nowhere"}
+
+
+@bad("CRDS path without rules", errors.ConfigError, "tmt", "no rules", select=True)
+def _(folder: Path) -> Options:
+    (folder / "cache").mkdir()
+    return {**RULES, "crds_path": folder / "cache"}
+
+
+@bad("context missing", errors.SelectionError, "tmt_9999.pmap", "tmt_0100.pmap", select=True)
+def _(folder: Path) -> Options:
+    return {
+        **RULES,
+        "crds_path": cache_without_references(folder),
+        "context": "tmt_9999.pmap",
+    }
+
+
+@bad("context of no meaning", errors.ConfigError, "'build'", "tmt_0100.pmap", select=True)
+def _(folder: Path) -> Options:
+    return {**RULES, "crds_path": cache_without_references(folder), "context": "build"}
+
+
+@bad("reference missing", errors.SelectionError, "tmt_iris_mask_0101.fits", "--mask", select=True)
+def _(folder: Path) -> Options:
+    return {**RULES, "crds_path": cache_without_references(folder)}
+
+
+@bad("reference an LFS pointer", errors.SelectionError, "mask_0101", "git lfs pull", select=True)
+def _(folder: Path) -> Options:
+    cache = cache_without_references(folder)
+    reference = cache / "references" / "tmt" / "iris" / "tmt_iris_mask_0101.fits"
+    reference.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    return {**RULES, "crds_path": cache}
+
+
+@bad(
+    "before the first rule",
+    errors.SelectionError,
+    "bad.fits",
+    "2014-12-31",
+    "2015-01-01",
+    select=True,
+)
+def _(folder: Path) -> Options:
+    ramp = make_ramp(folder / "bad.fits", header={"DATE-OBS": "2014-12-31"})
+    return {**RULES, "ramp": ramp, "crds_path": cache_without_references(folder)}
+
+
+# --- the tests ------------------------------------------------------------------------------
+
+
+def prepare(case: Case, folder: Path) -> Options:
+    """Make a good ramp and mask, then what is bad; return the options."""
+    options: Options = {
+        "ramp": make_ramp(folder / "ramp.fits"),
+        "mask": make_mask(folder / "mask.fits"),
+        "output": folder / "out.fits",
+    }
+    options |= case.build(folder)
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def arguments(options: Options, verb: str) -> list[str]:
+    """Say the same on the command line."""
+    words = [verb, str(options["ramp"])]
+    for key, value in options.items():
+        option = f"--{key.replace('_', '-')}"
+        if key == "subarray":
+            words += [option, f"{value[0]},{value[1]}"]
+        elif value is True:
+            words.append(option)
+        elif key != "ramp":
+            words += [option, str(value)]
+    return words
+
+
+def test_the_good_run_is_good(folder: Path) -> None:
+    case = Case(lambda _: {}, errors.TmtDqError, ())
+    options = prepare(case, folder)
+    assert apply_dq(**options).status == "COMPLETE"
+    assert invoke(*arguments(options, "apply"), "--overwrite").code == 0
+
+
+@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_apply_function(name: str, folder: Path) -> None:
+    case = CASES[name]
+    options = prepare(case, folder)
+    before = folder_state(folder)
+    with pytest.raises(errors.TmtDqError) as caught:
+        apply_dq(**options)
+    check(caught.value, case)
+    assert folder_state(folder) == before
+
+
+@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_apply_command(name: str, folder: Path) -> None:
+    case = CASES[name]
+    options = prepare(case, folder)
+    before = folder_state(folder)
+    outcome = invoke(*arguments(options, "apply"))
+    assert outcome.code == case.kind.exit_code, outcome.err
+    assert outcome.out == ""
+    assert outcome.err.startswith("Error: ")
+    for fragment in case.fragments:
+        assert fragment in outcome.err
+    assert folder_state(folder) == before
+
+
+@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.select])
+def test_select(name: str, folder: Path) -> None:
+    case = CASES[name]
+    options = prepare(case, folder)
+    options = {k: v for k, v in options.items() if k in ("ramp", "crds_path", "context")}
+    before = folder_state(folder)
+    with pytest.raises(errors.TmtDqError) as caught:
+        select_mask(**options)
+    check(caught.value, case)
+    outcome = invoke(*arguments(options, "select"))
+    assert outcome.code == case.kind.exit_code
+    assert outcome.out == ""
+    assert str(caught.value.what) in outcome.err
+    assert folder_state(folder) == before
+
+
+def check(error: errors.TmtDqError, case: Case) -> None:
+    assert type(error) is case.kind, error
+    for fragment in case.fragments:
+        assert fragment in str(error)
+    assert error.hint, f"no word on what to do: {error}"
