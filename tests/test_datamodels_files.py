@@ -171,6 +171,14 @@ def test_files_that_cannot_be_read_are_an_error_that_names_them(
 
 
 @both
+def test_an_open_file_gives_its_name(tmp_path: Any, model: Any, shape: Any, kind: Any) -> None:
+    path = model(shape).write(tmp_path / "file.fits").rename(tmp_path / "renamed.fits")
+    with fits.open(path) as file, model(file) as read:
+        assert read.meta.filename == "renamed.fits"
+        assert read.shape == shape
+
+
+@both
 def test_a_damaged_asdf_extension_is_an_error(
     tmp_path: Any, model: Any, shape: Any, kind: Any
 ) -> None:
@@ -183,10 +191,9 @@ def test_a_damaged_asdf_extension_is_an_error(
 
 
 def test_other_arguments_that_make_no_sense_stay_type_errors() -> None:
-    with pytest.raises(TypeError):
-        TMTMaskModel(5)
-    with pytest.raises(TypeError):
-        TMTRampModel({"meta": {}}, data=np.zeros((1, 1, 1, 1)))
+    for model, *_ in MODELS:
+        with pytest.raises(TypeError):
+            model(5)
 
 
 @both

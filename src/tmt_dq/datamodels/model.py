@@ -112,6 +112,10 @@ class TMTDataModel(DataModel):
         if isinstance(meta, dict):
             resolve_aliases(meta, self.format_error, self._where)
         super().on_init(init)
+        if isinstance(init, fits.HDUList) and Path(self._where).suffix:
+            # stdatamodels asks the list, which does not know its file any more once an HDU of it
+            # was exchanged.
+            self.meta.filename = Path(self._where).name
 
     def on_save(self, path: Any = None) -> None:
         """Date the file (stdatamodels' hook)."""
