@@ -28,12 +28,15 @@ class Detector:
         Rows and columns of the full frame.
     reference_border : int
         Width in pixels of the border of reference pixels.
+    channels : int
+        Readout channels of the full frame: stripes of equal width across the fast axis.
     """
 
     name: str
     aliases: tuple[str, ...]
     shape: tuple[int, int]
     reference_border: int
+    channels: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def load(name: str) -> Instrument:
                 aliases=tuple(entry["aliases"]),
                 shape=(entry["shape"][0], entry["shape"][1]),
                 reference_border=entry["reference_border"],
+                channels=entry.get("channels", 1),
             )
             for key, entry in table["detectors"].items()
         },
