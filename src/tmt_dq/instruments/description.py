@@ -3,12 +3,13 @@
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, SelectionError
 
-__all__ = ["Detector", "Instrument", "available", "load"]
+__all__ = ["Detector", "Instrument", "Limits", "available", "load"]
 
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
@@ -40,6 +41,42 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What is plausible in a mask of the instrument.
+
+    Parameters
+    ----------
+    flagged_fraction : float or None
+        Largest fraction of the active pixels with any flag; None for no limit.
+    do_not_use_fraction : float or None
+        Largest fraction of the active pixels with DO_NOT_USE; None for no limit.
+    """
+
+    flagged_fraction: float | None = None
+    do_not_use_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuideWindowSource:
+    """Where an instrument's files name the windows that were read for guiding.
+
+    Parameters
+    ----------
+    extension : str
+        EXTNAME of a table with the columns X, Y (1-based), NX, NY and, where windows move, GROUP1
+        and GROUP2 (the first and last group, 1-based).
+    keywords : tuple of str
+        Keywords of X, Y, NX and NY in the header, ``{n}`` standing for the window's number.
+    count : int
+        The highest number.
+    """
+
+    extension: str
+    keywords: tuple[str, str, str, str]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """One instrument.
 
@@ -55,6 +92,14 @@ class Instrument:
         CRDS parkey to FITS keyword.
     detectors : mapping of str to Detector
         By canonical name.
+    recipe : Recipe
+        Which flag sources run unless the caller says otherwise.
+    guide_windows : GuideWindowSource or None
+        Where files name guide windows; None where they do not.
+    read_number_column : str
+        Column of a table that holds the read number of each group.
+    limits : Limits
+        What is plausible in a mask.
     """
 
     name: str
@@ -63,6 +108,10 @@ class Instrument:
     reftype: str
     keywords: Mapping[str, str]
     detectors: Mapping[str, Detector]
+    recipe: Recipe = field(default_factory=Recipe)
+    guide_windows: GuideWindowSource | None = None
+    read_number_column: str = "READ_NO"
+    limits: Limits = Limits()
 
     def detector(self, name: str) -> Detector:
         """Return a detector by its name or an alias.
@@ -128,12 +177,18 @@ def load(name: str) -> Instrument:
         )
     text = resources.files(__package__).joinpath(f"{name.lower()}.toml").read_text("utf-8")
     table = tomllib.loads(text)
+    guide = table.get("guide_windows")
     return Instrument(
         name=table["name"],
         telescope=table["telescope"],
         observatory=table["observatory"],
         reftype=table["reftype"],
         keywords=dict(table["keywords"]),
+        recipe=_recipe(table.get("recipe", {})),
+        guide_windows=None
+        if guide is None
+        else GuideWindowSource(guide["extension"], tuple(guide["keywords"]), guide["count"]),
+        read_number_column=table.get("read_number_column", "READ_NO"),
         detectors={
             key: Detector(
                 name=key,
@@ -144,4 +199,13 @@ def load(name: str) -> Instrument:
             )
             for key, entry in table["detectors"].items()
         },
+        limits=Limits(**table.get("limits", {})),
     )
+
+
+def _recipe(table: Mapping[str, object]) -> Recipe:
+    """Return a recipe from its table; TOML's arrays become tuples."""
+    values = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
+    return Recipe(**values)  # type: ignore[arg-type]
