@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from stdatamodels import DataModel
 from stpipe import Step
+from stpipe.config_parser import ConfigObj
 
 from tmt_dq.apply import Applied, apply_dq, default_output, gather_sources
 from tmt_dq.core.dq_def import translation
@@ -165,7 +166,11 @@ class DQInitStep(Step):
         return _Plan(record, sources, plane, given if selection is None else None)
 
     def _flag_model(self, model: DataModel) -> TMTRampModel:
-        result = (model if isinstance(model, TMTRampModel) else TMTRampModel(model)).copy()
+        # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
+        # whole tree.
+        result = model.copy()
+        if not isinstance(result, TMTRampModel):
+            result = TMTRampModel(result)
         where = result.meta.filename or type(model).__name__
         if result.data is None:
             raise RampFormatError("the model has no data", where=where)
@@ -248,7 +253,7 @@ class DQInitStep(Step):
     @classmethod
     def get_config_from_reference(cls, *_args: Any, **_options: Any) -> Any:
         """Return no parameters: TMT's rules have none, and stock crds would go looking for them."""
-        return cls._empty_config()
+        return ConfigObj()
 
     @classmethod
     def _get_crds_parameters(cls, _dataset: Any) -> tuple[dict[str, Any], str]:
