@@ -267,7 +267,7 @@ def compress_gzip(source: Path, target: Path) -> Path:
 def compress_tiles(source: Path, target: Path, names: Iterable[str] = ("SCI",)) -> Path:
     """Write a file again with images as compressed tiles (lossless)."""
     wanted = set(names)
-    with fits.open(source, do_not_scale_image_data=True) as hdus:
+    with fits.open(source) as hdus:
         written = [
             fits.CompImageHDU(
                 hdu.data,
@@ -277,7 +277,7 @@ def compress_tiles(source: Path, target: Path, names: Iterable[str] = ("SCI",)) 
                 quantize_level=0,
             )
             if hdu.name in wanted
-            else hdu.copy()
+            else hdu
             for hdu in hdus
         ]
         fits.HDUList(written).writeto(target, overwrite=True)

@@ -71,17 +71,13 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
     file.read_into(unit, raw.data.cast("B"), first * nx * stored.itemsize)
     if is_uint32(unit):
         return decode_uint32(raw.view(np.uint32))
-    zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
     if "BLANK" in unit.header and bool((raw == unit.header["BLANK"]).any()):
         raise RampFormatError(
             f"{unit.label} has undefined pixels (BLANK); flags are defined everywhere",
             where=file.path,
         )
-    # Python integers in float64 are exact far beyond 2^32, which is as large as a flag may be.
-    values = raw if (zero, scale) == (0, 1) else raw.astype(np.float64) * scale + zero
-    native: npt.NDArray[np.generic] = values.astype(values.dtype.newbyteorder("="))
     try:
-        return as_flags(native, where=unit.label)
+        return as_flags(_physical(raw, unit), where=unit.label)
     except ValueError as error:
         raise RampFormatError(
             f"{error}", where=file.path, hint="Flags are sums of powers of two, in whole numbers."
@@ -109,7 +105,12 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
     stored = np.dtype(_STORED[unit.bitpix])
     raw = np.empty((ny, nx), stored)
     file.read_into(unit, raw.data.cast("B"), number * raw.nbytes)
-    native: npt.NDArray[np.generic] = raw.astype(stored.newbyteorder("="))
+    return _physical(raw, unit)
+
+
+def _physical(raw: npt.NDArray[np.generic], unit: Unit) -> npt.NDArray[np.generic]:
+    """Return stored values as physical ones, of native byte order; integers stay integers."""
+    native: npt.NDArray[np.generic] = raw.astype(raw.dtype.newbyteorder("="))
     zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
     if (zero, scale) == (0, 1):
         return native
@@ -119,7 +120,9 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
         bits = native.view(unsigned)
         bits ^= np.array(1 << (abs(unit.bitpix) - 1), unsigned)
         return bits
-    return native * np.float64(scale) + np.float64(zero)
+    # float64 is exact far beyond 2^32, which is as large as a flag may be.
+    physical: npt.NDArray[np.float64] = native.astype(np.float64) * scale + zero
+    return physical
 
 
 def image_header(
