@@ -1,35 +1,53 @@
 """Data-quality initialization of one exposure, from file to file."""
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from tmt_dq.core.detector import guide_windows, inside_subarrays, reference_pixels
 from tmt_dq.core.dq_def import Unknown
-from tmt_dq.core.dqinit import propagate_do_not_use as do_not_use_plane
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.reads import (
+    ad_limits,
+    do_not_use_in_groups,
+    dropouts,
+    missing_reads,
+    non_finite,
+)
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource, SourceReport
-from tmt_dq.errors import ConfigError, RampFormatError
+from tmt_dq.errors import ConfigError, NoMatchError, RampFormatError
+from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.io.inplace import InPlaceWriter, locked, pending
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask, read_user_dq
-from tmt_dq.io.outputs import write_exposure
+from tmt_dq.io.outputs import Written, write_exposure
 from tmt_dq.io.provenance import Record
 from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
+from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.units import UnitWriter
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Applied", "apply_dq", "default_output", "gather_sources"]
+__all__ = [
+    "Applied",
+    "IfNoMask",
+    "Recipe",
+    "apply_dq",
+    "choose_recipe",
+    "default_output",
+    "gather_sources",
+]
 
 PathLike = str | os.PathLike[str]
 Status = Literal["COMPLETE", "SKIPPED"]
+IfNoMask = Literal["error", "skip", "continue"]
 
 _NOT_APPLICABLE = "N/A"
 _ENDINGS = (".fits", ".fit", ".fts")
@@ -81,7 +99,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     mask: PathLike | Mask | None = None,
     user_dq: PathLike | None = None,
     subarray: tuple[int, int] | None = None,
-    propagate_do_not_use: bool = False,
+    propagate_do_not_use: bool | None = None,
+    recipe: Recipe | None = None,
+    if_no_mask: IfNoMask = "error",
     unknown: Unknown = "error",
     overwrite: bool = False,
     in_place: bool = False,
@@ -110,8 +130,14 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         FITS image with flags of your own, as large as the data or the detector.
     subarray : tuple of int, optional
         1-based x and y of the first pixel on the detector, where the header does not say.
-    propagate_do_not_use : bool
-        Whether the mask's DO_NOT_USE pixels are flagged in every group of GROUPDQ too.
+    propagate_do_not_use : bool, optional
+        Whether the mask's DO_NOT_USE pixels are flagged in every group of GROUPDQ too. By default
+        as `recipe` says.
+    recipe : Recipe, optional
+        Which other sources flag the exposure, and how. By default the instrument's.
+    if_no_mask : {"error", "skip", "continue"}
+        What to do where the rules have no mask for the exposure: raise; write S_DQINIT = SKIPPED
+        and nothing else; apply the other sources.
     unknown : {"error", "drop"}
         What to do about bits and DQ_DEF names without a meaning.
     overwrite : bool
@@ -147,7 +173,18 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
     """
     source = Path(ramp)
-    job = _Job(source, mask, user_dq, subarray, propagate_do_not_use, unknown, crds_path, context)
+    job = _Job(
+        source,
+        mask,
+        user_dq,
+        subarray,
+        recipe,
+        propagate_do_not_use,
+        if_no_mask,
+        unknown,
+        crds_path,
+        context,
+    )
     if in_place:
         if output is not None or output_dir is not None:
             raise ConfigError("in_place and an output are both given; expected one of them")
@@ -171,22 +208,19 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     def write(
         exposure: RampFile,
         sources: Sequence[FlagSource],
-        plane: npt.NDArray[np.uint8] | None,
         record: Record,
-    ) -> dict[str, int]:
+    ) -> Written:
         check_output(target, overwrite=overwrite, inputs=[source, *job.references])
         with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
             writer = UnitWriter(out.fd, progress=progress)
-            return write_exposure(exposure, sources, plane, record, target, writer)
+            return write_exposure(exposure, sources, record, target, writer)
 
     with open_input(source, scratch=target.parent, progress=progress) as file:
         return job.run(file, target, write)
 
 
-Writer = Callable[
-    [RampFile, Sequence[FlagSource], npt.NDArray[np.uint8] | None, Record], dict[str, int]
-]
-"""Writes an exposure with its flags and returns the counts of its PIXELDQ."""
+Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
+"""Writes an exposure with its flags."""
 
 
 @dataclass(slots=True)
@@ -197,7 +231,9 @@ class _Job:
     mask: PathLike | Mask | None
     user_dq: PathLike | None
     subarray: tuple[int, int] | None
-    propagate: bool
+    recipe: Recipe | None
+    propagate: bool | None
+    if_no_mask: IfNoMask
     unknown: Unknown
     crds_path: PathLike | None
     context: str | None
@@ -207,27 +243,27 @@ class _Job:
         """Look at the exposure, gather its flags, have them written."""
         exposure = read_ramp(file, start=self.subarray)
         ramp = exposure.ramp
-        selection, reference = _reference(
-            ramp, self.source, self.mask, self.unknown, self.crds_path, self.context
-        )
+        recipe = choose_recipe(ramp.instrument, self.recipe, propagate_do_not_use=self.propagate)
+        selection, reference, missing = self._reference(ramp)
         user = None
         if self.user_dq is not None:
             user = read_user_dq(Path(self.user_dq), ramp, unknown=self.unknown)
         self.references = [flags.path for flags in (reference, user) if flags is not None]
         name = _mask_name(selection, self.mask)
-        sources = gather_sources(ramp, self.source, reference, name, user)
-        plane = None
-        if self.propagate and reference is not None:
-            plane = do_not_use_plane(cut_out(reference, ramp.window))
-        reports = tuple(flag_source.report() for flag_source in sources)
+        sources: list[FlagSource] = []
+        if missing is None or self.if_no_mask == "continue":
+            readout = read_readout(exposure, recipe)
+            sources = gather_sources(
+                ramp, self.source, reference, name, user, recipe=recipe, readout=readout
+            )
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
             mask=name,
             context=None if selection is None else selection.context,
             crds_version=None if selection is None else selection.crds_version,
-            lines=tuple(_account(reports, user, propagate=plane is not None)),
+            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
         )
-        counts = write(exposure, sources, plane, record)
+        written = write(exposure, sources, record)
         return Applied(
             input=self.source,
             output=target,
@@ -235,11 +271,66 @@ class _Job:
             mask=name,
             mask_path=None if reference is None else reference.path,
             selection=selection,
-            sources=reports,
-            counts=counts,
+            sources=written.reports,
+            counts=written.counts,
             shape=ramp.shape,
             left_out={str(m.path): m.left_out for m in (reference, user) if m and m.left_out},
         )
+
+    def _reference(self, ramp: Ramp) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
+        """Find and read the mask, from the caller or from the rules."""
+        selection = None
+        if isinstance(self.mask, Mask):
+            reference = self.mask
+        elif self.mask is not None:
+            if str(self.mask).strip().upper() == _NOT_APPLICABLE:
+                return None, None, None
+            reference = read_mask(Path(self.mask), unknown=self.unknown)
+        else:
+            from tmt_dq.references.selection import select_reference
+
+            try:
+                selection = select_reference(
+                    ramp.selectors,
+                    instrument=ramp.instrument,
+                    crds_path=None if self.crds_path is None else Path(self.crds_path),
+                    context=self.context,
+                    where=self.source,
+                )
+            except NoMatchError as error:
+                if self.if_no_mask == "error":
+                    raise
+                return None, None, error
+            if selection.path is None:
+                return selection, None, None
+            reference = read_mask(selection.path, unknown=self.unknown)
+        check_belongs(reference, ramp, where=self.source)
+        return selection, reference, None
+
+
+def choose_recipe(
+    instrument: Instrument, recipe: Recipe | None, *, propagate_do_not_use: bool | None
+) -> Recipe:
+    """Return the recipe to follow: the caller's, or else the instrument's.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        The exposure's instrument.
+    recipe : Recipe or None
+        The caller's.
+    propagate_do_not_use : bool or None
+        The caller's own word on that, which wins over both.
+
+    Returns
+    -------
+    Recipe
+        The recipe.
+    """
+    chosen = instrument.recipe if recipe is None else recipe
+    if propagate_do_not_use is None:
+        return chosen
+    return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)
 
 
 def default_output(ramp: Path, folder: Path | None = None) -> Path:
@@ -266,51 +357,25 @@ def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> P
     return default_output(source, None if folder is None else Path(folder))
 
 
-def _reference(
-    ramp: Ramp,
-    source: Path,
-    mask: PathLike | Mask | None,
-    unknown: Unknown,
-    crds_path: PathLike | None,
-    context: str | None,
-) -> tuple["Selection | None", Mask | None]:
-    """Find and read the mask, from the caller or from the rules."""
-    selection = None
-    if isinstance(mask, Mask):
-        reference = mask
-    elif mask is not None and str(mask).strip().upper() == _NOT_APPLICABLE:
-        return None, None
-    elif mask is not None:
-        reference = read_mask(Path(mask), unknown=unknown)
-    else:
-        from tmt_dq.references.selection import select_reference
-
-        selection = select_reference(
-            ramp.selectors,
-            instrument=ramp.instrument,
-            crds_path=None if crds_path is None else Path(crds_path),
-            context=context,
-            where=source,
-        )
-        if selection.path is None:
-            return selection, None
-        reference = read_mask(selection.path, unknown=unknown)
-    check_belongs(reference, ramp, where=source)
-    return selection, reference
-
-
 def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> str:
     """Return what R_MASK says."""
     if selection is not None:
         return selection.uri
     if isinstance(mask, Mask):
         return str(mask.path)
-    text = str(mask).strip()
+    text = _NOT_APPLICABLE if mask is None else str(mask).strip()
     return _NOT_APPLICABLE if text.upper() == _NOT_APPLICABLE else str(Path(text).absolute())
 
 
 def gather_sources(
-    ramp: Ramp, where: object, mask: Mask | None, mask_name: str, user: Mask | None
+    ramp: Ramp,
+    where: object,
+    mask: Mask | None,
+    mask_name: str,
+    user: Mask | None,
+    *,
+    recipe: Recipe | None = None,
+    readout: Readout | None = None,
 ) -> list[FlagSource]:
     """Return the sources that apply to an exposure, in their order.
 
@@ -326,6 +391,10 @@ def gather_sources(
         What R_MASK says.
     user : Mask or None
         The user's flags.
+    recipe : Recipe, optional
+        Which other sources run.
+    readout : Readout, optional
+        What the exposure's file says of its readout.
 
     Returns
     -------
@@ -336,27 +405,57 @@ def gather_sources(
     ------
     GeometryError
         Raised if a source does not cover the data.
+    MaskFormatError
+        Raised if the mask or the user's flags are for another detector.
     """
+    recipe = Recipe() if recipe is None else recipe
+    readout = Readout() if readout is None else readout
     sources = []
-    for kind, origin, flags in (
-        ("mask", mask_name, mask),
-        ("user DQ", "" if user is None else user.path.name, user),
-    ):
+    for flags in (mask, user):
         if flags is not None:
             check_belongs(flags, ramp, where=where)
-            sources.append(FlagSource(kind, origin, cut_out(flags, ramp.window)))
+    mask_flags = None if mask is None else cut_out(mask, ramp.window)
+    if mask_flags is not None:
+        sources.append(FlagSource("mask", mask_name, mask_flags))
+    if user is not None:
+        with user.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        user_flags = cut_out(user, ramp.window)
+        sources.append(FlagSource("user DQ", user.path.name, user_flags, {"sha256": digest}))
+    if readout.subarr_map is not None:
+        sources.append(inside_subarrays(readout.subarr_map))
+    if recipe.reference_pixels:
+        frame = Window.full(*ramp.detector.shape)
+        border = ramp.detector.reference_border
+        sources.append(reference_pixels(ramp.window, frame, border, mask_flags))
+    for windows, origin in (
+        (recipe.guide_windows, "caller"),
+        (readout.guide_windows, readout.guide_origin),
+    ):
+        if windows:
+            sources.append(
+                guide_windows(
+                    windows,
+                    ramp.window,
+                    origin=origin,
+                    parts=recipe.guide_parts,
+                    expand=recipe.guide_expand,
+                )
+            )
+    if recipe.propagate_do_not_use and mask_flags is not None:
+        sources.append(do_not_use_in_groups(mask_flags))
+    return sources + _from_reads(ramp, recipe, readout)
+
+
+def _from_reads(ramp: Ramp, recipe: Recipe, readout: Readout) -> list[FlagSource]:
+    """Return the sources that look at reads."""
+    sources = []
+    if recipe.missing_reads and readout.read_numbers is not None:
+        sources.append(missing_reads(readout.read_numbers, ramp.shape))
+    if recipe.dropout_values:
+        sources.append(dropouts(recipe.dropout_values))
+    if recipe.ad_floor is not None or recipe.full_scale is not None:
+        sources.append(ad_limits(floor=recipe.ad_floor, full_scale=recipe.full_scale))
+    if recipe.non_finite:
+        sources.append(non_finite())
     return sources
-
-
-def _account(
-    reports: Sequence[SourceReport], user: Mask | None, *, propagate: bool
-) -> Iterator[str]:
-    """Say, a line for each source, what was done; for HISTORY."""
-    for report in reports:
-        digest = ""
-        if report.kind == "user DQ" and user is not None:
-            with user.path.open("rb") as file:
-                digest = f", sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
-        yield f"{report.kind} {report.origin}: {report.flagged} pixels flagged{digest}"
-    if propagate:
-        yield "DO_NOT_USE of the mask set in every group of GROUPDQ"

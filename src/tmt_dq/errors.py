@@ -14,6 +14,7 @@ __all__ = [
     "DeliveryError",
     "GeometryError",
     "MaskFormatError",
+    "NoMatchError",
     "OutputError",
     "RampFormatError",
     "SelectionError",
@@ -95,6 +96,10 @@ class SelectionError(TmtDqError, LookupError):
     """No reference file could be selected, or the one selected is not there."""
 
     exit_code = 6
+
+
+class NoMatchError(SelectionError):
+    """The rules were applied and none of them matches the exposure."""
 
 
 class CertificationError(TmtDqError, ValueError):

@@ -1,14 +1,43 @@
-"""Flag sources: what adds flags to an exposure, and the account of what each one added."""
+"""Flag sources: what adds flags to an exposure, and the account of what each one added.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A source gives flags in up to three ways, all optional: flags of pixels that are known beforehand,
+flags of single samples (a pixel in one group) that are known beforehand, and flags that depend on
+the counts. PIXELDQ is the OR of the first and third over all sources, GROUPDQ that of the second
+and third.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.flags import GROUP, PIXEL
 
-__all__ = ["FlagSource", "SourceReport"]
+__all__ = ["FlagSource", "Found", "GroupFlags", "Look", "SourceReport", "Tally"]
+
+GroupFlags = Callable[[int, int], npt.NDArray[np.uint8] | None]
+"""(integration, group), both 0-based, to flags of that group's samples, (ny, nx), or None."""
+
+
+class Found(NamedTuple):
+    """What a source found in one read.
+
+    Attributes
+    ----------
+    samples : ndarray of uint8, (ny, nx), or None
+        Flags of the read's samples.
+    pixels : ndarray of uint32, (ny, nx), or None
+        Flags of whole pixels.
+    """
+
+    samples: npt.NDArray[np.uint8] | None = None
+    pixels: npt.NDArray[np.uint32] | None = None
+
+
+Look = Callable[[npt.NDArray[np.generic]], Found]
+"""The counts of one read, (ny, nx), to what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,21 +47,36 @@ class FlagSource:
     Parameters
     ----------
     kind : str
-        What kind of source it is: "mask", "user_dq".
+        What kind of source it is: "mask", "user DQ", "guide windows".
     origin : str
-        Which one: ``crds://tmt_iris_mask_0001.fits``, a file name.
-    pixels : ndarray of uint32, (ny, nx)
+        Which one: ``crds://tmt_iris_mask_0001.fits``, a file name, "header".
+    pixels : ndarray of uint32, (ny, nx), optional
         Flags of the exposure's pixels; not modified.
+    parameters : mapping of str to object
+        How it was told to work; recorded in the output.
+    pixel_bits, group_bits : int
+        All flags that the source can give, of `tmt_dq.dqflags.pixel` and ``group``.
+    groups : callable, optional
+        Flags of samples that are known beforehand.
+    look : callable, optional
+        Flags that depend on the counts.
+    remarks : tuple of str
+        What else the user should know, in sentences without a full stop.
     """
 
     kind: str
-    origin: str
-    pixels: npt.NDArray[np.uint32]
+    origin: str = ""
+    pixels: npt.NDArray[np.uint32] | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    pixel_bits: int = PIXEL.mask
+    group_bits: int = 0
+    groups: GroupFlags | None = None
+    look: Look | None = None
+    remarks: tuple[str, ...] = ()
 
     def report(self) -> "SourceReport":
-        """Count what the source flags."""
-        counts = PIXEL.count(self.pixels)
-        return SourceReport(self.kind, self.origin, self.pixels.size - counts.pop("GOOD"), counts)
+        """Return what the source gives without looking at any counts."""
+        return Tally(self).report()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +85,86 @@ class SourceReport:
 
     Parameters
     ----------
-    kind, origin : str
+    kind, origin, parameters, remarks
         As in `FlagSource`.
     flagged : int
-        Pixels with at least one flag of the source.
+        Pixels to which the source gave at least one PIXELDQ flag.
     counts : mapping of str to int
-        Pixels per flag.
+        Pixels per PIXELDQ flag of the source.
+    samples : mapping of str to int
+        Samples per GROUPDQ flag of the source.
     """
 
     kind: str
     origin: str
     flagged: int
     counts: Mapping[str, int]
+    samples: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Say in one line what the source did, for HISTORY."""
+        given = ", ".join(f"{key} {_text(value)}" for key, value in self.parameters.items())
+        name = " ".join(part for part in (self.kind, self.origin) if part)
+        line = f"{name}{f' ({given})' if given else ''}: {self.flagged} pixels flagged"
+        if self.samples:
+            listing = ", ".join(f"{number} {flag}" for flag, number in self.samples.items())
+            line += f", samples {listing}"
+        return "; ".join((line, *self.remarks))
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+class Tally:
+    """Counts what one source gives, while it gives it.
+
+    Parameters
+    ----------
+    source : FlagSource
+        The source.
+    """
+
+    def __init__(self, source: FlagSource) -> None:
+        self.source = source
+        self.found: npt.NDArray[np.uint32] | None = None
+        self._samples: dict[str, int] = {}
+        self._last: tuple[npt.NDArray[np.uint8] | None, dict[str, int]] = (None, {})
+
+    def count_samples(self, plane: npt.NDArray[np.uint8]) -> None:
+        """Count the flags given to one read's samples."""
+        # A source whose flags do not change gives the same array again: it is counted once.
+        if plane is not self._last[0]:
+            counts = GROUP.count(plane)
+            del counts["GOOD"]
+            self._last = (plane, counts)
+        for name, number in self._last[1].items():
+            self._samples[name] = self._samples.get(name, 0) + number
+
+    def collect_pixels(self, pixels: npt.NDArray[np.uint32]) -> None:
+        """Remember pixel flags that were found in one read."""
+        if self.found is None:
+            self.found = pixels.copy()
+        else:
+            np.bitwise_or(self.found, pixels, out=self.found)
+
+    def report(self) -> SourceReport:
+        """Return what the source gave until now."""
+        given = [flags for flags in (self.source.pixels, self.found) if flags is not None]
+        counts: dict[str, int] = {}
+        flagged = 0
+        if given:
+            flags = given[0] if len(given) == 1 else given[0] | given[1]
+            counts = PIXEL.count(flags)
+            flagged = flags.size - counts.pop("GOOD")
+        return SourceReport(
+            kind=self.source.kind,
+            origin=self.source.origin,
+            flagged=flagged,
+            counts=counts,
+            samples=dict(self._samples),
+            parameters=self.source.parameters,
+            remarks=self.source.remarks,
+        )

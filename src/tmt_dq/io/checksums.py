@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from tmt_dq.io.layout import BLOCK
 
-__all__ = ["add", "datasum", "sign", "sum_bytes"]
+__all__ = ["add", "datasum", "sign", "sum_bytes", "to_bytes", "unsigned"]
 
 _ALL_ONES = 0xFFFF_FFFF
 _PUNCTUATION = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
@@ -65,6 +65,27 @@ def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> byte
     cards = range(0, len(zeroed), 80)
     place = next(card for card in cards if zeroed.startswith(b"CHECKSUM= '", card)) + 11
     return zeroed[:place] + text + zeroed[place + 16 :]
+
+
+def unsigned(header: fits.Header, *, size: int | None = None) -> bytes:
+    """Return a header as bytes, without a CHECKSUM that would not fit any more.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Header of a unit whose data nobody has summed; not modified.
+    size : int, optional
+        As in `sign`.
+
+    Returns
+    -------
+    bytes
+        The header in whole blocks.
+    """
+    header = header.copy()
+    header.remove("CHECKSUM", ignore_missing=True)
+    text = to_bytes(header)
+    return text if size is None else _filled(text, size)
 
 
 def _filled(header: bytes, size: int) -> bytes:

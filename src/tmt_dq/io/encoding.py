@@ -120,7 +120,6 @@ def _physical(raw: npt.NDArray[np.generic], unit: Unit) -> npt.NDArray[np.generi
         bits = native.view(unsigned)
         bits ^= np.array(1 << (abs(unit.bitpix) - 1), unsigned)
         return bits
-    # float64 is exact far beyond 2^32, which is as large as a flag may be.
     physical: npt.NDArray[np.float64] = native.astype(np.float64) * scale + zero
     return physical
 

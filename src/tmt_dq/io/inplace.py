@@ -12,9 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.errors import OutputError
 from tmt_dq.io import checksums
@@ -32,8 +30,8 @@ from tmt_dq.io.journal import (
     write_journal,
 )
 from tmt_dq.io.layout import Unit
-from tmt_dq.io.outputs import FlagWriter
-from tmt_dq.io.provenance import OutputHeaders, Record, output_headers
+from tmt_dq.io.outputs import FlagWriter, Written
+from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
@@ -152,22 +150,21 @@ class InPlaceWriter:
         self,
         exposure: RampFile,
         sources: Sequence[FlagSource],
-        plane: npt.NDArray[np.uint8] | None,
         record: Record,
-    ) -> dict[str, int]:
+    ) -> Written:
         """Change the file.
 
         Parameters
         ----------
         exposure : RampFile
             The exposure, read from the same file.
-        sources, plane, record
+        sources, record
             As in `tmt_dq.io.outputs.write_exposure`.
 
         Returns
         -------
-        dict of str to int
-            Pixels per flag in PIXELDQ.
+        Written
+            What was written.
 
         Raises
         ------
@@ -177,19 +174,19 @@ class InPlaceWriter:
         path = exposure.file.path
         if not os.path.samestat(os.fstat(self.fd), os.fstat(exposure.file.fd)):
             raise _in_use(path, "another file has taken its name")
-        plan = _Plan(exposure, plane, output_headers(exposure, record, path), record)
+        plan = _Plan(exposure, sources, record)
         size = os.fstat(self.fd).st_size
         journal = write_journal(path, self.fd, size, plan.inserted, plan.saved)
         try:
             with output_errors(path):
                 _make_room(self.fd, plan)
-                counts = _change(plan, journal, sources, plane, self.fd, self.progress)
+                written = _change(plan, journal, self.fd, self.progress)
                 os.fsync(self.fd)
         except BaseException:
             roll_back(path, self.fd)
             raise
         discard(path)
-        return counts
+        return written
 
 
 def _make_room(fd: int, plan: "_Plan") -> None:
@@ -209,19 +206,20 @@ class _Plan:
     def __init__(
         self,
         exposure: RampFile,
-        plane: npt.NDArray[np.uint8] | None,
-        headers: OutputHeaders,
+        sources: Sequence[FlagSource],
         record: Record,
     ) -> None:
         self.exposure = exposure
-        self.headers = headers
-        self.flagged = record.status == "COMPLETE"
+        self.record = record
+        self.work = Initialization(sources, image=exposure.ramp.is_image)
+        self.flagged = bool(sources)
         first = exposure.file.units[0]
-        needed = len(checksums.sign(headers.primary, 0))
+        self.headers = Headers(exposure, exposure.file.path)
+        needed = self.headers.primary_size(self.work.reports(), record)
         # Room is never taken away: a header that got shorter is filled with blank cards.
         room = max(0, needed - first.header_size)
         self.inserted = -(-room // INSERT_STEP) * INSERT_STEP
-        self.tail = self._tail(plane)
+        self.tail = self._tail()
         self.saved = [(0, first.header_size)]
         old = exposure.pixeldq
         if self.flagged and old is not None and old not in self.tail:
@@ -238,7 +236,7 @@ class _Plan:
         if size > self.end:
             self.saved.append((self.end, size - self.end))
 
-    def _tail(self, plane: npt.NDArray[np.uint8] | None) -> tuple[Unit, ...]:
+    def _tail(self) -> tuple[Unit, ...]:
         """Return the units from the first one on that changes its size."""
         for position, unit in enumerate(self.exposure.file.units):
             resized = unit.name == "ASDF" or (
@@ -246,7 +244,7 @@ class _Plan:
                 and (
                     unit.name == "DQ_DEF"
                     or (unit is self.exposure.pixeldq and not self._keeps_size(unit))
-                    or (unit is self.exposure.groupdq and plane is not None)
+                    or (unit is self.exposure.groupdq and self.work.touches_groups)
                 )
             )
             if resized:
@@ -254,7 +252,7 @@ class _Plan:
         return ()
 
     def _keeps_size(self, unit: Unit) -> bool:
-        header = image_header("PIXELDQ", 32, unit.shape, like=unit.header)
+        header = image_header(self.exposure.pixel_name, 32, unit.shape, like=unit.header)
         return is_uint32(unit) and len(checksums.sign(header, 0)) == unit.header_size
 
     def _end(self) -> int:
@@ -263,14 +261,7 @@ class _Plan:
         return self.tail[0].header_offset if self.tail else units[-1].end
 
 
-def _change(
-    plan: _Plan,
-    journal: Journal,
-    sources: Sequence[FlagSource],
-    plane: npt.NDArray[np.uint8] | None,
-    fd: int,
-    progress: Progress | None,
-) -> dict[str, int]:
+def _change(plan: _Plan, journal: Journal, fd: int, progress: Progress | None) -> Written:
     """Write what is new: behind everything first, the primary header last."""
     path = plan.exposure.file.path
     with journal_path(path).open("rb") as saved:
@@ -281,7 +272,13 @@ def _change(
         here = _exposure_at(plan.exposure, fd, kept, plan.inserted)
         os.ftruncate(fd, plan.end + plan.inserted)
         writer = UnitWriter(fd, place=plan.end + plan.inserted, progress=progress)
-        flags = FlagWriter(tail, sources, plane, writer)
+        science = next(
+            (file.file, unit)
+            for file in (here, tail)
+            for unit in file.file.units
+            if unit.index == plan.exposure.sci.index
+        )
+        flags = FlagWriter(tail, plan.work, writer, science)
         for unit in tail.file.units:
             if unit.name == "ASDF" or (unit.name == "DQ_DEF" and plan.flagged):
                 continue  # written anew below
@@ -291,18 +288,24 @@ def _change(
             flags.write_missing(
                 pixeldq=plan.exposure.pixeldq is None, groupdq=plan.exposure.groupdq is None
             )
-            writer.write(*plan.headers.dq_def)
-        if plan.headers.asdf is not None:
-            writer.write(*plan.headers.asdf)
-        if plan.flagged and here.pixeldq is not None:
-            place = here.pixeldq.header_offset
-            flags = FlagWriter(here, sources, None, UnitWriter(fd, place=place, progress=progress))
-            flags.write_instead(here.pixeldq)
+            flags.finish()
+            if here.pixeldq is not None:
+                place = UnitWriter(fd, place=here.pixeldq.header_offset, progress=progress)
+                flags = FlagWriter(here, plan.work, place, science)
+                flags.write_instead(here.pixeldq)
+                flags.looked = True
+                flags.finish()
+        final = plan.record.with_reports(plan.work.reports())
+        tables = plan.headers.tables(final)
+        if plan.flagged:
+            writer.write(*tables.dq_def)
+        if tables.asdf is not None:
+            writer.write(*tables.asdf)
     # The header that declares the exposure initialized must not be on the disk before the flags.
     os.fsync(fd)
     room = plan.exposure.file.units[0].header_size + plan.inserted
-    write_all(fd, checksums.sign(plan.headers.primary, 0, size=room), 0)
-    return flags.counts() if plan.flagged else {}
+    write_all(fd, plan.headers.primary_bytes(final, room), 0)
+    return Written(flags.counts() if plan.flagged else {}, final.reports)
 
 
 def _exposure_at(exposure: RampFile, fd: int, units: Sequence[Unit], shift: int) -> RampFile:
@@ -319,6 +322,6 @@ def _exposure_at(exposure: RampFile, fd: int, units: Sequence[Unit], shift: int)
     return dataclasses.replace(
         exposure,
         file=file,
-        pixeldq=next((unit for unit in moved if unit.name == "PIXELDQ"), None),
+        pixeldq=next((unit for unit in moved if unit.name == exposure.pixel_name), None),
         groupdq=next((unit for unit in moved if unit.name == "GROUPDQ"), None),
     )

@@ -2,34 +2,52 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.dqinit import combine
+from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.sources import FlagSource
-from tmt_dq.io.encoding import image_header, read_rows
-from tmt_dq.io.layout import Unit
-from tmt_dq.io.provenance import Record, output_headers
+from tmt_dq.core.sources import FlagSource, SourceReport
+from tmt_dq.io import checksums
+from tmt_dq.io.encoding import image_header, read_plane, read_rows
+from tmt_dq.io.inputs import FitsInput
+from tmt_dq.io.layout import Unit, padded
+from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["FlagWriter", "write_exposure"]
+__all__ = ["FlagWriter", "Written", "write_exposure"]
 
 _PIECE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The account of what was written.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Pixels per flag in PIXELDQ, GOOD included; empty where no source ran.
+    reports : tuple of SourceReport
+        What each source gave.
+    """
+
+    counts: dict[str, int]
+    reports: tuple[SourceReport, ...]
 
 
 def write_exposure(
     exposure: RampFile,
     sources: Sequence[FlagSource],
-    plane: npt.NDArray[np.uint8] | None,
     record: Record,
     target: Path,
     writer: UnitWriter,
-) -> dict[str, int]:
+) -> Written:
     """Write all units of an output.
 
     Parameters
@@ -37,9 +55,7 @@ def write_exposure(
     exposure : RampFile
         The input.
     sources : sequence of FlagSource
-        What is added to PIXELDQ; without any, the DQ extensions are left as they are.
-    plane : ndarray of uint8, (ny, nx), or None
-        What is added to every group of GROUPDQ.
+        What adds flags; without any, the DQ extensions are left as they are.
     record : Record
         The outcome, for the headers.
     target : Path
@@ -49,25 +65,35 @@ def write_exposure(
 
     Returns
     -------
-    dict of str to int
-        Pixels per flag in PIXELDQ, GOOD included; empty where no source ran.
+    Written
+        What was written.
     """
-    headers = output_headers(exposure, record, target)
-    replaced = FlagWriter(exposure, sources, plane, writer) if sources else None
+    work = Initialization(sources, image=exposure.ramp.is_image)
+    flags = FlagWriter(exposure, work, writer, (exposure.file, exposure.sci)) if sources else None
+    # What is counted on the way is written into the primary header, which comes first: its room
+    # is made for the largest numbers that can come.
+    maker = Headers(exposure, target)
+    size = maker.primary_size(work.reports(), record)
+    head = writer.reserve(size)
     for unit in exposure.file.units:
         if unit.index == 0:
-            writer.copy_data(exposure.file, unit, headers.primary)
-        elif unit.name == "ASDF" or (unit.name == "DQ_DEF" and replaced):
+            writer.copy_data(exposure.file, unit)
+        elif unit.name == "ASDF" or (unit.name == "DQ_DEF" and flags):
             pass  # written anew below
-        elif replaced is None or not replaced.write_instead(unit):
+        elif flags is None or not flags.write_instead(unit):
             writer.copy(exposure.file, unit)
-    if replaced is not None:
-        replaced.write_missing(pixeldq=exposure.pixeldq is None, groupdq=exposure.groupdq is None)
-        writer.write(*headers.dq_def)
-    if headers.asdf is not None:
+    if flags is not None:
+        flags.write_missing(pixeldq=exposure.pixeldq is None, groupdq=exposure.groupdq is None)
+        flags.finish()
+    final = record.with_reports(work.reports())
+    tables = maker.tables(final)
+    if flags is not None:
+        writer.write(*tables.dq_def)
+    if tables.asdf is not None:
         # Last, where stdatamodels puts it.
-        writer.write(*headers.asdf)
-    return {} if replaced is None else replaced.counts()
+        writer.write(*tables.asdf)
+    writer.write_at(head, maker.primary_bytes(final, size))
+    return Written({} if flags is None else flags.counts(), final.reports)
 
 
 class FlagWriter:
@@ -77,26 +103,28 @@ class FlagWriter:
     ----------
     exposure : RampFile
         The exposure, whose own flags are kept.
-    sources : sequence of FlagSource
-        What is added to PIXELDQ.
-    plane : ndarray of uint8, (ny, nx), or None
-        What is added to every group of GROUPDQ.
+    work : Initialization
+        What adds flags.
     writer : UnitWriter
         Where to write.
+    science : tuple of FitsInput and Unit
+        Where the counts are.
     """
 
     def __init__(
         self,
         exposure: RampFile,
-        sources: Sequence[FlagSource],
-        plane: npt.NDArray[np.uint8] | None,
+        work: Initialization,
         writer: UnitWriter,
+        science: tuple[FitsInput, Unit],
     ) -> None:
         self.exposure = exposure
-        self.sources = sources
-        self.plane = plane
+        self.work = work
         self.writer = writer
+        self.science = science
         self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
+        self.looked = False
+        self._later: tuple[int, fits.Header] | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the flags that occur, and GOOD."""
@@ -105,28 +133,44 @@ class FlagWriter:
     def write_instead(self, unit: Unit) -> bool:
         """Write the new form of an extension of the input; False where it stays as it is."""
         if unit is self.exposure.pixeldq:
-            self._write_pixeldq(unit.header)
+            self._reserve_pixeldq(unit.header)
             return True
-        if unit is self.exposure.groupdq and self.plane is not None:
-            header = image_header("GROUPDQ", 8, self.exposure.ramp.shape, like=unit.header)
-            self.writer.write_planes(header, self._groupdq_planes())
+        if unit is self.exposure.groupdq and self.work.touches_groups:
+            header = image_header("GROUPDQ", 8, unit.shape, like=unit.header)
+            self._write_groupdq(header)
             return True
         return False
 
     def write_missing(self, *, pixeldq: bool, groupdq: bool) -> None:
         """Write the extensions that the exposure does not have."""
         if pixeldq:
-            self._write_pixeldq(None)
-        if groupdq:
-            header = image_header("GROUPDQ", 8, self.exposure.ramp.shape)
-            if self.plane is None:
-                self.writer.write_zeros(header, math.prod(self.exposure.ramp.shape))
+            self._reserve_pixeldq(None)
+        if groupdq and not self.exposure.ramp.is_image:
+            header = image_header("GROUPDQ", 8, self.exposure.sci.shape)
+            if self.work.touches_groups:
+                self._write_groupdq(header)
             else:
-                self.writer.write_planes(header, self._groupdq_planes())
+                self.writer.write_zeros(header, math.prod(self.exposure.sci.shape))
 
-    def _write_pixeldq(self, old: fits.Header | None) -> None:
-        header = image_header("PIXELDQ", 32, self.exposure.ramp.window.shape, like=old)
-        self.writer.write_flags(header, self._pixeldq_pieces())
+    def finish(self) -> None:
+        """Write PIXELDQ into the room that was left for it.
+
+        It comes last, for what the counts show flags pixels too.
+        """
+        if self.work.needs_counts and not self.looked:
+            for _ in self._planes():
+                pass
+        if self._later is not None:
+            place, header = self._later
+            end, self.writer.place = self.writer.place, place
+            self.writer.write_flags(header, self._pixeldq_pieces())
+            self.writer.place = max(end, self.writer.place)
+
+    def _reserve_pixeldq(self, old: fits.Header | None) -> None:
+        shape = self.exposure.ramp.window.shape
+        header = image_header(self.exposure.pixel_name, 32, shape, like=old)
+        size = len(checksums.sign(header, 0)) + padded(4 * math.prod(shape))
+        self._later = (self.writer.reserve(size), header)
 
     def _pixeldq_pieces(self) -> Iterator[npt.NDArray[np.uint32]]:
         """Yield PIXELDQ in pieces of rows, counting its flags on the way."""
@@ -138,24 +182,24 @@ class FlagWriter:
                 flags = np.zeros((count, nx), np.uint32)
             else:
                 flags = read_rows(self.exposure.file, self.exposure.pixeldq, first, count)
-            piece = slice(first, first + count)
-            combine(flags, *(source.pixels[piece] for source in self.sources), out=flags)
+            self.work.pixels(slice(first, first + count), flags)
             for name, found in PIXEL.count(flags).items():
                 self._counts[name] += found
             yield flags
 
-    def _groupdq_planes(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield GROUPDQ plane by plane."""
+    def _write_groupdq(self, header: fits.Header) -> None:
+        size = math.prod(self.exposure.ramp.window.shape)
+        self.writer.write_planes(header, self._planes(), size)
+
+    def _planes(self) -> Iterator[npt.NDArray[np.uint8] | None]:
+        """Yield GROUPDQ plane by plane, None for a plane without flags."""
+        self.looked = True
         nints, ngroups, ny, nx = self.exposure.ramp.shape
         old = self.exposure.groupdq
-        if old is None and self.plane is not None:
-            # Every group gets the same plane: it is made once.
-            yield from (self.plane for _ in range(nints * ngroups))
-            return
         for number in range(nints * ngroups):
-            flags = np.zeros((ny, nx), np.uint8)
+            before = None
             if old is not None:
-                self.exposure.file.read_into(old, flags.data.cast("B"), number * ny * nx)
-            if self.plane is not None:
-                flags |= self.plane
-            yield flags
+                before = np.empty((ny, nx), np.uint8)
+                self.exposure.file.read_into(old, before.data.cast("B"), number * ny * nx)
+            counts = read_plane(*self.science, number) if self.work.needs_counts else None
+            yield self.work.samples(*divmod(number, ngroups), counts, before)

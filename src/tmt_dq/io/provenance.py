@@ -1,5 +1,6 @@
 """What the output says of how it was made: keywords, HISTORY, DQ_DEF and the ASDF extension."""
 
+import dataclasses
 import datetime as dt
 import functools
 import io
@@ -11,13 +12,16 @@ from astropy.io import fits
 
 from tmt_dq import __version__
 from tmt_dq.core.dq_def import convention_rows, translation
+from tmt_dq.core.flags import GROUP
+from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import RampFormatError
+from tmt_dq.io import checksums
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import scan
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.tables import read_dq_def
 
-__all__ = ["SOFTWARE", "OutputHeaders", "Record", "history_lines", "output_headers"]
+__all__ = ["SOFTWARE", "Headers", "Record", "Tables", "history_lines"]
 
 SOFTWARE = f"tmt-dq {__version__}"
 """CAL_VER: what made a file, and which version of it."""
@@ -36,70 +40,116 @@ class Record:
     context, crds_version : str or None
         CRDS_CTX and CRDS_VER, None where CRDS was not asked.
     lines : tuple of str
-        HISTORY, a line for each source.
+        HISTORY, beside the lines of the sources.
+    reports : tuple of SourceReport
+        What each source did.
     """
 
     status: Literal["COMPLETE", "SKIPPED"]
     mask: str
     context: str | None
     crds_version: str | None
-    lines: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    reports: tuple[SourceReport, ...] = ()
+
+    def with_reports(self, reports: tuple[SourceReport, ...]) -> "Record":
+        """Return the record with what the sources did."""
+        return dataclasses.replace(self, reports=reports)
+
+    def widest(self, reports: tuple[SourceReport, ...], exposure: RampFile) -> "Record":
+        """Return the record whose HISTORY is the longest that these sources can cause."""
+        nints, ngroups, ny, nx = exposure.ramp.shape
+        samples = dict.fromkeys((flag.name for flag in GROUP.flags), nints * ngroups * ny * nx)
+        return self.with_reports(
+            tuple(
+                dataclasses.replace(report, flagged=ny * nx, samples=samples) for report in reports
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class OutputHeaders:
-    """Headers and small units that are written anew.
+class Tables:
+    """Small units that are written anew.
 
     Parameters
     ----------
-    primary : astropy.io.fits.Header
-        The primary header.
     dq_def : tuple of (Header, bytes)
         The flag convention as a table.
     asdf : tuple of (Header, bytes) or None
         The ASDF extension, brought up to date; None where the input has none.
     """
 
-    primary: fits.Header
     dq_def: tuple[fits.Header, bytes]
     asdf: tuple[fits.Header, bytes] | None
 
 
-def output_headers(exposure: RampFile, record: Record, target: Path) -> OutputHeaders:
-    """Work out the headers of an output.
+class Headers:
+    """Makes the headers of an output, from what its input says and what was done.
+
+    What is needed of the input is read at once: the input may be the file that changes.
 
     Parameters
     ----------
     exposure : RampFile
         The input.
-    record : Record
-        The outcome.
     target : Path
         The output.
 
-    Returns
-    -------
-    OutputHeaders
-        The headers.
+    Raises
+    ------
+    RampFormatError
+        Raised if the input has a DQ_DEF table that contradicts the convention.
     """
-    _check_dq_def(exposure.file)
-    primary = exposure.file.units[0].header.copy()
-    cards: dict[str, tuple[object, str]] = {
-        "DATE": (_now(), "UTC date this file was made"),
-        "FILENAME": (target.name, "Name of the file"),
-        "S_DQINIT": (record.status, "Data quality initialization"),
-        "R_MASK": (record.mask, "Bad-pixel mask reference file"),
-        "CAL_VER": (SOFTWARE, "Calibration software version"),
-    }
-    if record.context is not None:
-        cards["CRDS_CTX"] = (record.context, "CRDS context")
-        cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
-    primary.setdefault("DATAMODL", "TMTRampModel")
-    for keyword, (value, comment) in cards.items():
-        primary.set(keyword, _ascii(value), comment)
-    for line in history_lines(record):
-        primary.add_history(_ascii(line))
-    return OutputHeaders(primary, _dq_def_unit(), _asdf_unit(exposure, record, target))
+
+    def __init__(self, exposure: RampFile, target: Path) -> None:
+        _check_dq_def(exposure.file)
+        self._exposure = exposure
+        self._target = target
+        units = exposure.file.named("ASDF")
+        self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
+
+    def tables(self, record: Record) -> Tables:
+        """Return the tables that tell of an outcome."""
+        asdf = None
+        if self._asdf is not None:
+            asdf = _asdf_unit(*self._asdf, self._exposure, record, self._target)
+        return Tables(_dq_def_unit(), asdf)
+
+    def primary_size(self, reports: tuple[SourceReport, ...], record: Record) -> int:
+        """Return how many bytes the primary header can take at most, whatever is counted."""
+        widest = record.widest(reports, self._exposure)
+        return len(checksums.sign(self._primary(widest), 0))
+
+    def primary_bytes(self, record: Record, size: int) -> bytes:
+        """Return the primary header, filled to a size.
+
+        CHECKSUM and DATASUM are written where the sum of the data is known without reading them:
+        where the input declares it, or has no data in its primary unit.
+        """
+        unit = self._exposure.file.units[0]
+        known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
+        if known is None:
+            return checksums.unsigned(self._primary(record), size=size)
+        return checksums.sign(self._primary(record), known, size=size)
+
+    def _primary(self, record: Record) -> fits.Header:
+        primary = self._exposure.file.units[0].header.copy()
+        cards: dict[str, tuple[object, str]] = {
+            "DATE": (_now(), "UTC date this file was made"),
+            "FILENAME": (self._target.name, "Name of the file"),
+            "S_DQINIT": (record.status, "Data quality initialization"),
+            "R_MASK": (record.mask, "Bad-pixel mask reference file"),
+            "CAL_VER": (SOFTWARE, "Calibration software version"),
+        }
+        if record.context is not None:
+            cards["CRDS_CTX"] = (record.context, "CRDS context")
+            cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
+        primary.setdefault("DATAMODL", "TMTRampModel")
+        for keyword, (value, comment) in cards.items():
+            primary.set(keyword, _ascii(value), comment)
+        for line in history_lines(record):
+            primary.add_history(_ascii(line))
+        return primary
 
 
 def history_lines(record: Record) -> list[str]:
@@ -107,7 +157,8 @@ def history_lines(record: Record) -> list[str]:
     version = f"{SOFTWARE} dq_init"
     chosen = "" if record.context is None else f" (context {record.context})"
     first = f"{version}: {record.status}, mask {record.mask}{chosen}"
-    return [first, *(f"{version}: {line}" for line in record.lines)]
+    lines = (*record.lines, *(report.describe() for report in record.reports))
+    return [first, *(f"{version}: {line}" for line in lines)]
 
 
 def _ascii(value: object) -> object:
@@ -155,21 +206,17 @@ class _Bytes:
 
 
 def _asdf_unit(
-    exposure: RampFile, record: Record, target: Path
-) -> tuple[fits.Header, bytes] | None:
+    header: fits.Header, old: bytes, exposure: RampFile, record: Record, target: Path
+) -> tuple[fits.Header, bytes]:
     """Return the ASDF extension that stdatamodels keeps, with what is new in the output."""
-    units = exposure.file.named("ASDF")
-    if not units:
-        return None
     from tmt_dq.io.asdf_extension import ArrayNode, asdf_hdu_bytes, refresh
 
     arrays = {}
     if record.status == "COMPLETE":
-        _, _, ny, nx = exposure.ramp.shape
-        arrays = {
-            "pixeldq": ArrayNode("PIXELDQ,1", (ny, nx), "uint32"),
-            "groupdq": ArrayNode("GROUPDQ,1", exposure.ramp.shape, "uint8"),
-        }
+        name = exposure.pixel_name
+        arrays = {name.lower(): ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")}
+        if not exposure.ramp.is_image:
+            arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")
     metadata: dict[str, object] = {
         "meta.filename": target.name,
         "meta.cal_step.dq_init": record.status,
@@ -179,8 +226,7 @@ def _asdf_unit(
     if record.context is not None:
         metadata["meta.ref_file.crds.context_used"] = record.context
         metadata["meta.ref_file.crds.sw_version"] = record.crds_version
-    old = exposure.file.read(units[0])
     return asdf_hdu_bytes(
         refresh(old, arrays=arrays, metadata=metadata, history=history_lines(record)),
-        units[0].header,
+        header,
     )

@@ -16,8 +16,17 @@ from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import Unit, keywords
 from tmt_dq.io.problems import Problems
 
-__all__ = ["Ramp", "RampFile", "describe_ramp", "read_pixeldq", "read_ramp", "read_selectors"]
+__all__ = [
+    "Ramp",
+    "RampFile",
+    "describe_ramp",
+    "merged_header",
+    "read_pixeldq",
+    "read_ramp",
+    "read_selectors",
+]
 
+_FORMS = "4-D (nints, ngroups, ny, nx), 3-D (ngroups, ny, nx) or 2-D (ny, nx)"
 _PLACE = ("SUBSTRT1", "SUBSTRT2")
 _SIZE = ("SUBSIZE1", "SUBSIZE2")
 _DETECTOR_SIZE = (("DETXSIZE", "DETXSIZ"), ("DETYSIZE", "DETYSIZ"))
@@ -42,6 +51,8 @@ class Ramp:
         FITS keywords that reference selection looks at, as found.
     orientation : tuple of (int or None)
         FASTAXIS and SLOWAXIS, None where the header does not say.
+    is_image : bool
+        Whether the science data are one 2-D image, without groups; `shape` then is (1, 1, ny, nx).
     """
 
     instrument: Instrument
@@ -50,6 +61,7 @@ class Ramp:
     window: Window
     selectors: Mapping[str, object]
     orientation: tuple[int | None, int | None] = (None, None)
+    is_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ class RampFile:
     sci : Unit
         Extension SCI.
     pixeldq, groupdq : Unit or None
-        Extensions PIXELDQ and GROUPDQ, None where they do not exist.
+        Extensions PIXELDQ (DQ in an image) and GROUPDQ, None where they do not exist.
     """
 
     ramp: Ramp
@@ -73,6 +85,11 @@ class RampFile:
     sci: Unit
     pixeldq: Unit | None
     groupdq: Unit | None
+
+    @property
+    def pixel_name(self) -> str:
+        """Name of the extension with the flags of the pixels."""
+        return "DQ" if self.ramp.is_image else "PIXELDQ"
 
 
 def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampFile:
@@ -118,9 +135,9 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         )
         problems.raise_any()
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
-    pixeldq = _only(file, "PIXELDQ", problems)
-    groupdq = _only(file, "GROUPDQ", problems)
-    for unit, expected in ((pixeldq, sci.shape[2:]), (groupdq, sci.shape)):
+    pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
+    groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
+    for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):
         if unit is not None and (not unit.is_image or unit.shape != expected):
             problems.add(
                 GeometryError,
@@ -206,6 +223,11 @@ def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
     return instrument, _selectors(header)
 
 
+def merged_header(exposure: RampFile) -> dict[str, object]:
+    """Return the keywords of an exposure: the primary header's, then those only in SCI's."""
+    return _merged(exposure.file, [exposure.sci])
+
+
 def _merged(file: FitsInput, sci: list[Unit]) -> dict[str, object]:
     """Return the keywords of the primary header, then those only in SCI's."""
     header: dict[str, object] = {}
@@ -247,7 +269,7 @@ def describe_ramp(
     header : mapping of str to object
         FITS keywords.
     shape : tuple of int
-        Shape of SCI, (nints, ngroups, ny, nx).
+        Shape of SCI: (nints, ngroups, ny, nx), (ngroups, ny, nx) or (ny, nx).
     where : object
         Named in errors.
     start : tuple of int, optional
@@ -293,6 +315,7 @@ def describe_ramp(
         window=window,
         selectors=_selectors(header),
         orientation=orientation,
+        is_image=len(shape) == 2,
     )
 
 

@@ -1,6 +1,9 @@
-"""DQ_DEF tables read from FITS."""
+"""Small tables read from FITS."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 
 from tmt_dq.core.dq_def import DefinedBit
@@ -9,7 +12,7 @@ from tmt_dq.io.checksums import to_bytes
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
 
-__all__ = ["read_dq_def"]
+__all__ = ["read_columns", "read_dq_def"]
 
 _HINT = "DQ_DEF is a binary table with the columns BIT, VALUE, NAME and DESCRIPTION."
 
@@ -34,26 +37,7 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
     RampFormatError
         Raised if the unit is not a table, or lacks a column BIT, VALUE or NAME.
     """
-    if unit.is_image:
-        raise RampFormatError("DQ_DEF is an image; expected a table", where=file.path, hint=_HINT)
-    data = file.read(unit)
-    try:
-        table = fits.BinTableHDU.fromstring(
-            to_bytes(unit.header) + data + bytes(padded(len(data)) - len(data))
-        ).data
-        names = {name.upper(): name for name in table.names}
-        columns = {key: np.asarray(table[name]) for key, name in names.items()}
-    except (ValueError, TypeError, OSError, fits.VerifyError) as error:
-        raise RampFormatError(
-            f"DQ_DEF cannot be read: {error}", where=file.path, hint=_HINT
-        ) from error
-    missing = [name for name in ("BIT", "VALUE", "NAME") if name not in columns]
-    if missing:
-        raise RampFormatError(
-            f"DQ_DEF has no column {', '.join(missing)}; found {', '.join(columns) or 'none'}",
-            where=file.path,
-            hint=_HINT,
-        )
+    columns = read_columns(file, unit, needed=("BIT", "VALUE", "NAME"), hint=_HINT)
     for name in ("BIT", "VALUE"):
         if columns[name].ndim != 1 or columns[name].dtype.kind not in "iuf":
             raise RampFormatError(
@@ -73,3 +57,54 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
         )
         for row in range(count)
     ]
+
+
+def read_columns(
+    file: FitsInput, unit: Unit, *, needed: Sequence[str], hint: str | None = None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the columns of a (small) table.
+
+    Parameters
+    ----------
+    file : FitsInput
+        The open file.
+    unit : Unit
+        Its table.
+    needed : sequence of str
+        Columns that must be there, in upper case.
+    hint : str, optional
+        What such a table looks like, for errors.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Columns by their names in upper case.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if the unit is not a table, is damaged, or lacks a column.
+    """
+    if unit.is_image:
+        raise RampFormatError(
+            f"{unit.label} is an image; expected a table", where=file.path, hint=hint
+        )
+    data = file.read(unit)
+    try:
+        table = fits.BinTableHDU.fromstring(
+            to_bytes(unit.header) + data + bytes(padded(len(data)) - len(data))
+        ).data
+        columns = {name.upper(): np.asarray(table[name]) for name in table.names}
+    except (ValueError, TypeError, OSError, fits.VerifyError) as error:
+        raise RampFormatError(
+            f"{unit.label} cannot be read: {error}", where=file.path, hint=hint
+        ) from error
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise RampFormatError(
+            f"{unit.label} has no column {', '.join(missing)}; found "
+            f"{', '.join(columns) or 'none'}",
+            where=file.path,
+            hint=hint,
+        )
+    return columns

@@ -36,26 +36,22 @@ class UnitWriter:
 
     def copy(self, file: FitsInput, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
-        # The padding too: that of an ASCII table is blanks. It may be missing at the file's end.
-        start, data_end = unit.header_offset, unit.data_offset + unit.data_size
-        end = max(data_end, min(unit.end, os.fstat(file.fd).st_size))
-        self._copy_bytes(file, start, end - start)
+        start = unit.header_offset
+        self._copy_bytes(file, start, unit.data_offset + unit.data_size - start)
         self._pad()
 
-    def copy_data(self, file: FitsInput, unit: Unit, header: fits.Header) -> None:
-        """Write a new header and copy the data below it.
+    def reserve(self, size: int) -> int:
+        """Leave room for bytes that are written later; return where."""
+        place = self.place
+        self.place += size
+        return place
 
-        CHECKSUM and DATASUM are written where the sum of the data is known without reading
-        them: where the unit declares it, or has no data.
-        """
-        known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
-        if known is None:
-            header = header.copy()
-            header.remove("CHECKSUM", ignore_missing=True)
-            head = checksums.to_bytes(header)
-        else:
-            head = checksums.sign(header, known)
-        self._write(head)
+    def write_at(self, place: int, data: bytes) -> None:
+        """Write bytes into room that was reserved."""
+        write_all(self.fd, data, place)
+
+    def copy_data(self, file: FitsInput, unit: Unit) -> None:
+        """Copy the data of a unit, without its header."""
         self._copy_bytes(file, unit.data_offset, unit.data_size)
         self._pad()
 
@@ -78,24 +74,24 @@ class UnitWriter:
             self._report(data.nbytes)
         self._finish(header, total, start, place)
 
-    def write_planes(self, header: fits.Header, planes: Iterable[npt.NDArray[np.uint8]]) -> None:
-        """Write an image of uint8 flags that comes in planes."""
+    def write_planes(
+        self, header: fits.Header, planes: Iterable[npt.NDArray[np.uint8] | None], size: int
+    ) -> None:
+        """Write an image of uint8 flags that comes in planes of `size` bytes.
+
+        A plane that is None is zero, and takes no room on the disk.
+        """
         head = len(checksums.sign(header, 0))
         place = start = self.place + head
         total = 0
-        carry = b""
         for plane in planes:
-            data = plane.tobytes()
-            # A plane need not be a multiple of four bytes: the rest joins the next one's sum.
-            summed = carry + data
-            whole = len(summed) // 4 * 4
-            carry = summed[whole:]
-            total = checksums.add(total, checksums.sum_bytes(summed[:whole]))
-            write_all(self.fd, data, place)
-            start_writeback(self.fd, place, len(data))
-            place += len(data)
-            self._report(len(data))
-        total = checksums.add(total, checksums.sum_bytes(carry + bytes(-len(carry) % 4)))
+            if plane is not None:
+                data = np.ascontiguousarray(plane).data.cast("B")
+                total = checksums.add(total, _sum_at(data, place - start))
+                write_all(self.fd, data, place)
+                start_writeback(self.fd, place, size)
+            place += size
+            self._report(size)
         self._finish(header, total, start, place)
 
     def write_zeros(self, header: fits.Header, size: int) -> None:
@@ -131,3 +127,12 @@ class UnitWriter:
     def _report(self, size: int) -> None:
         if self.progress is not None:
             self.progress(size)
+
+
+def _sum_at(data: memoryview, offset: int) -> int:
+    """Sum data that begin anywhere in a unit: zeros in front and behind do not change a sum."""
+    before = offset % 4
+    behind = -(before + data.nbytes) % 4
+    if before or behind:
+        return checksums.sum_bytes(bytes(before) + bytes(data) + bytes(behind))
+    return checksums.sum_bytes(data)

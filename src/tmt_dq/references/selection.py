@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.errors import SelectionError
+from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import exposure
 from tmt_dq.references.adapter import registered_engine
@@ -16,7 +16,7 @@ from tmt_dq.references.private_crds import LOCK
 from tmt_dq.references.rule_files import NOT_APPLICABLE
 from tmt_dq.references.rules import Rules, load_rules
 
-__all__ = ["RuleCheck", "Selection", "select_reference"]
+__all__ = ["RuleCheck", "Selection", "applicable_name", "select_reference"]
 
 _NOT_FOUND = "NOT FOUND"
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
@@ -72,11 +72,14 @@ def select_reference(
     crds_path: str | os.PathLike[str] | None = None,
     context: str | None = None,
     where: object = None,
+    verify: bool | None = None,
 ) -> Selection:
     """Select an exposure's reference file.
 
     No server is asked, no file outside the cache is read, and neither the environment nor the
-    modules of this process are changed. A warm call takes a fraction of a millisecond.
+    modules of this process are changed. A warm call takes a fraction of a millisecond. A file whose
+    sha256 the cache has on record (``SHA256SUMS``) is compared with it, once as long as the file
+    does not change.
 
     Parameters
     ----------
@@ -93,6 +96,9 @@ def select_reference(
         cache's latest.
     where : object, optional
         The exposure's file, for error messages.
+    verify : bool, optional
+        Whether the file's content is compared with what the cache has on record; by default yes,
+        unless TMT_DQ_VERIFY is 0.
 
     Returns
     -------
@@ -107,7 +113,7 @@ def select_reference(
         Raised if the instrument is not known, or the cache or context make no sense.
     SelectionError
         Raised if the detector is not one, no rule matches, the rules cannot be trusted, or the
-        file they select is not there.
+        file they select is not there or not the one that was put there.
     OutputError
         Raised if the package's own cache cannot be unpacked.
 
@@ -124,26 +130,63 @@ def select_reference(
     reftype = (reftype or instrument.reftype).lower()
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)
+    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
     with LOCK:
         rules = load_rules(
-            cache.mappings,
-            name_of_context,
-            instrument,
-            reftype,
-            verify_sums=not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM")),
+            cache.mappings, name_of_context, instrument, reftype, verify_sums=verify_sums
         )
         name, checks = _apply(rules, cache, found, reftype, where)
     _check_not_bad(cache, rules, name)
+    if verify is None:
+        verify = os.environ.get("TMT_DQ_VERIFY", "1").lower() not in ("0", "f", "false", "no")
     return Selection(
         observatory=instrument.observatory,
         reftype=reftype,
         context=name_of_context,
         name=name,
-        path=None if name is None else cache.reference(instrument.name, name),
+        path=None if name is None else cache.reference(instrument.name, name, verify=verify),
         rules=checks,
         crds_version=rules.crds_version,
         cache=cache.root,
     )
+
+
+def applicable_name(
+    header: Mapping[str, object], *, instrument: Instrument, cache: Cache, context: str
+) -> str:
+    """Return what a context's rules say of an exposure, whether or not the file is there.
+
+    Parameters
+    ----------
+    header : mapping of str to object
+        The exposure's FITS keywords.
+    instrument : Instrument
+        The instrument, whose masks are looked for.
+    cache : Cache
+        The cache.
+    context : str
+        The rules.
+
+    Returns
+    -------
+    str
+        A file's name, N/A, or ``no rule``.
+
+    Raises
+    ------
+    SelectionError, RampFormatError
+        Raised if the rules cannot be trusted or the keywords are no exposure's.
+    """
+    _, found = exposure.parameters(header, instrument, None)
+    with LOCK:
+        rules = load_rules(
+            cache.mappings, context, instrument, instrument.reftype, verify_sums=True
+        )
+        try:
+            name, _ = _apply(rules, cache, found, instrument.reftype, None)
+        except SelectionError:
+            return "no rule"
+    return name or "N/A"
 
 
 def _apply(
@@ -170,7 +213,7 @@ def _apply(
             return None, checks
     if answer == f"{_NOT_FOUND} n/a" and _is_irrelevant(rules.rmap):
         return None, ()
-    raise SelectionError(
+    raise NoMatchError(
         f"no rule of {rules.rmap.basename} in {rules.context} matches this exposure.\n"
         f"{table(rules.rules, header)}",
         where=where,
