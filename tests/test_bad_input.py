@@ -739,7 +739,7 @@ def _(folder: Path) -> Options:
 
 @bad(
     "before the first rule",
-    errors.SelectionError,
+    errors.NoMatchError,
     "bad.fits",
     "2014-12-31",
     "2015-01-01",
