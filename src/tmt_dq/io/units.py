@@ -36,8 +36,10 @@ class UnitWriter:
 
     def copy(self, file: FitsInput, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
-        start = unit.header_offset
-        self._copy_bytes(file, start, unit.data_offset + unit.data_size - start)
+        # The padding too: that of an ASCII table is blanks. It may be missing at the file's end.
+        start, data_end = unit.header_offset, unit.data_offset + unit.data_size
+        end = max(data_end, min(unit.end, os.fstat(file.fd).st_size))
+        self._copy_bytes(file, start, end - start)
         self._pad()
 
     def reserve(self, size: int) -> int:
