@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import embedded
+from tmt_dq.references import embedded, sums
 from tmt_dq.references.rule_files import Stamp, stamp
 
 __all__ = ["Cache", "open_cache"]
@@ -142,13 +142,23 @@ class Cache:
         listed = config.get("bad_files_list") or str(config.get("bad_files", "")).split()
         return frozenset(map(str, listed))
 
-    def reference(self, instrument: str, name: str) -> Path:
+    def reference(self, instrument: str, name: str, *, verify: bool = True) -> Path:
         """Return where a reference file is, after making sure that it is one.
+
+        Parameters
+        ----------
+        instrument : str
+            The instrument.
+        name : str
+            The file's name.
+        verify : bool
+            Whether its content must be what the cache has on record.
 
         Raises
         ------
         SelectionError
-            Raised if it is not in the cache, or not a readable FITS file.
+            Raised if it is not in the cache, not a readable FITS file, or not the file that was put
+            there.
         """
         folders = [self.references / instrument.lower(), self.references]
         path = next((folder / name for folder in folders if os.path.lexists(folder / name)), None)
@@ -162,6 +172,10 @@ class Cache:
                 hint="Copy it there, or give a mask yourself (--mask FILE).",
             )
         _check_reference(path)
+        if verify:
+            expected = embedded.contents() if self.embedded else sums.recorded(self.references)
+            if name in expected:
+                sums.verify(path, expected[name])
         return path
 
 

@@ -20,7 +20,17 @@ from typing import NoReturn
 
 from tmt_dq.errors import ConfigError, OutputError
 
-__all__ = ["DATA", "cache_path", "ensure", "is_here", "location", "provides"]
+__all__ = [
+    "DATA",
+    "cache_path",
+    "contents",
+    "ensure",
+    "is_here",
+    "location",
+    "own_folder",
+    "provides",
+    "write_copy",
+]
 
 DATA = Path(__file__).parent / "data"
 """Where the package keeps it; `manifest.json` lists the files of the expanded cache."""
@@ -54,13 +64,13 @@ def _manifest() -> tuple[str, tuple[_Entry, ...], Mapping[str, _Entry]]:
     )
 
 
-def location() -> Path:
-    """Return where the expanded cache is, or will be.
+def own_folder() -> Path:
+    """Return the folder in which tmt-dq keeps what it can make again.
 
     Returns
     -------
     Path
-        ``crds/<version>`` in the folder TMT_DQ_CACHE_DIR, or in the user's cache folder.
+        TMT_DQ_CACHE_DIR or, if that is not set, a folder in the user's cache folder.
 
     Raises
     ------
@@ -78,7 +88,12 @@ def location() -> Path:
             where="TMT_DQ_CACHE_DIR",
             hint=_HINT,
         )
-    return Path(base) / "crds" / _manifest()[0]
+    return Path(base)
+
+
+def location() -> Path:
+    """Return where the expanded cache is, or will be: ``crds/<version>`` in `own_folder`."""
+    return own_folder() / "crds" / _manifest()[0]
 
 
 def cache_path() -> Path:
@@ -108,6 +123,31 @@ def is_here(root: Path) -> bool:
 def provides(name: str) -> bool:
     """Return whether the embedded cache has a reference file of this name."""
     return name in _manifest()[2]
+
+
+def contents() -> Mapping[str, str]:
+    """Return the sha256 of each reference file of the embedded cache, by its name."""
+    return {name: entry.sha256 for name, entry in _manifest()[2].items()}
+
+
+def write_copy(root: Path) -> None:
+    """Write the whole embedded cache, rules and references, into an empty folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        Raised if it cannot be written.
+    """
+    _, rules, references = _manifest()
+    for entry in (*rules, *references.values()):
+        _expand(root, entry)
+    for lock in root.rglob(".lock"):
+        lock.unlink()
 
 
 def ensure(name: str) -> Path:

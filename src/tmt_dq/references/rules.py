@@ -11,7 +11,7 @@ from tmt_dq.references.adapter import registered_engine
 from tmt_dq.references.explain import Rule, list_rules
 from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, Stamp
 
-__all__ = ["Rules", "load_rules"]
+__all__ = ["Rules", "load_rules", "read_chain"]
 
 _MAX_CACHED = 32
 
@@ -88,12 +88,46 @@ def load_rules(
     return rules
 
 
+def read_chain(
+    mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
+) -> tuple[RuleFile, ...]:
+    """Read and examine the files that lead from a context to the rules of one type.
+
+    Parameters
+    ----------
+    mappings, context, instrument, reftype, verify_sums
+        As for `load_rules`.
+
+    Returns
+    -------
+    tuple of RuleFile
+        The .pmap, .imap and .rmap; fewer if the rules say N/A before they get there.
+
+    Raises
+    ------
+    SelectionError
+        Raised as by `load_rules`.
+    """
+    read: list[RuleFile] = []
+    name = context
+    for key in (instrument.name, reftype.upper(), None):
+        file = rule_files.read_rule_file(mappings / name, verify_sums=verify_sums)
+        _check_belongs(file, instrument, reftype)
+        read.append(file)
+        if key is not None:
+            name = _follow(file, key)
+            if name.upper() in NOT_APPLICABLE:
+                break
+    return tuple(read)
+
+
 def _load(
     mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
 ) -> Rules:
     engine = registered_engine()
     rmap_module = engine.load("crds.core.rmap")
-    read: dict[str, RuleFile] = {}
+    chain = read_chain(mappings, context, instrument, reftype, verify_sums=verify_sums)
+    read = {file.path.name: file for file in chain}
 
     def load(name: str, **keys: Any) -> Any:
         """Give crds a mapping made of the text that was examined (crds calls this as well)."""
@@ -114,15 +148,8 @@ def _load(
         rules = () if rmap is None else list_rules(rmap.selector, parkeys, selectors)
         return Rules(context, files, imap, rmap, rules, engine.version)
 
-    name = context
-    for key in (instrument.name, reftype.upper(), None):
-        file = rule_files.read_rule_file(mappings / name, verify_sums=verify_sums)
-        _check_belongs(file, instrument, reftype)
-        read[name] = file
-        if key is not None:
-            name = _follow(file, key)
-            if name.upper() in NOT_APPLICABLE:
-                return result()
+    if chain[-1].path.suffix != ".rmap":
+        return result()
     try:
         pipeline = load(context, loader=load)
         imap = pipeline.get_imap(instrument.name)
