@@ -100,7 +100,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     user_dq: PathLike | None = None,
     subarray: tuple[int, int] | None = None,
     propagate_do_not_use: bool | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | Mapping[str, object] | None = None,
     if_no_mask: IfNoMask = "error",
     unknown: Unknown = "error",
     overwrite: bool = False,
@@ -133,8 +133,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     propagate_do_not_use : bool, optional
         Whether the mask's DO_NOT_USE pixels are flagged in every group of GROUPDQ too. By default
         as `recipe` says.
-    recipe : Recipe, optional
-        Which other sources flag the exposure, and how. By default the instrument's.
+    recipe : Recipe or mapping, optional
+        Which other sources flag the exposure, and how; or what is different from the instrument's
+        own recipe, by field.
     if_no_mask : {"error", "skip", "continue"}
         What to do where the rules have no mask for the exposure: raise; write S_DQINIT = SKIPPED
         and nothing else; apply the other sources.
@@ -231,7 +232,7 @@ class _Job:
     mask: PathLike | Mask | None
     user_dq: PathLike | None
     subarray: tuple[int, int] | None
-    recipe: Recipe | None
+    recipe: Recipe | Mapping[str, object] | None
     propagate: bool | None
     if_no_mask: IfNoMask
     unknown: Unknown
@@ -309,25 +310,42 @@ class _Job:
 
 
 def choose_recipe(
-    instrument: Instrument, recipe: Recipe | None, *, propagate_do_not_use: bool | None
+    instrument: Instrument,
+    recipe: Recipe | Mapping[str, object] | None,
+    *,
+    propagate_do_not_use: bool | None = None,
 ) -> Recipe:
-    """Return the recipe to follow: the caller's, or else the instrument's.
+    """Return the recipe to follow.
 
     Parameters
     ----------
     instrument : Instrument
         The exposure's instrument.
-    recipe : Recipe or None
-        The caller's.
+    recipe : Recipe, mapping or None
+        The caller's recipe; or what is different from the instrument's, by field.
     propagate_do_not_use : bool or None
-        The caller's own word on that, which wins over both.
+        The caller's own word on that, which wins.
 
     Returns
     -------
     Recipe
         The recipe.
+
+    Raises
+    ------
+    ConfigError
+        Raised if the mapping has a field that recipes do not have.
     """
-    chosen = instrument.recipe if recipe is None else recipe
+    if isinstance(recipe, Recipe):
+        chosen = recipe
+    else:
+        known = [entry.name for entry in dataclasses.fields(Recipe)]
+        unknown = sorted(set(recipe or {}) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"a recipe has no {', '.join(unknown)}; expected some of {', '.join(known)}"
+            )
+        chosen = dataclasses.replace(instrument.recipe, **(recipe or {}))  # type: ignore[arg-type]
     if propagate_do_not_use is None:
         return chosen
     return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)

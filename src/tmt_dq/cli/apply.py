@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import progress_bar, report_error, table
-from tmt_dq.cli.options import FilePath, Position, crds_options
+from tmt_dq.cli.options import (
+    FilePath,
+    Position,
+    crds_options,
+    recipe_fields,
+    source_options,
+)
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 
 __all__ = ["command", "show"]
@@ -38,8 +44,13 @@ __all__ = ["command", "show"]
     help="1-based detector position of the first pixel, where the header does not say.",
 )
 @click.option(
-    "--propagate-do-not-use", is_flag=True, help="Set the mask's DO_NOT_USE in GROUPDQ too."
+    "--if-no-mask",
+    type=click.Choice(["error", "skip", "continue"]),
+    default="error",
+    show_default=True,
+    help="Where no rule matches: stop, write SKIPPED, or apply the other sources.",
 )
+@source_options
 @click.option(
     "--unknown",
     type=click.Choice(["error", "drop"]),
@@ -53,23 +64,14 @@ __all__ = ["command", "show"]
 @click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a ramp.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
-def command(  # noqa: PLR0913 - one parameter for each option
+def command(
     ramps: tuple[Path, ...],
     output: Path | None,
-    output_dir: Path | None,
-    mask: str | None,
-    user_dq: Path | None,
-    subarray: tuple[int, int] | None,
-    crds_path: Path | None,
-    context: str | None,
     *,
-    propagate_do_not_use: bool,
-    unknown: str,
-    overwrite: bool,
-    in_place: bool,
     no_sync: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Initialize the data quality of raw ramps.
 
@@ -82,25 +84,15 @@ def command(  # noqa: PLR0913 - one parameter for each option
       tmt-dq apply night/*_uncal.fits --output-dir reduced
       tmt-dq apply ramp.fits -o flagged.fits --mask my_mask.fits
       tmt-dq apply small.fits --subarray 1,467
+      tmt-dq apply ramp.fits --guide-window 2001,1501,64,64,1:20 --full-scale 65535
     """  # noqa: D301
     if output is not None and len(ramps) > 1:
         raise ConfigError(
             f"--output names one file, but there are {len(ramps)} ramps",
             hint="Use --output-dir for several ramps.",
         )
-    options: dict[str, Any] = {
-        "output_dir": output_dir,
-        "mask": mask,
-        "user_dq": user_dq,
-        "subarray": subarray,
-        "propagate_do_not_use": propagate_do_not_use,
-        "unknown": unknown,
-        "overwrite": overwrite,
-        "in_place": in_place,
-        "crds_path": crds_path,
-        "context": context,
-        "sync": not no_sync,
-    }
+    options["recipe"] = recipe_fields(options)
+    options["sync"] = not no_sync
     failures: list[Exception] = []
     for ramp in ramps:
         try:
@@ -145,7 +137,10 @@ def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
                 "kind": source.kind,
                 "origin": source.origin,
                 "flagged": source.flagged,
+                "parameters": source.parameters,
                 "counts": source.counts,
+                "samples": source.samples,
+                "remarks": source.remarks,
             }
             for source in applied.sources
         ],
@@ -162,6 +157,8 @@ def show(applied: Any, seconds: float) -> None:
     chosen = "" if selection is None else f" (chosen by {selection.context})"
     click.echo(f"{applied.output}  {applied.status} in {seconds:.1f} s")
     click.echo(f"mask {applied.mask}{chosen}")
+    for source in applied.sources:
+        click.echo(f"  {source.describe()}")
     for path, bits in applied.left_out.items():
         listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
         click.echo(f"left out as asked, from {path}: {listing}")

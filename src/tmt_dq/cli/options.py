@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-__all__ = ["FilePath", "Position", "crds_options"]
+__all__ = ["FilePath", "Guide", "Position", "crds_options", "recipe_fields", "source_options"]
 
 
 class FilePath(click.ParamType[Path]):
@@ -39,6 +39,108 @@ class Position(click.ParamType[tuple[int, int]]):
         except ValueError:
             self.fail(f"{value!r} is not a position; expected two whole numbers X,Y", param, ctx)
         return x, y
+
+
+class Guide(click.ParamType[Any]):
+    """A guide window X,Y,NX,NY[,GROUPS] in FITS terms."""
+
+    name = "x,y,nx,ny[,groups]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the window."""
+        from tmt_dq.core.detector import GuideWindow
+        from tmt_dq.core.geometry import Window
+
+        if isinstance(value, GuideWindow):
+            return value
+        numbers, groups = str(value).split(","), None
+        try:
+            if len(numbers) == 5:
+                first, _, last = numbers.pop().partition(":")
+                groups = (int(first) - 1, int(last or first))
+            x, y, nx, ny = (int(number) for number in numbers)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a window; expected X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST with whole "
+                "numbers, pixels and groups counted from 1",
+                param,
+                ctx,
+            )
+        return GuideWindow(Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), groups)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which flag sources run; None where the user does not say."""
+    switches = {
+        "propagate-do-not-use": "Set the mask's DO_NOT_USE in every group of GROUPDQ too.",
+        "reference-pixels": "Flag the border of reference pixels if the mask does not.",
+        "guide-windows": "Flag the guide windows that the file's table or header names.",
+        "missing-reads": "Flag groups next to missing reads as DROPOUT.",
+        "non-finite": "Flag pixels with NaN or infinite values.",
+    }
+    values = {
+        "ad-floor": "Flag samples at or below this value as AD_FLOOR; 0 for uint16.",
+        "full-scale": "Flag samples at or above this value as SATURATED; 65535 for uint16.",
+    }
+    decorators = [
+        click.option(f"--{name}/--no-{name}", default=None, help=text)
+        for name, text in switches.items()
+    ]
+    decorators += [
+        click.option(
+            "--guide-window",
+            "guide_window",
+            type=Guide(),
+            multiple=True,
+            metavar="X,Y,NX,NY[,GROUPS]",
+            help="Flag this window, read for guiding in GROUPS (FIRST:LAST); may be repeated.",
+        ),
+        click.option(
+            "--guide-parts",
+            metavar="PARTS",
+            help="What of guide windows to flag. [default: box,rows,columns]",
+        ),
+        click.option(
+            "--guide-expand",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Make guide windows larger by N pixels on all sides.",
+        ),
+        click.option(
+            "--dropout-value",
+            type=float,
+            multiple=True,
+            metavar="V",
+            help="Flag samples of this value as DROPOUT; may be repeated.",
+        ),
+    ]
+    decorators += [
+        click.option(f"--{name}", type=float, metavar="V", help=text)
+        for name, text in values.items()
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def recipe_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of `source_options` out of `options`; return the recipe's fields."""
+    given = {
+        "propagate_do_not_use": options.pop("propagate_do_not_use"),
+        "reference_pixels": options.pop("reference_pixels"),
+        "guide_windows_from_file": options.pop("guide_windows"),
+        "missing_reads": options.pop("missing_reads"),
+        "non_finite": options.pop("non_finite"),
+        "guide_windows": options.pop("guide_window") or None,
+        "guide_expand": options.pop("guide_expand"),
+        "dropout_values": options.pop("dropout_value") or None,
+        "ad_floor": options.pop("ad_floor"),
+        "full_scale": options.pop("full_scale"),
+    }
+    parts = options.pop("guide_parts")
+    if parts is not None:
+        given["guide_parts"] = tuple(part.strip() for part in parts.split(",") if part.strip())
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:

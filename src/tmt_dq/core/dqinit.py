@@ -1,11 +1,12 @@
 """The step itself: PIXELDQ and GROUPDQ of an exposure from the flags that apply to it."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.sources import FlagSource, SourceReport, Tally
 
 __all__ = [
@@ -189,6 +190,17 @@ class Initialization:
             ]
             combine(old, *given, out=old)
         return old
+
+    def longest_reports(self, shape: tuple[int, int, int, int]) -> tuple[SourceReport, ...]:
+        """Return reports with the largest numbers that an exposure of `shape` can give."""
+        nints, ngroups, ny, nx = shape
+        longest = []
+        for tally in self._tallies:
+            names = GROUP.decode(tally.source.group_bits)
+            samples = dict.fromkeys(() if self._image else names, nints * ngroups * ny * nx)
+            report = tally.report()
+            longest.append(dataclasses.replace(report, flagged=ny * nx, samples=samples))
+        return tuple(longest)
 
     def reports(self) -> tuple[SourceReport, ...]:
         """Return what each source gave until now, in their order."""

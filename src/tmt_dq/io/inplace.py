@@ -215,7 +215,8 @@ class _Plan:
         self.flagged = bool(sources)
         first = exposure.file.units[0]
         self.headers = Headers(exposure, exposure.file.path)
-        needed = self.headers.primary_size(self.work.reports(), record)
+        longest = self.work.longest_reports(exposure.ramp.shape)
+        needed = self.headers.primary_size(record.with_reports(longest))
         # Room is never taken away: a header that got shorter is filled with blank cards.
         room = max(0, needed - first.header_size)
         self.inserted = -(-room // INSERT_STEP) * INSERT_STEP

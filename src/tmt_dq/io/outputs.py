@@ -73,7 +73,7 @@ def write_exposure(
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
     maker = Headers(exposure, target)
-    size = maker.primary_size(work.reports(), record)
+    size = maker.primary_size(record.with_reports(work.longest_reports(exposure.ramp.shape)))
     head = writer.reserve(size)
     for unit in exposure.file.units:
         if unit.index == 0:

@@ -12,7 +12,6 @@ from astropy.io import fits
 
 from tmt_dq import __version__
 from tmt_dq.core.dq_def import convention_rows, translation
-from tmt_dq.core.flags import GROUP
 from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io import checksums
@@ -55,16 +54,6 @@ class Record:
     def with_reports(self, reports: tuple[SourceReport, ...]) -> "Record":
         """Return the record with what the sources did."""
         return dataclasses.replace(self, reports=reports)
-
-    def widest(self, reports: tuple[SourceReport, ...], exposure: RampFile) -> "Record":
-        """Return the record whose HISTORY is the longest that these sources can cause."""
-        nints, ngroups, ny, nx = exposure.ramp.shape
-        samples = dict.fromkeys((flag.name for flag in GROUP.flags), nints * ngroups * ny * nx)
-        return self.with_reports(
-            tuple(
-                dataclasses.replace(report, flagged=ny * nx, samples=samples) for report in reports
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +104,9 @@ class Headers:
             asdf = _asdf_unit(*self._asdf, self._exposure, record, self._target)
         return Tables(_dq_def_unit(), asdf)
 
-    def primary_size(self, reports: tuple[SourceReport, ...], record: Record) -> int:
-        """Return how many bytes the primary header can take at most, whatever is counted."""
-        widest = record.widest(reports, self._exposure)
-        return len(checksums.sign(self._primary(widest), 0))
+    def primary_size(self, record: Record) -> int:
+        """Return how many bytes the primary header takes."""
+        return len(checksums.sign(self._primary(record), 0))
 
     def primary_bytes(self, record: Record, size: int) -> bytes:
         """Return the primary header, filled to a size.
