@@ -195,7 +195,7 @@ def other_extensions() -> list[Any]:
         fits.TableHDU.from_columns([fits.Column("A", "A5", array=["ab", "c"])], name="TEXT"),
         fits.ImageHDU(name="EMPTY"),
         fits.ImageHDU(rng.integers(0, 99, (3, 3), np.uint8)),
-        fits.ImageHDU(rng.integers(0, 9, (6, 8), np.uint16), name="SUBARR_MAP"),
+        fits.ImageHDU(rng.integers(0, 9, (6, 8), np.uint16), name="MY_MAP"),
     ]
 
 
@@ -494,7 +494,7 @@ def test_user_flags_without_a_mask(run: Run, folder: Path) -> None:
     assert (found["PIXELDQ"] == 1).all()
     # It is the mask's DO_NOT_USE that is set in the groups, and there is no mask.
     assert not found["GROUPDQ"].any()
-    assert "every group" not in history(output)
+    assert "DO_NOT_USE in groups" not in history(output).replace("\n", "")
 
 
 @pytest.mark.parametrize("existing", [True, False])
@@ -511,8 +511,18 @@ def test_do_not_use_in_every_group(
     found = arrays(output)["GROUPDQ"]
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
-    assert "every group" in history(output).replace("\n", "")
+    assert "DO_NOT_USE in groups" in history(output).replace("\n", "")
     verify_checksums(output)
+
+
+def test_bits_that_are_dropped_are_recorded(run: Run, folder: Path) -> None:
+    dq = np.array([[0, 1, 2, 3, 4, 7, 8, 8]] * 6, np.uint32)
+    mask = make_mask(folder / "mask.fits", dq, rows=[(0, 1, "HOT"), (1, 2, "MY_FLAG")])
+    output = run(make_ramp(folder / "ramp.fits"), mask=mask, unknown="drop")
+    assert arrays(output)["PIXELDQ"][0].tolist() == [0, 2048, 0, 2048, 0, 2048, 0, 0]
+    text = history(output).replace("\n", "")
+    for bit, count in ((1, 18), (2, 12), (3, 12)):
+        assert re.search(rf"bit {bit} (of|in) {count} pixels", text)
 
 
 # --- the ramp that nobody here made ---------------------------------------------------------
@@ -769,7 +779,8 @@ def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the world changes meanwhile ------------------------------------------------------------
 
 
-def test_input_that_shrinks_meanwhile(folder: Path) -> None:
+def test_input_that_shrinks_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_STEP", 16_384)
     ramp = make_ramp(folder / "ramp.fits", sci=np.ones((1, 10, 64, 64), np.uint16))
     mask = make_mask(folder / "mask.fits", np.zeros((64, 64), np.uint32))
 

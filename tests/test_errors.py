@@ -14,6 +14,7 @@ TABLE = [
     ("UnknownFlagError", KeyError, 4),
     ("GeometryError", ValueError, 5),
     ("SelectionError", LookupError, 6),
+    ("NoMatchError", LookupError, 6),
     ("CertificationError", ValueError, 7),
     ("DeliveryError", RuntimeError, 8),
     ("BatchError", ExceptionGroup, 9),
@@ -32,6 +33,7 @@ def test_class_builtin_base_and_exit_code(name: str, builtin: type, code: int) -
 def test_table_is_complete() -> None:
     assert sorted(errors.__all__) == sorted(["TmtDqError", *(name for name, _, _ in TABLE)])
     assert issubclass(errors.UnknownFlagError, errors.MaskFormatError)
+    assert issubclass(errors.NoMatchError, errors.SelectionError)
 
 
 @pytest.mark.parametrize("name", ONES)

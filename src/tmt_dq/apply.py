@@ -434,12 +434,17 @@ def gather_sources(
             check_belongs(flags, ramp, where=where)
     mask_flags = None if mask is None else cut_out(mask, ramp.window)
     if mask_flags is not None:
-        sources.append(FlagSource("mask", mask_name, mask_flags))
+        remarks = _left_out(mask)
+        sources.append(FlagSource("mask", mask_name, mask_flags, remarks=remarks))
     if user is not None:
         with user.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         user_flags = cut_out(user, ramp.window)
-        sources.append(FlagSource("user DQ", user.path.name, user_flags, {"sha256": digest}))
+        parameters = {"sha256": digest}
+        remarks = _left_out(user)
+        sources.append(
+            FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)
+        )
     if readout.subarr_map is not None:
         sources.append(inside_subarrays(readout.subarr_map))
     if recipe.reference_pixels:
@@ -463,6 +468,12 @@ def gather_sources(
     if recipe.propagate_do_not_use and mask_flags is not None:
         sources.append(do_not_use_in_groups(mask_flags))
     return sources + _from_reads(ramp, recipe, readout)
+
+
+def _left_out(flags: Mask | None) -> tuple[str, ...]:
+    """Say which bits of a file were left out on request: the output must not hide it."""
+    bits = {} if flags is None else flags.left_out
+    return tuple(f"bit {bit} of {number} pixels left out" for bit, number in bits.items())
 
 
 def _from_reads(ramp: Ramp, recipe: Recipe, readout: Readout) -> list[FlagSource]:
