@@ -11,10 +11,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "DQInitStep": "tmt_dq.step",
     "apply_dq": "tmt_dq.apply",
+    "combine_masks": "tmt_dq.combine",
     "datamodels": "tmt_dq.datamodels",
+    "diff": "tmt_dq.report.difference",
     "dqflags": "tmt_dq.dqflags",
     "errors": "tmt_dq.errors",
+    "import_mask": "tmt_dq.make",
+    "make_mask": "tmt_dq.make",
     "select_mask": "tmt_dq.select",
+    "summarize": "tmt_dq.report.summary",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604

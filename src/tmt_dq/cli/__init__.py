@@ -19,6 +19,10 @@ __all__ = ["main"]
 _VERBS = {
     "apply": "Initialize the data quality of raw ramps.",
     "select": "Show which mask belongs to an exposure, and why.",
+    "inspect": "Show what a mask or ramp flags.",
+    "diff": "Compare the flags of two masks or ramps.",
+    "import": "Make a mask from bad pixels in any format.",
+    "combine": "Merge masks; add or take away the flags of lists.",
     "crds": "Run a CRDS tool with TMT's rules known to it.",
     "demo": "Simulate a full-frame IRIS ramp and flag it.",
 }

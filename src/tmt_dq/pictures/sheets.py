@@ -1,7 +1,6 @@
-"""Pictures of flags. Needs matplotlib: the extra ``tmt-dq[plot]``."""
+"""Whole pictures: of an exposure's flags, of a summary, of a difference."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.errors import ConfigError
-from tmt_dq.io.atomic import AtomicOutput
-from tmt_dq.io.copying import write_all
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.planes import Planes
+from tmt_dq.pictures import panels
+from tmt_dq.pictures.figures import new_figure, save_figure
 
-__all__ = ["draw_flags"]
+__all__ = ["difference_figure", "draw_flags", "summary_figure"]
 
-_CELLS = 512
+_FLAGGED = (("flagged", "#3b0f70"),)
+_CLASSES = (
+    ("reference or non-science", "#9bb8d3"),
+    ("defect", "#f0a030"),
+    ("defect with DO_NOT_USE", "#8c1d40"),
+)
+_CHANGES = (("changed", "#f0a030"), ("lost", "#2166ac"), ("gained", "#b2182b"))
 
 
 def draw_flags(
@@ -53,80 +59,134 @@ def draw_flags(
     OutputError
         Raised if the picture exists or cannot be written.
     """
-    try:
-        # Figure itself, not pyplot: no display, no state shared with the caller's own figures.
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            "a picture needs matplotlib, which is not installed",
-            hint="Run: pip install 'tmt-dq[plot]'",
-        ) from error
     counts = PIXEL.count(dq)
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    figure.suptitle(title)
+    good = counts.pop("GOOD")
+    figure = new_figure(13, 4.8, title)
     frame, detail, bars = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
-    _draw_map(frame, dq)
-    _draw_detail(detail, dq[:corner, :corner])
-    _draw_counts(bars, counts, dq.size)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=110)
-    with AtomicOutput(path, overwrite=overwrite, sync=False) as out:
-        write_all(out.fd, buffer.getvalue(), 0)
-    return path
-
-
-def _draw_map(axes: Any, dq: npt.NDArray[np.uint32]) -> None:
-    """Draw the share of flagged pixels, in cells: single pixels would not be seen."""
-    ny, nx = dq.shape
-    cell = max(1, -(-max(ny, nx) // _CELLS))
-    rows, columns = -(-ny // cell), -(-nx // cell)
-    flagged = np.zeros((rows * cell, columns * cell), np.float32)
-    flagged[:ny, :nx] = dq != 0
-    share = flagged.reshape(rows, cell, columns, cell).max(axis=(1, 3))
-    # FITS pixels count from 1 and pixel 1 reaches from 0.5 to 1.5.
-    extent = (0.5, columns * cell + 0.5, 0.5, rows * cell + 0.5)
-    axes.imshow(
-        share,
-        origin="lower",
-        extent=extent,
-        cmap="magma_r",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
+    flagged = (dq != 0).view(np.uint8)
+    panels.draw_classes(frame, flagged, Window.full(*dq.shape), _FLAGGED, title="flagged")
+    first = flagged[:corner, :corner]
+    panels.draw_classes(
+        detail,
+        first,
+        Window.full(*first.shape),
+        _FLAGGED,
+        title=f"the first {first.shape[1]} × {first.shape[0]} pixels",
     )
-    axes.set_title(f"flagged, in cells of {cell} × {cell} pixels" if cell > 1 else "flagged")
-    axes.set_xlabel("x (pixel)")
-    axes.set_ylabel("y (pixel)")
+    panels.draw_counts(bars, counts, f"flags of {dq.size:,} pixels, {good:,} good")
+    return save_figure(figure, path, overwrite=overwrite)
 
 
-def _draw_detail(axes: Any, dq: npt.NDArray[np.uint32]) -> None:
-    ny, nx = dq.shape
-    axes.imshow(
-        dq != 0,
-        origin="lower",
-        extent=(0.5, nx + 0.5, 0.5, ny + 0.5),
-        cmap="magma_r",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
+def summary_figure(
+    planes: Planes,
+    window: Window,
+    *,
+    title: str,
+    flags: Mapping[str, int],
+    shares: Mapping[str, float],
+    areas: str,
+    sizes: Mapping[str, int],
+) -> Any:
+    """Return the picture of a mask: map, density, flags, areas and sizes of clusters.
+
+    Parameters
+    ----------
+    planes : Planes
+        The pixels by class.
+    window : Window
+        The detector pixels.
+    title : str
+        Title.
+    flags : mapping of str to int
+        Pixels per flag.
+    shares : mapping of str to float
+        Share of defects in each area.
+    areas : str
+        What the areas are: "readout channel".
+    sizes : mapping of str to int
+        Number of clusters by size.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+
+    Raises
+    ------
+    ConfigError
+        Raised if matplotlib is not installed.
+    """
+    figure = new_figure(12.5, 9.5, title)
+    grid = figure.add_gridspec(2, 6, height_ratios=(1.5, 1))
+    classes = (planes.flagged & ~planes.sky).view(np.uint8)
+    classes[planes.defects] = 2
+    classes[planes.do_not_use & planes.defects] = 3
+    panels.draw_classes(
+        figure.add_subplot(grid[0, :3]),
+        classes,
+        window,
+        _CLASSES,
+        title="flagged pixels",
+        cells=512,
     )
-    axes.set_title(f"the first {nx} × {ny} pixels")
-    axes.set_xlabel("x (pixel)")
-    axes.set_ylabel("y (pixel)")
+    panels.draw_density(figure.add_subplot(grid[0, 3:]), planes.defects, planes.sky, window)
+    panels.draw_counts(figure.add_subplot(grid[1, :2]), flags, "flags")
+    panels.draw_columns(
+        figure.add_subplot(grid[1, 2:4]),
+        list(shares),
+        [100 * share for share in shares.values()],
+        title=f"defects by {areas}",
+        ylabel="defects (%)",
+        log=False,
+    )
+    panels.draw_columns(
+        figure.add_subplot(grid[1, 4:]),
+        list(sizes),
+        list(sizes.values()),
+        title="clusters of defects by size (pixels)",
+        ylabel="clusters",
+        log=True,
+    )
+    return figure
 
 
-def _draw_counts(axes: Any, counts: Mapping[str, int], size: int) -> None:
-    names = [name for name in counts if name != "GOOD"][::-1]
-    values = [counts[name] for name in names]
-    axes.barh(names, values, color="#7b2d8b")
-    for place, value in enumerate(values):
-        axes.annotate(
-            f" {value}",
-            (value, place),
-            va="center",
-            fontsize=9,
-        )
-    axes.set_xscale("log")
-    axes.set_xlim(0.8, max([10, *values]) * 12)
-    axes.set_xlabel("pixels")
-    axes.set_title(f"flags of {size} pixels, {counts['GOOD']} good")
+def difference_figure(
+    classes: npt.NDArray[np.uint8],
+    window: Window,
+    *,
+    title: str,
+    names: Sequence[str],
+    gained: Sequence[int],
+    lost: Sequence[int],
+) -> Any:
+    """Return the picture of a difference: where pixels changed, and how many per flag.
+
+    Parameters
+    ----------
+    classes : ndarray of uint8, (ny, nx)
+        1 where a flagged pixel has other flags, 2 where it became good, 3 where it became flagged.
+    window : Window
+        The detector pixels that were compared.
+    title : str
+        Title.
+    names : sequence of str
+        Flags.
+    gained, lost : sequence of int
+        Pixels that gained or lost each of them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+
+    Raises
+    ------
+    ConfigError
+        Raised if matplotlib is not installed.
+    """
+    figure = new_figure(12, 6, title)
+    place, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    panels.draw_classes(place, classes, window, _CHANGES, title="pixels that differ", cells=512)
+    series = [("gained", _CHANGES[2][1], gained), ("lost", _CHANGES[1][1], lost)]
+    panels.draw_bars(bars, names, series, "pixels that gained or lost a flag")
+    return figure

@@ -1,0 +1,67 @@
+"""``tmt-dq diff``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.reports import check_outputs, show_report
+
+__all__ = ["command"]
+
+
+@click.command("diff", short_help="Compare the flags of two masks or ramps.")
+@click.argument("old", type=FilePath())
+@click.argument("new", type=FilePath())
+@click.option(
+    "--pixels",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List the first N pixels that differ.",
+)
+@click.option("--plot", type=FilePath(), metavar="PNG", help="Draw where they differ.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="What to do about bits that have no meaning.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit status tells.")
+def command(
+    old: Path,
+    new: Path,
+    pixels: int,
+    plot: Path | None,
+    unknown: Any,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Compare the flags of two masks or ramps.
+
+    The exit status is 0 if all pixels that both cover have the same flags, 1 if some differ, and
+    2 or more for errors. Where one covers only a part of the detector, the common pixels are
+    compared, and the output says so.
+
+    \b
+    Examples:
+      tmt-dq diff tmt_iris_mask_0101.fits tmt_iris_mask_0106.fits
+      tmt-dq diff old.fits new.fits --json --plot changes.png
+      tmt-dq diff old.fits new.fits -q && echo same
+    """  # noqa: D301
+    from tmt_dq.report.difference import diff
+
+    check_outputs(plot, overwrite=overwrite, inputs=(old, new))
+    difference = diff(old, new, listed=pixels, unknown=unknown)
+    if plot is not None:
+        difference.plot(plot, overwrite=overwrite)
+    if not quiet:
+        show_report(difference, as_json=as_json)
+    return 0 if difference.same else 1

@@ -1,0 +1,47 @@
+"""How the command line shows a report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tmt_dq.cli.console import table
+from tmt_dq.errors import OutputError
+
+if TYPE_CHECKING:
+    from tmt_dq.report.tables import Report
+
+__all__ = ["check_outputs", "show_report"]
+
+
+def show_report(report: "Report", *, as_json: bool) -> None:
+    """Print a report: its headline and tables, or JSON."""
+    if as_json:
+        click.echo(report.to_json(indent=2))
+        return
+    for line in report.headline():
+        click.echo(line)
+    for shown in report.tables():
+        click.echo()
+        click.echo(click.style(shown.title, bold=True))
+        table(shown.header, shown.rows, right=shown.right)
+
+
+def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    """Make sure, before any work, that all outputs can be written.
+
+    Raises
+    ------
+    OutputError
+        Raised if one cannot, or two are the same file.
+    """
+    from tmt_dq.io.atomic import check_output
+
+    asked = [output for output in outputs if output is not None]
+    for output in asked:
+        check_output(output, overwrite=overwrite, inputs=inputs)
+    for output in asked:
+        if [other.resolve() for other in asked].count(output.resolve()) > 1:
+            raise OutputError(
+                "is the name of two outputs", where=output, hint="Give each a name of its own."
+            )

@@ -1,0 +1,6 @@
+"""Reports on flags: what a file holds, how two differ, why one pixel is flagged."""
+
+from tmt_dq.report.difference import Difference, diff
+from tmt_dq.report.summary import Summary, summarize
+
+__all__ = ["Difference", "Summary", "diff", "summarize"]

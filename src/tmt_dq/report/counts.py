@@ -1,0 +1,139 @@
+"""Numbers of a summary: flags, and clusters by size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmt_dq.core.clusters import Clusters
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.planes import Planes
+from tmt_dq.report.image import FlagImage
+
+__all__ = [
+    "ClusterSizes",
+    "FlagCount",
+    "LargeCluster",
+    "cluster_sizes",
+    "count_flags",
+    "largest_clusters",
+]
+
+_LARGEST = 10
+"""How many clusters are listed one by one."""
+
+_SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
+_DO_NOT_USE = PIXEL["DO_NOT_USE"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCount:
+    """How often a flag is set.
+
+    Attributes
+    ----------
+    name : str
+        The flag.
+    pixels : int
+        Pixels with it.
+    fraction : float
+        Of all pixels.
+    do_not_use : int
+        How many of them have DO_NOT_USE too.
+    """
+
+    name: str
+    pixels: int
+    fraction: float
+    do_not_use: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSizes:
+    """Clusters of similar size.
+
+    Attributes
+    ----------
+    smallest, largest : int
+        Pixels; `largest` is None where there is no limit.
+    clusters, pixels : int
+        How many clusters, and pixels in them.
+    """
+
+    smallest: int
+    largest: int | None
+    clusters: int
+    pixels: int
+
+    @property
+    def label(self) -> str:
+        """The sizes in words: "1", "3–4", "≥ 1000"."""
+        if self.largest is None:
+            return f"≥ {self.smallest}"
+        return (
+            f"{self.smallest}"
+            if self.smallest == self.largest
+            else (f"{self.smallest}–{self.largest}")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LargeCluster:
+    """One cluster.
+
+    Attributes
+    ----------
+    pixels : int
+        Its size.
+    x, y : int
+        1-based detector position of the lower left corner of the smallest rectangle around it.
+    width, height : int
+        Columns and rows of that rectangle.
+    """
+
+    pixels: int
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def count_flags(image: FlagImage, planes: Planes) -> tuple[FlagCount, ...]:
+    """Count every flag that occurs, lowest bit first."""
+    values = image.dq[planes.flagged]
+    together = PIXEL.count(values[(values & np.uint32(_DO_NOT_USE)) != 0])
+    return tuple(
+        FlagCount(name, pixels, pixels / image.dq.size, together.get(name, 0))
+        for name, pixels in PIXEL.count(values).items()
+        if name != "GOOD"
+    )
+
+
+def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:
+    """Count clusters in classes of size; classes without any are left out."""
+    place = np.searchsorted(_SIZES, clusters.size, side="right") - 1
+    count = np.bincount(place, minlength=len(_SIZES))
+    pixels = np.bincount(place, weights=clusters.size, minlength=len(_SIZES))
+    limits: list[int | None] = [larger - 1 for larger in _SIZES[1:]]
+    return tuple(
+        ClusterSizes(smallest, largest, int(n), int(size))
+        for smallest, largest, n, size in zip(_SIZES, [*limits, None], count, pixels, strict=True)
+        if n
+    )
+
+
+def largest_clusters(clusters: Clusters, image: FlagImage) -> tuple[LargeCluster, ...]:
+    """Return the largest clusters of more than one pixel, largest first."""
+    bounds = clusters.bounds
+    # Of equal sizes the first: lower rows, then columns further left.
+    order = np.argsort(-clusters.size, kind="stable")[:_LARGEST]
+    return tuple(
+        LargeCluster(
+            pixels=int(clusters.size[place]),
+            x=int(bounds.x[place]) + image.window.xstart,
+            y=int(bounds.y[place]) + image.window.ystart,
+            width=int(bounds.nx[place]),
+            height=int(bounds.ny[place]),
+        )
+        for place in order
+        if clusters.size[place] > 1
+    )

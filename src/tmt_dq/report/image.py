@@ -1,0 +1,226 @@
+"""The flags to report on, from a mask, a ramp or an array, and where on the detector they are."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.core.dq_def import Unknown, translate, translation
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.values import as_flags
+from tmt_dq.errors import (
+    ConfigError,
+    GeometryError,
+    MaskFormatError,
+    RampFormatError,
+    SelectionError,
+)
+from tmt_dq.instruments import Detector, Instrument, load
+from tmt_dq.io.encoding import read_rows
+from tmt_dq.io.inputs import FitsInput, open_input
+from tmt_dq.io.layout import keywords
+from tmt_dq.io.masks import Mask, read_mask
+from tmt_dq.io.ramps import read_ramp
+from tmt_dq.io.tables import read_dq_def
+
+__all__ = ["FlagImage", "Source", "as_image"]
+
+Source = str | os.PathLike[str] | Mask | npt.ArrayLike
+"""What reports are made of: a file, a mask that was read, or an array of flags."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlagImage:
+    """Flags of a detector or a part of it.
+
+    Parameters
+    ----------
+    label : str
+        What to call it: the file's name, or "array".
+    path : Path or None
+        The file.
+    kind : str
+        "mask", "ramp" (its PIXELDQ) or "array".
+    dq : ndarray of uint32, (ny, nx)
+        The flags; not modified.
+    window : Window
+        The detector pixels that `dq` covers.
+    instrument, detector : str or None
+        Names, canonical where the instrument is known.
+    description : Detector or None
+        What is known of the detector.
+    orientation : tuple of (int or None)
+        FASTAXIS and SLOWAXIS.
+    header : mapping of str to object
+        Keywords of the primary header.
+    history : tuple of str
+        HISTORY cards of the primary header.
+    notes : tuple of str
+        What else must be said, for example bits that were left out on request.
+    """
+
+    label: str
+    path: Path | None
+    kind: str
+    dq: npt.NDArray[np.uint32]
+    window: Window
+    instrument: str | None = None
+    detector: str | None = None
+    description: Detector | None = None
+    orientation: tuple[int | None, int | None] = (None, None)
+    header: Mapping[str, object] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frame(self) -> Window:
+        """All pixels of the detector; where it is not known, all up to the last one given."""
+        if self.description is not None:
+            return Window.full(*self.description.shape)
+        return Window.full(self.window.y + self.window.ny, self.window.x + self.window.nx)
+
+    @property
+    def fast_along_y(self) -> bool:
+        """Whether the detector is read out along its columns (FASTAXIS 2 or -2)."""
+        return self.orientation[0] in (2, -2)
+
+
+def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
+    """Return the flags of a file or array.
+
+    Parameters
+    ----------
+    source : path, Mask or array_like
+        FITS file of a mask (DQ) or of a ramp (PIXELDQ), plain or compressed; or flags, (ny, nx).
+    unknown : {"error", "drop"}
+        What to do about names and bits without a meaning.
+
+    Returns
+    -------
+    FlagImage
+        The flags.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if the file cannot be read, or is a ramp without PIXELDQ.
+    MaskFormatError, UnknownFlagError
+        Raised if the file is neither, or holds values that are not flags.
+    GeometryError
+        Raised if keywords and arrays contradict one another, or an array is not 2-D.
+    """
+    if isinstance(source, Mask):
+        return _from_mask(source)
+    if isinstance(source, str | os.PathLike):
+        return _from_file(Path(source), unknown)
+    dq = as_flags(source, where="array")
+    if dq.ndim != 2 or min(dq.shape) < 1:
+        raise GeometryError(
+            f"the array has the shape {dq.shape}; expected (ny, nx), none of them zero",
+            where="array",
+            hint="Give one plane of flags.",
+        )
+    return FlagImage("array", None, "array", dq, Window.full(*dq.shape))
+
+
+def _from_file(path: Path, unknown: Unknown) -> FlagImage:
+    # A compressed ramp is expanded once and used from there; a plain file is only looked at.
+    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+        header = {
+            key: value for key, value in keywords(file.units[0], path).items() if value is not None
+        }
+        history = tuple(str(line) for line in file.units[0].header.get("HISTORY", ()))
+        if file.named("PIXELDQ") or file.named("SCI"):
+            return _from_ramp(file, unknown, header, history)
+        if not file.named("DQ"):
+            listing = ", ".join(unit.label for unit in file.units)
+            raise MaskFormatError(
+                f"has neither DQ (a mask) nor PIXELDQ (a ramp that was initialized); found "
+                f"{listing}",
+                where=path,
+                hint="Make a mask of it first: tmt-dq import, which asks what its values mean.",
+            )
+    return _from_mask(read_mask(path, unknown=unknown), header, history)
+
+
+def _from_ramp(
+    file: FitsInput, unknown: Unknown, header: Mapping[str, object], history: tuple[str, ...]
+) -> FlagImage:
+    exposure = read_ramp(file)
+    if exposure.pixeldq is None:
+        raise RampFormatError(
+            "has no PIXELDQ: its data quality was not initialized",
+            where=file.path,
+            hint="Run tmt-dq apply, and look at its output.",
+        )
+    dq = read_rows(file, exposure.pixeldq, 0, exposure.pixeldq.shape[0])
+    left_out: Mapping[int, int] = {}
+    for unit in file.named("DQ_DEF")[:1]:
+        meaning = translation(read_dq_def(file, unit), where=file.path, unknown=unknown)
+        dq, left_out = translate(dq, meaning, where=file.path, unknown=unknown)
+    ramp = exposure.ramp
+    return FlagImage(
+        label=file.path.name,
+        path=file.path,
+        kind="ramp",
+        dq=dq,
+        window=ramp.window,
+        instrument=ramp.instrument.name,
+        detector=ramp.detector.name,
+        description=ramp.detector,
+        orientation=ramp.orientation,
+        header=header,
+        history=history,
+        notes=_left_out(left_out),
+    )
+
+
+def _from_mask(
+    mask: Mask, header: Mapping[str, object] | None = None, history: tuple[str, ...] = ()
+) -> FlagImage:
+    instrument, description = _look_up(mask.instrument, mask.detector)
+    image = FlagImage(
+        label=mask.path.name,
+        path=mask.path,
+        kind="mask",
+        dq=mask.dq,
+        window=mask.window,
+        instrument=mask.instrument if instrument is None else instrument.name,
+        detector=mask.detector if description is None else description.name,
+        description=description,
+        orientation=mask.orientation,
+        header=header or {},
+        history=history,
+        notes=_left_out(mask.left_out),
+    )
+    if not image.frame.contains(image.window):
+        raise GeometryError(
+            f"the mask covers {image.window.describe()}; the detector {image.detector} is "
+            f"{image.frame.describe()}",
+            where=mask.path,
+            hint="Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.",
+        )
+    return image
+
+
+def _left_out(bits: Mapping[int, int]) -> tuple[str, ...]:
+    listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
+    return (f"left out as asked: {listing}",) if bits else ()
+
+
+def _look_up(
+    instrument: str | None, detector: str | None
+) -> tuple[Instrument | None, Detector | None]:
+    """Return what is known of an instrument and detector; masks of others are welcome."""
+    try:
+        known = load(instrument or "")
+    except ConfigError:
+        return None, None
+    try:
+        return known, known.detector(detector or "")
+    except SelectionError:
+        return known, None
