@@ -100,6 +100,8 @@ class Instrument:
         Column of a table that holds the read number of each group.
     limits : Limits
         What is plausible in a mask.
+    do_not_use : tuple of str
+        Flags whose pixels must not be used: new masks set DO_NOT_USE with them.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Instrument:
     guide_windows: GuideWindowSource | None = None
     read_number_column: str = "READ_NO"
     limits: Limits = Limits()
+    do_not_use: tuple[str, ...] = ()
 
     def detector(self, name: str) -> Detector:
         """Return a detector by its name or an alias.
@@ -200,6 +203,7 @@ def load(name: str) -> Instrument:
             for key, entry in table["detectors"].items()
         },
         limits=Limits(**table.get("limits", {})),
+        do_not_use=tuple(table.get("do_not_use", {}).get("flags", ())),
     )
 
 

@@ -1,0 +1,202 @@
+"""Options of the verbs that read bad pixels and write masks."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from tmt_dq.cli.console import table
+from tmt_dq.cli.options import FilePath, Position
+
+__all__ = ["Values", "mask_options", "reading_options", "show_made"]
+
+
+class Values(click.ParamType["str | dict[int, str]"]):
+    """What numbers mean: ``convention``, or ``16=HOT,4=DEAD|DO_NOT_USE``."""
+
+    name = "values"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the word, or names by number."""
+        if not isinstance(value, str) or value.strip().lower() == "convention":
+            return value if not isinstance(value, str) else "convention"
+        meanings: dict[int, str] = {}
+        for item in value.split(","):
+            number, separator, names = item.partition("=")
+            try:
+                key = int(number)
+            except ValueError:
+                separator = ""
+                key = 0
+            if not separator or key in meanings:
+                self.fail(
+                    f"{item!r} does not say what one number means; expected 'convention' or "
+                    "16=HOT,4=DEAD",
+                    param,
+                    ctx,
+                )
+            meanings[key] = names
+        return meanings
+
+
+class Bad(click.ParamType["int | str"]):
+    """The value of bad pixels: a number, or ``nonzero``."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number or the word."""
+        if isinstance(value, int) or str(value).lower() == "nonzero":
+            return value if isinstance(value, int) else "nonzero"
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no value; expected a whole number or nonzero", param, ctx)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a file of bad pixels does not say itself."""
+    for decorate in (
+        click.option(
+            "--extension",
+            metavar="NAME",
+            help="FITS: name or number of the extension, where several could be meant.",
+        ),
+        click.option(
+            "--columns",
+            metavar="x,y[,flag]",
+            help="List without a line of column names: their names.",
+        ),
+        click.option(
+            "--at",
+            type=Position(),
+            metavar="X,Y",
+            help="1-based detector position of the first pixel of a smaller image or list.",
+        ),
+        click.option(
+            "--base",
+            type=click.IntRange(0, 1),
+            metavar="0|1",
+            help="List: the number of the first pixel.",
+        ),
+        click.option(
+            "--values",
+            type=Values(),
+            metavar="convention|N=FLAG,...",
+            help="Numbers: what each bit means; convention for flag values as they are.",
+        ),
+        click.option(
+            "--good", type=int, metavar="V", help="Image: value of good pixels; others are bad."
+        ),
+        click.option("--bad", type=Bad(), metavar="V|nonzero", help="Image: value of bad pixels."),
+        click.option(
+            "--flag", metavar="NAME[,NAME]", help="Flags that the bad pixels of the file get."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what a new mask says of itself."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Report as JSON."),
+        click.option("--dry-run", is_flag=True, help="Do everything but write the mask."),
+        click.option("--overwrite", is_flag=True, help="Replace an existing mask."),
+        click.option("--descrip", "description", metavar="TEXT", help="DESCRIP of the mask."),
+        click.option("--author", metavar="TEXT", help="AUTHOR of the mask."),
+        click.option("--pedigree", metavar="TEXT", help="PEDIGREE: INFLIGHT, GROUND, DUMMY, ..."),
+        click.option(
+            "--useafter", metavar="T", help="USEAFTER: date, or date and time, UTC, ISO 8601."
+        ),
+        click.option(
+            "--do-not-use",
+            default="instrument",
+            show_default=True,
+            metavar="instrument|keep|NAME,...",
+            help="Flags that set DO_NOT_USE: the instrument's, none, or these.",
+        ),
+        click.option(
+            "--unknown",
+            type=click.Choice(["error", "drop"]),
+            default="error",
+            show_default=True,
+            help="What to do about mask bits that have no meaning.",
+        ),
+        click.option("-o", "--output", type=FilePath(), metavar="MASK", help="The mask to write."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def show_made(made: Any, *, as_json: bool) -> None:
+    """Report a mask that was made."""
+    if as_json:
+        click.echo(json.dumps(_as_dict(made), indent=2))
+        return
+    name = made.output or "no file"
+    written = "" if made.written else "  (dry run: not written)"
+    click.echo(f"{name}  mask of {made.instrument} {made.detector}{written}")
+    for source in made.sources:
+        said = f" ({source.said})" if source.said else ""
+        remarks = "".join(f"; {remark}" for remark in source.remarks)
+        click.echo(f"{source.role} {source.path}{said}{remarks}")
+    if made.policy:
+        flags = ", ".join(made.policy)
+        click.echo(f"DO_NOT_USE where {flags}: {made.do_not_use_added} pixels got it")
+    else:
+        click.echo("DO_NOT_USE kept as it was")
+    total = _size(made)
+    changes = bool(made.gained or made.lost)
+    rows = [
+        (
+            flag,
+            f"{made.counts.get(flag, 0)}",
+            f"{100 * made.counts.get(flag, 0) / total:.3f} %",
+            *((_signed("+", made.gained, flag), _signed("-", made.lost, flag)) if changes else ()),
+        )
+        for flag in dict.fromkeys((*made.counts, *made.lost))
+    ]
+    header = ("flag", "pixels", "share", *(("gained", "lost") if changes else ()))
+    table(header, rows, right=tuple(range(1, len(header))))
+    if made.missing:
+        click.echo(f"not in the file yet, and needed to deliver it: {', '.join(made.missing)}")
+
+
+def _signed(sign: str, counts: Mapping[str, int], flag: str) -> str:
+    return f"{sign}{counts[flag]}" if flag in counts else ""
+
+
+def _size(made: Any) -> int:
+    from tmt_dq.instruments import load
+
+    ny, nx = load(made.instrument).detector(made.detector).shape
+    return ny * nx
+
+
+def _as_dict(made: Any) -> dict[str, Any]:
+    return {
+        "output": None if made.output is None else str(made.output),
+        "written": made.written,
+        "instrument": made.instrument,
+        "detector": made.detector,
+        "counts": made.counts,
+        "gained": made.gained,
+        "lost": made.lost,
+        "policy": made.policy,
+        "do_not_use_added": made.do_not_use_added,
+        "missing": made.missing,
+        "sources": [
+            {
+                "role": source.role,
+                "path": str(source.path),
+                "sha256": source.sha256,
+                "said": source.said,
+                "counts": source.counts,
+                "remarks": source.remarks,
+            }
+            for source in made.sources
+        ],
+        "history": made.history,
+    }
