@@ -117,6 +117,13 @@ def test_arrays_of_another_shape_are_refused_with_both_shapes(
         assert "(1, 2, 3, 4)" in caught.value.what
 
 
+def test_the_file_of_a_subarray_may_carry_the_frames_map(tmp_path: Any) -> None:
+    extra = fits.ImageHDU(np.zeros((30, 40), np.uint16), name="SUBARR_MAP")
+    path = plain_ramp(tmp_path / "ramp.fits", np.zeros((1, 2, 3, 4)), extra, SUBARRID=2)
+    with TMTRampModel(path) as ramp:
+        assert ramp.subarr_map.shape == (30, 40)
+
+
 def test_a_model_whose_arrays_disagree_is_not_written(tmp_path: Any) -> None:
     ramp = TMTRampModel((1, 2, 3, 4))
     ramp.data = np.zeros((1, 2, 5, 5), np.float32)

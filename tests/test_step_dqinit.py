@@ -97,9 +97,16 @@ def test_file_function_step_and_model_give_one_result(
         named["mask"] = str(make_mask(here / "mask.fits"))
     if options.get("user_dq"):
         named["user_dq"] = user_dq
+    expected = compare_ways(here, ramp, named)
+    assert expected["keywords"]["S_DQINIT"] == "COMPLETE"
+    assert expected["flags"]["PIXELDQ"] != flags.tolist()
+
+
+def compare_ways(here: Any, ramp: Any, named: dict[str, Any]) -> Any:
+    """Flag a ramp by every way, check that the outputs are alike, and return what they say."""
     applied = apply_dq(ramp, here / "function.fits", **named)
-    renamed: dict[str, str] = {"mask": "override_mask", "user_dq": "user_supplied_dq"}
-    parameters: dict[str, Any] = {str(renamed.get(key, key)): named[key] for key in named}
+    renamed = {"mask": "override_mask", "user_dq": "user_supplied_dq"}
+    parameters: dict[str, Any] = {renamed.get(key, key): named[key] for key in named}
 
     streamed = DQInitStep.call(ramp, output_file="step.fits", suffix="s", **parameters)
     assert (here / "step_s.fits").exists()
@@ -109,11 +116,50 @@ def test_file_function_step_and_model_give_one_result(
         DQInitStep.call(model, **parameters).save(here / "model.fits")
 
     expected = outcome(applied.output)
-    assert expected["keywords"]["S_DQINIT"] == "COMPLETE"
-    assert expected["flags"]["PIXELDQ"] != flags.tolist()
     for name in ("step_s.fits", "deferred.fits", "model.fits"):
         assert outcome(here / name) == expected
     assert streamed.applied.counts == applied.counts
+    return expected
+
+
+def test_subarrays_read_with_the_frame_are_flagged_alike(here: Any) -> None:
+    subarr_map = np.zeros((6, 8), np.uint16)
+    subarr_map[1:3, 2:5] = 1
+    extra = [fits.ImageHDU(subarr_map, name="SUBARR_MAP")]
+    ramp = make_ramp(here / "ramp_uncal.fits", extra=extra)
+    expected = compare_ways(here, ramp, {"mask": "N/A"})
+    value = CONVENTION["NON_SCIENCE"] | CONVENTION["DO_NOT_USE"]
+    assert expected["flags"]["PIXELDQ"] == (np.sign(subarr_map) * value).tolist()
+
+    header = {"SUBARRID": 1, "SUBSTRT1": 3, "SUBSTRT2": 2}
+    ramp = make_ramp(here / "sub_uncal.fits", (1, 1, 2, 3), header=header, extra=extra)
+    mask = str(make_mask(here / "mask.fits"))
+    for source in (ramp, TMTRampModel(ramp)):
+        result = DQInitStep.call(source, override_mask=mask)
+        assert np.argwhere(result.pixeldq).tolist() == [[1, 1]]
+    header["SUBSTRT1"] = 1
+    ramp = make_ramp(here / "sub_uncal.fits", (1, 1, 2, 3), header=header, extra=extra)
+    for source in (ramp, TMTRampModel(ramp)):
+        with pytest.raises(GeometryError, match="subarray 1"):
+            DQInitStep.call(source, override_mask=mask)
+
+
+@pytest.mark.parametrize(("choice", "status"), [("skip", "SKIPPED"), ("continue", "COMPLETE")])
+def test_an_exposure_without_a_rule_is_skipped_or_continued_on_request(
+    here: Any, user_dq: Any, choice: Any, status: Any
+) -> None:
+    none = np.zeros((6, 8), np.uint32)
+    groups = np.zeros((1, 3, 6, 8), np.uint8)
+    header = {"DATE-OBS": "1999-01-01"}
+    ramp = make_ramp(here / "ramp_uncal.fits", header=header, pixeldq=none, groupdq=groups)
+    with pytest.raises(SelectionError):
+        DQInitStep.call(ramp)
+    expected = compare_ways(here, ramp, {"if_no_mask": choice, "user_dq": user_dq})
+    assert expected["keywords"]["S_DQINIT"] == status
+    assert expected["keywords"]["R_MASK"] == "N/A"
+    assert any("no mask: no rule" in line for line in expected["history"])
+    flagged = np.count_nonzero(expected["flags"]["PIXELDQ"])
+    assert flagged == (status == "COMPLETE")
 
 
 def test_a_path_is_streamed_and_never_opened_as_a_model(here: Any, monkeypatch: Any) -> None:

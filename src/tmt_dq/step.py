@@ -1,6 +1,5 @@
 """DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -8,23 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from stdatamodels import DataModel
 from stpipe import Step
 from stpipe.config_parser import ConfigObj
 
-from tmt_dq.apply import Applied, apply_dq, default_output, gather_sources
+from tmt_dq.apply import Applied, apply_dq, choose_recipe, default_output, gather_sources
+from tmt_dq.core.detector import subarray_windows
 from tmt_dq.core.dq_def import translation
-from tmt_dq.core.dqinit import combine
-from tmt_dq.core.dqinit import propagate_do_not_use as do_not_use_plane
+from tmt_dq.core.dqinit import initialize
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
-from tmt_dq.errors import ConfigError, RampFormatError
+from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.io.inputs import open_input
-from tmt_dq.io.masks import Mask, cut_out, read_mask, read_user_dq
+from tmt_dq.io.masks import Mask, read_mask, read_user_dq
 from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
 from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
+from tmt_dq.io.readout import Readout, read_readout
 
 __all__ = ["DQInitStep", "FlaggedRamp"]
 
@@ -57,8 +57,9 @@ class DQInitStep(Step):
 
     spec = """
         user_supplied_dq = string(default=None)  # FITS image with flags of your own
-        propagate_do_not_use = boolean(default=False)  # Flag the mask's DO_NOT_USE pixels in every group
+        propagate_do_not_use = boolean(default=None)  # Flag the mask's DO_NOT_USE pixels in every group
         subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
+        if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
         unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
         output_ext = string(default=".fits")  # Type of output
         suffix = string(default="dqinit")  # Suffix of output files
@@ -66,7 +67,8 @@ class DQInitStep(Step):
 
     override_mask: Any
     user_supplied_dq: str | None
-    propagate_do_not_use: bool
+    propagate_do_not_use: bool | None
+    if_no_mask: Any
     subarray: list[int] | None
     unknown: Any
 
@@ -126,44 +128,50 @@ class DQInitStep(Step):
         if path.suffix == ".asdf":
             return self._flag_model(TMTRampModel(path))
         with open_input(path) as file:
-            plan = self._plan(read_ramp(file, start=self._start()).ramp, path)
+            found = read_ramp(file, start=self._start())
+            plan = self._plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
         return FlaggedRamp(self, path, plan)
 
     def _start(self) -> tuple[int, int] | None:
         return None if self.subarray is None else (self.subarray[0], self.subarray[1])
 
-    def _plan(self, ramp: Ramp, where: object) -> "_Plan":
+    def _plan(self, ramp: Ramp, where: object, readout: Callable[[Recipe], Readout]) -> "_Plan":
         """Find out what applies to an exposure; everything that can be wrong is found here."""
-        reference, selection = self._choose(ramp.selectors, ramp.instrument, where)
+        recipe = choose_recipe(
+            ramp.instrument, None, propagate_do_not_use=self.propagate_do_not_use
+        )
+        reference: Any = _NOT_APPLICABLE
+        selection = missing = mask = user = None
+        try:
+            reference, selection = self._choose(ramp.selectors, ramp.instrument, where)
+        except NoMatchError as error:
+            if self.if_no_mask == "error":
+                raise
+            missing = error
         name = _NOT_APPLICABLE
-        mask = None
         if isinstance(reference, TMTMaskModel):
             mask = _as_mask(reference)
             name = str(mask.path)
         elif reference != _NOT_APPLICABLE:
             mask = read_mask(Path(reference), unknown=self.unknown)
             name = str(mask.path) if selection is None else selection.uri
-        user = None
         if self.user_supplied_dq is not None:
             user = read_user_dq(Path(self.user_supplied_dq), ramp, unknown=self.unknown)
-        sources = gather_sources(ramp, where, mask, name, user)
-        lines = [_line(source, user) for source in sources]
-        plane = None
-        if self.propagate_do_not_use and mask is not None:
-            plane = do_not_use_plane(cut_out(mask, ramp.window))
-        if self.propagate_do_not_use:
-            lines.append("DO_NOT_USE of the mask set in every group of GROUPDQ")
+        sources: list[FlagSource] = []
+        if missing is None or self.if_no_mask == "continue":
+            sources = gather_sources(
+                ramp, where, mask, name, user, recipe=recipe, readout=readout(recipe)
+            )
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
             mask=name,
             context=None if selection is None else selection.context,
             crds_version=None if selection is None else selection.crds_version,
-            lines=tuple(lines),
+            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
         )
-        for line in history_lines(record):
-            _log.info("%s", line)
-        given = mask if isinstance(reference, TMTMaskModel) else reference
-        return _Plan(record, sources, plane, given if selection is None else None)
+        _log.info("%s: %s, mask %s", where, record.status, record.mask)
+        given = mask if isinstance(reference, TMTMaskModel) else self.override_mask
+        return _Plan(record, sources, given)
 
     def _flag_model(self, model: DataModel) -> TMTRampModel:
         # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
@@ -176,7 +184,8 @@ class DQInitStep(Step):
             raise RampFormatError("the model has no data", where=where)
         ramp = describe_ramp(_header(result), result.data.shape, where=where, start=self._start())
         result.check_shapes()
-        return self._plan(ramp, where).carry_out(result, where)
+        plan = self._plan(ramp, where, lambda recipe: _readout(result, ramp, recipe, where))
+        return plan.carry_out(result, where)
 
     def get_reference_file(self, input_file: Any, reference_file_type: str) -> Any:
         """Return the mask for an exposure.
@@ -271,7 +280,6 @@ class _Plan:
 
     record: Record
     sources: list[FlagSource]
-    plane: Any
     mask: Any
     """For `apply_dq`: the override, None where the rules choose."""
 
@@ -285,18 +293,20 @@ class _Plan:
                     where=where,
                     hint="Translate its pixeldq and set dq_def to None, then try again.",
                 )
+        record = self.record
         if self.sources:
-            model.pixeldq = combine(model.pixeldq, *(source.pixels for source in self.sources))
+            model.pixeldq, model.groupdq, reports = initialize(
+                model.data, self.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
+            )
             model.dq_def = convention_table()
-        if self.plane is not None:
-            model.groupdq |= self.plane
+            record = record.with_reports(reports)
         model.meta.cal_step.dq_init = self.record.status
         model.meta.ref_file.mask.name = self.record.mask
         model.meta.calibration_software_version = SOFTWARE
         if self.record.context is not None:
             model.meta.ref_file.crds.context_used = self.record.context
             model.meta.ref_file.crds.sw_version = self.record.crds_version
-        for line in history_lines(self.record):
+        for line in history_lines(record):
             model.add_history_entry(line)
         return model
 
@@ -327,6 +337,7 @@ class FlaggedRamp:
             "user_dq": step.user_supplied_dq,
             "subarray": step._start(),  # noqa: SLF001 - made for each other
             "propagate_do_not_use": step.propagate_do_not_use,
+            "if_no_mask": step.if_no_mask,
             "unknown": step.unknown,
         }
         self._applied: Applied | None = None
@@ -445,7 +456,7 @@ def _as_mask(model: TMTMaskModel) -> Mask:
     subarray = model.meta.subarray
     return Mask(
         path=Path(model.meta.filename or type(model).__name__),
-        dq=np.asarray(flags),
+        dq=flags,
         window=window,
         instrument=model.meta.instrument.name,
         detector=model.meta.instrument.detector,
@@ -454,10 +465,25 @@ def _as_mask(model: TMTMaskModel) -> Mask:
     )
 
 
-def _line(source: FlagSource, user: Mask | None) -> str:
-    """Say for HISTORY what a source did, as `tmt_dq.apply_dq` does."""
-    digest = ""
-    if source.kind == "user DQ" and user is not None:
-        with user.path.open("rb") as file:
-            digest = f", sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
-    return f"{source.kind} {source.origin}: {source.report().flagged} pixels flagged{digest}"
+def _readout(model: TMTRampModel, ramp: Ramp, recipe: Recipe, where: object) -> Readout:
+    """Return what a model says of its readout, as `read_readout` does for a file."""
+    if recipe.guide_windows_from_file or recipe.missing_reads:
+        raise ConfigError(
+            "the recipe looks at tables of the exposure's file, which a model does not have",
+            where=where,
+            hint="Give the step the path of the file instead of a model.",
+        )
+    subarr_map = model.subarr_map
+    if subarr_map is None:
+        return Readout()
+    windows = subarray_windows(subarr_map)
+    number = model.meta.subarray.id or 0
+    if number == 0:
+        return Readout(subarr_map=subarr_map)
+    if windows.get(number) != ramp.window:
+        raise GeometryError(
+            f"subarr_map has no subarray {number} at {ramp.window.describe()}, where "
+            "meta.subarray puts it",
+            where=where,
+        )
+    return Readout()

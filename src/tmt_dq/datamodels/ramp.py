@@ -41,7 +41,8 @@ class TMTRampModel(TMTDataModel):
     err : ndarray of float32, (nints, ngroups, ny, nx) or None
         Uncertainty of the counts.
     subarr_map : ndarray of uint16, (ny, nx) or None
-        Number of the subarray that each pixel belongs to, 0 outside all.
+        Number of the subarray that each pixel belongs to, 0 outside all; in the file of a
+        subarray, that of the frame it was read with.
     dq_def : FITS_rec or None
         Definitions of the bits of `pixeldq`.
 
@@ -105,12 +106,11 @@ class TMTRampModel(TMTDataModel):
         if self.data is None:
             return
         frame, ramp = self.data.shape[2:], self.data.shape
-        for name, expected in (
-            ("pixeldq", frame),
-            ("groupdq", ramp),
-            ("err", ramp),
-            ("subarr_map", frame),
-        ):
+        shapes = {"pixeldq": frame, "groupdq": ramp, "err": ramp}
+        # The file of a subarray may carry the map of the frame that it was read with.
+        if not self.meta.subarray.id:
+            shapes["subarr_map"] = frame
+        for name, expected in shapes.items():
             array = getattr(self, name)
             if array is not None and array.shape != expected:
                 raise GeometryError(
