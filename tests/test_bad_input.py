@@ -173,8 +173,7 @@ def table(name: str) -> Any:
 add_ramps(
     errors.RampFormatError,
     {
-        "SCI 3-D": ({"shape": (3, 6, 8)}, ("SCI", "(3, 6, 8)", "4-D (nints, ngroups, ny, nx)")),
-        "SCI 2-D": ({"shape": (6, 8)}, ("SCI", "(6, 8)", "4-D")),
+        "SCI 1-D": ({"shape": (8,)}, ("SCI is 1-D", "4-D (nints, ngroups, ny, nx)")),
         "SCI 5-D": ({"shape": (1, 1, 3, 6, 8)}, ("SCI", "(1, 1, 3, 6, 8)", "4-D")),
         "two SCI": ({"extra": [fits.ImageHDU(name="SCI", ver=2)]}, ("2 extensions SCI", "one")),
         "two PIXELDQ": (
@@ -230,7 +229,7 @@ def _(folder: Path) -> Options:
     return {"ramp": write_hdus(folder / "bad.fits", fits.HDUList([ramp_hdus()[0], table("SCI")]))}
 
 
-@bad("SCI with a zero axis", errors.RampFormatError, "bad.fits", "none of them zero")
+@bad("SCI with a zero axis", errors.RampFormatError, "bad.fits", "no length of zero")
 def _(folder: Path) -> Options:
     hdus = ramp_hdus()
     hdus.writeto(folder / "bad.fits")

@@ -44,7 +44,9 @@ SOURCES: dict[str, Callable[[], FlagSource]] = {
     "mask": lambda: FlagSource("mask", "crds://m.fits", MASK),
     "do not use": lambda: reads.do_not_use_in_groups(MASK),
     "reference pixels": lambda: detector.reference_pixels(WINDOW, FRAME, 8, None),
-    "reference pixels, mask": lambda: detector.reference_pixels(WINDOW, FRAME, 8, MASK | 2**31),
+    "reference pixels, mask": lambda: detector.reference_pixels(
+        WINDOW, FRAME, 8, MASK | np.uint32(REFERENCE_PIXEL)
+    ),
     "guide windows": lambda: detector.guide_windows(
         [GuideWindow(Window(44, 8, 3, 4), (1, 2)), GuideWindow(Window(50, 8, 3, 4))],
         WINDOW,

@@ -126,12 +126,9 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         problems.raise_any()
         raise AssertionError("unreachable")
     header = _merged(file, [sci])
-    if not sci.is_image or len(sci.shape) != 4:
-        form = f"{len(sci.shape)}-D {sci.shape}" if sci.is_image else "a table"
+    if not sci.is_image:
         problems.add(
-            RampFormatError,
-            f"SCI is {form}; expected 4-D (nints, ngroups, ny, nx)",
-            "Give the array its missing axes, with length 1 where there is one of a kind.",
+            RampFormatError, f"SCI is a table; expected {_FORMS}", "Write it as an image extension."
         )
         problems.raise_any()
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
@@ -288,14 +285,21 @@ def describe_ramp(
         Raised if something is missing or contradictory.
     """
     problems = Problems(where) if problems is None else problems
-    if len(shape) != 4 or min(shape) < 1:
+    if not 2 <= len(shape) <= 4:
         problems.add(
             RampFormatError,
-            f"SCI has the shape {shape}; expected (nints, ngroups, ny, nx), none of them zero",
+            f"SCI is {len(shape)}-D {shape}; expected {_FORMS}",
+            "Give the array these axes, with length 1 where there is one of a kind.",
+        )
+        problems.raise_any()
+    if min(shape) < 1:
+        problems.add(
+            RampFormatError,
+            f"SCI has the shape {shape}; expected no length of zero",
             "There is nothing to initialize in an empty ramp.",
         )
         problems.raise_any()
-    nints, ngroups, ny, nx = shape
+    nints, ngroups, ny, nx = (1,) * (4 - len(shape)) + shape
     instrument, detector = _instrument(header, problems)
     orientation = (
         _integer(header, "FASTAXIS", problems),

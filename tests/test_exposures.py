@@ -1,0 +1,406 @@
+"""Sources and geometries through files: images, cubes, subarrays, guide windows, counts."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import arrays, data_unit, make_mask, make_ramp, run_cli
+from tmt_dq.apply import Recipe, apply_dq
+from tmt_dq.core.detector import GuideWindow, merge_subarrays
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+
+# Values of the convention, written out.
+DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR = 1, 2, 8, 64
+NON_SCIENCE, OTHER_BAD_PIXEL = 512, 1 << 30
+
+
+def _mask(folder: Path, shape: tuple[int, int] = (6, 8)) -> Path:
+    """Return a mask of the first pixels: row number in bits 10 and up, one DO_NOT_USE."""
+    dq = (np.arange(shape[0], dtype=np.uint32)[:, None] << 10) * np.ones(shape[1], np.uint32)
+    dq[2, 3] |= DO_NOT_USE
+    return make_mask(folder / "mask.fits", dq)
+
+
+def _table(name: str, **columns: list[int]) -> Any:
+    return fits.BinTableHDU.from_columns(
+        [fits.Column(key, "J", array=np.array(values)) for key, values in columns.items()],
+        name=name,
+    )
+
+
+class TestShapes:
+    """Images, cubes and several integrations."""
+
+    def test_an_image_gets_dq_and_no_groupdq(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "image.fits", shape=(6, 8))
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder))
+        found = arrays(folder / "out.fits")
+        assert "PIXELDQ" not in found
+        assert "GROUPDQ" not in found
+        np.testing.assert_array_equal(found["DQ"], arrays(folder / "mask.fits")["DQ"])
+        assert found["DQ"].dtype == np.uint32
+
+    def test_an_images_own_dq_is_added_to(self, folder: Path) -> None:
+        old = fits.ImageHDU(np.full((6, 8), 4, np.uint32), name="DQ")
+        ramp = make_ramp(folder / "image.fits", shape=(6, 8), extra=[old])
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder), recipe=Recipe(ad_floor=0))
+        expected = arrays(folder / "mask.fits")["DQ"] | 4
+        expected[0, 0] |= AD_FLOOR  # the image counts up from 0
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["DQ"], expected)
+
+    def test_a_cube_gets_a_groupdq_of_its_shape(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "cube.fits", shape=(3, 6, 8))
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder), propagate_do_not_use=True)
+        found = arrays(folder / "out.fits")
+        assert found["GROUPDQ"].shape == (3, 6, 8)
+        expected = np.zeros((3, 6, 8), np.uint8)
+        expected[:, 2, 3] = DO_NOT_USE
+        np.testing.assert_array_equal(found["GROUPDQ"], expected)
+
+    def test_do_not_use_in_every_group_of_every_integration(self, folder: Path) -> None:
+        old = np.full((2, 3, 6, 8), SATURATED, np.uint8)
+        ramp = make_ramp(folder / "ramp.fits", shape=(2, 3, 6, 8), groupdq=old)
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder), propagate_do_not_use=True)
+        expected = old.copy()
+        expected[:, :, 2, 3] |= DO_NOT_USE
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["GROUPDQ"], expected)
+
+    @pytest.mark.parametrize("shape", [(8,), (1, 1, 3, 6, 8)])
+    def test_other_dimensions_are_refused(self, folder: Path, shape: tuple[int, ...]) -> None:
+        ramp = make_ramp(folder / "ramp.fits", shape=shape)
+        with pytest.raises(RampFormatError, match=f"SCI is {len(shape)}-D"):
+            apply_dq(ramp, mask=_mask(folder))
+
+    def test_data_without_the_border(self, folder: Path) -> None:
+        """Data at 5,5 of the detector, as when the border of reference pixels was trimmed."""
+        ramp = make_ramp(folder / "ramp.fits", shape=(1, 2, 2, 3), start=(5, 5))
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder))
+        np.testing.assert_array_equal(
+            arrays(folder / "out.fits")["PIXELDQ"], arrays(folder / "mask.fits")["DQ"][4:6, 4:7]
+        )
+
+    @pytest.mark.parametrize("keyword", ["FASTAXIS", "SLOWAXIS"])
+    def test_another_orientation_is_refused(self, folder: Path, keyword: str) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header={"FASTAXIS": 1, "SLOWAXIS": 2})
+        mask = make_mask(folder / "mask.fits", np.zeros((6, 8), np.uint32), header={keyword: -2})
+        with pytest.raises(GeometryError, match=rf"{keyword} -2.*with {1 + (keyword[0] == 'S')}"):
+            apply_dq(ramp, mask=mask)
+
+
+class TestSubarrays:
+    """Many subarrays in one frame."""
+
+    MAP = np.zeros((12, 10), np.uint16)
+    MAP[1:4, 2:7] = 1
+    MAP[6:11, 0:3] = 2
+
+    def _frame(self, folder: Path, **options: Any) -> Path:
+        return make_ramp(
+            folder / "frame.fits",
+            shape=(1, 2, 12, 10),
+            extra=[fits.ImageHDU(self.MAP, name="SUBARR_MAP")],
+            header={"SUBARRID": 0},
+            **options,
+        )
+
+    def test_frame_and_pieces_merge_to_the_mask(self, folder: Path) -> None:
+        mask = _mask(folder, (12, 10))
+        expected = arrays(mask)["DQ"]
+        apply_dq(self._frame(folder), folder / "out.fits", mask=mask)
+        frame = arrays(folder / "out.fits")["PIXELDQ"]
+        inside = np.where(self.MAP > 0, NON_SCIENCE | DO_NOT_USE, 0).astype(np.uint32)
+        np.testing.assert_array_equal(frame, expected | inside)
+        pieces = {}
+        for number, (x, y, nx, ny) in {1: (3, 2, 5, 3), 2: (1, 7, 3, 5)}.items():
+            ramp = make_ramp(
+                folder / f"sub{number}.fits",
+                shape=(1, 2, ny, nx),
+                start=(x, y),
+                header={"SUBARRID": number},
+            )
+            apply_dq(ramp, folder / f"out{number}.fits", mask=mask)
+            pieces[number] = arrays(folder / f"out{number}.fits")["PIXELDQ"]
+        np.testing.assert_array_equal(merge_subarrays(frame, self.MAP, pieces), expected)
+
+    def test_the_map_comes_through(self, folder: Path) -> None:
+        ramp = self._frame(folder)
+        apply_dq(ramp, folder / "out.fits", mask=_mask(folder, (12, 10)))
+        assert data_unit(folder / "out.fits", "SUBARR_MAP") == data_unit(ramp, "SUBARR_MAP")
+
+    def test_a_wrong_map_is_an_error_that_shows_it(self, folder: Path) -> None:
+        wrong = fits.ImageHDU(np.where(self.MAP == 2, 5, self.MAP), name="SUBARR_MAP")
+        ramp = make_ramp(folder / "ramp.fits", shape=(1, 2, 12, 10), extra=[wrong])
+        with pytest.raises(GeometryError, match="numbers are 1, 5"):
+            apply_dq(ramp, folder / "out.fits", mask=_mask(folder, (12, 10)))
+        assert not (folder / "out.fits").exists()
+
+    def test_a_map_of_another_size(self, folder: Path) -> None:
+        small = fits.ImageHDU(self.MAP[:11], name="SUBARR_MAP")
+        ramp = make_ramp(folder / "ramp.fits", shape=(1, 2, 12, 10), extra=[small])
+        with pytest.raises(GeometryError, match=r"has the shape \(11, 10\), the data \(12, 10\)"):
+            apply_dq(ramp, mask=_mask(folder, (12, 10)))
+
+    @pytest.mark.parametrize(
+        ("number", "start", "message"),
+        [(3, (3, 2), r"subarrays \[1, 2\], but SUBARRID is 3"), (1, (4, 2), "puts subarray 1 at")],
+    )
+    def test_a_subarray_that_contradicts_the_map(
+        self, folder: Path, number: int, start: tuple[int, int], message: str
+    ) -> None:
+        ramp = make_ramp(
+            folder / "ramp.fits",
+            shape=(1, 2, 3, 5),
+            start=start,
+            header={"SUBARRID": number},
+            extra=[fits.ImageHDU(self.MAP, name="SUBARR_MAP")],
+        )
+        with pytest.raises(GeometryError, match=message):
+            apply_dq(ramp, mask=_mask(folder, (12, 10)))
+
+
+class TestGuideWindows:
+    """Guide windows of a table, of the header and of the caller give the same flags."""
+
+    EXPECTED = np.zeros((6, 8), np.uint32)
+    EXPECTED[1:3, :] = OTHER_BAD_PIXEL
+    EXPECTED[:, 4:7] = OTHER_BAD_PIXEL
+    EXPECTED[1:3, 4:7] |= NON_SCIENCE | DO_NOT_USE
+
+    def _check(self, output: Path, *, moving: bool) -> None:
+        found = arrays(output)
+        np.testing.assert_array_equal(found["PIXELDQ"], self.EXPECTED)
+        groups = np.zeros((1, 3, 6, 8), np.uint8)
+        if moving:
+            groups[:, 1:3, 1:3, 4:7] = DO_NOT_USE
+        np.testing.assert_array_equal(found["GROUPDQ"], groups)
+        assert "guide windows" in str(fits.getheader(output)["HISTORY"])
+
+    @pytest.mark.parametrize("moving", [False, True])
+    def test_table(self, folder: Path, moving: bool) -> None:
+        groups = {"GROUP1": [2], "GROUP2": [3]} if moving else {}
+        table = _table("ODGW", X=[5], Y=[2], NX=[3], NY=[2], **groups)
+        ramp = make_ramp(folder / "ramp.fits", extra=[table])
+        apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"guide_windows_from_file": True})
+        self._check(folder / "out.fits", moving=moving)
+
+    def test_header(self, folder: Path) -> None:
+        cards = {"ODGW2X": 5, "ODGW2Y": 2, "ODGW2NX": 3, "ODGW2NY": 2}
+        ramp = make_ramp(folder / "ramp.fits", header=cards)
+        apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"guide_windows_from_file": True})
+        self._check(folder / "out.fits", moving=False)
+
+    @pytest.mark.parametrize("moving", [False, True])
+    def test_caller(self, folder: Path, moving: bool) -> None:
+        guide = GuideWindow(Window(1, 4, 2, 3), (1, 3) if moving else None)
+        ramp = make_ramp(folder / "ramp.fits")
+        apply_dq(ramp, folder / "out.fits", mask="N/A", recipe=Recipe(guide_windows=(guide,)))
+        self._check(folder / "out.fits", moving=moving)
+
+    def test_command_line(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits")
+        run = run_cli(
+            "apply",
+            ramp,
+            "-o",
+            folder / "out.fits",
+            "--mask",
+            "N/A",
+            "--guide-window",
+            "5,2,3,2,2:3",
+        )
+        assert run.returncode == 0, run.stderr
+        self._check(folder / "out.fits", moving=True)
+
+    def test_asked_for_and_not_there(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits")
+        with pytest.raises(RampFormatError, match="no table ODGW and no keywords ODGW1X"):
+            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
+
+    def test_half_a_window(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header={"ODGW1X": 5, "ODGW1NX": 3})
+        with pytest.raises(RampFormatError, match="guide window 1 has no ODGW1Y, ODGW1NY"):
+            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
+
+
+COUNTING = Recipe(
+    dropout_values=(7,), ad_floor=0, full_scale=140, non_finite=True, propagate_do_not_use=True
+)
+
+
+def _counted(dtype: str) -> dict[str, Any]:
+    """Return what COUNTING must give for counts 0, 1, 2 … 143 of shape (1, 3, 6, 8)."""
+    counts = np.arange(144).reshape(1, 3, 6, 8)
+    groups = np.zeros(counts.shape, np.uint8)
+    groups[counts == 7] |= DROPOUT
+    groups[counts <= 0] |= AD_FLOOR
+    groups[counts >= 140] |= SATURATED
+    groups[:, :, 2, 3] |= DO_NOT_USE
+    pixels = np.zeros((6, 8), np.uint32)
+    if dtype.startswith("float"):
+        pixels[4, 4] = DO_NOT_USE | OTHER_BAD_PIXEL
+    return {"GROUPDQ": groups, "PIXELDQ": pixels}
+
+
+class TestCounts:
+    """Sources that look at the counts, through every type of them and every way of writing."""
+
+    @pytest.mark.parametrize(
+        "dtype",
+        ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"],
+    )
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_every_type(self, folder: Path, dtype: str, in_place: bool) -> None:
+        sci = np.arange(144).reshape(1, 3, 6, 8).astype(dtype)
+        if dtype.startswith("float"):
+            sci[0, 1, 4, 4] = np.nan  # 84, which no limit is at
+        ramp = make_ramp(folder / "ramp.fits", sci=sci)
+        before = data_unit(ramp, "SCI")
+        output = ramp if in_place else folder / "out.fits"
+        apply_dq(
+            ramp,
+            None if in_place else output,
+            mask=_mask(folder),
+            recipe=COUNTING,
+            in_place=in_place,
+        )
+        expected = _counted(dtype)
+        found = arrays(output)
+        np.testing.assert_array_equal(found["GROUPDQ"], expected["GROUPDQ"])
+        np.testing.assert_array_equal(
+            found["PIXELDQ"], expected["PIXELDQ"] | arrays(folder / "mask.fits")["DQ"]
+        )
+        assert data_unit(output, "SCI") == before
+        with fits.open(output, checksum=True) as hdus:  # a wrong sum would be a warning
+            assert hdus["GROUPDQ"].header["CHECKSUM"]
+
+    def test_scaled_counts(self, folder: Path) -> None:
+        """BSCALE and BZERO are applied before the counts are looked at: 0.5 n + 10."""
+        ramp = make_ramp(
+            folder / "ramp.fits", sci=np.arange(144, dtype=np.int16).reshape(1, 3, 6, 8)
+        )
+        with fits.open(ramp, mode="update", do_not_scale_image_data=True) as hdus:
+            hdus["SCI"].header["BSCALE"] = 0.5
+            hdus["SCI"].header["BZERO"] = 10
+        apply_dq(ramp, folder / "out.fits", mask="N/A", recipe=Recipe(dropout_values=(12.5,)))
+        found = np.argwhere(arrays(folder / "out.fits")["GROUPDQ"] == DROPOUT)
+        assert found.tolist() == [[0, 0, 0, 5]]
+
+    def test_pixeldq_before_sci(self, folder: Path) -> None:
+        """What the counts show reaches a PIXELDQ that lies before them in the file."""
+        sci = np.zeros((1, 2, 6, 8), np.float32)
+        sci[0, 1, 3, 3] = np.inf
+        ramp = make_ramp(folder / "ramp.fits", sci=sci)
+        with fits.open(ramp) as hdus:
+            first = fits.ImageHDU(np.full((6, 8), 4, np.uint32), name="PIXELDQ")
+            fits.HDUList([hdus[0], first, hdus["SCI"]]).writeto(folder / "odd.fits")
+        shutil.copy(folder / "odd.fits", folder / "place.fits")
+        apply_dq(folder / "odd.fits", folder / "out.fits", mask="N/A", recipe={"non_finite": True})
+        apply_dq(folder / "place.fits", mask="N/A", recipe={"non_finite": True}, in_place=True)
+        expected = np.full((6, 8), 4, np.uint32)
+        expected[3, 3] |= DO_NOT_USE | OTHER_BAD_PIXEL
+        for name in ("out.fits", "place.fits"):
+            np.testing.assert_array_equal(arrays(folder / name)["PIXELDQ"], expected)
+
+    def test_groups_without_flags_take_no_room(self, folder: Path) -> None:
+        """One flagged sample in ten groups of 1 MiB: nine of them are holes."""
+        sci = np.ones((1, 10, 1024, 1024), np.uint8)
+        sci[0, 3, 5, 5] = 0
+        ramp = make_ramp(folder / "ramp.fits", sci=sci)
+        recipe = Recipe(ad_floor=0)
+        before = apply_dq(ramp, folder / "none.fits", mask="N/A", recipe=Recipe(ad_floor=-1))
+        after = apply_dq(ramp, folder / "one.fits", mask="N/A", recipe=recipe)
+        assert after.sources[0].samples == {"AD_FLOOR": 1}
+        blocks = [os.stat(applied.output).st_blocks * 512 for applied in (before, after)]
+        assert 0 < blocks[1] - blocks[0] <= 1.1 * 2**20
+        assert np.argwhere(arrays(folder / "one.fits")["GROUPDQ"]).tolist() == [[0, 3, 5, 5]]
+
+
+class TestMissingReads:
+    """Reads that never arrived."""
+
+    def test_a_gap_in_the_numbers(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2, 4])])
+        applied = apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"missing_reads": True})
+        expected = np.zeros((1, 3, 6, 8), np.uint8)
+        expected[0, 2] = DROPOUT
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["GROUPDQ"], expected)
+        assert applied.sources[0].remarks == ("1 reads are missing between the groups",)
+
+    def test_incomplete_without_numbers(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header={"COMPLETE": False})
+        with pytest.raises(RampFormatError, match=r"COMPLETE is F.*READ_NO"):
+            apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+
+    def test_numbers_of_another_length(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2])])
+        with pytest.raises(ConfigError, match="2 read numbers are given; expected 3"):
+            apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+
+
+class TestNoMask:
+    """What happens where no rule matches the exposure."""
+
+    OLD = {"DATE-OBS": "1999-01-01"}  # noqa: RUF012
+
+    def test_error_is_the_default(self, folder: Path) -> None:
+        with pytest.raises(NoMatchError, match="1999-01-01"):
+            apply_dq(make_ramp(folder / "ramp.fits", header=self.OLD))
+
+    def test_skip(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
+        applied = apply_dq(ramp, folder / "out.fits", if_no_mask="skip", recipe=Recipe(ad_floor=0))
+        header = fits.getheader(folder / "out.fits")
+        assert (applied.status, header["S_DQINIT"], header["R_MASK"]) == (
+            "SKIPPED",
+            "SKIPPED",
+            "N/A",
+        )
+        assert "no mask: no rule of" in str(header["HISTORY"]).replace("\n", "")
+        assert set(arrays(folder / "out.fits")) == {"SCI"}
+
+    def test_continue(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
+        applied = apply_dq(
+            ramp, folder / "out.fits", if_no_mask="continue", recipe=Recipe(ad_floor=0)
+        )
+        assert (applied.status, applied.mask) == ("COMPLETE", "N/A")
+        assert np.argwhere(arrays(folder / "out.fits")["GROUPDQ"]).tolist() == [[0, 0, 0, 0]]
+
+    def test_a_broken_cache_is_not_a_missing_mask(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
+        with pytest.raises(ConfigError):
+            apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
+
+
+def test_a_recipe_has_no_unknown_field(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="a recipe has no ad_flour"):
+        apply_dq(make_ramp(folder / "ramp.fits"), recipe={"ad_flour": 0})
+
+
+def test_history_says_which_sources_ran_in_what_order(folder: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits")
+    applied = apply_dq(
+        ramp,
+        folder / "out.fits",
+        mask=_mask(folder),
+        recipe=Recipe(full_scale=100, propagate_do_not_use=True),
+    )
+    assert [source.kind for source in applied.sources] == [
+        "mask",
+        "DO_NOT_USE in groups",
+        "A/D limits",
+    ]
+    history = str(fits.getheader(folder / "out.fits")["HISTORY"]).replace("\n", "")
+    # 40 pixels have a row number above 0; 44 counts of 0 … 143 are 100 or more.
+    for expected in (
+        "mask.fits: 40 pixels flagged",
+        "DO_NOT_USE in groups mask: 0 pixels flagged, samples 3 DO_NOT_USE",
+        "A/D limits (full_scale 100): 0 pixels flagged, samples 44 SATURATED",
+    ):
+        assert expected in history
