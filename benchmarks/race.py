@@ -14,7 +14,7 @@ from benchmarks.contenders import Contender, tmt_dq
 from benchmarks.measure import Usage, memory_total, run, warm
 from benchmarks.peers import PEERS, Peer
 
-__all__ = ["Lane", "Race", "disk_needed", "prepare_cache"]
+__all__ = ["Lane", "Race", "disk_needed", "prepare_cache", "too_large"]
 
 _STORED = 2  # uint16
 _STORED_BY_JWST = 5  # float32 and a dense GROUPDQ
@@ -61,11 +61,25 @@ class Lane:
         }
 
 
-def disk_needed(groups: Sequence[int], size: tuple[int, int], peers: Sequence[Peer]) -> int:
-    """Return the bytes of disk that the longest ramp takes while it is raced."""
-    pixels = max(groups) * size[0] * size[1]
-    inputs = pixels * _STORED * (1 + len(peers))
-    return inputs + pixels * (_STORED_BY_JWST if peers else _STORED) + _SPARE
+def disk_needed(
+    groups: Sequence[int], size: tuple[int, int], contenders: Sequence[Contender]
+) -> int:
+    """Return the bytes of disk that are taken at once, at most."""
+    needs = []
+    for number in groups:
+        running = [c for c in contenders if too_large(c, number) is None]
+        inputs = len({c.suffix for c in running})
+        output = _STORED_BY_JWST if any(c.memory_per_read for c in running) else _STORED
+        needs.append(number * size[0] * size[1] * (_STORED * inputs + output))
+    return max(needs) + _SPARE
+
+
+def too_large(contender: Contender, groups: int) -> str | None:
+    """Say why a ramp is too long for a contender; None if it is not."""
+    need = contender.memory_per_read * groups
+    if need <= 0.85 * memory_total():
+        return None
+    return f"not run: it needs about {need / 1e9:.0f} GB of memory"
 
 
 def prepare_cache(cache: Path, ramp: Path) -> Path:
@@ -124,13 +138,8 @@ class Race:
         shape = ["--groups", f"{self.groups}", "--size", *map(str, self.size)]
         subprocess.run([*make, *shape], check=True)
         self.masks[self.ramp.suffix] = prepare_cache(self.cache, self.ramp)
-        limit = 0.85 * memory_total()
         for contender in self.contenders:
-            need = contender.memory_per_read * self.groups
-            if need > limit:
-                self.lanes[
-                    contender.name
-                ].note = f"not run: it needs about {need / 1e9:.0f} GB of memory"
+            self.lanes[contender.name].note = too_large(contender, self.groups) or ""
         running = [c.suffix for c in self.contenders if not self.lanes[c.name].note]
         for peer in PEERS:
             if peer.suffix in running:

@@ -1,13 +1,17 @@
-"""Results as tables, in the form that Markdown takes."""
+"""Results as tables, in the form that Markdown takes: python -m benchmarks.report RESULTS.json."""
 
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import spread
 
-__all__ = ["machine_lines", "race_table", "small_table", "table"]
+__all__ = ["machine_lines", "race_table", "show", "small_table", "table"]
 
 _REFERENCE = "cp"
+_PEER = "jwst"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,35 +29,54 @@ def race_table(lanes: Sequence[dict[str, Any]], groups: int) -> str:
     chosen = [lane for lane in lanes if lane["groups"] == groups]
     reference = next((lane for lane in chosen if lane["name"] == _REFERENCE and lane["runs"]), None)
     cp = None if reference is None else spread(_values(reference, "wall_s"))[0]
+    rival = next((lane for lane in chosen if lane["name"].startswith(_PEER) and lane["runs"]), None)
+    jwst = None if rival is None else spread(_values(rival, "wall_s"))[0]
     header = (
         f"{groups} reads",
         "wall (range)",
         "÷ cp",
         "− cp",
+        "jwst ÷",
         "CPU",
         "peak memory",
         "read",
         "written",
         "output on disk",
+        "GROUPDQ on disk",
     )
-    return table(header, [_race_row(lane, cp) for lane in chosen])
+    return table(header, [_race_row(lane, cp, jwst) for lane in chosen])
 
 
-def _race_row(lane: dict[str, Any], cp: float | None) -> tuple[str, ...]:
+def show(results: dict[str, Any]) -> None:
+    """Print the tables."""
+    print(f"\n{machine_lines(results['machine'])}")
+    for name, versions in results["packages"].items():
+        listing = ", ".join(f"{package} {version}" for package, version in versions.items())
+        print(f"{name}: {listing}")
+    for groups in dict.fromkeys(lane["groups"] for lane in results["lanes"]):
+        print(f"\n{race_table(results['lanes'], groups)}")
+    if results["small"]:
+        print(f"\n{small_table(results['small'])}")
+
+
+def _race_row(lane: dict[str, Any], cp: float | None, jwst: float | None) -> tuple[str, ...]:
     if lane["note"] or not lane["runs"]:
-        return (lane["name"], lane["note"], *[""] * 7)
+        return (lane["name"], lane["note"], *[""] * 9)
     middle, least, most = spread(_values(lane, "wall_s"))
+    groupdq = lane["checks"].get("groupdq_stored_bytes")
     cpu = spread([run["user_s"] + run["system_s"] for run in lane["runs"]])[0]
     return (
         lane["name"],
         f"{middle:.2f} s ({least:.2f}–{most:.2f})",
         "" if cp is None else f"{middle / cp:.2f}",
         "" if cp is None else f"{middle - cp:+.2f} s",
+        "" if jwst is None else f"{jwst / middle:.1f}",
         f"{cpu:.2f} s",
         f"{max(_values(lane, 'peak_rss_bytes')) / 1e6:.0f} MB",
         _bytes(spread(_values(lane, "read_bytes"))[0]),
         _bytes(spread(_values(lane, "written_bytes"))[0]),
         _bytes(lane["stored_bytes"]),
+        "" if groupdq is None else _bytes(groupdq),
     )
 
 
@@ -90,3 +113,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
         for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return f"| {' | '.join(padded)} |"
+
+
+if __name__ == "__main__":
+    show(json.loads(Path(sys.argv[1]).read_text()))

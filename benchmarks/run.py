@@ -22,7 +22,7 @@ from benchmarks.contenders import ours, peer, plain_copies, tmt_dq
 from benchmarks.measure import run
 from benchmarks.peers import PEERS
 from benchmarks.race import Race, disk_needed, prepare_cache
-from benchmarks.report import machine_lines, race_table, small_table
+from benchmarks.report import machine_lines, show
 
 __all__ = ["main"]
 
@@ -32,12 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     folder: Path = options.dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    # Without it, tmt-dq would be compiled anew in each run where it is installed as editable.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     peers = _peers(folder) if options.peers else []
-    problem = _disk_problem(folder, disk_needed(options.groups, options.size, peers))
+    cache = folder / "cache"
+    contenders = [*plain_copies(), *ours(cache), *(peer(p, folder) for p in peers)]
+    if options.only:
+        contenders = [c for c in contenders if any(word in c.name for word in options.only)]
+    problem = _disk_problem(folder, disk_needed(options.groups, options.size, contenders))
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    cache = folder / "cache"
     results: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(folder),
@@ -50,9 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "lanes": [],
         "small": {},
     }
-    contenders = [*plain_copies(), *ours(cache), *(peer(p, folder) for p in peers)]
-    if options.only:
-        contenders = [c for c in contenders if any(word in c.name for word in options.only)]
     print(machine_lines(results["machine"]), flush=True)
     for groups in options.groups:
         race = Race(folder, groups, contenders, cache, size=options.size)
@@ -72,18 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             [sys.executable, "-m", "benchmarks.plot", options.json, options.plot], check=True
         )
     return 1 if any(lane["note"].startswith("failed") for lane in results["lanes"]) else 0
-
-
-def show(results: dict[str, Any]) -> None:
-    """Print the tables."""
-    print(f"\n{machine_lines(results['machine'])}")
-    for name, versions in results["packages"].items():
-        listing = ", ".join(f"{package} {version}" for package, version in versions.items())
-        print(f"{name}: {listing}")
-    for groups in dict.fromkeys(lane["groups"] for lane in results["lanes"]):
-        print(f"\n{race_table(results['lanes'], groups)}")
-    if results["small"]:
-        print(f"\n{small_table(results['small'])}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from astropy.io import fits
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import cases, measure, micro, plot, race, ramps, report  # noqa: E402
+from benchmarks import cases, contenders, measure, micro, plot, race, ramps, report  # noqa: E402
 from benchmarks.check import stored_bytes  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
 
@@ -125,10 +125,15 @@ def test_table_holds_medians_and_ratios() -> None:
     assert "not run" in lines[4]
 
 
-def test_disk_needed_counts_the_longest_ramp_and_each_peers_input() -> None:
-    alone = race.disk_needed([10, 416], (4096, 4096), [])
-    assert alone == 2 * 416 * 4096 * 4096 * 2 + 2 * 1024**3
-    assert race.disk_needed([10], (4096, 4096), PEERS) > race.disk_needed([10], (4096, 4096), [])
+def test_disk_needed_counts_the_inputs_and_the_largest_output(tmp_path: Path) -> None:
+    copy = contenders.plain_copies()[0]
+    peer = contenders.peer(PEERS[0], tmp_path)
+    read, spare = 4096 * 4096, 2 * 1024**3
+    assert race.disk_needed([10, 416], (4096, 4096), [copy]) == 416 * read * (2 + 2) + spare
+    assert race.disk_needed([10], (4096, 4096), [copy, peer]) == 10 * read * (2 + 2 + 5) + spare
+    # It would not run so long a ramp, so its input is not made.
+    assert race.too_large(peer, 10**6) is not None
+    assert race.disk_needed([10**6], (2, 2), [copy, peer]) == 10**6 * 4 * (2 + 2) + spare
 
 
 def test_plot_is_drawn(tmp_path: Path) -> None:
