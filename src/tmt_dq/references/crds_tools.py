@@ -18,7 +18,7 @@ from tmt_dq.references import embedded
 from tmt_dq.references.adapter import register
 from tmt_dq.references.offline import provide_config
 
-__all__ = ["TOOLS", "run"]
+__all__ = ["TOOLS", "environment", "forget", "run"]
 
 TOOLS = MappingProxyType(
     {
@@ -77,7 +77,7 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
     # crds writes variables into the environment when it is imported, and relies on them ever after:
     # they must stay when what is set below goes.
     register()
-    with _environment(os.environ, arguments):
+    with environment(os.environ, arguments):
         return _run(name, arguments, f"{program} {name}")
 
 
@@ -89,7 +89,7 @@ def _usage(program: str) -> str:
 
 def _run(name: str, arguments: Sequence[str], program: str) -> int:
     """Run a tool's script; whatever it raises becomes an exit status."""
-    _forget()
+    forget()
     module, script, _ = TOOLS[name]
     try:
         status = getattr(importlib.import_module(module), script)([program, *arguments])()
@@ -106,7 +106,7 @@ def _run(name: str, arguments: Sequence[str], program: str) -> int:
     return int(bool(status))
 
 
-def _forget() -> None:
+def forget() -> None:
     """Make crds forget what it keeps for a process' life: another cache, server or stderr."""
     crds: Any = importlib.import_module("crds")
     for item in vars(crds.config).values():
@@ -123,12 +123,14 @@ def _forget() -> None:
 
 
 @contextlib.contextmanager
-def _environment(environ: MutableMapping[str, str], arguments: Sequence[str]) -> Iterator[None]:
+def environment(environ: MutableMapping[str, str], arguments: Sequence[str]) -> Iterator[None]:
     """Set what crds needs to find and was not set; afterwards all is as before."""
     before = dict(environ)
     try:
         if environ.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
             environ["CRDS_OBSERVATORY"] = _OBSERVATORY
+        # A pickle in a cache would be executed.
+        environ["CRDS_USE_PICKLED_CONTEXTS"] = "False"
         # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
         environ["CRDS_EXPLICIT_GARBAGE_COLLECTION"] = "False"
         if not any(environ.get(name) for name in ("CRDS_PATH", "CRDS_PATH_SINGLE")):

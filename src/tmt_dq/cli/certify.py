@@ -1,0 +1,87 @@
+"""``tmt-dq certify``."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli.console import table
+from tmt_dq.cli.options import FilePath, crds_options
+from tmt_dq.errors import CertificationError
+
+__all__ = ["command"]
+
+
+@click.command("certify", short_help="Tell whether a mask may be delivered.")
+@click.argument("masks", metavar="MASK...", nargs=-1, required=True, type=FilePath())
+@click.option(
+    "--max-flagged",
+    type=click.FloatRange(0, 1),
+    metavar="FRACTION",
+    help="Largest fraction of active pixels that may be flagged, or have DO_NOT_USE. "
+    "[default: the instrument's limits]",
+)
+@crds_options
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a mask.")
+def command(
+    masks: tuple[Path, ...],
+    max_flagged: float | None,
+    crds_path: Path | None,
+    context: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Tell whether a mask may be delivered, and what speaks against it.
+
+    Looks at its format, keywords, place on the detector, flags and their numbers, and runs CRDS'
+    own certify with the observatory's constraints. The exit status is 7 if there are errors.
+
+    \b
+    Examples:
+      tmt-dq certify hot_2026-05-01.fits
+      tmt-dq certify *.fits --json
+    """  # noqa: D301
+    from tmt_dq.certify import certify_mask
+
+    found = []
+    for mask in masks:
+        certification = certify_mask(
+            mask, crds_path=crds_path, context=context, max_flagged=max_flagged
+        )
+        found.append(certification)
+        if as_json:
+            click.echo(json.dumps(_as_dict(certification)))
+        else:
+            _show(certification)
+    failed = [certification for certification in found if not certification.passed]
+    if failed:
+        raise CertificationError(
+            f"{len(failed)} of {len(found)} masks do not pass"
+            if len(found) > 1
+            else "the mask does not pass",
+            where=", ".join(str(certification.path) for certification in failed),
+            hint="Mend what is listed as error, then try again.",
+        )
+
+
+def _as_dict(certification: Any) -> dict[str, Any]:
+    return dataclasses.asdict(certification) | {
+        "path": str(certification.path),
+        "passed": certification.passed,
+        "flags": [
+            {**dataclasses.asdict(count), "without_do_not_use": count.without_do_not_use}
+            for count in certification.flags
+        ],
+    }
+
+
+def _show(certification: Any) -> None:
+    click.echo(f"{certification.path}  {'passed' if certification.passed else 'FAILED'}")
+    rows = [
+        (found.severity, found.where, found.what, found.remedy or "")
+        for found in certification.findings
+    ]
+    if rows:
+        table(("severity", "where", "found", "remedy"), rows)

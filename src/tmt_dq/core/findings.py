@@ -1,0 +1,205 @@
+"""What an examination of a mask finds, and the part of it that looks at pixels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
+
+__all__ = ["Finding", "FlagCount", "active_part", "check_border", "check_flags", "count_flags"]
+
+Severity = Literal["error", "warning", "info"]
+
+_OF_EXPOSURES = (
+    "SATURATED",
+    "JUMP_DET",
+    "DROPOUT",
+    "OUTLIER",
+    "PERSISTENCE",
+    "AD_FLOOR",
+    "CHARGELOSS",
+    "FLUX_ESTIMATED",
+)
+"""Flags that say what happened to a pixel in one exposure (JWST documentation, "Data Quality
+Flags"); a mask says what a pixel is."""
+
+_OF_OTHERS = ("MSA_FAILED_OPEN",)
+"""Flags of hardware that only other instruments have (NIRSpec's micro-shutters)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that an examination found.
+
+    Parameters
+    ----------
+    severity : {"error", "warning", "info"}
+        An error forbids delivery.
+    where : str
+        The keyword, extension or tool concerned.
+    what : str
+        What was found, and what was expected.
+    remedy : str or None
+        What to do about it.
+    """
+
+    severity: Severity
+    where: str
+    what: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCount:
+    """How many pixels carry a flag.
+
+    Parameters
+    ----------
+    name : str
+        The flag.
+    pixels : int
+        Pixels that have it.
+    with_do_not_use : int
+        Those of them that have DO_NOT_USE too.
+    """
+
+    name: str
+    pixels: int
+    with_do_not_use: int
+
+    @property
+    def without_do_not_use(self) -> int:
+        """Pixels that have the flag and not DO_NOT_USE."""
+        return self.pixels - self.with_do_not_use
+
+
+def count_flags(dq: npt.NDArray[np.uint32]) -> tuple[FlagCount, ...]:
+    """Count the pixels with each flag, and with DO_NOT_USE among them.
+
+    Parameters
+    ----------
+    dq : ndarray of uint32
+        Flags of the convention.
+
+    Returns
+    -------
+    tuple of FlagCount
+        One for each flag that occurs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> count_flags(np.array([[0, 1024, 1025]], np.uint32))[1]
+    FlagCount(name='DEAD', pixels=2, with_do_not_use=1)
+    """
+    values, counts = np.unique(dq[dq != 0], return_counts=True)
+    unusable = (values & np.uint32(PIXEL["DO_NOT_USE"])) != 0
+    found = []
+    for flag in PIXEL.flags:
+        has = (values & np.uint32(flag.value)) != 0
+        if has.any():
+            both = int(counts[has & unusable].sum())
+            found.append(FlagCount(flag.name, int(counts[has].sum()), both))
+    return tuple(found)
+
+
+def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[slice, slice]:
+    """Return the index of a window's pixels that are not in the border of reference pixels.
+
+    Parameters
+    ----------
+    window : Window
+        The detector pixels of an array.
+    frame : tuple of int
+        Rows and columns of the detector.
+    border : int
+        Width of its border.
+    """
+    rows, columns = (
+        slice(min(max(border - start, 0), size), max(min(length - border - start, size), 0))
+        for start, size, length in (
+            (window.y, window.ny, frame[0]),
+            (window.x, window.nx, frame[1]),
+        )
+    )
+    return rows, columns
+
+
+def check_border(
+    dq: npt.NDArray[np.uint32], active: tuple[slice, slice], width: int
+) -> Iterator[Finding]:
+    """Compare REFERENCE_PIXEL with where the border of reference pixels is.
+
+    Parameters
+    ----------
+    dq : ndarray of uint32, (ny, nx)
+        Flags of the convention.
+    active : tuple of slice
+        From `active_part`.
+    width : int
+        Width of the border in pixels.
+    """
+    reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
+    inside = dq[active]
+    wrong = int(np.count_nonzero(inside & reference))
+    border = dq.size - inside.size
+    missing = border - (int(np.count_nonzero(dq & reference)) - wrong)
+    if missing:
+        yield Finding(
+            "warning",
+            "DQ",
+            f"{missing} of the {border} pixels in the border of reference pixels ({width} wide) "
+            "lack REFERENCE_PIXEL",
+            "Set the flag there; the masks that come with tmt-dq show it.",
+        )
+    if wrong:
+        yield Finding(
+            "warning",
+            "DQ",
+            f"{wrong} pixels outside the border of reference pixels ({width} wide) have "
+            "REFERENCE_PIXEL",
+            "Clear the flag there.",
+        )
+
+
+def check_flags(counts: tuple[FlagCount, ...]) -> Iterator[Finding]:
+    """Say how flags and DO_NOT_USE go together, and which flags do not belong in a mask.
+
+    Parameters
+    ----------
+    counts : tuple of FlagCount
+        From `count_flags`.
+    """
+    by_name = {count.name: count for count in counts}
+    bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
+    if bad and "DO_NOT_USE" not in by_name:
+        yield Finding(
+            "warning",
+            "DQ",
+            "no pixel has DO_NOT_USE, so every flagged pixel will be used",
+            "Set DO_NOT_USE where a flag means that the pixel is not to be used.",
+        )
+    for count in bad:
+        yield Finding(
+            "info",
+            "DQ",
+            f"{count.name}: {count.pixels} pixels, {count.with_do_not_use} with DO_NOT_USE and "
+            f"{count.without_do_not_use} without",
+        )
+    for names, what in (
+        (("RESERVED",), "is reserved and has no meaning"),
+        (_OF_EXPOSURES, "says what happened in an exposure, not what a pixel is"),
+        (_OF_OTHERS, "is for hardware that other instruments have"),
+    ):
+        for name in names:
+            if name in by_name:
+                yield Finding(
+                    "warning",
+                    "DQ",
+                    f"{name} {what}; {by_name[name].pixels} pixels have it",
+                    "Clear it, or set the flag that is meant.",
+                )
