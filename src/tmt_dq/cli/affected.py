@@ -1,0 +1,81 @@
+"""``tmt-dq affected``."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from tmt_dq.cli.console import table
+from tmt_dq.cli.options import FilePath
+from tmt_dq.errors import BatchError
+
+__all__ = ["command"]
+
+
+@click.command(
+    "affected", short_help="List the exposures that new rules make worth processing again."
+)
+@click.argument("old_context", metavar="OLD")
+@click.argument("new_context", metavar="NEW")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FilePath())
+@click.option(
+    "--crds-path",
+    type=FilePath(),
+    metavar="DIR",
+    help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
+)
+@click.option(
+    "--old-crds-path",
+    type=FilePath(),
+    metavar="DIR",
+    help="CRDS cache of OLD, if it is another one.",
+)
+@click.option(
+    "--flags-only",
+    is_flag=True,
+    help="Another mask with the same flags in an exposure's pixels does not count.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line an exposure.")
+def command(
+    old_context: str,
+    new_context: str,
+    files: tuple[Path, ...],
+    crds_path: Path | None,
+    old_crds_path: Path | None,
+    *,
+    flags_only: bool,
+    as_json: bool,
+) -> None:
+    """List the exposures that get another mask, or other flags, with the context NEW.
+
+    \b
+    Examples:
+      tmt-dq affected tmt_0100.pmap tmt_0101.pmap night/*.fits --crds-path /data/crds
+      tmt-dq affected tmt_0100.pmap latest night/*.fits --json
+    """  # noqa: D301
+    from tmt_dq.reprocessing import affected
+
+    effects = affected(
+        old_context,
+        new_context,
+        files,
+        crds_path=crds_path,
+        old_crds_path=old_crds_path,
+        flags_only=flags_only,
+        keep_errors=True,
+    )
+    if as_json:
+        for effect in effects:
+            line = {field.name: getattr(effect, field.name) for field in dataclasses.fields(effect)}
+            error = None if effect.error is None else str(effect.error)
+            click.echo(json.dumps({**line, "path": str(effect.path), "error": error}))
+    else:
+        rows = [
+            (str(effect.path), "yes" if effect.affected else "no", effect.reason)
+            for effect in effects
+        ]
+        table(("exposure", "affected", "reason"), rows)
+    errors = [effect.error for effect in effects if effect.error is not None]
+    if errors:
+        raise BatchError(f"{len(errors)} of {len(effects)} exposures could not be judged", errors)

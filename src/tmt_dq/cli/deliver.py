@@ -1,0 +1,87 @@
+"""``tmt-dq deliver``."""
+
+from pathlib import Path
+
+import click
+
+from tmt_dq.cli.options import FilePath
+
+__all__ = ["command"]
+
+
+@click.command("deliver", short_help="Put a mask into a CRDS cache, with rules that select it.")
+@click.argument("mask", type=FilePath())
+@click.option(
+    "--cache",
+    required=True,
+    type=FilePath(),
+    metavar="DIR",
+    help="CRDS cache; a new one starts as a copy of the one that comes with tmt-dq.",
+)
+@click.option(
+    "--useafter",
+    metavar="TIME",
+    help="UTC time of the first exposure that the mask is for. [default: the file's USEAFTER]",
+)
+@click.option(
+    "--max-flagged",
+    type=click.FloatRange(0, 1),
+    metavar="FRACTION",
+    help="Largest fraction of active pixels that may be flagged. "
+    "[default: the instrument's limits]",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another delivery.",
+)
+@click.option("--dry-run", is_flag=True, help="Show how the rules would change; deliver nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
+def command(
+    mask: Path,
+    cache: Path,
+    useafter: str | None,
+    max_flagged: float | None,
+    wait_s: float,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Put a mask into a CRDS cache, and make it the one that is selected from its USEAFTER on.
+
+    The mask is certified and tried with the new rules first. All is put in place at once, or not at
+    all; MASK itself is not changed. The receipt can be given to tmt-dq rollback.
+
+    \b
+    Examples:
+      tmt-dq deliver hot.fits --cache /data/crds --dry-run
+      tmt-dq deliver hot.fits --cache /data/crds --useafter 2026-05-01
+    """  # noqa: D301
+    from tmt_dq.deliver import deliver_mask
+
+    receipt = deliver_mask(
+        mask,
+        cache=cache,
+        useafter=useafter,
+        dry_run=dry_run,
+        max_flagged=max_flagged,
+        wait_s=wait_s,
+    )
+    if as_json:
+        click.echo(receipt.as_json(), nl=False)
+        return
+    if dry_run:
+        click.echo(receipt.difference, nl=False)
+    verb = "would be delivered" if dry_run else "delivered"
+    click.echo(f"{mask} {verb} as {receipt.mask} for {receipt.detector} from {receipt.useafter}")
+    click.echo(f"context {receipt.context}, derived from {receipt.context_before}")
+    if receipt.replaces:
+        click.echo(f"it takes the place of {receipt.replaces}, which had the same USEAFTER")
+    for warning in receipt.warnings:
+        click.echo(f"{click.style('Warning:', fg='yellow')} {warning}", err=True)
+    if receipt.path is not None:
+        click.echo(f"receipt {receipt.path}")

@@ -1,0 +1,124 @@
+"""What new rules answer, compared with the old rules' answers, before anyone sees them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from tmt_dq.errors import DeliveryError
+from tmt_dq.instruments import Instrument
+from tmt_dq.references.cache import Cache
+from tmt_dq.references.selection import applicable_name
+
+__all__ = ["check_answers"]
+
+_RULE_DATE = re.compile(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'")
+_SUBARRAYS = ("FULL", "CUSTOM", "GENERIC")
+_SECOND = timedelta(seconds=1)
+
+
+def check_answers(
+    old: tuple[Cache, str],
+    new: tuple[Cache, str],
+    instrument: Instrument,
+    header: Mapping[str, str],
+    name: str,
+) -> tuple[str, ...]:
+    """Make sure that new rules select a new reference where they should, and nowhere else.
+
+    Both rules are asked about exposures of every detector, with several subarrays, from one second
+    before to one second after each date of the rules. The same mask as before is demanded of all
+    exposures of other detectors and of all before USEAFTER; the new one of exposures with the
+    reference's own keywords from USEAFTER on; one of the two of all others.
+
+    Parameters
+    ----------
+    old, new : tuple of (Cache, str)
+        The rules: a cache and a context.
+    instrument : Instrument
+        The instrument.
+    header : mapping of str to str
+        The reference's DETECTOR, SUBARRAY and USEAFTER.
+    name : str
+        The reference.
+
+    Returns
+    -------
+    tuple of str
+        What may be unexpected, though it follows from the rules: exposures after USEAFTER that
+        keep another mask.
+
+    Raises
+    ------
+    DeliveryError
+        Raised if an answer is not the expected one.
+    """
+    detector, subarray = header["DETECTOR"], header["SUBARRAY"]
+    useafter = datetime.fromisoformat(header["USEAFTER"])
+    text = "".join(path.read_text("utf-8") for path in new[0].mappings.glob("*.rmap"))
+    dates = {datetime.fromisoformat(date) for date in _RULE_DATE.findall(text)}
+    kept: dict[str, set[str]] = {}
+    for exposure, when in _exposures(instrument, subarray, dates):
+        before, after = (
+            applicable_name(exposure, instrument=instrument, cache=cache, context=context)
+            for cache, context in (old, new)
+        )
+        if exposure["DETECTOR"] != detector or when < useafter:
+            allowed = {before}
+        elif exposure["SUBARRAY"] == subarray and useafter <= when <= useafter + _SECOND:
+            # A rule that starts within that second has its own say.
+            allowed = {name} if when == useafter or when not in dates else {name, before}
+        else:
+            allowed = {name, before}
+        if after not in allowed:
+            raise DeliveryError(
+                f"the new rules would select {after} for {_describe(exposure)}; expected "
+                f"{' or '.join(sorted(allowed))} (the old rules select {before})",
+                where=new[1],
+                hint="Nothing was delivered. Look at the rules' keys for this exposure.",
+            )
+        if exposure["DETECTOR"] == detector and when == useafter and after != name:
+            kept.setdefault(after, set()).add(exposure["SUBARRAY"])
+    return tuple(
+        _warning(other, sorted(subarrays), header) for other, subarrays in sorted(kept.items())
+    )
+
+
+def _warning(other: str, subarrays: Iterable[str], header: Mapping[str, str]) -> str:
+    """Say which exposures do not get the new reference, and why."""
+    which = f"exposures of {header['DETECTOR']} with SUBARRAY {' or '.join(subarrays)}"
+    if other.endswith(".fits"):
+        return (
+            f"{which} keep {other} after {header['USEAFTER']}: a rule for their own subarray comes "
+            f"before one for {header['SUBARRAY']}"
+        )
+    return (
+        f"{which} have no mask after {header['USEAFTER']}: the new one is for SUBARRAY "
+        f"{header['SUBARRAY']} only"
+    )
+
+
+def _exposures(
+    instrument: Instrument, subarray: str, dates: Iterable[datetime]
+) -> Iterator[tuple[dict[str, str], datetime]]:
+    """Yield the keywords of exposures, and when they were taken."""
+    whens = sorted({date + shift for date in dates for shift in (-_SECOND, 0 * _SECOND, _SECOND)})
+    for detector in instrument.detectors:
+        for name in dict.fromkeys((subarray, *_SUBARRAYS)):
+            for when in whens:
+                yield (
+                    {
+                        "INSTRUME": instrument.name,
+                        "DETECTOR": detector,
+                        "SUBARRAY": name,
+                        "DATE-OBS": when.date().isoformat(),
+                        "TIME-OBS": when.time().isoformat(),
+                    },
+                    when,
+                )
+
+
+def _describe(exposure: Mapping[str, str]) -> str:
+    return (
+        f"an exposure of {exposure['DETECTOR']} with SUBARRAY {exposure['SUBARRAY']} at "
+        f"{exposure['DATE-OBS']}T{exposure['TIME-OBS']}"
+    )

@@ -1,0 +1,310 @@
+"""Changes of a cache that happen as a whole, or not at all, whatever kills the process.
+
+A change is a list of steps, each of which gives one file a new state. It is written down
+(``plan.json``) before the first step. One step is the decisive one: readers see the old cache
+before it and the new one after it, because no file that the steps before it add is referred to by
+anything. Whoever next takes the lock finds the plan of a change that was interrupted and completes
+it if the decisive step was done, or takes it back if not.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tmt_dq.errors import DeliveryError
+from tmt_dq.io.atomic import AtomicOutput, output_errors
+from tmt_dq.io.copying import copy_range, write_all
+from tmt_dq.references.sums import file_sha256
+
+__all__ = ["FOLDER", "Step", "carry_out", "exclusive", "recover", "staging_folder"]
+
+FOLDER = ".tmt-dq"
+"""Where a cache's changes are prepared; empty but for the lock when nothing is going on."""
+
+_PLAN = "plan.json"
+_STAGING = "change-"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file's new state.
+
+    Parameters
+    ----------
+    target : str
+        The file, relative to the cache.
+    after : str or None
+        sha256 of its content afterwards; None if it is gone then.
+    before : str or None
+        sha256 of its content before; None if it was not there.
+    kept : str or None
+        For a file that goes: where it is moved to, relative to the cache.
+    decisive : bool
+        Whether this step makes the change happen.
+    """
+
+    target: str
+    after: str | None
+    before: str | None = None
+    kept: str | None = None
+    decisive: bool = False
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, wait_s: float) -> Iterator[None]:
+    """Be the only process that works, by a lock on a file.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file; made if need be, and removed at the end.
+    wait_s : float
+        How many seconds to wait for another process.
+
+    Raises
+    ------
+    DeliveryError
+        Raised if the other process took longer, or there are no locks on this file system.
+    OutputError
+        Raised if the file cannot be made.
+    """
+    fd = _locked(path, time.monotonic() + wait_s)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _locked(path: Path, deadline: float) -> int:
+    """Return the descriptor of the locked file."""
+    while True:
+        with output_errors(path):
+            path.parent.mkdir(exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had the lock removes the file: a lock on what has no name is nobody's.
+            if _is_same(fd, path):
+                return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise DeliveryError(
+                    "another delivery into this cache is under way",
+                    where=path.parent,
+                    hint="Try again when it has ended.",
+                ) from None
+            time.sleep(0.05)
+        except OSError as error:
+            os.close(fd)
+            raise DeliveryError(
+                f"the file system has no locks here ({error.strerror}); without one, two "
+                "deliveries at once would undo each other",
+                where=path,
+                hint="Deliver from a machine where the cache is on a local disk or on NFS 4.",
+            ) from error
+        os.close(fd)
+
+
+def _is_same(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def staging_folder(root: Path) -> Iterator[Path]:
+    """Yield a new folder in the cache, in which a change is prepared; removed at the end."""
+    with output_errors(root):
+        # Not mkdtemp: another member of the group may have to clean up.
+        folder = root / FOLDER / f"{_STAGING}{secrets.token_hex(4)}"
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a prepared change: the plan first, for without it the rest means nothing."""
+    (folder / _PLAN).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def carry_out(root: Path, staging: Path, steps: Sequence[Step]) -> None:
+    """Carry out a change; the caller has the lock.
+
+    Parameters
+    ----------
+    root : Path
+        The cache.
+    staging : Path
+        A `staging_folder` with the new content of each step's file at the file's place.
+    steps : sequence of Step
+        What to do, in this order; one of them is decisive.
+
+    Raises
+    ------
+    DeliveryError
+        Raised if a file is not in the state that the steps expect.
+    OutputError
+        Raised if the system refuses. In both cases the cache is as it was.
+    """
+    for step in steps:
+        if step.before is not None and step.after is not None:
+            # What is replaced is needed to take the change back.
+            _place(root / step.target, _saved(staging, step))
+    with AtomicOutput(staging / _PLAN) as out:
+        write_all(out.fd, json.dumps([asdict(step) for step in steps]).encode(), 0)
+    try:
+        for step in steps:
+            _perform(root, staging, step)
+    except BaseException:
+        _settle(root, staging, steps)
+        raise
+
+
+def recover(root: Path) -> None:
+    """Complete or take back what other processes left when they were killed.
+
+    Parameters
+    ----------
+    root : Path
+        The cache, whose lock the caller has.
+    """
+    for staging in sorted((root / FOLDER).glob(f"{_STAGING}*")):
+        with output_errors(staging):
+            if (staging / _PLAN).exists():
+                plan = json.loads((staging / _PLAN).read_text("utf-8"))
+                _settle(root, staging, [Step(**step) for step in plan])
+        _remove(staging)
+
+
+def _settle(root: Path, staging: Path, steps: Sequence[Step]) -> None:
+    """Complete a change if its decisive step was done, take it back if not."""
+    decisive = next(step for step in steps if step.decisive)
+    with output_errors(root):
+        if _sha256(root / decisive.target) == decisive.after:
+            for step in steps:
+                if _sha256(root / step.target) != step.after:
+                    _perform(root, staging, step)
+        else:
+            for step in reversed(steps):
+                _take_back(root, staging, step)
+
+
+def _perform(root: Path, staging: Path, step: Step) -> None:
+    target = root / step.target
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if step.after is None:
+            assert step.kept is not None
+            if target.exists():
+                (root / step.kept).parent.mkdir(parents=True, exist_ok=True)
+                _move(target, root / step.kept)
+        elif step.before is None:
+            _place(staging / step.target, target)
+        else:
+            _replace(staging / step.target, target)
+        _sync_folder(target.parent)
+
+
+def _take_back(root: Path, staging: Path, step: Step) -> None:
+    target = root / step.target
+    if step.after is None:
+        assert step.kept is not None
+        if not target.exists() and (root / step.kept).exists():
+            _move(root / step.kept, target)
+    elif _sha256(target) == step.after:
+        if step.before is None:
+            target.unlink()
+        else:
+            _replace(_saved(staging, step), target)
+    if target.parent.is_dir():
+        _sync_folder(target.parent)
+
+
+def _saved(staging: Path, step: Step) -> Path:
+    """Return where the content that a step replaces is kept."""
+    return staging / "before" / step.target
+
+
+def _place(source: Path, target: Path) -> None:
+    """Give a complete file a second name, which must be free; copy it where that cannot be.
+
+    Parameters
+    ----------
+    source : Path
+        A file that is on the disk.
+    target : Path
+        The new name; folders above it are made.
+
+    Raises
+    ------
+    DeliveryError
+        Raised if the name is taken.
+    """
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            raise DeliveryError(
+                "appeared while the delivery was prepared",
+                where=target,
+                hint="Something else writes into this cache; try again.",
+            ) from None
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+                raise
+            _copy(source, target, overwrite=False)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Let a file have another's content, in one step; the other stays."""
+    _copy(source, target, overwrite=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, to another file system too."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target, overwrite=True)
+        source.unlink()
+    _sync_folder(target.parent)
+
+
+def _copy(source: Path, target: Path, *, overwrite: bool) -> None:
+    with source.open("rb") as file, AtomicOutput(target, overwrite=overwrite) as out:
+        size = os.fstat(file.fileno()).st_size
+        copy_range(file.fileno(), 0, out.fd, 0, size, where=source)
+
+
+def _sha256(path: Path) -> str | None:
+    """Return a file's sha256, None if it is not there."""
+    try:
+        return file_sha256(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder survive a power failure."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,174 @@
+"""Receipts: what a delivery put into a cache, kept in the cache."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tmt_dq.errors import DeliveryError
+
+__all__ = ["DeliveredFile", "Receipt", "all_receipts", "read_receipt", "receipt_name"]
+
+_FOLDER = "deliveries"
+_FORMAT = "tmt-dq receipt 1"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredFile:
+    """A file that a delivery wrote.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the cache.
+    size : int
+        Its size in bytes.
+    sha256 : str
+        sha256 of its content.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a delivery did, or would do.
+
+    Parameters
+    ----------
+    path : Path or None
+        The receipt itself; None if nothing was delivered (`dry_run`).
+    cache : Path
+        The cache.
+    observatory, instrument, detector, subarray, useafter : str
+        What the mask is for.
+    mask : str
+        Name of the mask in the cache.
+    source, source_sha256 : str
+        The file that was given, and its sha256.
+    context, context_before : str
+        The new default context and the one before.
+    files : tuple of DeliveredFile
+        The files written: the mask and the new rules first, then what was changed.
+    replaces : str or None
+        The mask whose place in the rules the new one took.
+    difference : str
+        The difference between the old and the new rules, as ``diff --unified`` shows it.
+    warnings : tuple of str
+        What certification warned of, and exposures that keep another mask.
+    delivered : str
+        UTC time of the delivery.
+    software : str
+        What made it.
+    rolled_back : str or None
+        UTC time at which the delivery was taken back.
+    """
+
+    path: Path | None
+    cache: Path
+    observatory: str
+    instrument: str
+    detector: str
+    subarray: str
+    useafter: str
+    mask: str
+    source: str
+    source_sha256: str
+    context: str
+    context_before: str
+    files: tuple[DeliveredFile, ...]
+    replaces: str | None
+    difference: str
+    warnings: tuple[str, ...]
+    delivered: str
+    software: str
+    rolled_back: str | None = None
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was delivered."""
+        return self.path is None
+
+    @property
+    def mask_path(self) -> Path | None:
+        """The mask in the cache; None if nothing was delivered."""
+        return None if self.path is None else self.cache / self.files[0].path
+
+    def as_json(self) -> str:
+        """Return the receipt as JSON."""
+        table = dataclasses.asdict(self) | {
+            "format": _FORMAT,
+            "path": None if self.path is None else str(self.path),
+            "cache": str(self.cache),
+        }
+        return f"{json.dumps(table, indent=2)}\n"
+
+
+def receipt_name(observatory: str, context: str) -> str:
+    """Return where the receipt of a context's delivery is kept, relative to the cache."""
+    return f"{_FOLDER}/{observatory}/{Path(context).stem}.json"
+
+
+def all_receipts(root: Path, observatory: str) -> tuple[Path, ...]:
+    """Return the receipts in a cache, those of deliveries taken back included."""
+    return tuple(sorted((root / _FOLDER / observatory).glob("*.json")))
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a receipt; the cache is where the receipt lies, wherever it was made.
+
+    Parameters
+    ----------
+    path : Path
+        The receipt, in its cache.
+
+    Returns
+    -------
+    Receipt
+        The receipt.
+
+    Raises
+    ------
+    DeliveryError
+        Raised if it is not there, is no receipt, or does not lie in a cache.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8"))
+        if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
+            raise ValueError(f"it has no entry 'format': {_FORMAT!r}")  # noqa: TRY301
+        receipt = _from_table(table, path.absolute())
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DeliveryError(
+            f"is not a receipt that can be read: {error}",
+            where=path,
+            hint="Receipts are in the folder deliveries of the cache.",
+        ) from error
+    if path.absolute() != receipt.cache / receipt_name(receipt.observatory, receipt.context):
+        raise DeliveryError(
+            "is a copy of a receipt, or was renamed; the receipt itself lies in its cache as "
+            f"{receipt_name(receipt.observatory, receipt.context)}",
+            where=path,
+            hint="Name the receipt in the cache.",
+        )
+    return receipt
+
+
+def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
+    files = tuple(
+        DeliveredFile(str(file["path"]), int(file["size"]), str(file["sha256"]))
+        for file in table["files"]
+    )
+    for file in files:
+        if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+            raise ValueError(f"it names {file.path!r}, which is not in the cache")
+    changes = {
+        "path": path,
+        "cache": path.parents[2],
+        "files": files,
+        "warnings": tuple(map(str, table["warnings"])),
+    }
+    return Receipt(**{**table, **changes})

@@ -1,0 +1,232 @@
+"""Which exposures a change of the rules, or of a mask, makes worth processing again."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import BatchError, GeometryError, NoMatchError, TmtDqError
+from tmt_dq.io.inputs import open_input
+from tmt_dq.io.masks import Mask, read_mask
+from tmt_dq.io.ramps import Ramp, read_ramp
+
+if TYPE_CHECKING:
+    from tmt_dq.references.selection import Selection
+
+__all__ = ["Effect", "affected"]
+
+_NO_RULE = "no rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change means for one exposure.
+
+    Parameters
+    ----------
+    path : Path
+        The exposure.
+    affected : bool
+        Whether it must be processed again.
+    reason : str
+        Why, or why not.
+    old, new : str
+        The masks that the old and the new rules select; N/A where none applies, ``no rule`` where
+        none matches, "" where it could not be found out.
+    pixels : int or None
+        Pixels of the exposure whose flags in the mask differ; None where that was not compared.
+    error : TmtDqError or None
+        Why it could not be found out; the exposure then counts as affected.
+    """
+
+    path: Path
+    affected: bool
+    reason: str
+    old: str = ""
+    new: str = ""
+    pixels: int | None = None
+    error: TmtDqError | None = None
+
+
+def affected(
+    old_context: str,
+    new_context: str,
+    files: Iterable[str | os.PathLike[str]],
+    *,
+    crds_path: str | os.PathLike[str] | None = None,
+    old_crds_path: str | os.PathLike[str] | None = None,
+    flags_only: bool = False,
+    keep_errors: bool = False,
+) -> tuple[Effect, ...]:
+    """Find out which exposures get another mask, or other flags, under new rules.
+
+    Only headers of the exposures are read; each pair of masks is compared once.
+
+    Parameters
+    ----------
+    old_context, new_context : str
+        CRDS contexts, such as ``tmt_0100.pmap`` and ``tmt_0101.pmap``.
+    files : iterable of path
+        The exposures.
+    crds_path : path, optional
+        CRDS cache. By default ``CRDS_PATH``, or else the cache that comes with tmt-dq.
+    old_crds_path : path, optional
+        CRDS cache of the old context, if it is another one: masks of the same name may then hold
+        different pixels.
+    flags_only : bool
+        Whether an exposure that gets another mask with the same flags in its pixels counts as not
+        affected. Its PIXELDQ would stay the same, its R_MASK would not.
+    keep_errors : bool
+        Whether exposures that cannot be judged are in the result, with their error. Otherwise
+        there is an exception at the end.
+
+    Returns
+    -------
+    tuple of Effect
+        One for each file, in their order.
+
+    Raises
+    ------
+    ConfigError, SelectionError
+        Raised if a cache or context makes no sense.
+    BatchError
+        Raised if exposures could not be judged, unless `keep_errors`.
+
+    Examples
+    --------
+    >>> from tmt_dq import affected
+    >>> effects = affected("tmt_0100.pmap", "tmt_0101.pmap", paths)  # doctest: +SKIP
+    >>> again = [effect.path for effect in effects if effect.affected]  # doctest: +SKIP
+    """
+    sides = ((old_crds_path or crds_path, old_context), (crds_path, new_context))
+    for side in sides:
+        _check_context(*side)
+    effects: dict[int, Effect] = {}
+    waiting: dict[tuple[Path, Path], dict[int, tuple[Path, Ramp, tuple[str, str]]]] = {}
+    for number, name in enumerate(files):
+        path = Path(name)
+        try:
+            with open_input(path) as file:
+                ramp = read_ramp(file).ramp
+            old, new = (_select(ramp, path, *side) for side in sides)
+        except TmtDqError as error:
+            effects[number] = _unknown(path, error)
+            continue
+        names = _name(old), _name(new)
+        masks = _paths(old, new)
+        if masks is not None:
+            waiting.setdefault(masks, {})[number] = (path, ramp, names)
+        elif names[0] == names[1]:
+            effects[number] = Effect(path, False, _same(names[0]), *names)
+        else:
+            effects[number] = Effect(path, True, f"{names[0]} before, {names[1]} now", *names)
+    for masks, exposures in waiting.items():
+        effects |= _compare(masks, exposures, flags_only=flags_only)
+    result = tuple(effects[number] for number in sorted(effects))
+    errors = [effect.error for effect in result if effect.error is not None]
+    if errors and not keep_errors:
+        raise BatchError(f"{len(errors)} of {len(result)} exposures could not be judged", errors)
+    return result
+
+
+def _check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:
+    """Complain about a cache or context once, not for each exposure."""
+    from tmt_dq.references.cache import open_cache
+    from tmt_dq.references.observatories import available
+
+    known = available()
+    observatory = next((name for name in known if context.startswith(name)), known[0])
+    open_cache(crds_path, observatory, os.environ).context(context, os.environ)
+
+
+def _select(
+    ramp: Ramp, path: Path, crds_path: str | os.PathLike[str] | None, context: str
+) -> "Selection | None":
+    """Return what rules select for an exposure, None if none matches."""
+    from tmt_dq.references.selection import select_reference
+
+    try:
+        return select_reference(
+            ramp.selectors,
+            instrument=ramp.instrument,
+            crds_path=crds_path,
+            context=context,
+            where=path,
+        )
+    except NoMatchError:
+        return None
+
+
+def _name(selection: "Selection | None") -> str:
+    return _NO_RULE if selection is None else selection.name or "N/A"
+
+
+def _same(name: str) -> str:
+    """Say why an exposure is not affected, whose mask needs no comparison."""
+    if name == _NO_RULE:
+        return "no rule matches it, before and now"
+    return "no mask applies to it, before and now" if name == "N/A" else f"the same file, {name}"
+
+
+def _paths(old: "Selection | None", new: "Selection | None") -> tuple[Path, Path] | None:
+    """Return the masks to compare, None if there are not two different files."""
+    if old is None or new is None or old.path is None or new.path is None:
+        return None
+    return None if old.path.samefile(new.path) else (old.path, new.path)
+
+
+def _unknown(path: Path, error: TmtDqError) -> Effect:
+    return Effect(path, affected=True, reason=f"could not be judged: {error.what}", error=error)
+
+
+def _compare(
+    paths: tuple[Path, Path],
+    exposures: Mapping[int, tuple[Path, Ramp, tuple[str, str]]],
+    *,
+    flags_only: bool,
+) -> dict[int, Effect]:
+    """Compare two masks inside the windows of the exposures that change from one to the other."""
+    try:
+        old, new = (read_mask(path) for path in paths)
+    except TmtDqError as error:
+        return {
+            number: replace(_unknown(path, error), old=names[0], new=names[1])
+            for number, (path, _, names) in exposures.items()
+        }
+    counted: dict[Window, int] = {}
+    effects = {}
+    for number, (path, ramp, names) in exposures.items():
+        short = next((mask for mask in (old, new) if not mask.window.contains(ramp.window)), None)
+        if short is not None:
+            what = f"the mask covers {short.window.describe()}, the exposure lies at "
+            problem = GeometryError(what + ramp.window.describe(), where=short.path)
+            effects[number] = replace(_unknown(path, problem), old=names[0], new=names[1])
+            continue
+        if ramp.window not in counted:
+            counted[ramp.window] = _differing(old, new, ramp.window)
+        pixels = counted[ramp.window]
+        effects[number] = Effect(
+            path,
+            pixels > 0 or (names[0] != names[1] and not flags_only),
+            _reason(names, pixels),
+            *names,
+            pixels=pixels,
+        )
+    return effects
+
+
+def _differing(old: Mask, new: Mask, window: Window) -> int:
+    """Count the pixels of a window in which two masks differ."""
+    ours, theirs = (mask.dq[window.slices(mask.window)] for mask in (old, new))
+    return int(np.count_nonzero(ours != theirs))
+
+
+def _reason(names: tuple[str, str], pixels: int) -> str:
+    flags = f"other flags in {pixels} of its pixels" if pixels else "the same flags in its pixels"
+    if names[0] == names[1]:
+        return f"{names[0]} is another file, with {flags}"
+    return f"{names[1]} instead of {names[0]}, with {flags}"
