@@ -10,14 +10,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DQInitStep": "tmt_dq.step",
+    "affected": "tmt_dq.reprocessing",
     "apply_dq": "tmt_dq.apply",
+    "certify_mask": "tmt_dq.certify",
     "combine_masks": "tmt_dq.combine",
     "datamodels": "tmt_dq.datamodels",
+    "deliver_mask": "tmt_dq.deliver",
     "diff": "tmt_dq.report.difference",
     "dqflags": "tmt_dq.dqflags",
     "errors": "tmt_dq.errors",
+    "explain": "tmt_dq.report.explanation",
     "import_mask": "tmt_dq.make",
     "make_mask": "tmt_dq.make",
+    "rollback": "tmt_dq.deliver",
     "select_mask": "tmt_dq.select",
     "summarize": "tmt_dq.report.summary",
 }

@@ -21,8 +21,13 @@ _VERBS = {
     "select": "Show which mask belongs to an exposure, and why.",
     "inspect": "Show what a mask or ramp flags.",
     "diff": "Compare the flags of two masks or ramps.",
+    "explain": "Tell why a pixel is flagged, and since when.",
     "import": "Make a mask from bad pixels in any format.",
     "combine": "Merge masks; add or take away the flags of lists.",
+    "certify": "Tell whether a mask may be delivered.",
+    "deliver": "Put a mask into a CRDS cache, with rules that select it.",
+    "rollback": "Take the last delivery out of its cache again.",
+    "affected": "List the exposures that new rules make worth processing again.",
     "crds": "Run a CRDS tool with TMT's rules known to it.",
     "demo": "Simulate a full-frame IRIS ramp and flag it.",
 }

@@ -15,6 +15,7 @@ from tmt_dq.pictures.figures import new_figure, save_figure
 
 __all__ = ["difference_figure", "draw_flags", "summary_figure"]
 
+_FEW = 2000
 _FLAGGED = (("flagged", "#3b0f70"),)
 _CLASSES = (
     ("reference or non-science", "#9bb8d3"),
@@ -186,7 +187,9 @@ def difference_figure(
     """
     figure = new_figure(12, 6, title)
     place, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    panels.draw_classes(place, classes, window, _CHANGES, title="pixels that differ", cells=512)
+    # A few pixels need large cells to be seen, many need small ones to be told apart.
+    cells = 512 if np.count_nonzero(classes) > _FEW else 128
+    panels.draw_classes(place, classes, window, _CHANGES, title="pixels that differ", cells=cells)
     series = [("gained", _CHANGES[2][1], gained), ("lost", _CHANGES[1][1], lost)]
     panels.draw_bars(bars, names, series, "pixels that gained or lost a flag")
     return figure

@@ -170,13 +170,14 @@ class Difference(Report):
         classes = (old != new).view(np.uint8)
         classes[(old != 0) & (new == 0)] = 2
         classes[(old == 0) & (new != 0)] = 3
+        flags = [flag for flag in self.flags if flag.gained or flag.lost]
         return difference_figure(
             classes,
             self.window,
             title=f"{self.old} → {self.new}",
-            names=[flag.name for flag in self.flags],
-            gained=[flag.gained for flag in self.flags],
-            lost=[flag.lost for flag in self.flags],
+            names=[flag.name for flag in flags],
+            gained=[flag.gained for flag in flags],
+            lost=[flag.lost for flag in flags],
         )
 
 

@@ -24,7 +24,7 @@ from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import keywords
 from tmt_dq.io.masks import Mask, read_mask
-from tmt_dq.io.ramps import read_ramp
+from tmt_dq.io.ramps import Ramp, read_ramp
 from tmt_dq.io.tables import read_dq_def
 
 __all__ = ["FlagImage", "Source", "as_image"]
@@ -59,6 +59,8 @@ class FlagImage:
         Keywords of the primary header.
     history : tuple of str
         HISTORY cards of the primary header.
+    ramp : Ramp or None
+        The exposure that a ramp is.
     notes : tuple of str
         What else must be said, for example bits that were left out on request.
     """
@@ -74,6 +76,7 @@ class FlagImage:
     orientation: tuple[int | None, int | None] = (None, None)
     header: Mapping[str, object] = field(default_factory=dict)
     history: tuple[str, ...] = ()
+    ramp: Ramp | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -175,6 +178,7 @@ def _from_ramp(
         orientation=ramp.orientation,
         header=header,
         history=history,
+        ramp=ramp,
         notes=_left_out(left_out),
     )
 

@@ -1,0 +1,57 @@
+"""``tmt-dq explain``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli.options import FilePath, Position, crds_options
+from tmt_dq.cli.reports import show_report
+
+__all__ = ["command"]
+
+
+@click.command("explain", short_help="Tell why a pixel is flagged, and since when.")
+@click.argument("file", type=FilePath())
+@click.option(
+    "--pixel",
+    type=Position(),
+    metavar="X,Y",
+    required=True,
+    help="1-based position on the detector, as DS9 shows it for a full frame.",
+)
+@crds_options
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="What to do about bits that have no meaning.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def command(
+    file: Path,
+    pixel: tuple[int, int],
+    crds_path: Path | None,
+    context: str | None,
+    unknown: Any,
+    *,
+    as_json: bool,
+) -> None:
+    """Tell why a pixel is flagged, and since when.
+
+    Shows the flags of a pixel of FILE, a mask or an initialized ramp: what they mean, which mask or
+    user's flags set them, and what all masks of the detector in the cache say of the pixel. X,Y
+    counts from 1 and from the corner of the detector, also where FILE is a subarray.
+
+    \b
+    Examples:
+      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877
+      tmt-dq explain mask.fits --pixel 1,1 --crds-path ~/crds_cache --context tmt_0002.pmap
+      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877 --json
+    """  # noqa: D301
+    from tmt_dq.report.explanation import explain
+
+    x, y = pixel
+    explanation = explain(file, x=x, y=y, crds_path=crds_path, context=context, unknown=unknown)
+    show_report(explanation, as_json=as_json)

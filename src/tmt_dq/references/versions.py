@@ -1,0 +1,152 @@
+"""All versions of a detector's references that a cache has, in the order of their USEAFTER."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmt_dq.errors import SelectionError, TmtDqError
+from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.io.inputs import open_input
+from tmt_dq.references.cache import Cache, open_cache
+from tmt_dq.references.private_crds import LOCK
+from tmt_dq.references.rule_files import SPECIAL_VALUES
+from tmt_dq.references.rules import load_rules
+
+__all__ = ["Listing", "Version", "list_versions"]
+
+_DETECTOR = "META.INSTRUMENT.DETECTOR"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One reference file.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    useafter : str
+        From when it applies, "2026-05-01 00:00:00": the earliest of the rules for it, or USEAFTER
+        of a file that no rule names; "" where neither says.
+    in_context : bool
+        Whether the context's rules name it.
+    path : Path or None
+        The file; None where it cannot be used.
+    problem : str or None
+        Why it cannot.
+    """
+
+    name: str
+    useafter: str
+    in_context: bool
+    path: Path | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The references of one detector.
+
+    Parameters
+    ----------
+    context : str
+        The rules.
+    cache : Path
+        The cache.
+    versions : tuple of Version
+        Ordered by USEAFTER, then name.
+    """
+
+    context: str
+    cache: Path
+    versions: tuple[Version, ...]
+
+
+def list_versions(
+    instrument: Instrument,
+    detector: Detector,
+    *,
+    crds_path: str | os.PathLike[str] | None = None,
+    context: str | None = None,
+) -> Listing:
+    """List a detector's masks: those that a context's rules name, and other files of the cache.
+
+    Parameters
+    ----------
+    instrument, detector : Instrument, Detector
+        Whose masks.
+    crds_path, context : optional
+        As in `tmt_dq.references.selection.select_reference`.
+
+    Returns
+    -------
+    Listing
+        The masks. One that is missing or damaged is in it, with the problem.
+
+    Raises
+    ------
+    ConfigError
+        Raised if the cache or context make no sense.
+    SelectionError
+        Raised if the context is not there, or its rules cannot be trusted.
+    OutputError
+        Raised if the package's own cache cannot be unpacked.
+    """
+    cache = open_cache(crds_path, instrument.observatory, os.environ)
+    name_of_context = cache.context(context, os.environ)
+    with LOCK:
+        rules = load_rules(
+            cache.mappings, name_of_context, instrument, instrument.reftype, verify_sums=True
+        ).rules
+    dates: dict[str, str] = {}
+    ruled = set()
+    for rule in rules:
+        if rule.leads_to.upper() in SPECIAL_VALUES:
+            continue
+        ruled.add(rule.leads_to)
+        checks = {check.parkey: check for check in rule.check({_DETECTOR: detector.name})}
+        if _DETECTOR in checks and not checks[_DETECTOR].matched:
+            continue
+        date = ""
+        if "USEAFTER" in checks:
+            date = checks["USEAFTER"].required.removesuffix(" or later")
+        dates[rule.leads_to] = min(date, dates.get(rule.leads_to, date))
+    versions = [_version(cache, instrument, name, date) for name, date in dates.items()]
+    versions += _others(cache, instrument, detector, ruled)
+    versions.sort(key=lambda version: (version.useafter, version.name))
+    return Listing(name_of_context, cache.root, tuple(versions))
+
+
+def _version(cache: Cache, instrument: Instrument, name: str, date: str) -> Version:
+    try:
+        path = cache.reference(instrument.name, name)
+    except SelectionError as error:
+        return Version(name, date, in_context=True, path=None, problem=error.what)
+    return Version(name, date, in_context=True, path=path)
+
+
+def _others(
+    cache: Cache, instrument: Instrument, detector: Detector, ruled: set[str]
+) -> list[Version]:
+    """Return the detector's masks that lie in the cache without a rule that names them."""
+    found = []
+    for folder in {cache.references / instrument.name.lower(), cache.references}:
+        for path in sorted(folder.glob("*.fits*")):
+            if path.name in ruled or path.name.startswith("."):
+                continue
+            try:
+                with open_input(path) as file:
+                    header = file.units[0].header
+                    said = [
+                        str(header.get(key, "")).strip().upper()
+                        for key in ("REFTYPE", "INSTRUME", "DETECTOR", "USEAFTER")
+                    ]
+            except TmtDqError:
+                # Not FITS: nothing says that it is a mask of this detector.
+                continue
+            names = {detector.name.upper(), *map(str.upper, detector.aliases)}
+            kind = (instrument.reftype.upper(), instrument.name.upper())
+            if tuple(said[:2]) == kind and said[2] in names:
+                date = said[3].replace("T", " ")
+                found.append(Version(path.name, date, in_context=False, path=path))
+    return found

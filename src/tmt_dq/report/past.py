@@ -1,0 +1,114 @@
+"""One pixel in all masks of its detector that a cache has."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tmt_dq.errors import TmtDqError
+from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.io.masks import read_mask
+from tmt_dq.report.provenance import brief, flags_at
+
+if TYPE_CHECKING:
+    from tmt_dq.references.versions import Listing
+
+__all__ = ["PastFlags", "read_past", "since"]
+
+
+@dataclass(frozen=True, slots=True)
+class PastFlags:
+    """What one mask says of the pixel.
+
+    Attributes
+    ----------
+    name : str
+        The mask.
+    useafter : str
+        From when it applies; "" where that is not known.
+    in_context : bool
+        Whether the context's rules name it.
+    flags : tuple of str or None
+        Its flags of the pixel; None where they cannot be read.
+    gained, lost : tuple of str
+        Differences from the mask before that could be read.
+    problem : str or None
+        Why it cannot be read.
+    """
+
+    name: str
+    useafter: str
+    in_context: bool
+    flags: tuple[str, ...] | None
+    gained: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+def read_past(
+    instrument: Instrument,
+    detector: Detector,
+    y: int,
+    x: int,
+    *,
+    crds_path: str | os.PathLike[str] | None,
+    context: str | None,
+) -> tuple["Listing", tuple[PastFlags, ...]]:
+    """Return what each mask of a detector says of a pixel (0-based), and where they are."""
+    from tmt_dq.references.versions import list_versions
+
+    listing = list_versions(instrument, detector, crds_path=crds_path, context=context)
+    past: list[PastFlags] = []
+    before: tuple[str, ...] = ()
+    for version in listing.versions:
+        flags, problem = None, None if version.problem is None else brief(version.problem)
+        if version.path is not None:
+            try:
+                flags = flags_at(read_mask(version.path), y, x)
+                problem = "it does not cover the pixel" if flags is None else None
+            except TmtDqError as error:
+                problem = brief(error)
+        now = before if flags is None else flags
+        past.append(
+            PastFlags(
+                name=version.name,
+                useafter=version.useafter,
+                in_context=version.in_context,
+                flags=flags,
+                gained=tuple(name for name in now if name not in before),
+                lost=tuple(name for name in before if name not in now),
+                problem=problem,
+            )
+        )
+        before = now
+    return listing, tuple(past)
+
+
+def since(past: Sequence[PastFlags], flag: str, version: str | None) -> PastFlags | None:
+    """Return the first of the masks that have a flag without a break.
+
+    Parameters
+    ----------
+    past : sequence of PastFlags
+        All masks, in their order.
+    flag : str
+        The flag.
+    version : str or None
+        The mask to begin at, going back; the last one if it is not among them.
+
+    Returns
+    -------
+    PastFlags or None
+        The mask; None if the one to begin at does not have the flag. Masks that cannot be read do
+        not break a series.
+    """
+    names = [entry.name for entry in past]
+    end = names.index(version) + 1 if version in names else len(past)
+    first = None
+    for entry in reversed(past[:end]):
+        if entry.flags is None:
+            continue
+        if flag not in entry.flags:
+            break
+        first = entry
+    return first

@@ -1,0 +1,170 @@
+"""What an initialized ramp says of the sources of its flags, and those of them that are there."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import TmtDqError
+from tmt_dq.instruments import Instrument
+from tmt_dq.io.masks import Mask, check_belongs, read_mask, read_user_dq
+from tmt_dq.report.image import FlagImage
+
+__all__ = ["SourceFlags", "brief", "find_sources", "flags_at", "history_entries"]
+
+_CARD = 72
+"""Characters of a HISTORY card."""
+
+_ENTRY = re.compile(r"tmt-dq \S+ dq_init: (.*)", re.DOTALL)
+_SOURCE = re.compile(r"(?P<what>.+): (?P<count>\d+) pixels? flagged\b.*", re.DOTALL)
+_USER = re.compile(r"user DQ (?P<name>.+?)(?: \(sha256 (?P<sha>[0-9a-f]{64})\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFlags:
+    """A source of flags, and what it says of one pixel.
+
+    Attributes
+    ----------
+    kind : str
+        "mask", "user DQ", or how the file's HISTORY calls it.
+    origin : str
+        Which one: ``crds://tmt_iris_mask_0001.fits``, a file name.
+    flags : tuple of str or None
+        What it flags the pixel as, () for good; None where it could not be looked up.
+    problem : str or None
+        Why it could not.
+    """
+
+    kind: str
+    origin: str
+    flags: tuple[str, ...] | None
+    problem: str | None = None
+
+
+def history_entries(cards: Iterable[str]) -> list[str]:
+    """Return what HISTORY says of DQ initialization, an entry each, without the version.
+
+    Parameters
+    ----------
+    cards : iterable of str
+        HISTORY cards; an entry longer than one goes on in the next.
+
+    Returns
+    -------
+    list of str
+        The entries.
+    """
+    entries: list[str] = []
+    full = False
+    for card in cards:
+        if card.startswith("tmt-dq "):
+            entries.append(card)
+        elif entries and full:
+            # A space at the end of a card is lost in FITS.
+            entries[-1] = entries[-1].ljust(-(-len(entries[-1]) // _CARD) * _CARD) + card
+        else:
+            full = False
+            continue
+        full = len(card) >= _CARD - 1
+    return [match[1] for entry in entries if (match := _ENTRY.fullmatch(entry.rstrip()))]
+
+
+def brief(problem: Exception | str) -> str:
+    """Return the first line of a problem, without the places that were looked at."""
+    what = problem.what if isinstance(problem, TmtDqError) else str(problem)
+    return what.splitlines()[0].removesuffix(" Looked in").removesuffix(".")
+
+
+def flags_at(mask: Mask, y: int, x: int) -> tuple[str, ...] | None:
+    """Return a mask's flags of a detector pixel (0-based), None where it does not cover it."""
+    if not mask.window.contains(Window(y, x, 1, 1)):
+        return None
+    return PIXEL.decode(mask.dq[y - mask.window.y, x - mask.window.x])
+
+
+def find_sources(
+    image: FlagImage,
+    instrument: Instrument,
+    y: int,
+    x: int,
+    *,
+    crds_path: str | os.PathLike[str] | None,
+) -> list[SourceFlags]:
+    """Return the sources that an initialized ramp names, and what they flag a pixel as.
+
+    Parameters
+    ----------
+    image : FlagImage
+        The ramp.
+    instrument : Instrument
+        Its instrument.
+    y, x : int
+        0-based detector position.
+    crds_path : path, optional
+        The cache to look references up in.
+
+    Returns
+    -------
+    list of SourceFlags
+        The sources; one that is not there is in it, with the problem.
+    """
+    sources = []
+    name = str(image.header.get("R_MASK", "")).strip()
+    if name and name.upper() != "N/A":
+        sources.append(_mask(image, instrument, name, y, x, crds_path))
+    for entry in history_entries(image.history):
+        match = _SOURCE.fullmatch(entry)
+        if match is None or match["what"].startswith("mask ") or int(match["count"]) == 0:
+            continue
+        user = _USER.fullmatch(match["what"])
+        if user is not None:
+            sources.append(_user(image, user["name"], user["sha"], y, x))
+        else:
+            why = f"flagged {match['count']} pixels; which ones is not recorded"
+            sources.append(SourceFlags(match["what"], "", None, why))
+    return sources
+
+
+def _mask(
+    image: FlagImage,
+    instrument: Instrument,
+    name: str,
+    y: int,
+    x: int,
+    crds_path: str | os.PathLike[str] | None,
+) -> SourceFlags:
+    from tmt_dq.references.cache import open_cache
+
+    try:
+        path = Path(name)
+        if name.startswith("crds://"):
+            cache = open_cache(crds_path, instrument.observatory, os.environ)
+            path = cache.reference(instrument.name, name.removeprefix("crds://"))
+        mask = read_mask(path)
+        if image.ramp is not None:
+            check_belongs(mask, image.ramp, where=image.path)
+    except TmtDqError as error:
+        return SourceFlags("mask", name, None, brief(error))
+    return SourceFlags("mask", name, flags_at(mask, y, x))
+
+
+def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> SourceFlags:
+    """Look at the user's flags, if the file is beside the ramp and still the same."""
+    assert image.path is not None
+    assert image.ramp is not None
+    path = image.path.parent / name
+    if not path.is_file():
+        return SourceFlags("user DQ", name, None, f"it is not in {image.path.parent.absolute()}")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha is not None and sha != digest:
+            return SourceFlags("user DQ", name, None, "the file was changed since")
+        return SourceFlags("user DQ", name, flags_at(read_user_dq(path, image.ramp), y, x))
+    except (TmtDqError, OSError) as error:
+        return SourceFlags("user DQ", name, None, brief(error))
