@@ -11,8 +11,9 @@ from astropy.io import fits
 
 from builders import arrays, data_unit, make_mask, make_ramp, run_cli
 from tmt_dq.apply import Recipe, apply_dq
-from tmt_dq.core.detector import GuideWindow, merge_subarrays
+from tmt_dq.core.detector import merge_subarrays
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.recipe import GuideWindow
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 
 # Values of the convention, written out.

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt_dq.core import detector, reads
-from tmt_dq.core.detector import GuideWindow
 from tmt_dq.core.dqinit import Initialization, initialize
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.errors import ConfigError, GeometryError
 
@@ -159,7 +159,7 @@ def test_a_moving_guide_window() -> None:
     np.testing.assert_array_equal(samples, groups)
 
 
-@pytest.mark.parametrize("part", detector.GUIDE_PARTS)
+@pytest.mark.parametrize("part", GUIDE_PARTS)
 def test_parts_of_guide_windows(part: str) -> None:
     guide = GuideWindow(Window(45, 10, 2, 3))
     pixels, samples, _ = initialize(

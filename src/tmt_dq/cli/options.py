@@ -48,8 +48,8 @@ class Guide(click.ParamType[Any]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the window."""
-        from tmt_dq.core.detector import GuideWindow
         from tmt_dq.core.geometry import Window
+        from tmt_dq.core.recipe import GuideWindow
 
         if isinstance(value, GuideWindow):
             return value

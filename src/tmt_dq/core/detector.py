@@ -1,28 +1,23 @@
 """Sources that the detector and its readout give: reference pixels, guide windows, subarrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.errors import ConfigError, GeometryError
 
 __all__ = [
-    "GUIDE_PARTS",
-    "GuideWindow",
     "guide_windows",
     "inside_subarrays",
     "merge_subarrays",
     "reference_pixels",
     "subarray_windows",
 ]
-
-GUIDE_PARTS = ("box", "rows", "columns")
-"""What a guide window disturbs: its own pixels, and the rows and columns that share its readout."""
 
 
 def reference_pixels(
@@ -73,40 +68,6 @@ def reference_pixels(
         pixels=expected,
         remarks=remarks,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class GuideWindow:
-    """A part of the detector that was read for guiding.
-
-    Parameters
-    ----------
-    window : Window
-        Its detector pixels.
-    groups : tuple of int, optional
-        First and last group (0-based, half open) during which it was there; None for always.
-    """
-
-    window: Window
-    groups: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.window.shape) < 1:
-            raise ConfigError(f"the guide window {self.window.describe()} is empty")
-        if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
-            first, end = self.groups
-            raise ConfigError(
-                f"the guide window is there from group {first + 1} to {end}; expected 1 ≤ first ≤ "
-                "last"
-            )
-
-    def describe(self) -> str:
-        """Describe the window in FITS terms: X,Y,NX,NY[,FIRST:LAST], all 1-based."""
-        window = self.window
-        text = f"{window.xstart},{window.ystart},{window.nx},{window.ny}"
-        if self.groups is None:
-            return text
-        return f"{text},{self.groups[0] + 1}:{self.groups[1]}"
 
 
 def guide_windows(

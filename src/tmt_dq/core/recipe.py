@@ -1,10 +1,48 @@
-"""Which flag sources run, and how."""
+"""Which flag sources run, and how. No arrays: instruments hold recipes, and load at once."""
 
 from dataclasses import dataclass
 
-from tmt_dq.core.detector import GUIDE_PARTS, GuideWindow
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import ConfigError
 
-__all__ = ["Recipe"]
+__all__ = ["GUIDE_PARTS", "GuideWindow", "Recipe"]
+
+GUIDE_PARTS = ("box", "rows", "columns")
+"""What a guide window disturbs: its own pixels, and the rows and columns that share its readout."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuideWindow:
+    """A part of the detector that was read for guiding.
+
+    Parameters
+    ----------
+    window : Window
+        Its detector pixels.
+    groups : tuple of int, optional
+        First and last group (0-based, half open) during which it was there; None for always.
+    """
+
+    window: Window
+    groups: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.window.shape) < 1:
+            raise ConfigError(f"the guide window {self.window.describe()} is empty")
+        if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
+            first, end = self.groups
+            raise ConfigError(
+                f"the guide window is there from group {first + 1} to {end}; expected 1 ≤ first ≤ "
+                "last"
+            )
+
+    def describe(self) -> str:
+        """Describe the window in FITS terms: X,Y,NX,NY[,FIRST:LAST], all 1-based."""
+        window = self.window
+        text = f"{window.xstart},{window.ystart},{window.nx},{window.ny}"
+        if self.groups is None:
+            return text
+        return f"{text},{self.groups[0] + 1}:{self.groups[1]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.detector import GuideWindow, subarray_windows
+from tmt_dq.core.detector import subarray_windows
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.recipe import Recipe
+from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.errors import GeometryError, RampFormatError, TmtDqError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.encoding import read_rows

@@ -70,7 +70,10 @@ def parameters(
         instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
     found = {}
     keywords = observatories.load(instrument.observatory).keywords
+    both = {key: words.split() for key, words in instrument.keywords.items() if " " in words}
     for parkey, keyword in {**keywords, **instrument.keywords}.items():
+        if parkey in both:
+            continue
         value = text(header, keyword)
         found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
     detector = instrument.keywords.get(_DETECTOR, "DETECTOR")
@@ -80,12 +83,12 @@ def parameters(
     except SelectionError as error:
         raise SelectionError(error.what, where=where, hint=error.hint) from None
     found[_INSTRUMENT] = instrument.name
-    found[_DATE], found[_TIME] = _date_and_time(
-        header,
-        instrument.keywords.get(_DATE, "DATE-OBS"),
-        instrument.keywords.get(_TIME, "TIME-OBS"),
-        where,
-    )
+    date_keyword = instrument.keywords.get(_DATE, "DATE-OBS")
+    time_keyword = instrument.keywords.get(_TIME, "TIME-OBS")
+    found[_DATE], found[_TIME] = _date_and_time(header, date_keyword, time_keyword, where)
+    for parkey, words in both.items():
+        # Rules with a single key for date and time compare it as "YYYY-MM-DD hh:mm:ss".
+        found[parkey] = " ".join(_date_and_time(header, words[0], words[1], where))
     return instrument, found
 
 
