@@ -344,6 +344,18 @@ def test_long_and_unusual_names(run: Run, folder: Path) -> None:
     verify_checksums(output)
 
 
+def test_names_of_every_length(folder: Path) -> None:
+    # Around 40 to 70 letters there is no room for a comment beside the value.
+    ramp = make_ramp(folder / "ramp.fits")
+    for length in [*range(len(str(folder)) + 6, 100), 150]:
+        mask = make_mask(folder / ("m" * (length - len(str(folder)) - 1)))
+        output = folder / ("o" * min(length, 100))
+        apply_dq(ramp, output, mask=mask, sync=False)
+        assert header(output)["R_MASK"] == str(mask)
+        assert header(output)["FILENAME"] == output.name
+        output.unlink()
+
+
 def test_old_checksums_are_not_left_behind(run: Run, folder: Path) -> None:
     ramp = make_ramp(
         folder / "ramp.fits",

@@ -93,6 +93,8 @@ def command(
         )
     options["recipe"] = recipe_fields(options)
     options["sync"] = not no_sync
+    if len(ramps) > 1 and not options["in_place"]:
+        _check_outputs(ramps, options["output_dir"], overwrite=options["overwrite"])
     failures: list[Exception] = []
     for ramp in ramps:
         try:
@@ -107,14 +109,42 @@ def command(
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
 
 
+def _size(path: Path) -> int:
+    """Return the size of a file; 0 where `apply_dq` will say what is wrong with it."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: bool) -> None:
+    """Refuse outputs that would replace one another, or a ramp that is still to be read."""
+    from tmt_dq.apply import default_output
+
+    inputs = {ramp.absolute() for ramp in ramps}
+    found: dict[Path, Path] = {}
+    for ramp in ramps:
+        target = default_output(ramp, folder).absolute()
+        if target in found:
+            raise ConfigError(
+                f"{found[target]} and {ramp} have the same output {target}",
+                hint="Run them one by one, each with an --output or --output-dir of its own.",
+            )
+        if overwrite and target in inputs:
+            raise ConfigError(
+                f"{target} is the output of {ramp}, and a ramp to be read as well",
+                hint="Inputs are never modified: leave it out, or say --output-dir.",
+            )
+        found[target] = ramp
+
+
 def _apply_one(
     ramp: Path, output: Path | None, options: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
     from tmt_dq.apply import apply_dq
 
     start = time.perf_counter()
-    size = ramp.stat().st_size if ramp.is_file() else 0
-    with progress_bar(ramp.name, size) as progress:
+    with progress_bar(ramp.name, _size(ramp)) as progress:
         applied = apply_dq(ramp, output, progress=progress, **options)
     seconds = time.perf_counter() - start
     if as_json:

@@ -134,7 +134,8 @@ class Headers:
             cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
         primary.setdefault("DATAMODL", "TMTRampModel")
         for keyword, (value, comment) in cards.items():
-            primary.set(keyword, _ascii(value), comment)
+            text = _ascii(value)
+            primary.set(keyword, text, comment if _fits(text, comment) else "")
         for line in history_lines(record):
             primary.add_history(_ascii(line))
         return primary
@@ -152,6 +153,12 @@ def history_lines(record: Record) -> list[str]:
 def _ascii(value: object) -> object:
     """Return text as FITS can hold it; other characters are written as escapes, not lost."""
     return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _fits(value: object, comment: str) -> bool:
+    """Whether a comment fits beside a value; long ones go on CONTINUE cards, with room for it."""
+    length = len(str(value).replace("'", "''")) + 2
+    return length + len(comment) <= 67 or length > 70
 
 
 def _now() -> str:

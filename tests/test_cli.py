@@ -1,0 +1,394 @@
+"""The command line: exit codes, what it prints and where, several ramps, Ctrl-C."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import builders
+from builders import arrays, folder_state, invoke, make_mask, make_ramp, run_cli, run_python
+from tmt_dq import __version__, cli
+from tmt_dq.errors import GeometryError
+
+COMMAND = Path(sys.executable).with_name("tmt-dq")
+
+
+# --- help, and wrong words ------------------------------------------------------------------
+
+
+def test_help_lists_the_verbs() -> None:
+    outcome = invoke("--help")
+    assert outcome.code == 0
+    for verb in ("apply", "select", "crds", "demo"):
+        assert f"\n  {verb} " in outcome.out
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize("verb", [verb for verb in cli._VERBS if verb != "crds"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_of_each_verb(verb: str, option: str) -> None:
+    outcome = invoke(verb, option)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith(f"Usage: tmt-dq {verb} ")
+    assert "Examples:" in outcome.out or verb == "demo"
+    assert "--help" in outcome.out
+
+
+def test_version() -> None:
+    assert invoke("--version").out == f"tmt-dq, version {__version__}\n"
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "from tmt_dq.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "slow = 'numpy astropy crds stpipe stdatamodels asdf rich matplotlib'\n"
+        "print(sorted(set(slow.split()) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    assert run_python("-c", code).stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["aply"], "Did you mean apply?"),
+        (["nonsense"], "The verbs are apply, select"),
+        (["apply"], "Missing argument 'RAMP...'"),
+        (["select"], "Missing argument 'RAMP'"),
+        (["apply", "a.fits", "--no-such-option"], "No such option"),
+        (["apply", "a.fits", "--subarray", "1"], "expected two whole numbers X,Y"),
+        (["apply", "a.fits", "--subarray", "1,2,3"], "expected two whole numbers X,Y"),
+        (["apply", "a.fits", "--subarray", "one,two"], "'one,two' is not a position"),
+        (["apply", "a.fits", "--subarray", "1.5,2"], "expected two whole numbers X,Y"),
+        (["apply", "a.fits", "--unknown", "guess"], "'guess' is not one of"),
+        (["apply", "a.fits", "b.fits", "-o", "c.fits"], "--output names one file"),
+        (["apply", "a.fits", "-o", "b.fits", "--output-dir", "c"], "expected one of them"),
+    ],
+)
+def test_wrong_words(words: list[str], message: str) -> None:
+    outcome = invoke(*words)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+# --- in a process of its own ----------------------------------------------------------------
+
+
+def test_whole_process(folder: Path) -> None:
+    ramp, mask = make_ramp(folder / "a_uncal.fits"), make_mask(folder / "mask.fits")
+    done = run_cli("apply", ramp, "--mask", mask)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a_dqinit.fits  COMPLETE" in done.stdout
+    assert str(mask) in done.stdout
+    again = run_cli("apply", ramp, "--mask", mask)
+    assert again.returncode == 10
+    assert again.stdout == ""
+    assert again.stderr.startswith(f"Error: {folder / 'a_dqinit.fits'}: exists already\nHint: ")
+
+
+def test_table_of_flags(folder: Path) -> None:
+    outcome = invoke(
+        "apply", make_ramp(folder / "a.fits"), "--mask", make_mask(folder / "mask.fits")
+    )
+    rows = [line.split() for line in outcome.out.splitlines()]
+    # 48 pixels: one DEAD, one HOT and DO_NOT_USE.
+    assert ["flag", "pixels", "share"] in rows
+    for row in (
+        ["GOOD", "46", "95.833", "%"],
+        ["DO_NOT_USE", "1", "2.083", "%"],
+        ["DEAD", "1", "2.083", "%"],
+        ["HOT", "1", "2.083", "%"],
+    ):
+        assert row in rows
+
+
+def test_quiet(folder: Path) -> None:
+    outcome = invoke(
+        "apply", make_ramp(folder / "a.fits"), "--mask", make_mask(folder / "mask.fits"), "-q"
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_bits_left_out_are_shown(folder: Path) -> None:
+    mask = make_mask(folder / "mask.fits", np.full((6, 8), 2, np.uint32), rows=[(0, 1, "HOT")])
+    outcome = invoke("apply", make_ramp(folder / "a.fits"), "--mask", mask, "--unknown", "drop")
+    assert outcome.code == 0
+    assert f"left out as asked, from {mask}: bit 1 of 48 pixels" in outcome.out
+
+
+def test_json(folder: Path) -> None:
+    ramps = [make_ramp(folder / f"{name}.fits", (2, 3, 6, 8)) for name in "ab"]
+    mask = make_mask(folder / "mask.fits")
+    outcome = invoke("apply", *ramps, "--mask", mask, "--json")
+    assert outcome.code == 0
+    reports = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [report["input"] for report in reports] == [str(ramp) for ramp in ramps]
+    report = reports[0]
+    assert report["output"] == str(folder / "a_dqinit.fits")
+    assert report["status"] == "COMPLETE"
+    assert report["mask"] == report["mask_path"] == str(mask)
+    assert report["context"] is None
+    assert report["shape"] == [2, 3, 6, 8]
+    assert report["counts"] == {"GOOD": 46, "DO_NOT_USE": 1, "DEAD": 1, "HOT": 1}
+    assert report["sources"][0]["flagged"] == 2
+    assert report["left_out"] == {}
+    assert report["seconds"] >= 0
+
+
+# --- several ramps --------------------------------------------------------------------------
+
+
+def test_one_bad_ramp_does_not_stop_the_others(folder: Path) -> None:
+    ramps = [make_ramp(folder / "a.fits"), folder / "missing.fits", make_ramp(folder / "c.fits")]
+    mask = make_mask(folder / "mask.fits")
+    outcome = invoke("apply", *ramps, "--mask", mask, "-q")
+    assert outcome.code == 9
+    assert "missing.fits: cannot be read: No such file" in outcome.err
+    assert outcome.err.rstrip().endswith("1 of 3 ramps failed")
+    assert sorted(path.name for path in folder.glob("*_dqinit.fits")) == [
+        "a_dqinit.fits",
+        "c_dqinit.fits",
+    ]
+
+
+def test_output_folder(folder: Path) -> None:
+    for name in ("one", "two", "red"):
+        (folder / name).mkdir()
+    ramps = [make_ramp(folder / "one" / "a.fits"), make_ramp(folder / "two" / "b_uncal.fits")]
+    mask = make_mask(folder / "mask.fits")
+    assert invoke("apply", *ramps, "--mask", mask, "--output-dir", folder / "red").code == 0
+    names = sorted(path.name for path in (folder / "red").iterdir())
+    assert names == ["a_dqinit.fits", "b_dqinit.fits"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_two_ramps_with_one_output(folder: Path, overwrite: bool) -> None:
+    # With --overwrite, the second would silently replace the first.
+    for name in ("one", "two", "red"):
+        (folder / name).mkdir()
+    ramps = [make_ramp(folder / name / "a.fits") for name in ("one", "two")]
+    words = ["apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "-q"]
+    words += ["--output-dir", folder / "red"] + (["--overwrite"] if overwrite else [])
+    before = folder_state(folder)
+    outcome = invoke(*words)
+    assert outcome.code == 2
+    assert "have the same output" in outcome.err
+    assert folder_state(folder) == before
+
+
+def test_an_output_is_never_a_ramp_of_the_same_run(folder: Path) -> None:
+    # `tmt-dq apply *.fits --overwrite`, for the second time.
+    mask = make_mask(folder.parent / "mask.fits")
+    make_ramp(folder / "a.fits")
+    assert invoke("apply", folder / "a.fits", "--mask", mask).code == 0
+    before = folder_state(folder)
+    outcome = invoke("apply", *sorted(folder.iterdir()), "--mask", mask, "--overwrite")
+    assert outcome.code == 2
+    assert "a ramp to be read as well" in outcome.err
+    assert folder_state(folder) == before
+
+
+def test_a_name_that_is_too_long(folder: Path) -> None:
+    outcome = invoke("apply", folder / ("n" * 300 + ".fits"))
+    assert outcome.code in (3, 10)
+    assert "File name too long" in outcome.err
+
+
+def test_a_name_that_is_just_short_enough(folder: Path) -> None:
+    ramp, mask = make_ramp(folder / ("n" * 250 + ".fits")), make_mask(folder / "mask.fits")
+    assert invoke("apply", ramp, "--mask", mask, "-o", folder / "out.fits").code == 0
+    outcome = invoke("apply", ramp, "--mask", mask)
+    assert outcome.code == 10
+    assert "File name too long" in outcome.err
+
+
+@pytest.mark.parametrize("verb", ["apply", "select"])
+def test_a_pipe_is_refused_at_once(folder: Path, verb: str) -> None:
+    os.mkfifo(folder / "pipe.fits")
+    done = run_cli(verb, folder / "pipe.fits", timeout=20)
+    assert done.returncode == 3
+    assert "not a regular file" in done.stderr
+
+
+# --- bugs and interruptions -----------------------------------------------------------------
+
+
+def test_a_bug_shows_a_traceback(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "import tmt_dq.apply\n"
+        "from tmt_dq.cli import main\n"
+        "def bug(*arguments, **options): raise ZeroDivisionError('a bug of ours')\n"
+        "tmt_dq.apply.apply_dq = bug\n"
+        "main(['apply', 'a.fits'])\n"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "a bug of ours" in done.stderr
+
+
+def test_interruption_in_the_middle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    import tmt_dq.apply
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tmt_dq.apply, "apply_dq", interrupted)
+    outcome = invoke("apply", make_ramp(folder / "a.fits"))
+    assert outcome.code == 130
+    assert "Interrupted" in outcome.err
+
+
+def test_ctrl_c(folder: Path) -> None:
+    (folder / "red").mkdir()
+    ramps = [make_ramp(folder / f"{number}.fits") for number in range(300)]
+    mask = make_mask(folder / "mask.fits")
+    process = subprocess.Popen(
+        [COMMAND, "apply", *ramps, "--mask", mask, "--output-dir", folder / "red"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any((folder / "red").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in stderr
+    assert "Traceback" not in stderr
+    outputs = list((folder / "red").iterdir())
+    assert 0 < len(outputs) < 300
+    for output in outputs:
+        assert output.name.endswith("_dqinit.fits")
+        assert fits.getheader(output)["S_DQINIT"] == "COMPLETE"
+        assert arrays(output)["PIXELDQ"][0, 0] == 1024
+
+
+def test_a_reader_that_stops_listening(folder: Path) -> None:
+    ramps = [make_ramp(folder / f"{number}.fits") for number in range(3)]
+    process = subprocess.Popen(
+        [COMMAND, "apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    stderr = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert "Traceback" not in stderr
+    for output in folder.glob("*_dqinit.fits"):
+        assert fits.getheader(output)["S_DQINIT"] == "COMPLETE"
+
+
+# --- select ---------------------------------------------------------------------------------
+
+
+def test_select(folder: Path, cache_dir: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": "IMG3"})
+    before = folder_state(folder)
+    outcome = invoke("select", ramp)
+    assert (outcome.code, outcome.err) == (0, "")
+    path = Path(outcome.out.removesuffix("\n"))
+    assert path.name == "tmt_iris_mask_0103.fits"
+    assert path.is_relative_to(cache_dir)
+    assert fits.getheader(path)["DETECTOR"] == "IRIS3"
+    assert folder_state(folder) == before
+
+
+def test_select_explain(folder: Path) -> None:
+    outcome = invoke("select", make_ramp(folder / "ramp.fits"), "--explain")
+    lines = outcome.out.splitlines()
+    assert lines[0].endswith("tmt_iris_mask_0101.fits")
+    assert lines[1].startswith("context tmt_0100.pmap of ")
+    table = "\n".join(lines[2:])
+    for part in ("rule key", "required", "found", "matched", "DETECTOR", "IRIS1", "2026-05-01"):
+        assert part in table
+
+
+def test_select_json(folder: Path) -> None:
+    report = json.loads(invoke("select", make_ramp(folder / "ramp.fits"), "--json").out)
+    assert report["mask"] == "crds://tmt_iris_mask_0101.fits"
+    assert report["context"] == "tmt_0100.pmap"
+    assert Path(report["path"]).name == "tmt_iris_mask_0101.fits"
+    assert {rule["parkey"] for rule in report["rules"]} >= {"META.INSTRUMENT.DETECTOR"}
+
+
+@pytest.mark.parametrize("suffix", [".fits.gz", ".fits.fz"])
+def test_select_of_compressed_ramps(folder: Path, suffix: str) -> None:
+    plain = make_ramp(folder / "ramp.fits")
+    pack = builders.compress_gzip if suffix == ".fits.gz" else builders.compress_tiles
+    outcome = invoke("select", pack(plain, folder / f"packed{suffix}"))
+    assert outcome.out.endswith("tmt_iris_mask_0101.fits\n")
+
+
+@pytest.mark.parametrize("subarray", ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "", None])
+@pytest.mark.parametrize(
+    ("date", "moment", "found"),
+    [
+        ("2015-09-30", "23:59:59", False),
+        ("2015-10-01", "00:00:00", True),
+        ("2026-05-01", "10:11:12", True),
+    ],
+)
+def test_published_rules(
+    shared: Path, folder: Path, subarray: str | None, date: str, moment: str, found: bool
+) -> None:
+    cache = folder / "cache"
+    shutil.copytree(shared / "tmt_mappings", cache / "mappings" / "tmt")
+    references = cache / "references" / "tmt" / "iris"
+    references.mkdir(parents=True)
+    mask = make_mask(references / "tmt_iris_mask_0001.fits")
+    header = {"DATE-OBS": date, "TIME-OBS": moment, "SUBARRAY": subarray}
+    ramp = make_ramp(folder / "ramp.fits", header=header)
+    words = (ramp, "--crds-path", cache, "--context", "tmt_0001.pmap")
+    outcome = invoke("select", *words)
+    if found:
+        assert (outcome.code, outcome.out) == (0, f"{mask}\n")
+        assert invoke("apply", *words, "-o", folder / "out.fits").code == 0
+        header = dict(fits.getheader(folder / "out.fits"))
+        assert header["R_MASK"] == "crds://tmt_iris_mask_0001.fits"
+        assert header["CRDS_CTX"] == "tmt_0001.pmap"
+    else:
+        assert outcome.code == 6
+        assert "2015-10-01" in outcome.err
+
+
+def test_environment_names_cache_and_context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ramp = make_ramp(folder / "ramp.fits")
+    monkeypatch.setenv("CRDS_PATH", str(folder / "nowhere"))
+    outcome = invoke("select", ramp)
+    assert outcome.code == 2
+    assert "CRDS_PATH" in outcome.err
+    assert "nowhere" in outcome.err
+    monkeypatch.delenv("CRDS_PATH")
+    monkeypatch.setenv("CRDS_CONTEXT", "tmt_9999.pmap")
+    outcome = invoke("select", ramp)
+    assert outcome.code == 6
+    assert "tmt_9999.pmap" in outcome.err
+    assert invoke("select", ramp, "--context", "tmt_0100.pmap").code == 0
+
+
+def test_errors_are_those_of_the_function(folder: Path) -> None:
+    from tmt_dq.apply import apply_dq
+
+    ramp, mask = make_ramp(folder / "ramp.fits", start=None), make_mask(folder / "mask.fits")
+    with pytest.raises(GeometryError) as caught:
+        apply_dq(ramp, mask=mask)
+    outcome = invoke("apply", ramp, "--mask", mask)
+    error = caught.value
+    assert outcome.err == f"Error: {error.where}: {error.what}\nHint: {error.hint}\n"
