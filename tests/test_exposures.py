@@ -15,6 +15,7 @@ from tmt_dq.core.detector import merge_subarrays
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+from tmt_dq.io.reading import Reading
 
 # Values of the convention, written out.
 DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR = 1, 2, 8, 64
@@ -320,6 +321,66 @@ class TestCounts:
         blocks = [os.stat(applied.output).st_blocks * 512 for applied in (before, after)]
         assert 0 < blocks[1] - blocks[0] <= 1.1 * 2**20
         assert np.argwhere(arrays(folder / "one.fits")["GROUPDQ"]).tolist() == [[0, 3, 5, 5]]
+
+
+class TestUserFlags:
+    """A user's own flags from lists and regions, in detector positions."""
+
+    HOT = 2048
+
+    def _expected(self) -> Any:
+        expected = np.zeros((6, 8), np.uint32)
+        expected[1, 3] = self.HOT  # detector x 104, y 202
+        return expected
+
+    @pytest.mark.parametrize(
+        ("name", "text", "options"),
+        [
+            ("a.txt", "# base: 1\nx y flag\n104 202 HOT\n", []),
+            ("b.txt", "x y\n103 201\n", ["--user-base", "0", "--user-flag", "hot"]),
+            (
+                "c.csv",
+                "104,202\n",
+                ["--user-columns", "x,y", "--user-base", "1", "--user-flag", "HOT"],
+            ),
+            (
+                "d.reg",
+                "# Region file format: DS9\nimage\npoint(104,202)\n",
+                ["--user-flag", "HOT"],
+            ),
+        ],
+    )
+    def test_lists_and_regions(
+        self, folder: Path, name: str, text: str, options: list[str]
+    ) -> None:
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+        (folder / name).write_text(text)
+        arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A"]
+        run = run_cli(*arguments, "--user-dq", folder / name, *options)
+        assert run.returncode == 0, run.stderr
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], self._expected())
+        assert "sha256" in str(fits.getheader(folder / "out.fits")["HISTORY"])
+
+    def test_an_image_that_does_not_say_what_its_values_mean(self, folder: Path) -> None:
+        """As large as the detector, 0 = bad: what it means is said, and it is cut out."""
+        image = np.full((4096, 4096), 9, np.uint8)
+        image[201, 103] = 0
+        fits.writeto(folder / "user.fits", image)
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+        apply_dq(
+            ramp,
+            folder / "out.fits",
+            mask="N/A",
+            user_dq=folder / "user.fits",
+            user_reading=Reading(flag="HOT", good=9),
+        )
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], self._expected())
+
+    def test_what_a_list_does_not_say_is_asked_for(self, folder: Path) -> None:
+        (folder / "list.txt").write_text("x y\n103 201\n")
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+        with pytest.raises(ConfigError, match="base"):
+            apply_dq(ramp, mask="N/A", user_dq=folder / "list.txt")
 
 
 class TestMissingReads:

@@ -25,12 +25,14 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.io.inplace import InPlaceWriter, locked, pending
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask, read_user_dq
+from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
 from tmt_dq.io.outputs import Written, write_exposure
 from tmt_dq.io.provenance import Record
 from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
+from tmt_dq.io.reading import Reading
 from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.units import UnitWriter
+from tmt_dq.io.user_flags import read_user_flags
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -98,6 +100,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     output_dir: PathLike | None = None,
     mask: PathLike | Mask | None = None,
     user_dq: PathLike | None = None,
+    user_reading: Reading | None = None,
     subarray: tuple[int, int] | None = None,
     propagate_do_not_use: bool | None = None,
     recipe: Recipe | Mapping[str, object] | None = None,
@@ -127,7 +130,10 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     mask : path or Mask, optional
         The mask to use instead of the one that CRDS' rules choose; "N/A" for none.
     user_dq : path, optional
-        FITS image with flags of your own, as large as the data or the detector.
+        Flags of your own: a FITS image as large as the data or the detector, a list of pixels or
+        boxes, or DS9 or CRTF regions.
+    user_reading : Reading, optional
+        What that file does not say itself: the flag, which values are bad, the base of a list.
     subarray : tuple of int, optional
         1-based x and y of the first pixel on the detector, where the header does not say.
     propagate_do_not_use : bool, optional
@@ -178,6 +184,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         source,
         mask,
         user_dq,
+        user_reading,
         subarray,
         recipe,
         propagate_do_not_use,
@@ -231,6 +238,7 @@ class _Job:
     source: Path
     mask: PathLike | Mask | None
     user_dq: PathLike | None
+    user_reading: Reading | None
     subarray: tuple[int, int] | None
     recipe: Recipe | Mapping[str, object] | None
     propagate: bool | None
@@ -248,7 +256,9 @@ class _Job:
         selection, reference, missing = self._reference(ramp)
         user = None
         if self.user_dq is not None:
-            user = read_user_dq(Path(self.user_dq), ramp, unknown=self.unknown)
+            user = read_user_flags(
+                Path(self.user_dq), ramp, unknown=self.unknown, reading=self.user_reading
+            )
         self.references = [flags.path for flags in (reference, user) if flags is not None]
         name = _mask_name(selection, self.mask)
         sources: list[FlagSource] = []

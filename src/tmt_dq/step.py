@@ -21,10 +21,11 @@ from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.io.inputs import open_input
-from tmt_dq.io.masks import Mask, read_mask, read_user_dq
+from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
 from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
 from tmt_dq.io.readout import Readout, read_readout
+from tmt_dq.io.user_flags import read_user_flags
 
 __all__ = ["DQInitStep", "FlaggedRamp"]
 
@@ -56,7 +57,7 @@ class DQInitStep(Step):
     prefetch_references = False
 
     spec = """
-        user_supplied_dq = string(default=None)  # FITS image with flags of your own
+        user_supplied_dq = string(default=None)  # FITS image, list or regions with flags of your own
         propagate_do_not_use = boolean(default=None)  # Flag the mask's DO_NOT_USE pixels in every group
         subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
         if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
@@ -156,7 +157,7 @@ class DQInitStep(Step):
             mask = read_mask(Path(reference), unknown=self.unknown)
             name = str(mask.path) if selection is None else selection.uri
         if self.user_supplied_dq is not None:
-            user = read_user_dq(Path(self.user_supplied_dq), ramp, unknown=self.unknown)
+            user = read_user_flags(Path(self.user_supplied_dq), ramp, unknown=self.unknown)
         sources: list[FlagSource] = []
         if missing is None or self.if_no_mask == "continue":
             sources = gather_sources(

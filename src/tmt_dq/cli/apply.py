@@ -35,7 +35,18 @@ __all__ = ["command", "show"]
     help="Use this mask instead of the one the rules choose; N/A for none.",
 )
 @click.option(
-    "--user-dq", type=FilePath(), help="Add the flags of this image, detector- or data-shaped."
+    "--user-dq",
+    type=FilePath(),
+    help="Add the flags of this image, list of pixels or boxes, or region file.",
+)
+@click.option("--user-flag", metavar="NAME", help="Flag of the pixels in the file of --user-dq.")
+@click.option("--user-bad", metavar="V", help="Value of bad pixels in it: a number, or nonzero.")
+@click.option(
+    "--user-columns", metavar="NAMES", help="Columns of a list without a line of names: x,y,flag."
+)
+@click.option("--user-good", type=int, metavar="V", help="Value of good pixels in it.")
+@click.option(
+    "--user-base", type=click.IntRange(0, 1), help="Number of the first pixel in a list of pixels."
 )
 @click.option(
     "--subarray",
@@ -91,6 +102,7 @@ def command(
             f"--output names one file, but there are {len(ramps)} ramps",
             hint="Use --output-dir for several ramps.",
         )
+    options["user_reading"] = _user_reading(options)
     options["recipe"] = recipe_fields(options)
     options["sync"] = not no_sync
     if len(ramps) > 1 and not options["in_place"]:
@@ -136,6 +148,27 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
                 hint="Inputs are never modified: leave it out, or say --output-dir.",
             )
         found[target] = ramp
+
+
+def _user_reading(options: dict[str, Any]) -> Any:
+    """Take what is said about the file of --user-dq out of `options`; None if nothing is."""
+    said = {
+        name: options.pop(f"user_{name}") for name in ("flag", "bad", "good", "base", "columns")
+    }
+    if all(value is None for value in said.values()):
+        return None
+    from tmt_dq.io.reading import Reading
+
+    if said["bad"] is not None and said["bad"] != "nonzero":
+        try:
+            said["bad"] = int(said["bad"])
+        except ValueError:
+            raise ConfigError(
+                f"--user-bad is {said['bad']!r}; expected a whole number or nonzero"
+            ) from None
+    if said["columns"] is not None:
+        said["columns"] = tuple(name.strip() for name in said["columns"].split(","))
+    return Reading(**said)
 
 
 def _apply_one(

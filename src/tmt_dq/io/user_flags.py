@@ -1,0 +1,54 @@
+"""A user's own flags for one exposure, from any file that people keep them in."""
+
+from pathlib import Path
+
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.io.flag_files import file_kind, read_flags
+from tmt_dq.io.inputs import open_input
+from tmt_dq.io.masks import Mask, read_user_dq
+from tmt_dq.io.ramps import Ramp
+from tmt_dq.io.reading import Reading
+
+__all__ = ["read_user_flags"]
+
+
+def read_user_flags(
+    path: Path, ramp: Ramp, *, unknown: Unknown = "error", reading: Reading | None = None
+) -> Mask:
+    """Read a user's own flags: an image, a list of pixels or boxes, or DS9 or CRTF regions.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A FITS image is as large as the data or the detector, as `read_user_dq` takes
+        it; positions in lists and regions are detector positions.
+    ramp : Ramp
+        The exposure that the flags are for.
+    unknown : {"error", "drop"}
+        What to do about names and bits without a meaning.
+    reading : Reading, optional
+        What the file does not say itself: the flag, which values are bad, the base of a list.
+
+    Returns
+    -------
+    Mask
+        The flags.
+
+    Raises
+    ------
+    ConfigError
+        Raised if the file does not say what its numbers mean and nobody else does.
+    MaskFormatError, UnknownFlagError
+        Raised if the file cannot be understood.
+    GeometryError
+        Raised if it does not fit the data or the detector.
+    """
+    plain = reading is None or reading == Reading()
+    if plain and (not path.is_file() or (file_kind(path) == "fits" and _has_image(path))):
+        return read_user_dq(path, ramp, unknown=unknown)
+    return read_flags(path, shape=ramp.detector.shape, reading=reading)
+
+
+def _has_image(path: Path) -> bool:
+    with open_input(path) as file:
+        return any(unit.is_image and unit.shape for unit in file.units) or len(file.units) == 1
