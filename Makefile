@@ -10,7 +10,7 @@ SOURCES := src tests benchmarks
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format type contracts check bench bench-peers clean
+.PHONY: help env demo test lint format type contracts check notebook bench bench-peers clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ contracts: $(STAMP)  ## import-linter: the layers of docs/architecture.md
 	$(BIN)/lint-imports
 
 check: lint type contracts test  ## all that CI runs
+
+notebook: $(STAMP)  ## run the example notebook and keep what it shows
+	$(BIN)/python docs/examples/render.py
 
 bench: $(STAMP)  ## measure tmt-dq against cp (see docs/performance.md)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
