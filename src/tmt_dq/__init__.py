@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DQInitStep": "tmt_dq.step",
+    "Reading": "tmt_dq.io.reading",
     "affected": "tmt_dq.reprocessing",
     "apply_dq": "tmt_dq.apply",
     "certify_mask": "tmt_dq.certify",

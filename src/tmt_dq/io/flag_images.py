@@ -8,14 +8,13 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import embed
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
+from tmt_dq.io.encoding import read_plane
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.reading import Reading
 
 __all__ = ["image_flags", "image_unit", "on_detector", "polarity_flags", "read_numbers"]
 
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_UNSIGNED = {(8, -128): np.int8, (16, 1 << 15): np.uint16, (32, 1 << 31): np.uint32}
 _SHOWN = 8
 
 
@@ -94,22 +93,15 @@ def read_numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:
     MaskFormatError
         Raised if a pixel is undefined, not finite or not a whole number.
     """
-    stored = np.dtype(_STORED[unit.bitpix])
-    raw = np.empty(unit.shape, stored)
-    file.read_into(unit, raw.data.cast("B"))
-    values: npt.NDArray[np.generic] = raw.astype(stored.newbyteorder("="), copy=False)
-    blank = unit.header.get("BLANK")
-    undefined = 0 if blank is None else int(np.count_nonzero(raw == blank))
-    zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
-    if scale == 1 and (unit.bitpix, zero) in _UNSIGNED:
-        target = np.dtype(_UNSIGNED[unit.bitpix, int(zero)])
-        # Adding half the range is turning the highest bit over.
-        values = values.view(target) ^ target.type(target.type(1) << (unit.bitpix - 1))
-    elif (zero, scale) != (0, 1):
-        values = values.astype(np.float64) * scale + zero
+    values = read_plane(file, unit, 0)
+    undefined = 0
+    if "BLANK" in unit.header:
+        zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
+        undefined = int(np.count_nonzero(values == unit.header["BLANK"] * scale + zero))
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
-            undefined += int(np.count_nonzero(~(values == np.floor(values))))
+            whole = np.isfinite(values) & (values == np.floor(values))
+        undefined += int(np.count_nonzero(~whole))
     if undefined:
         raise MaskFormatError(
             f"{unit.label} has {undefined} pixels that are undefined or no whole numbers",

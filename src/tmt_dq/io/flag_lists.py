@@ -204,6 +204,8 @@ def _flags(table: Columns, reading: Reading) -> npt.NDArray[np.uint32]:
         reading.refuse(table.path, "the list has no column of values", "values")
         return np.full(len(table.rows), reading.flag_value)
     texts = table.texts[name]
+    if not texts:
+        return np.zeros(0, np.uint32)
     if all(_number(text) is not None for text in set(texts)):
         return _numbered(table, name, reading)
     reading.refuse(table.path, f"the column {name} has names of flags", "values")

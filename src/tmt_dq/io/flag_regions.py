@@ -118,13 +118,19 @@ def _covered(
     path: Path, where: str, region: Any, shift: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
     """Return the part of the detector around a region, and which of its pixels it covers."""
-    from regions import PointPixelRegion
+    from regions import PointPixelRegion, RectanglePixelRegion
 
     if isinstance(region, PointPixelRegion):
-        y, x = (int(np.floor(value + 0.5)) for value in (region.center.y, region.center.x))
-        inside, bottom, left = np.ones((1, 1), bool), y, x
+        bottom, left = (int(np.floor(value + 0.5)) for value in (region.center.y, region.center.x))
+        inside = np.ones((1, 1), bool)
+    elif isinstance(region, RectanglePixelRegion) and region.angle.value == 0:
+        # What a bitmap of it shows too, but a hundred times faster: lists have many upright boxes.
+        left, nx = _within(region.center.x, region.width)
+        bottom, ny = _within(region.center.y, region.height)
+        _check_size(path, where, (ny, nx), shape)
+        inside = np.ones((ny, nx), bool)
     else:
-        _check_size(path, where, region, shape)
+        _check_size(path, where, _extent(path, where, region), shape)
         try:
             mask = region.to_mask(mode="center")
         except NotImplementedError as error:
@@ -151,13 +157,23 @@ def _covered(
     return (rows, columns), part
 
 
-def _check_size(path: Path, where: str, region: Any, shape: tuple[int, int]) -> None:
-    """Refuse regions whose bitmap would not fit into memory."""
+def _within(centre: float, length: float) -> tuple[int, int]:
+    """Return the first whole number inside a stretch, and how many there are."""
+    first = int(np.floor(centre - length / 2)) + 1
+    return first, max(0, int(np.ceil(centre + length / 2)) - first)
+
+
+def _extent(path: Path, where: str, region: Any) -> tuple[int, int]:
+    """Return the rows and columns that a region's bitmap has."""
     try:
-        box = region.bounding_box
-        size = box.shape
+        ny, nx = region.bounding_box.shape
     except Exception as error:
         raise MaskFormatError(f"{where} has no extent: {error}", where=path) from error
+    return ny, nx
+
+
+def _check_size(path: Path, where: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
+    """Refuse regions whose bitmap would not fit into memory."""
     if max(size) > 4 * max(shape):
         raise GeometryError(
             f"{where} is {size[1]} × {size[0]} pixels (x × y), far larger than the detector's "

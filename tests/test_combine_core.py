@@ -1,0 +1,101 @@
+"""Merging, clearing and the DO_NOT_USE policy, against Python integers."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from builders import CONVENTION
+from tmt_dq.core.merging import clear, hold_to_policy, merge, needed
+from tmt_dq.errors import ConfigError, GeometryError, UnknownFlagError
+
+Uint32 = npt.NDArray[np.uint32]
+masks = st.integers(1, 5).flatmap(
+    lambda count: st.lists(
+        hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
+        min_size=count,
+        max_size=count,
+    )
+)
+
+
+def votes(value: int, stack: list[int]) -> int:
+    return sum(bool(mask & value) for mask in stack)
+
+
+@given(masks, st.data())
+def test_a_flag_stays_if_enough_masks_have_it(stack: list[Uint32], data: Any) -> None:
+    number = data.draw(st.integers(1, len(stack)))
+    special = data.draw(st.sampled_from([name for name in CONVENTION if CONVENTION[name]]))
+    other = data.draw(st.integers(1, len(stack)))
+    before = [mask.copy() for mask in stack]
+    merged = merge(stack, number, per_flag={special: other})
+    for place in np.ndindex(merged.shape):
+        values = [int(mask[place]) for mask in stack]
+        want = 0
+        for bit in range(32):
+            demanded = other if CONVENTION[special] == 1 << bit else number
+            want |= (votes(1 << bit, values) >= demanded) << bit
+        assert int(merged[place]) == want
+    assert all(np.array_equal(a, b) for a, b in zip(stack, before, strict=True))
+
+
+@given(masks)
+def test_any_is_or_and_all_is_and(stack: list[Uint32]) -> None:
+    assert np.array_equal(merge(stack, "any"), np.bitwise_or.reduce(stack))
+    assert np.array_equal(merge(stack, "all"), np.bitwise_and.reduce(stack))
+
+
+def test_more_rows_than_are_merged_at_a_time() -> None:
+    rng = np.random.default_rng(3)
+    stack = [rng.integers(0, 2**32, (150, 3), np.uint32) for _ in range(3)]
+    assert np.array_equal(
+        merge(stack, 2), (stack[0] & stack[1]) | (stack[0] & stack[2]) | (stack[1] & stack[2])
+    )
+
+
+@pytest.mark.parametrize("rule", [0, 4, -1, True, "most", "", 1.5, None])
+def test_impossible_rules(rule: Any) -> None:
+    with pytest.raises(ConfigError, match="from 1 to 3"):
+        needed(rule, 3)
+
+
+def test_what_cannot_be_merged() -> None:
+    one, two = np.zeros((2, 3), np.uint32), np.zeros((3, 2), np.uint32)
+    with pytest.raises(ConfigError):
+        merge([])
+    with pytest.raises(GeometryError, match=r"\(2, 3\), \(3, 2\)"):
+        merge([one, two])
+    with pytest.raises(UnknownFlagError):
+        merge([one], per_flag={"HTO": 1})
+
+
+@given(
+    hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
+    hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
+)
+def test_clearing_takes_these_flags_and_no_others(dq: Uint32, given_flags: Uint32) -> None:
+    rest, count = clear(dq, given_flags)
+    assert not (rest & given_flags).any()
+    assert np.array_equal(rest | (dq & given_flags), dq)
+    assert count == sum(
+        bool(int(a) & int(b)) for a, b in zip(dq.flat, given_flags.flat, strict=True)
+    )
+
+
+@given(
+    hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
+    st.sets(st.sampled_from([name for name in CONVENTION if CONVENTION[name]])),
+)
+def test_the_policy_sets_do_not_use_and_nothing_else(dq: Uint32, policy: set[str]) -> None:
+    before = dq.copy()
+    held, count = hold_to_policy(dq, sorted(policy))
+    demanding = sum(CONVENTION[name] for name in policy)
+    want = [int(value) | (1 if int(value) & demanding else 0) for value in dq.flat]
+    assert held.reshape(-1).tolist() == want
+    assert count == int(np.count_nonzero(held != dq))
+    assert np.array_equal(dq, before)

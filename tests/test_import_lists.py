@@ -1,0 +1,371 @@
+"""Lists of pixels and boxes, read into flags of the detector."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import CONVENTION
+from tmt_dq.core.boxes import Boxes, embed, paint
+from tmt_dq.errors import (
+    ConfigError,
+    GeometryError,
+    MaskFormatError,
+    UnknownFlagError,
+)
+from tmt_dq.io.flag_files import file_kind, read_flags
+from tmt_dq.io.reading import Reading
+
+SHAPE = (6, 8)
+
+
+def written(folder: Path, text: str, name: str = "list.txt") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def flags(path: Path, shape: tuple[int, int] = SHAPE, **said: Any) -> npt.NDArray[np.uint32]:
+    return read_flags(path, shape=shape, reading=Reading(**said)).dq
+
+
+def expected(*entries: tuple[Any, Any, str]) -> npt.NDArray[np.uint32]:
+    """Flags of (index of y, index of x, flag), all 0-based."""
+    dq = np.zeros(SHAPE, np.uint32)
+    for y, x, flag in entries:
+        dq[y, x] |= np.uint32(CONVENTION[flag])
+    return dq
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_positions_count_from_the_base_that_is_said(folder: Path, base: int) -> None:
+    path = written(folder, "x y flag\n2 3 DEAD\n5 1 hot\n")
+    shift = base
+    assert np.array_equal(
+        flags(path, base=base),
+        expected((3 - shift, 2 - shift, "DEAD"), (1 - shift, 5 - shift, "HOT")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "place"),
+    [
+        ("1:3", "2", (2, slice(1, 4))),
+        ("2", "3:", (slice(3, 6), 2)),
+        (":2", "0", (0, slice(0, 3))),
+        (":", "5", (5, slice(0, 8))),
+        ("0:0", "0:1", (slice(0, 2), 0)),
+        (":", ":", (slice(0, 6), slice(0, 8))),
+    ],
+)
+def test_ranges_include_both_ends_and_may_lack_them(
+    folder: Path, x: str, y: str, place: tuple[Any, Any]
+) -> None:
+    path = written(folder, f"x y flag\n{x} {y} DEAD\n")
+    assert np.array_equal(flags(path, base=0), expected((*place, "DEAD")))
+
+
+def test_ranges_in_one_based_lists(folder: Path) -> None:
+    path = written(folder, "x,y\n2:4,1\n7:,6\n:1,:1\n")
+    assert np.array_equal(
+        flags(path, base=1, flag="RC"),
+        expected((0, slice(1, 4), "RC"), (5, slice(6, 8), "RC"), (0, 0, "RC")),
+    )
+
+
+def test_entries_of_the_same_pixel_add_up(folder: Path) -> None:
+    path = written(folder, "x y flag\n1 1 DEAD\n1 1 HOT\n1 1 DEAD\n:3 1 LOW_QE|DO_NOT_USE\n")
+    dq = flags(path, base=0)
+    value = sum(CONVENTION[name] for name in ("DEAD", "HOT", "LOW_QE", "DO_NOT_USE"))
+    assert dq[1, 1] == value
+    assert dq[1, 0] == CONVENTION["LOW_QE"] + CONVENTION["DO_NOT_USE"]
+
+
+def test_comments_blank_lines_byte_order_mark_and_case(folder: Path) -> None:
+    path = folder / "list.csv"
+    text = "# a list\r\n\r\nX, Y, Flag\r\n 3 , 2 , Dead  # cracked\r\n# 1,1,HOT\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert np.array_equal(flags(path, base=0), expected((2, 3, "DEAD")))
+
+
+def test_the_base_may_be_stated_in_the_file(folder: Path) -> None:
+    path = written(folder, "# base: 1\nx y flag\n1 1 HOT\n")
+    assert np.array_equal(flags(path), expected((0, 0, "HOT")))
+    assert np.array_equal(flags(path, base=1), expected((0, 0, "HOT")))
+    with pytest.raises(ConfigError, match="counts from 1, but base is 0"):
+        flags(path, base=0)
+
+
+def test_old_flag_names_and_whole_floats_are_understood(folder: Path) -> None:
+    path = written(folder, "col row dq\n3.0 2.0 UNRELIABLE_ERROR\n")
+    assert np.array_equal(flags(path, base=0), expected((2, 3, "RESERVED")))
+
+
+def test_columns_of_a_file_without_names_are_asked_for(folder: Path) -> None:
+    path = written(folder, "3 2 DEAD\n")
+    with pytest.raises(ConfigError, match="--columns x,y,flag"):
+        flags(path, base=0)
+    assert np.array_equal(flags(path, base=0, columns=("x", "y", "flag")), expected((2, 3, "DEAD")))
+    assert np.array_equal(
+        flags(written(folder, "2 3 DEAD\n"), base=0, columns=("y", "x", "flag")),
+        expected((2, 3, "DEAD")),
+    )
+    with pytest.raises(ConfigError, match="names its columns itself"):
+        flags(written(folder, "x y\n1 1\n"), base=0, flag="HOT", columns=("x", "y"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "ecsv", "fits", "txt"])
+def test_boxes_in_every_kind_of_table(folder: Path, ending: str) -> None:
+    table = Table({"x0": [1, 7], "y0": [2, 0], "width": [3, 1], "height": [2, 6]})
+    path = folder / f"boxes.{ending}"
+    table.write(path, format={"txt": "ascii.basic", "csv": "ascii.csv"}.get(ending))
+    want = expected((slice(2, 4), slice(1, 4), "DEAD"), (slice(0, 6), 7, "DEAD"))
+    assert np.array_equal(flags(path, base=0, flag="DEAD"), want)
+    with pytest.raises(ConfigError, match="first pixel is 0 or 1"):
+        flags(path, flag="DEAD")
+    with pytest.raises(ConfigError, match="which flag its 2 entries get"):
+        flags(path, base=0)
+
+
+def test_ecsv_pixel_lists_with_ranges_names_and_a_base(folder: Path) -> None:
+    table = Table({"x": ["2", "4:5"], "y": [1, 3], "flag": ["HOT", "DEAD"]}, meta={"base": 1})
+    path = folder / "list.ecsv"
+    table.write(path)
+    assert np.array_equal(flags(path), expected((0, 1, "HOT"), (2, slice(3, 5), "DEAD")))
+
+
+def bpixtab(path: Path, rows: list[tuple[int, int, int, int, int]]) -> Path:
+    columns = zip(*rows, strict=True)
+    names = ("PIX1", "PIX2", "LENGTH", "AXIS", "VALUE")
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column(name, "I" if name in {"LENGTH", "AXIS", "VALUE"} else "J", array=column)
+            for name, column in zip(names, columns, strict=True)
+        ]
+    )
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return path
+
+
+def test_hst_bad_pixel_tables(folder: Path) -> None:
+    path = bpixtab(folder / "bpx.fits", [(3, 2, 4, 1, 16), (1, 1, 6, 2, 4), (8, 6, 1, 1, 20)])
+    want = expected(
+        (1, slice(2, 6), "HOT"), (slice(0, 6), 0, "DEAD"), (5, 7, "HOT"), (5, 7, "DEAD")
+    )
+    assert np.array_equal(flags(path, values={16: "HOT", 4: "DEAD"}), want)
+    assert np.array_equal(flags(path, flag="RC") != 0, want != 0)
+    with pytest.raises(ConfigError, match="4, 16, 20 in the column value"):
+        flags(path)
+    with pytest.raises(UnknownFlagError, match=r"4 \(2 times\)"):
+        flags(path, values={16: "HOT"})
+    with pytest.raises(ConfigError, match="counts from 1, but base is 0"):
+        flags(path, values={16: "HOT", 4: "DEAD"}, base=0)
+
+
+def test_numbers_of_this_convention_and_zeros(folder: Path) -> None:
+    path = written(folder, "x y value\n0 0 1025\n1 0 0\n")
+    assert np.array_equal(
+        flags(path, base=0, values="convention"), expected((0, 0, "DO_NOT_USE"), (0, 0, "DEAD"))
+    )
+    assert np.array_equal(flags(path, base=0, flag="HOT"), expected((0, 0, "HOT")))
+
+
+def test_lists_may_be_placed_on_the_detector(folder: Path) -> None:
+    path = written(folder, "x y flag\n0:1 1 DEAD\n")
+    assert np.array_equal(flags(path, base=0, at=(4, 3)), expected((3, slice(3, 5), "DEAD")))
+    with pytest.raises(ConfigError, match="where does it end"):
+        flags(written(folder, "x y flag\n0: 1 DEAD\n"), base=0, at=(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("x y flag\n8 0 DEAD\n", GeometryError, "x from 0 to 7"),
+        ("x y flag\n-1 0 DEAD\n", GeometryError, "line 2: x = -1"),
+        ("x y flag\n0:9 0 DEAD\n", GeometryError, "10 × 1 pixels"),
+        ("x y flag\n9223372036854775807 0 DEAD\n", GeometryError, "not on the detector"),
+        ("x y flag\n5:3 0 DEAD\n", MaskFormatError, "a ≤ b"),
+        ("x y flag\n1:2:3 0 DEAD\n", MaskFormatError, "expected a range"),
+        ("x y flag\n1.5 0 DEAD\n", MaskFormatError, "x is '1.5'"),
+        ("x y flag\nnan 0 DEAD\n", MaskFormatError, "x is 'nan'"),
+        ("x y flag\n1 0\n", MaskFormatError, "line 2 has 2 columns; expected 3"),
+        ("x y flag\n1 : 3 0 DEAD\n", MaskFormatError, "without spaces"),
+        ("x y flag\n1 0 DAED\n", UnknownFlagError, "line 2: 'DAED'"),
+        ("x y flag\n1 0 GOOD\n", UnknownFlagError, "is no flag"),
+        ("x y value\n1 0 -1\n", MaskFormatError, "value is -1"),
+        ("x y x\n1 0 1\n", MaskFormatError, "same name"),
+        ("x z flag\n1 0 DEAD\n", MaskFormatError, "has the columns x z flag"),
+        ("x0 y0 width height flag\n1 1 0 2 DEAD\n", GeometryError, "0 × 2 pixels"),
+        ("x0 y0 width height flag\n1 1 1:2 2 DEAD\n", MaskFormatError, "width is '1:2'"),
+        ("", MaskFormatError, "has no pixels"),
+        ("# only this\n", MaskFormatError, "has no pixels"),
+        ("1 0 DEAD\n", ConfigError, "does not name its columns"),
+        ("# %ECSV 1.0\n# nonsense\n", MaskFormatError, "is no ECSV table"),
+    ],
+)
+def test_wrong_lists_are_errors_that_say_where(
+    folder: Path, text: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        flags(written(folder, text), base=0)
+
+
+def test_an_error_tells_all_unknown_names_and_the_nearest(folder: Path) -> None:
+    text = "x y flag\n" + "".join(f"{x} 0 N{x}\n" for x in range(7)) + "1 1 DEED\n"
+    with pytest.raises(UnknownFlagError, match="and 3 more"):
+        flags(written(folder, text), base=0)
+    with pytest.raises(UnknownFlagError, match="Did you mean DEAD"):
+        flags(written(folder, "x y flag\n1 1 DEED\n"), base=0)
+
+
+def test_flags_said_twice_and_differently_are_refused(folder: Path) -> None:
+    path = written(folder, "x y flag\n1 0 DEAD\n")
+    assert np.array_equal(flags(path, base=0, flag="dead"), expected((0, 1, "DEAD")))
+    with pytest.raises(ConfigError, match="flags of its own"):
+        flags(path, base=0, flag="HOT")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"bad": 1}, {"good": 0}, {"values": "convention"}, {"extension": "DQ"}],
+    ids=lambda said: next(iter(said)),
+)
+def test_options_for_other_formats_are_refused(folder: Path, said: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        flags(written(folder, "x y flag\n1 0 DEAD\n"), base=0, **said)
+
+
+def test_files_that_are_no_lists(folder: Path) -> None:
+    binary = folder / "list.txt"
+    binary.write_bytes(b"x y\n\0\1\2")
+    with pytest.raises(MaskFormatError, match="neither FITS nor text"):
+        flags(binary, base=0)
+    binary.write_bytes(b"x y flag\n1 0 D\xe9AD\n")
+    with pytest.raises(MaskFormatError, match="no UTF-8"):
+        flags(binary, base=0)
+    with pytest.raises(MaskFormatError, match="No such file"):
+        file_kind(folder / "absent.txt")
+    with pytest.raises(MaskFormatError, match="not a regular file"):
+        file_kind(folder)
+    cut = folder / "cut.fits"
+    cut.write_bytes(b"SIMPLE  =                    T")
+    with pytest.raises(MaskFormatError, match="truncated"):
+        flags(cut, base=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"flag": "GOOD"}, "is no flag"),
+        ({"flag": " "}, "is no flag"),
+        ({"base": 2}, "expected 0 or 1"),
+        ({"bad": "some"}, "nonzero"),
+        ({"at": (0, 1)}, "count from 1"),
+        ({"bad": "nonzero", "good": 9}, "contradict"),
+        ({"bad": 0, "good": 0}, "contradict"),
+        ({"values": "convention", "flag": "HOT"}, "contradict"),
+        ({"values": "jwst"}, "expected 'convention'"),
+        ({"values": {3: "HOT"}}, "3 is not one bit"),
+        ({"values": {2**32: "HOT"}}, "not one bit"),
+        ({"values": {4: "GOOD"}}, "is no flag"),
+    ],
+)
+def test_impossible_options(said: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Reading(**said)
+
+
+def test_unknown_names_in_options() -> None:
+    with pytest.raises(UnknownFlagError):
+        Reading(flag="HTO")
+    with pytest.raises(UnknownFlagError):
+        Reading(values={4: "HTO"})
+
+
+def test_what_is_said_is_described() -> None:
+    said = Reading(values={16: "HOT", 4: "DEAD"}, base=0, at=(5, 6), unknown="drop")
+    assert said.describe() == "base=0 values=16=HOT,4=DEAD at=5,6 unknown=drop"
+    assert Reading().describe() == ""
+
+
+box = st.tuples(
+    st.integers(0, 5), st.integers(0, 7), st.integers(1, 6), st.integers(1, 8), st.integers(0, 31)
+).filter(lambda b: b[0] + b[2] <= 6 and b[1] + b[3] <= 8)
+
+
+@given(st.lists(box, max_size=12), st.integers(0, 1))
+def test_any_list_of_boxes_is_what_slices_say(
+    tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[int, ...]], base: int
+) -> None:
+    names = [name for name in CONVENTION if CONVENTION[name]]
+    want = np.zeros(SHAPE, np.uint32)
+    lines = ["x y flag"]
+    for y, x, ny, nx, bit in boxes:
+        want[y : y + ny, x : x + nx] |= np.uint32(CONVENTION[names[bit]])
+        columns = f"{x + base}:{x + nx - 1 + base}" if nx > 1 else f"{x + base}"
+        rows = f"{y + base}:{y + ny - 1 + base}" if ny > 1 else f"{y + base}"
+        lines.append(f"{columns} {rows} {names[bit]}")
+    path = tmp_path_factory.mktemp("boxes") / "list.txt"
+    path.write_text("\n".join(lines) + "\n")
+    assert np.array_equal(flags(path, base=base), want)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 39), st.integers(0, 39), st.integers(1, 40), st.integers(1, 40)),
+        max_size=8,
+    )
+)
+def test_small_and_large_boxes_are_painted_alike(sizes: list[tuple[int, int, int, int]]) -> None:
+    sizes = [(y, x, min(ny, 40 - y), min(nx, 40 - x)) for y, x, ny, nx in sizes]
+    want = np.zeros((40, 40), np.uint32)
+    for number, (y, x, ny, nx) in enumerate(sizes):
+        want[y : y + ny, x : x + nx] |= np.uint32(1 << number)
+    ys, xs, nys, nxs = np.array(sizes, np.int64).reshape(-1, 4).T
+    values = np.array([1 << number for number in range(len(sizes))], np.uint32)
+    boxes = Boxes(ys, xs, nys, nxs, values)
+    assert len(boxes) == len(sizes)
+    assert np.array_equal(paint(boxes, (40, 40)), want)
+
+
+def test_painting_outside_is_a_mistake_of_the_caller() -> None:
+    one = np.ones(1, np.int64)
+    with pytest.raises(ValueError, match="leave the array"):
+        paint(Boxes(5 * one, one, one, one, np.ones(1, np.uint32)), (5, 5))
+
+
+def test_embedding_gives_the_array_itself_where_it_is_the_whole() -> None:
+    flags_here = np.ones((2, 3), np.uint32)
+    assert embed(flags_here, (slice(0, 2), slice(0, 3)), (2, 3)) is flags_here
+    placed = embed(flags_here, (slice(1, 3), slice(0, 3)), (4, 4))
+    assert placed.sum() == 6
+    assert placed[1:3, :3].all()
+
+
+def test_the_list_of_jwst_reffiles(shared: Path) -> None:
+    path = shared / "masks" / "nircam_nrca1_manual_flags.txt"
+    dq = flags(path, (2048, 2048), base=0)
+    rows = [line.split() for line in path.read_text().splitlines() if line[:1].isdigit()]
+    want = np.zeros((2048, 2048), np.uint32)
+    for x, y, name in rows:
+        want[int(y), int(x)] |= np.uint32(CONVENTION[name])
+    assert len(rows) == 2545
+    assert np.array_equal(dq, want)
+    with pytest.raises(ConfigError, match="base"):
+        flags(path, (2048, 2048))
+    with pytest.raises(GeometryError):
+        flags(path, (1024, 1024), base=0)
+
+
+def test_result_is_of_the_whole_detector_and_read_only(folder: Path) -> None:
+    mask = read_flags(written(folder, "x y flag\n1 1 HOT\n"), shape=SHAPE, reading=Reading(base=0))
+    assert mask.window.shape == SHAPE
+    assert mask.placed
+    with pytest.raises(ValueError, match="read-only"):
+        mask.dq[0, 0] = 1

@@ -1,0 +1,324 @@
+"""Masks made from files and arrays: what is in them, in Python and on the command line."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, folder_state, invoke
+from builders import make_mask as build_mask
+from tmt_dq import import_mask, make_mask
+from tmt_dq.datamodels import TMTMaskModel
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, UnknownFlagError
+from tmt_dq.instruments import load
+from tmt_dq.io.mask_files import ascii_text, useafter_text
+from tmt_dq.io.masks import read_mask
+
+FRAME = (4096, 4096)
+HOT, DEAD, DO_NOT_USE = (CONVENTION[name] for name in ("HOT", "DEAD", "DO_NOT_USE"))
+
+
+@pytest.fixture
+def hot(folder: Path) -> Path:
+    path = folder / "hot.txt"
+    path.write_text("x y\n0 0\n10:12 20\n")
+    return path
+
+
+SAID: dict[str, Any] = {"detector": "IRIS1", "flag": "HOT", "base": 0}
+
+
+def test_a_list_becomes_a_mask_that_every_reader_reads(hot: Path, folder: Path) -> None:
+    output = folder / "mask.fits"
+    made = import_mask(
+        hot,
+        output,
+        **SAID,
+        useafter="2026-05-01",
+        pedigree="INFLIGHT 2026-04-30 2026-05-01",
+        author="A. Ström",
+        description="Forty new hot pixels",
+    )
+    want = np.zeros(FRAME, np.uint32)
+    want[0, 0] = want[20, 10:13] = HOT | DO_NOT_USE
+    assert np.array_equal(read_mask(output).dq, want)
+    with fits.open(output, checksum=True) as hdus:
+        hdus.verify("exception")
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "DQ", "DQ_DEF"]
+        assert np.array_equal(hdus["DQ"].data, want)
+        definitions = dict(
+            zip(hdus["DQ_DEF"].data["NAME"], hdus["DQ_DEF"].data["VALUE"], strict=True)
+        )
+        header = hdus[0].header
+    assert definitions == {name: value for name, value in CONVENTION.items() if value}
+    digest = hashlib.sha256(hot.read_bytes()).hexdigest()
+    expected = {
+        "TELESCOP": "TMT",
+        "INSTRUME": "IRIS",
+        "DETECTOR": "IRIS1",
+        "REFTYPE": "MASK",
+        "USEAFTER": "2026-05-01T00:00:00",
+        "PEDIGREE": "INFLIGHT 2026-04-30 2026-05-01",
+        "AUTHOR": "A. Str\\xf6m",
+        "DESCRIP": "Forty new hot pixels",
+        "SUBARRAY": "GENERIC",
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
+        "SUBSIZE1": 4096,
+        "SUBSIZE2": 4096,
+        "FILENAME": "mask.fits",
+        "DNUFLAGS": ",".join(load("IRIS").do_not_use),
+    }
+    assert {key: header[key] for key in expected} == expected
+    history = " ".join(header["HISTORY"])
+    for text in ("hot.txt", digest, "flag=HOT base=0", "HOT 4", "4 pixels got it"):
+        assert text in history
+    assert made.counts == {"GOOD": 4096 * 4096 - 4, "DO_NOT_USE": 4, "HOT": 4}
+    assert made.sources[0].counts == {"HOT": 4}
+    assert made.sources[0].sha256 == digest
+    assert made.do_not_use_added == 4
+    assert not made.missing
+    with TMTMaskModel(output) as model:
+        assert model.meta.instrument.detector == "IRIS1"
+        assert model.meta.useafter == "2026-05-01T00:00:00"
+        assert model.dq[20, 11] == HOT | DO_NOT_USE
+
+
+def test_what_nobody_said_is_left_out_and_told(hot: Path, folder: Path) -> None:
+    made = import_mask(hot, folder / "mask.fits", **SAID)
+    assert made.missing == ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
+    header = fits.getheader(folder / "mask.fits")
+    assert not set(made.missing) & set(header)
+
+
+@pytest.mark.parametrize(
+    ("policy", "flag", "value", "recorded"),
+    [
+        ("keep", "HOT", HOT, "KEEP"),
+        ("DEAD,RC", "HOT", HOT, "DEAD,RC"),
+        (["RC", "DEAD"], "DEAD", DEAD | DO_NOT_USE, "DEAD,RC"),
+        ("instrument", "WARM", CONVENTION["WARM"], None),
+        ("instrument", "DEAD", DEAD | DO_NOT_USE, None),
+    ],
+)
+def test_which_flags_set_do_not_use_is_said_and_recorded(
+    hot: Path, folder: Path, policy: Any, flag: str, value: int, recorded: str | None
+) -> None:
+    output = folder / "mask.fits"
+    import_mask(hot, output, detector="IRIS1", base=0, flag=flag, do_not_use=policy)
+    assert read_mask(output).dq[0, 0] == value
+    instruments = ",".join(load("IRIS").do_not_use)
+    assert fits.getheader(output)["DNUFLAGS"] == (recorded or instruments)
+
+
+def test_the_policy_of_iris_names_flags_of_the_convention() -> None:
+    policy = load("IRIS").do_not_use
+    assert policy
+    assert set(policy) <= set(CONVENTION) - {"GOOD", "DO_NOT_USE"}
+
+
+def test_masks_survive_a_round_trip(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    dq = np.zeros(FRAME, np.uint32)
+    dq[rng.integers(0, 4096, 5000), rng.integers(0, 4096, 5000)] = rng.integers(
+        0, 2**32, 5000, np.uint32
+    )
+    first, second = folder / "first.fits", folder / "second.fits"
+    make_mask(dq, first, detector="IRIS2", do_not_use="keep", history=["made by chance"])
+    import_mask(first, second, detector="IRIS2", do_not_use="keep")
+    assert np.array_equal(read_mask(first).dq, dq)
+    assert np.array_equal(read_mask(second).dq, dq)
+    assert "made by chance" in str(fits.getheader(first)["HISTORY"])
+
+
+def test_masks_are_made_of_arrays_of_any_numeric_type(folder: Path) -> None:
+    made = make_mask(np.zeros(FRAME), folder / "mask.fits", detector="IFU")
+    assert made.counts == {"GOOD": 4096 * 4096}
+    with pytest.raises(GeometryError, match=r"\(4, 4\); IRIS1 has \(4096, 4096\)"):
+        make_mask(np.zeros((4, 4)), folder / "small.fits", detector="IRIS1")
+    with pytest.raises(MaskFormatError, match="no flags"):
+        make_mask(np.full(FRAME, -1), folder / "negative.fits", detector="IRIS1")
+
+
+def test_a_smaller_map_is_placed_and_its_origin_recorded(folder: Path) -> None:
+    source = folder / "map.fits"
+    fits.PrimaryHDU(np.ones((2, 3), np.uint8), fits.Header({"DETECTOR": "NRCALONG"})).writeto(
+        source
+    )
+    output = folder / "mask.fits"
+    made = import_mask(
+        source, output, detector="img3", bad=1, flag="WARM", at=(4094, 4095), do_not_use="keep"
+    )
+    dq = read_mask(output).dq
+    assert np.count_nonzero(dq) == 6
+    assert (dq[4094:, 4093:] == CONVENTION["WARM"]).all()
+    assert made.detector == "IRIS3"
+    assert made.sources[0].remarks == ("it says DETECTOR NRCALONG",)
+    assert "NRCALONG" in str(fits.getheader(output)["HISTORY"])
+
+
+def test_a_mask_of_another_of_our_detectors_is_refused(folder: Path) -> None:
+    source = build_mask(folder / "mask.fits", header={"DETECTOR": "IRIS2"})
+    with pytest.raises(MaskFormatError, match="says DETECTOR IRIS2; the mask is for IRIS IRIS1"):
+        import_mask(source, folder / "new.fits", detector="IRIS1")
+    assert import_mask(source, detector="IMG2", dry_run=True).detector == "IRIS2"
+
+
+def test_bits_left_out_on_request_are_recorded(folder: Path) -> None:
+    dq = np.array([[3, 1]], np.uint32)
+    source = build_mask(folder / "mask.fits", dq, rows=[(0, 1, "HOT")])
+    with pytest.raises(UnknownFlagError):
+        import_mask(source, folder / "new.fits", detector="IRIS1")
+    made = import_mask(source, folder / "new.fits", detector="IRIS1", unknown="drop")
+    assert made.sources[0].remarks == ("bit 1 of 1 pixels left out",)
+    assert made.counts["HOT"] == 2
+
+
+def test_the_orientation_of_a_mask_is_kept(folder: Path) -> None:
+    source = build_mask(folder / "mask.fits", header={"FASTAXIS": -1, "SLOWAXIS": 2})
+    import_mask(source, folder / "new.fits", detector="IRIS1")
+    assert read_mask(folder / "new.fits").orientation == (-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"detector": "IRIS9"}, ConfigError, "IRIS9"),
+        ({"detector": "N/A"}, ConfigError, "any detector"),
+        ({"instrument": "NIRC"}, ConfigError, "not known"),
+        ({"useafter": "May 2026"}, ConfigError, "no date"),
+        ({"flag": "HTO"}, UnknownFlagError, "HTO"),
+        ({"do_not_use": "HTO"}, UnknownFlagError, "HTO"),
+        ({"base": None}, ConfigError, "first pixel"),
+        ({"flag": None}, ConfigError, "which flag"),
+        ({"output": None}, ConfigError, "no output"),
+        ({"output": "mask.txt"}, OutputError, "FITS"),
+        ({"output": "absent/mask.fits"}, OutputError, "does not exist"),
+    ],
+    ids=str,
+)
+def test_nothing_is_written_when_something_is_wrong(
+    hot: Path, folder: Path, said: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    before = folder_state(folder)
+    options = {**SAID, "output": "mask.fits", **said}
+    output = options.pop("output")
+    with pytest.raises(error, match=message):
+        import_mask(hot, None if output is None else folder / output, **options)
+    assert folder_state(folder) == before
+
+
+def test_an_existing_output_and_the_source_are_safe(hot: Path, folder: Path) -> None:
+    output = folder / "mask.fits"
+    output.write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        import_mask(hot, output, **SAID)
+    assert output.read_text() == "mine"
+    import_mask(hot, output, **SAID, overwrite=True)
+    with pytest.raises(OutputError, match="same file"):
+        import_mask(output, output, detector="IRIS1", overwrite=True)
+    assert read_mask(output).dq[0, 0] == HOT | DO_NOT_USE
+
+
+def test_a_dry_run_writes_nothing(hot: Path, folder: Path) -> None:
+    before = folder_state(folder)
+    made = import_mask(hot, folder / "mask.fits", **SAID, dry_run=True)
+    assert made.counts["HOT"] == 4
+    assert not made.written
+    assert folder_state(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("2026-05-01", "2026-05-01T00:00:00"),
+        ("2026-05-01 12:30:00", "2026-05-01T12:30:00"),
+        ("2026-05-01T12:30:00+02:00", "2026-05-01T10:30:00"),
+        (" 2026-05-01T12:30 ", "2026-05-01T12:30:00"),
+    ],
+)
+def test_useafter(text: str, want: str) -> None:
+    assert useafter_text(text) == want
+
+
+def test_text_that_fits_cannot_hold_is_escaped() -> None:
+    assert ascii_text("Ström\nπ") == "Str\\xf6m\\x0a\\u03c0"
+
+
+def test_the_command_line(hot: Path, folder: Path) -> None:
+    output = folder / "mask.fits"
+    asked = invoke("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT")
+    assert asked.code == 2
+    assert "--base" in asked.err
+    done = invoke(
+        *("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
+        *("--useafter", "2026-05-01", "--author", "me", "--descrip", "new", "--json"),
+    )
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["counts"]["HOT"] == 4
+    assert report["missing"] == ["PEDIGREE"]
+    assert fits.getheader(output)["DESCRIP"] == "new"
+    assert invoke("import", hot, "-o", output, "--detector", "IRIS1").code in {2, 10}
+    shown = invoke("import", output, "--detector", "IRIS1", "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "HOT" in shown.out
+    assert "dry run" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--bad", "x"], 2),
+        (["--values", "16"], 2),
+        (["--values", "16=HOT,16=DEAD"], 2),
+        (["--values", "convention", "--flag", "HOT"], 2),
+        (["--base", "2"], 2),
+        (["--at", "1"], 2),
+        (["--bad", "1", "--flag", "HTO"], 4),
+        (["--bad", "1", "--flag", "HOT"], 5),
+        (["--bad", "nonzero", "--flag", "HOT", "--at", "1,1"], 0),
+        (["--values", "1=HOT|DO_NOT_USE", "--at", "1,1"], 0),
+        (["--values", "convention", "--at", "1,1"], 0),
+    ],
+    ids=str,
+)
+def test_options_of_the_command_line(folder: Path, options: list[str], code: int) -> None:
+    source = folder / "map.fits"
+    fits.PrimaryHDU(np.ones((2, 3), np.uint8)).writeto(source)
+    done = invoke("import", source, "--detector", "IRIS1", "--dry-run", *options)
+    assert done.code == code, done.err
+
+
+def test_columns_on_the_command_line(folder: Path) -> None:
+    source = folder / "list.txt"
+    source.write_text("5 1\n")
+    done = invoke(
+        *("import", source, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
+        *("--columns", "y,x", "-o", folder / "mask.fits"),
+    )
+    assert done.code == 0, done.err
+    assert np.argwhere(read_mask(folder / "mask.fits").dq).tolist() == [[5, 1]]
+
+
+@pytest.mark.large
+def test_a_full_frame_takes_seconds(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    bad = (rng.random(FRAME) < 0.01).astype(np.uint8)
+    source = folder / "map.fits"
+    fits.PrimaryHDU(bad).writeto(source)
+    pixels = folder / "list.txt"
+    x, y = rng.integers(0, 4096, (2, 160_000))
+    np.savetxt(pixels, np.stack([x, y], axis=1), fmt="%d", header="x y", comments="")
+    for path, said in ((source, {"bad": 1}), (pixels, {"base": 0})):
+        start = time.perf_counter()
+        made = import_mask(path, folder / "mask.fits", detector="IRIS1", flag="HOT", **said)
+        seconds = time.perf_counter() - start
+        (folder / "mask.fits").unlink()
+        assert made.counts["HOT"] > 100_000
+        assert seconds < 10  # about 1 s; loaded machines are slow
