@@ -138,9 +138,18 @@ def _check_context(crds_path: str | os.PathLike[str] | None, context: str) -> No
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.observatories import available
 
-    known = available()
-    observatory = next((name for name in known if context.startswith(name)), known[0])
-    open_cache(crds_path, observatory, os.environ).context(context, os.environ)
+    named = [name for name in available() if context.startswith(name)]
+    problem: TmtDqError | None = None
+    # "latest" names no observatory: it makes sense if the cache knows one that has such a context.
+    for observatory in named or available():
+        try:
+            open_cache(crds_path, observatory, os.environ).context(context, os.environ)
+        except TmtDqError as error:
+            problem = error
+        else:
+            return
+    assert problem is not None
+    raise problem
 
 
 def _select(
