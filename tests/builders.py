@@ -264,7 +264,9 @@ def compress_gzip(source: Path, target: Path) -> Path:
     return target
 
 
-def compress_tiles(source: Path, target: Path, names: Iterable[str] = ("SCI",)) -> Path:
+def compress_tiles(
+    source: Path, target: Path, names: Iterable[str] = ("SCI",), *, rows: int = 1
+) -> Path:
     """Write a file again with images as compressed tiles (lossless)."""
     wanted = set(names)
     with fits.open(source) as hdus:
@@ -273,7 +275,7 @@ def compress_tiles(source: Path, target: Path, names: Iterable[str] = ("SCI",)) 
                 hdu.data,
                 hdu.header,
                 compression_type="GZIP_1",
-                tile_shape=(1,) * (hdu.data.ndim - 1) + hdu.data.shape[-1:],
+                tile_shape=(*(1 for _ in hdu.data.shape[:-2]), rows, hdu.data.shape[-1]),
                 quantize_level=0,
             )
             if hdu.name in wanted

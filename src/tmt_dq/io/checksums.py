@@ -97,8 +97,8 @@ def _filled(header: bytes, size: int) -> bytes:
 
 
 def to_bytes(header: fits.Header) -> bytes:
-    """Return a header in whole blocks of ASCII."""
-    text: bytes = header.tostring(sep="", endcard=True, padding=True).encode("ascii")
+    """Return a header in whole blocks; bytes of the input that are not ASCII are kept."""
+    text: bytes = header.tostring(sep="", endcard=True, padding=True).encode("latin-1")
     if len(text) % BLOCK:
         raise AssertionError("astropy pads headers to whole blocks")
     return text

@@ -1,0 +1,192 @@
+"""Inputs in every wrapping, opened for their headers or for their data; and damaged at random."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import (
+    arrays,
+    compress_gzip,
+    compress_tiles,
+    folder_state,
+    make_mask,
+    make_ramp,
+    ramp_hdus,
+    run_python,
+    write_hdus,
+)
+from tmt_dq.apply import apply_dq
+from tmt_dq.errors import OutputError, RampFormatError, TmtDqError
+from tmt_dq.io.inputs import open_input
+from tmt_dq.select import select_mask
+
+
+def packed(folder: Path, form: str) -> Path:
+    sci = np.random.default_rng(11).integers(0, 60000, (2, 3, 6, 80), np.uint16)
+    plain = make_ramp(folder / "plain.fits", sci=sci)
+    if form == "gzip":
+        return compress_gzip(plain, folder / "packed.fits.gz")
+    if form == "tiles":
+        return compress_tiles(plain, folder / "packed.fits.fz")
+    if form == "both":
+        return compress_gzip(
+            compress_tiles(plain, folder / "tiles.fits.fz"), folder / "packed.fits.fz.gz"
+        )
+    return plain
+
+
+FORMS = ["plain", "gzip", "tiles", "both"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_data_of_every_wrapping(folder: Path, form: str) -> None:
+    path = packed(folder, form)
+    before = folder_state(folder)
+    with open_input(path, scratch=folder) as file:
+        assert file.path == path
+        assert file.compressed is (form != "plain")
+        assert [unit.name for unit in file.units] == ["", "SCI"]
+        sci = file.named("SCI")[0]
+        assert sci.shape == (2, 3, 6, 80)
+        assert sci.is_image
+        assert not sci.is_compressed_image
+        stored = np.frombuffer(file.read(sci), ">i2").reshape(sci.shape)
+        part = bytearray(10)
+        file.read_into(sci, memoryview(part), 6)
+        assert bytes(part) == file.read(sci)[6:16]
+    values = stored.astype(np.int32) + 32768  # BZERO of uint16
+    assert np.array_equal(values, arrays(folder / "plain.fits")["SCI"])
+    assert folder_state(folder) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_headers_of_every_wrapping(folder: Path, form: str) -> None:
+    path = packed(folder, form)
+    before = folder_state(folder)
+    with open_input(path) as file:
+        assert [unit.name for unit in file.units] == ["", "SCI"]
+        assert file.named("SCI")[0].shape == (2, 3, 6, 80)
+        assert file.units[0].header["DETECTOR"] == "IRIS1"
+    assert folder_state(folder) == before
+
+
+def test_the_content_decides_and_not_the_name(folder: Path) -> None:
+    path = packed(folder, "gzip").rename(folder / "named_otherwise.fits")
+    with open_input(path, scratch=folder) as file:
+        assert file.compressed
+    path = packed(folder, "plain").rename(folder / "not_packed.fits.gz")
+    with open_input(path, scratch=folder) as file:
+        assert not file.compressed
+
+
+def test_gzip_in_several_members(folder: Path) -> None:
+    content = packed(folder, "plain").read_bytes()
+    path = folder / "two.fits.gz"
+    path.write_bytes(gzip.compress(content[:4000]) + gzip.compress(content[4000:]))
+    with open_input(path, scratch=folder) as file:
+        assert file.named("SCI")[0].shape == (2, 3, 6, 80)
+
+
+def test_descriptors_are_closed(folder: Path) -> None:
+    paths = []
+    for form in FORMS:
+        (folder / form).mkdir()
+        paths.append(packed(folder / form, form))
+    broken = folder / "broken.fits.gz"
+    broken.write_bytes(paths[1].read_bytes()[:-20])
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for path in paths:
+        with open_input(path, scratch=folder):
+            pass
+    with pytest.raises(RampFormatError), open_input(broken, scratch=folder):
+        pass
+    assert len(set(os.listdir("/proc/self/fd"))) == len(before)  # noqa: PTH208
+
+
+def test_no_room_to_expand_names_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(folder, "gzip")
+
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OutputError, match="The disk is full"), open_input(path, scratch=folder):
+        pass
+
+
+@pytest.mark.parametrize("form", ["gzip", "tiles"])
+def test_expansion_takes_little_memory(folder: Path, form: str) -> None:
+    # 134 MB of science data, as zeros: 100 kB in the file.
+    hdus = ramp_hdus(sci=np.zeros((1, 64, 1024, 1024), np.uint16))
+    plain = write_hdus(folder / "plain.fits", hdus)
+    if form == "gzip":
+        path = compress_gzip(plain, folder / "packed.fits.gz")
+    else:
+        path = compress_tiles(plain, folder / "packed.fits.fz", rows=256)
+    plain.unlink()
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tmt_dq.io.inputs import open_input\n"
+        "with open_input(Path(sys.argv[1]), scratch=Path(sys.argv[2])) as file:\n"
+        "    assert file.named('SCI')[0].data_size == 2 * 64 * 1024 * 1024\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+    )
+    done = run_python("-c", code, path, folder)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) * 1024 < 200e6
+
+
+@pytest.mark.filterwarnings("ignore")  # astropy warns about some of the damage
+@pytest.mark.parametrize("seed", range(100))
+def test_random_damage_ends_in_an_error_of_ours(folder: Path, seed: int) -> None:
+    """Whatever bytes are changed or missing: a result, or a TmtDqError and no output."""
+    rng = np.random.default_rng(seed)
+    ramp = make_ramp(folder / "ramp.fits", (1, 2, 3, 4), pixeldq=np.ones((3, 4), np.int16))
+    rows = [(0, 1, "DO_NOT_USE")]
+    mask = make_mask(folder / "mask.fits", np.ones((3, 4), np.uint32), rows=rows)
+    victim = (ramp, mask)[seed % 2]
+    content = bytearray(victim.read_bytes())
+    # Blanks are most of a header and of no interest.
+    places = [place for place, byte in enumerate(content) if byte != 32]
+    for place in rng.choice(places, rng.integers(1, 4)):
+        content[place] = rng.choice(list(b" 0123456789-+.'=TFEND/\0\xff"))
+    if rng.random() < 0.2:
+        del content[rng.integers(len(content)) :]
+    victim.write_bytes(content)
+    before = folder_state(folder)
+    for work in (
+        lambda: apply_dq(ramp, folder / "out.fits", mask=mask, sync=False),
+        lambda: select_mask(victim),
+    ):
+        try:
+            work()
+        except TmtDqError as error:
+            assert error.where  # noqa: PT017
+            assert folder_state(folder) == before
+        else:
+            (folder / "out.fits").unlink(missing_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
+def test_letters_that_are_not_ascii(folder: Path) -> None:
+    # The standard forbids them; observatories write them all the same.
+    mask = make_mask(folder / "mask.fits")
+    ramp = make_ramp(folder / "ramp.fits", header={"HISTORY": "read by Jose"})
+    ramp.write_bytes(ramp.read_bytes().replace(b"Jose", b"Jos\xe9"))
+    apply_dq(ramp, folder / "out.fits", mask=mask)
+    assert b"HISTORY read by Jos\xe9 " in (folder / "out.fits").read_bytes()
+    # astropy does not read such values, and guessing them is not ours.
+    ramp = make_ramp(folder / "ramp.fits", header={"OBSERVER": "Jose"})
+    ramp.write_bytes(ramp.read_bytes().replace(b"Jose", b"Jos\xe9"))
+    with pytest.raises(RampFormatError, match="OBSERVER"):
+        apply_dq(ramp, folder / "out2.fits", mask=mask)
+
+
+def test_astropy_reads_what_is_called_plain_here(folder: Path) -> None:
+    with fits.open(packed(folder, "tiles")) as hdus:
+        assert isinstance(hdus["SCI"], fits.CompImageHDU)

@@ -1,0 +1,173 @@
+"""Mask files and user DQ images as they are read: values, place, owner, and the memory of them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import GOLDEN_DQ_DEF, make_mask, make_ramp, write_hdus
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import GeometryError, MaskFormatError
+from tmt_dq.io.inputs import open_input
+from tmt_dq.io.masks import check_belongs, cut_out, read_mask, read_user_dq
+from tmt_dq.io.ramps import Ramp, read_ramp
+
+
+def ramp_of(folder: Path, shape: tuple[int, ...] = (1, 2, 6, 8), **options: Any) -> Ramp:
+    with open_input(make_ramp(folder / "ramp.fits", shape, **options)) as file:
+        return read_ramp(file).ramp
+
+
+def test_what_a_mask_says(folder: Path) -> None:
+    dq = np.arange(48, dtype=np.uint32).reshape(6, 8)
+    axes = {"FASTAXIS": 1, "SLOWAXIS": -2}
+    path = make_mask(folder / "mask.fits", dq, start=(11, 21), header=axes)
+    mask = read_mask(path)
+    assert mask.path == path
+    assert mask.window == Window(20, 10, 6, 8)
+    assert (mask.instrument, mask.detector, mask.orientation) == ("IRIS", "IRIS1", (1, -2))
+    assert mask.placed
+    assert dict(mask.left_out) == {}
+    assert np.array_equal(mask.dq, dq)
+
+
+def test_a_mask_that_says_little(folder: Path) -> None:
+    keys = ("INSTRUME", "DETECTOR", "REFTYPE", "TELESCOP")
+    dq = np.ones((6, 8), np.uint8)
+    mask = read_mask(make_mask(folder / "mask.fits", dq, start=None, header=dict.fromkeys(keys)))
+    assert mask.window == Window(0, 0, 6, 8)
+    assert (mask.instrument, mask.detector, mask.orientation) == (None, None, (None, None))
+    assert not mask.placed
+
+
+def test_values_without_a_value(folder: Path) -> None:
+    keys = ("INSTRUME", "DETECTOR", "SUBSTRT1", "FASTAXIS")
+    path = make_mask(folder / "mask.fits", header=dict.fromkeys(keys, fits.card.Undefined()))
+    mask = read_mask(path)
+    assert (mask.instrument, mask.detector, mask.orientation) == (None, None, (None, None))
+    assert mask.window == Window(0, 0, 6, 8)
+
+
+def test_place_in_the_header_of_the_image(folder: Path) -> None:
+    path = make_mask(folder / "mask.fits", np.ones((6, 8), np.uint32), start=None)
+    with fits.open(path, mode="update") as hdus:
+        hdus["DQ"].header["SUBSTRT1"], hdus["DQ"].header["SUBSTRT2"] = 3, 5
+    assert read_mask(path).window == Window(4, 2, 6, 8)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+def test_values_of_any_type(folder: Path, dtype: str) -> None:
+    dq = np.array([[0, 1, 2, 100]] * 2).astype(dtype)
+    assert read_mask(make_mask(folder / "m.fits", dq)).dq.tolist() == [[0, 1, 2, 100]] * 2
+
+
+def test_largest_values(folder: Path) -> None:
+    for number, dtype in enumerate(("u4", "i8", "u8", "f8")):
+        dq = np.array([[0, 2**31, 2**32 - 1]]).astype(dtype)
+        mask = read_mask(make_mask(folder / f"{number}.fits", dq))
+        assert mask.dq.tolist() == [[0, 2**31, 2**32 - 1]]
+
+
+def scaled(path: Path, stored: Any, **cards: float) -> Path:
+    """Write a mask whose stored values have a scale."""
+    make_mask(path, stored)
+    with fits.open(path, mode="update", do_not_scale_image_data=True) as hdus:
+        for key, value in cards.items():
+            hdus["DQ"].header[key] = value
+    return path
+
+
+def test_scaled_values(folder: Path) -> None:
+    path = scaled(folder / "m.fits", np.array([[0, 1, 2]], np.int16), BSCALE=4.0, BZERO=2.0)
+    assert read_mask(path).dq.tolist() == [[2, 6, 10]]
+    path = scaled(folder / "n.fits", np.array([[0, 1, 2]], np.int16), BSCALE=0.5)
+    with pytest.raises(MaskFormatError, match=r"0\.5"):
+        read_mask(path)
+
+
+def test_undefined_pixels(folder: Path) -> None:
+    path = scaled(folder / "m.fits", np.array([[0, 99, 2]], np.int16), BLANK=99)
+    with pytest.raises(MaskFormatError, match="undefined pixels"):
+        read_mask(path)
+    path = scaled(folder / "n.fits", np.array([[0, 1, 2]], np.int16), BLANK=99)
+    assert read_mask(path).dq.tolist() == [[0, 1, 2]]
+
+
+def test_dq_def_is_honoured(folder: Path) -> None:
+    dq = np.array([[0, 2, 4, 8, 16, 1, 33]], np.uint32)
+    mask = read_mask(make_mask(folder / "m.fits", dq, rows=GOLDEN_DQ_DEF))
+    assert mask.dq.tolist() == [[0, 1024, 2048, 16777216, 16384, 1, 2147483649]]
+
+
+def test_empty_dq_def_declares_nothing(folder: Path) -> None:
+    zero = np.zeros((2, 2), np.uint32)
+    assert not read_mask(make_mask(folder / "m.fits", zero, rows=[])).dq.any()
+    with pytest.raises(MaskFormatError, match="bit 0"):
+        read_mask(make_mask(folder / "n.fits", zero + np.uint32(1), rows=[]))
+
+
+def test_a_mask_is_read_once_and_cannot_be_changed(folder: Path) -> None:
+    path = make_mask(folder / "mask.fits")
+    mask = read_mask(path)
+    assert read_mask(path) is mask
+    with pytest.raises(ValueError, match="read-only"):
+        mask.dq[0, 0] = 1
+    cut = cut_out(mask, Window(2, 3, 2, 2))
+    assert np.shares_memory(cut, mask.dq)
+    assert cut.tolist() == [[2049, 0], [0, 0]]
+    assert not cut.flags.writeable
+
+
+def test_a_new_file_of_the_same_name_is_read(folder: Path) -> None:
+    path = make_mask(folder / "mask.fits", np.ones((6, 8), np.uint32))
+    first = read_mask(path)
+    other = make_mask(folder / "other.fits", np.full((6, 8), 2, np.uint32))
+    os.utime(other, ns=(1, first.path.stat().st_mtime_ns + 1))
+    other.replace(path)
+    assert (read_mask(path).dq == 2).all()
+
+
+def test_what_is_asked_for_is_part_of_the_memory(folder: Path) -> None:
+    path = make_mask(folder / "m.fits", np.full((1, 1), 3, np.uint32), rows=[(0, 1, "HOT")])
+    assert read_mask(path, unknown="drop").dq.tolist() == [[2048]]
+    with pytest.raises(MaskFormatError):
+        read_mask(path)
+
+
+def user(path: Path, array: Any, **cards: object) -> Path:
+    hdu = fits.PrimaryHDU(array)
+    for key, value in cards.items():
+        hdu.header[key] = value
+    return write_hdus(path, fits.HDUList([hdu]))
+
+
+def test_user_flags_as_large_as_the_data_lie_where_the_data_lie(folder: Path) -> None:
+    ramp = ramp_of(folder, start=(101, 201))
+    path = user(folder / "user.fits", np.ones((6, 8), np.uint8))
+    assert read_user_dq(path, ramp).window == ramp.window == Window(200, 100, 6, 8)
+    # The same file, for data elsewhere.
+    assert read_user_dq(path, ramp_of(folder, start=(1, 1))).window == Window(0, 0, 6, 8)
+
+
+def test_user_flags_that_say_where_they_lie(folder: Path) -> None:
+    ramp = ramp_of(folder, start=(101, 201))
+    path = user(folder / "user.fits", np.ones((10, 10), np.uint8), SUBSTRT1=100, SUBSTRT2=200)
+    assert read_user_dq(path, ramp).window == Window(199, 99, 10, 10)
+
+
+def test_user_flags_of_another_size(folder: Path) -> None:
+    with pytest.raises(GeometryError, match="10 × 9"):
+        read_user_dq(user(folder / "u.fits", np.ones((9, 10), np.uint8)), ramp_of(folder))
+
+
+def test_masks_of_others(folder: Path) -> None:
+    ramp = ramp_of(folder)
+    for name, header in [("a", {"DETECTOR": "IRIS2"}), ("b", {"INSTRUME": "NIRSPEC"})]:
+        mask = read_mask(make_mask(folder / f"{name}.fits", header=header))
+        with pytest.raises(MaskFormatError, match=next(iter(header.values()))):
+            check_belongs(mask, ramp, where="ramp.fits")
+    for name, header in [("c", {"DETECTOR": "IMG1"}), ("d", {"DETECTOR": "any"})]:
+        check_belongs(read_mask(make_mask(folder / f"{name}.fits", header=header)), ramp, where="r")
