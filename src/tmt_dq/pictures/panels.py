@@ -155,7 +155,7 @@ def draw_columns(
 ) -> None:
     """Draw upright bars; their numbers stand above them if there are few."""
     places = range(len(names))
-    step = -(-len(names) // 8)
+    step = max(1, -(-len(names) // 8))
     axes.bar(places, values, color=_COLOUR, width=0.8)
     # The names of many areas are numbers: every fourth says enough.
     axes.set_xticks(places[::step], names[::step], fontsize=7)

@@ -73,15 +73,15 @@ def write_regions(
     ]
     total = sum(boxes.y.size for _, boxes in groups)
     left_out = max(0, total - limit)
-    # Comments go up to the end of the line; a name with a line break in it must not leave one.
-    name = image.label.encode("unicode_escape").decode("ascii")
+    # Comments end with the line, for some readers even at a semicolon.
+    name = image.label.encode("unicode_escape").decode("ascii").replace(";", ",")
     place = summary.place.replace("–", "-").replace("×", "x")
-    omitted = f"; {left_out} smaller ones are left out" if left_out else ""
+    omitted = f", {left_out} smaller ones are left out" if left_out else ""
     lines = [
         "# Region file format: DS9 version 4.1",
         f"# Flagged pixels of {name}, in image coordinates of the array: {place} of the detector",
         f"# {total - left_out} of {total} boxes{omitted}",
-        "# red: DO_NOT_USE; orange: other defects; blue: reference pixels and other flags",
+        "# red: DO_NOT_USE, orange: other defects, blue: reference pixels and other flags",
         "global width=1 select=1 move=0 edit=0 delete=1",
         "image",
     ]

@@ -1,0 +1,181 @@
+"""What `diff` and ``tmt-dq diff`` say of changes made by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from astropy.io import fits
+
+import builders
+from tmt_dq import apply_dq, diff
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+
+FLAG = builders.CONVENTION
+
+
+def images() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Return flags before and after: two gained, one lost, one changed, one kept."""
+    old = np.zeros((6, 8), np.uint32)
+    old[1, 1] = FLAG["WARM"]
+    old[2, 2] = FLAG["WARM"]
+    old[5, 7] = FLAG["DEAD"]
+    new = old.copy()
+    new[0, 3] = FLAG["HOT"]
+    new[4, 4] = FLAG["HOT"] | FLAG["DO_NOT_USE"]
+    new[1, 1] = 0
+    new[2, 2] = FLAG["HOT"]
+    return old, new
+
+
+def test_gained_lost_and_changed() -> None:
+    found = diff(*images())
+    assert not found.same
+    assert (found.compared, found.differing) == (48, 4)
+    assert (found.gained, found.lost, found.changed) == (2, 1, 1)
+    flags = {f.name: (f.old, f.new, f.gained, f.lost, f.kept) for f in found.flags}
+    assert flags == {
+        "DO_NOT_USE": (0, 1, 1, 0, 0),
+        "DEAD": (1, 1, 0, 0, 1),
+        "HOT": (0, 3, 3, 0, 0),
+        "WARM": (2, 0, 0, 2, 0),
+    }
+
+
+def test_pixels_are_listed_row_by_row_from_one_on() -> None:
+    pixels = [(p.x, p.y, p.old, p.new) for p in diff(*images()).pixels]
+    assert pixels == [
+        (4, 1, (), ("HOT",)),
+        (2, 2, ("WARM",), ()),
+        (3, 3, ("WARM",), ("HOT",)),
+        (5, 5, (), ("DO_NOT_USE", "HOT")),
+    ]
+    assert len(diff(*images(), listed=2).pixels) == 2
+    assert diff(*images(), listed=0).differing == 4
+    with pytest.raises(ConfigError):
+        diff(*images(), listed=-1)
+
+
+def test_the_reverse_swaps_gained_and_lost() -> None:
+    old, new = images()
+    there, back = diff(old, new), diff(new, old)
+    assert (back.gained, back.lost, back.changed) == (there.lost, there.gained, there.changed)
+
+
+def test_the_same_flags() -> None:
+    old, _ = images()
+    found = diff(old, old.astype(np.int64))
+    assert found.same
+    assert (found.differing, found.pixels, found.notes) == (0, (), ())
+    assert found.tables() == []
+
+
+def test_a_part_is_compared_where_both_are(folder: Path) -> None:
+    old, new = images()
+    full = builders.make_mask(folder / "old.fits", old, start=(101, 201))
+    part = builders.make_mask(folder / "new.fits", new[2:5, 2:6], start=(103, 203))
+    found = diff(full, part)
+    assert found.place == "x 103–106, y 203–205 (4 × 3)"
+    assert (found.compared, found.gained, found.lost, found.changed) == (12, 1, 0, 1)
+    assert [(p.x, p.y) for p in found.pixels] == [(103, 203), (105, 205)]
+    [note] = found.notes
+    # Of the 48 pixels of the first, 36 are outside: WARM at [1, 1] and DEAD at [5, 7] too.
+    assert note.startswith("old.fits covers x 101–108, y 201–206")
+    assert "36 other" in note
+    assert "2 are flagged" in note
+
+
+def test_names_of_one_detector_are_the_same(folder: Path) -> None:
+    old = builders.make_mask(folder / "a.fits")
+    new = builders.make_mask(folder / "b.fits", header={"DETECTOR": "IMG1"})
+    assert diff(old, new).same
+
+
+def test_other_detectors_and_instruments_are_refused(folder: Path) -> None:
+    old = builders.make_mask(folder / "a.fits")
+    for header in ({"DETECTOR": "IRIS2"}, {"INSTRUME": "LIGER"}):
+        new = builders.make_mask(folder / "b.fits", header=header)
+        with pytest.raises(MaskFormatError) as caught:
+            diff(old, new)
+        assert caught.value.hint
+        assert builders.invoke("diff", old, new).code == 4
+
+
+def test_windows_without_a_common_pixel_are_refused(folder: Path) -> None:
+    old = builders.make_mask(folder / "a.fits", start=(1, 1))
+    new = builders.make_mask(folder / "b.fits", start=(9, 1))
+    with pytest.raises(GeometryError, match="no pixel in common"):
+        diff(old, new)
+    assert builders.invoke("diff", old, new).code == 5
+
+
+def test_other_orientations_are_refused(folder: Path) -> None:
+    old = builders.make_mask(folder / "a.fits", header={"FASTAXIS": 1, "SLOWAXIS": 2})
+    new = builders.make_mask(folder / "b.fits", header={"FASTAXIS": -1, "SLOWAXIS": 2})
+    with pytest.raises(GeometryError, match="FASTAXIS"):
+        diff(old, new)
+
+
+def test_meanings_are_compared_not_bits(folder: Path) -> None:
+    # HOT is bit 2 in one file, as its DQ_DEF says, and bit 11 in the other.
+    golden = np.array([[4, 0, 2]], np.uint32)
+    plain = np.array([[FLAG["HOT"], 0, FLAG["DEAD"]]], np.uint32)
+    old = builders.make_mask(folder / "a.fits", golden, rows=builders.GOLDEN_DQ_DEF)
+    assert diff(old, builders.make_mask(folder / "b.fits", plain)).same
+
+
+def test_a_ramp_against_its_mask(folder: Path) -> None:
+    mask = builders.make_mask(folder / "m.fits")
+    applied = apply_dq(builders.make_ramp(folder / "r.fits", start=(1, 1)), mask=mask)
+    assert diff(mask, applied.output).same
+
+
+def test_exit_status_like_diff(folder: Path) -> None:
+    old, new = images()
+    a = builders.make_mask(folder / "a.fits", old)
+    b = builders.make_mask(folder / "b.fits", new)
+    same = builders.invoke("diff", a, a)
+    assert (same.code, same.err) == (0, "")
+    assert "all 48 pixels have the same flags" in same.out
+    different = builders.invoke("diff", a, b)
+    assert different.code == 1
+    assert "4 of 48 pixels differ" in different.out
+    quiet = builders.invoke("diff", a, b, "-q")
+    assert (quiet.code, quiet.out) == (1, "")
+    shown = builders.invoke("diff", a, b, "--json", "--pixels", 3)
+    assert shown.code == 1
+    assert json.loads(shown.out) == diff(a, b, listed=3).to_dict()
+
+
+def test_errors_are_not_differences(folder: Path) -> None:
+    a = builders.make_mask(folder / "a.fits")
+    assert builders.invoke("diff", a, folder / "absent.fits").code == 3
+    assert builders.invoke("diff", a).code == 2
+    assert builders.invoke("diff", a, a, "--plot", a).code == 10
+    with pytest.raises(RampFormatError):
+        diff(folder / "absent.fits", a)
+
+
+def test_the_picture(folder: Path) -> None:
+    old, new = images()
+    a = builders.make_mask(folder / "a.fits", old)
+    b = builders.make_mask(folder / "b.fits", new)
+    assert builders.invoke("diff", a, b, "--plot", folder / "d.png").code == 1
+    assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
+    diff(old, old).plot(folder / "same.png")
+
+
+def test_a_notebook_shows_tables() -> None:
+    assert diff(*images())._repr_html_().count("<table>") == 2
+
+
+def test_dated_maps_of_one_detector(shared: Path) -> None:
+    paths = sorted((shared / "masks").glob("nrc_badpix_*_NRCALONG.fits.gz"))
+    if len(paths) != 2:
+        pytest.skip(f"the dated maps are not in {shared / 'masks'}")
+    old, new = ((fits.getdata(path) != 0).astype(np.uint32) for path in paths)
+    found = diff(old, new)
+    assert found.gained == int(np.count_nonzero((new == 1) & (old == 0)))
+    assert found.lost == int(np.count_nonzero((new == 0) & (old == 1)))
+    assert found.changed == 0

@@ -1,0 +1,148 @@
+"""Clusters of pixels: placed by hand, and compared with scipy.ndimage.label."""
+
+from typing import Any
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.ndimage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmt_dq.core.clusters import Boxes, Connectivity, find_clusters, find_runs, merge_runs
+
+NEIGHBOURS: dict[Connectivity, Any] = {4: None, 8: np.ones((3, 3))}
+
+images = hnp.arrays(
+    np.bool_,
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12),
+    elements=st.booleans(),
+)
+
+
+def picture(text: str) -> npt.NDArray[np.bool_]:
+    """Return an image as it is drawn: the last line is the first row."""
+    return np.array([[c == "#" for c in line] for line in reversed(text.split())])
+
+
+def painted(boxes: Boxes, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return how many boxes cover each pixel."""
+    image = np.zeros(shape, np.int64)
+    for y, x, ny, nx in zip(boxes.y, boxes.x, boxes.ny, boxes.nx, strict=True):
+        image[y : y + ny, x : x + nx] += 1
+    return image
+
+
+def described(
+    image: npt.NDArray[np.bool_], connectivity: Connectivity
+) -> list[tuple[int, int, int, int, int]]:
+    """Return size, y, x, ny and nx of each cluster."""
+    found = find_clusters(find_runs(image), connectivity=connectivity)
+    bounds = found.bounds
+    columns = (found.size, bounds.y, bounds.x, bounds.ny, bounds.nx)
+    return list(zip(*(map(int, column) for column in columns), strict=True))
+
+
+def peer(
+    image: npt.NDArray[np.bool_], connectivity: Connectivity
+) -> list[tuple[int, int, int, int, int]]:
+    labels, _ = scipy.ndimage.label(image, NEIGHBOURS[connectivity])
+    sizes = np.bincount(labels.reshape(-1))[1:]
+    return [
+        (int(size), y.start, x.start, y.stop - y.start, x.stop - x.start)
+        for size, (y, x) in zip(sizes, scipy.ndimage.find_objects(labels), strict=True)
+    ]
+
+
+def test_runs_of_one_row() -> None:
+    runs = find_runs(picture("##.#..###"))
+    assert runs.y.tolist() == [0, 0, 0]
+    assert runs.x.tolist() == [0, 3, 6]
+    assert runs.end.tolist() == [2, 4, 9]
+
+
+def test_runs_do_not_go_on_in_the_next_row() -> None:
+    runs = find_runs(np.ones((3, 4), np.bool_))
+    assert runs.y.tolist() == [0, 1, 2]
+    assert runs.x.tolist() == [0, 0, 0]
+    assert runs.end.tolist() == [4, 4, 4]
+
+
+def test_corners_join_eight_neighbours_only() -> None:
+    image = picture(
+        """
+        #.....
+        .#..##
+        .....#
+        """
+    )
+    # The diagonal pair is one cluster of two or two of one; the corner of three stays.
+    assert described(image, 8) == [(3, 0, 4, 2, 2), (2, 1, 0, 2, 2)]
+    assert sorted(described(image, 4)) == [(1, 1, 1, 1, 1), (1, 2, 0, 1, 1), (3, 0, 4, 2, 2)]
+
+
+def test_a_ring_is_one_cluster_whose_box_holds_its_hole() -> None:
+    image = np.zeros((10, 10), np.bool_)
+    image[2:8, 3:9] = True
+    image[3:7, 4:8] = False
+    assert described(image, 4) == [(20, 2, 3, 6, 6)]
+
+
+def test_a_comb_is_joined_by_its_last_row() -> None:
+    image = np.zeros((50, 99), np.bool_)
+    image[:-1, ::2] = True
+    image[-1] = True
+    assert described(image, 4) == [(50 * 49 + 99, 0, 0, 50, 99)]
+
+
+def test_a_spiral_is_one_cluster() -> None:
+    side = 41
+    image = np.zeros((side, side), np.bool_)
+    y = x = 0
+    step = (0, 1)
+    image[0, 0] = True
+    for length in [side - 1, *(n for n in range(side - 1, 0, -2) for _ in (0, 1))]:
+        for _ in range(length):
+            y, x = y + step[0], x + step[1]
+            image[y, x] = True
+        step = (step[1], -step[0])
+    [(size, *box)] = described(image, 4)
+    assert (size, box) == (int(image.sum()), [0, 0, side, side])
+
+
+def test_nothing_flagged() -> None:
+    image = np.zeros((5, 7), np.bool_)
+    assert described(image, 8) == []
+    assert merge_runs(find_runs(image)).y.size == 0
+
+
+@given(images, st.sampled_from([4, 8]))
+def test_clusters_are_those_of_scipy(
+    image: npt.NDArray[np.bool_], connectivity: Connectivity
+) -> None:
+    assert sorted(described(image, connectivity)) == sorted(peer(image, connectivity))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.6])
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_clusters_of_large_random_images_are_those_of_scipy(
+    share: float, connectivity: Connectivity
+) -> None:
+    image = np.random.default_rng(7).random((700, 600)) < share
+    assert sorted(described(image, connectivity)) == sorted(peer(image, connectivity))
+
+
+@given(images)
+def test_boxes_hold_exactly_the_pixels_and_do_not_overlap(image: npt.NDArray[np.bool_]) -> None:
+    boxes = merge_runs(find_runs(image))
+    np.testing.assert_array_equal(painted(boxes, image.shape), image.astype(int))
+
+
+def test_equal_runs_of_consecutive_rows_become_one_box() -> None:
+    image = np.zeros((9, 9), np.bool_)
+    image[1:4, 2:7] = True
+    image[6, 2:7] = True
+    boxes = merge_runs(find_runs(image))
+    found = zip(boxes.y, boxes.x, boxes.ny, boxes.nx, strict=True)
+    assert sorted(tuple(map(int, box)) for box in found) == [(1, 2, 3, 5), (6, 2, 1, 5)]
