@@ -1,5 +1,6 @@
 """Lists of bad pixels and boxes, understood: columns of text in, flags of the detector out."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,8 @@ def _whole(table: Columns, name: str) -> Numbers:
     """Return a column as whole numbers."""
     texts = table.texts[name]
     try:
-        return np.array(texts, dtype=np.str_).astype(np.int64)
+        if "_" not in "".join(texts):  # which Python takes for a separator of thousands
+            return np.fromiter(map(int, texts), np.int64, len(texts))
     except (ValueError, OverflowError):
         pass
     numbers = np.zeros(len(texts), np.int64)
@@ -138,7 +140,7 @@ def _whole(table: Columns, name: str) -> Numbers:
 def _number(text: str) -> int | None:
     """Return a whole number, also one written as 12.0; None if it is not one."""
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)
     except ValueError:
         return None
     return int(number) if number.is_integer() and abs(number) < 1 << 53 else None

@@ -1,7 +1,7 @@
 """Tables of bad pixels as columns: text, CSV, ECSV and FITS tables, before they are understood."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +97,8 @@ def text_columns(path: Path, text: str, names: tuple[str, ...] | None) -> Column
         raise MaskFormatError(
             "has no pixels; expected a line of column names and lines of numbers", where=path
         )
-    comma = "," in lines[0]
-    cells = (
-        list(csv.reader(lines, skipinitialspace=True)) if comma else [li.split() for li in lines]
-    )
-    first = [cell.strip().lower() for cell in cells[0]]
+    rows = _rows(path, lines, numbers)
+    first = [cell.strip().lower() for cell in next(rows)]
     named = not _POSITIONS.isdisjoint(first)
     if names is None:
         if not named:
@@ -110,31 +107,56 @@ def text_columns(path: Path, text: str, names: tuple[str, ...] | None) -> Column
                 where=path,
                 hint="Say which they are: columns=('x', 'y', 'flag') (--columns x,y,flag).",
             )
-        names, cells, numbers = tuple(first), cells[1:], numbers[1:]
+        names, numbers = tuple(first), numbers[1:]
     elif named:
         raise ConfigError(
             f"names its columns itself: {' '.join(first)}", where=path, hint="Leave columns out."
         )
-    return Columns(path, _transposed(path, cells, names, numbers), numbers, "line", base)
+    else:
+        rows = _rows(path, lines, numbers)
+    return Columns(path, _transposed(path, rows, names, numbers), numbers, "line", base)
+
+
+def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int]) -> Iterator[list[str]]:
+    """Yield the cells of each line."""
+    if "," not in lines[0]:
+        yield from (line.split() for line in lines)
+        return
+    reader = csv.reader(lines, skipinitialspace=True, strict=True)
+    try:
+        for count, row in enumerate(reader, start=1):
+            if reader.line_num != count:
+                break
+            yield row
+        else:
+            return
+    except csv.Error:
+        pass
+    number = numbers[min(reader.line_num, len(numbers)) - 1]
+    raise MaskFormatError(
+        f"line {number} or one before has a quotation mark too many or too few", where=path
+    )
 
 
 def _transposed(
-    path: Path, cells: list[list[str]], names: Iterable[str], numbers: Sequence[int]
+    path: Path, rows: Iterable[list[str]], names: Iterable[str], numbers: Sequence[int]
 ) -> dict[str, list[str]]:
     wanted = [name.strip().lower() for name in names]
     _check_names(path, wanted)
-    for row, number in zip(cells, numbers, strict=True):
-        if len(row) != len(wanted):
+    width = len(wanted)
+    # One list of all cells: a list for each of a million lines is what takes the time.
+    cells: list[str] = []
+    for row, number in zip(rows, numbers, strict=True):
+        if len(row) != width:
             raise MaskFormatError(
-                f"line {number} has {len(row)} columns; expected {len(wanted)}: {' '.join(wanted)}",
+                f"line {number} has {len(row)} columns; expected {width}: {' '.join(wanted)}",
                 where=path,
                 hint="Each line has one value for each column; ranges are written 10:20, without "
                 "spaces.",
             )
-    columns = zip(*cells, strict=True) if cells else ([] for _ in wanted)
+        cells += row
     return {
-        name: [cell.strip() for cell in column]
-        for name, column in zip(wanted, columns, strict=True)
+        name: [cell.strip() for cell in cells[first::width]] for first, name in enumerate(wanted)
     }
 
 
