@@ -243,7 +243,8 @@ def _ask_crds(
     load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
     with _as_delivered(file, detector) as path:
         try:
-            messages = certify_reference(path, cache, name)
+            # crds looks for a bare name among the references of the cache.
+            messages = certify_reference(path.absolute(), cache, name)
         except CertificationError as error:
             yield Finding("error", "crds certify", error.what, error.hint)
             return
