@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, data_unit, make_mask, make_ramp, run_cli
-from tmt_dq.apply import Recipe, apply_dq
+from builders import arrays, data_unit, make_mask, make_ramp, run_cli, unit_bytes
+from tmt_dq.apply import Recipe, apply_dq, gather_sources
 from tmt_dq.core.detector import merge_subarrays
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.io.reading import Reading
+from tmt_dq.io.units import UnitWriter
 
 # Values of the convention, written out.
 DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR = 1, 2, 8, 64
@@ -438,6 +439,89 @@ class TestNoMask:
         ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
         with pytest.raises(ConfigError):
             apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
+
+
+class TestCopiedMask:
+    """Where PIXELDQ is nothing but the mask, it is copied; nobody can tell from the result."""
+
+    @pytest.fixture
+    def copies(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Return what each attempt to copy a mask came to."""
+        found: list[bool] = []
+        original = UnitWriter.copy_flags
+
+        def watched(self: UnitWriter, *args: Any) -> bool:
+            found.append(original(self, *args))
+            return found[-1]
+
+        monkeypatch.setattr(UnitWriter, "copy_flags", watched)
+        return found
+
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_the_same_bytes(
+        self,
+        folder: Path,
+        copies: list[bool],
+        monkeypatch: pytest.MonkeyPatch,
+        in_place: bool,
+    ) -> None:
+        mask = _mask(folder)
+        outputs = []
+        for name in ("copied", "computed"):
+            (folder / name).mkdir()
+            output = folder / name / "out.fits"
+            ramp = make_ramp(output if in_place else folder / f"{name}.fits")
+            if name == "computed":
+                monkeypatch.setattr(UnitWriter, "copy_flags", lambda *_: False)
+            applied = apply_dq(ramp, None if in_place else output, mask=mask, in_place=in_place)
+            outputs.append((applied.counts, applied.sources[0].counts, output))
+        assert copies == [True]
+        assert outputs[0][:2] == outputs[1][:2]
+        for unit in ("PIXELDQ", "GROUPDQ", "DQ_DEF"):
+            assert unit_bytes(outputs[0][2], unit) == unit_bytes(outputs[1][2], unit)
+        with fits.open(outputs[0][2], checksum=True) as hdus:  # a wrong sum would be a warning
+            np.testing.assert_array_equal(hdus["PIXELDQ"].data, arrays(mask)["DQ"])
+
+    def test_a_mask_that_changed_meanwhile_is_not_copied(
+        self, folder: Path, copies: list[bool], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The flags that were read, checked and counted are the ones that are written."""
+        mask = _mask(folder)
+        before = arrays(mask)["DQ"]
+        ramp = make_ramp(folder / "ramp.fits")
+        original = gather_sources
+
+        def change_after(*args: Any, **options: Any) -> Any:
+            sources = original(*args, **options)
+            make_mask(mask, np.full((6, 8), 2, np.uint32))
+            return sources
+
+        monkeypatch.setattr("tmt_dq.apply.gather_sources", change_after)
+        apply_dq(ramp, folder / "out.fits", mask=mask)
+        assert copies == [False]
+        np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], before)
+
+    @pytest.mark.parametrize(
+        "case", ["own flags", "user's flags", "part of the mask", "DQ_DEF", "another source"]
+    )
+    def test_not_where_it_is_more_than_the_mask(
+        self, folder: Path, copies: list[bool], case: str
+    ) -> None:
+        options: dict[str, Any] = {"mask": _mask(folder)}
+        ramp: dict[str, Any] = {}
+        if case == "own flags":
+            ramp["pixeldq"] = np.zeros((6, 8), np.uint32)
+        elif case == "user's flags":
+            options["user_dq"] = make_mask(folder / "user.fits", np.ones((6, 8), np.uint32))
+        elif case == "part of the mask":
+            ramp["shape"] = (1, 2, 5, 8)
+        elif case == "DQ_DEF":
+            dq = np.ones((6, 8), np.uint32)
+            options["mask"] = make_mask(folder / "m.fits", dq, rows=[(0, 1, "HOT")])
+        else:
+            options["recipe"] = Recipe(non_finite=True)
+        apply_dq(make_ramp(folder / "ramp.fits", **ramp), folder / "out.fits", **options)
+        assert copies == []
 
 
 def test_a_recipe_has_no_unknown_field(folder: Path) -> None:

@@ -220,7 +220,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     ) -> Written:
         check_output(target, overwrite=overwrite, inputs=[source, *job.references])
         with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
-            writer = UnitWriter(out.fd, progress=progress)
+            writer = UnitWriter(out.fd, progress=progress, writeback=sync)
             return write_exposure(exposure, sources, record, target, writer)
 
     with open_input(source, scratch=target.parent, progress=progress) as file:
@@ -442,10 +442,20 @@ def gather_sources(
     for flags in (mask, user):
         if flags is not None:
             check_belongs(flags, ramp, where=where)
-    mask_flags = None if mask is None else cut_out(mask, ramp.window)
-    if mask_flags is not None:
-        remarks = _left_out(mask)
-        sources.append(FlagSource("mask", mask_name, mask_flags, remarks=remarks))
+    mask_flags = None
+    if mask is not None:
+        mask_flags = cut_out(mask, ramp.window)
+        stored = mask.stored if mask.window == ramp.window else None
+        sources.append(
+            FlagSource(
+                "mask",
+                mask_name,
+                mask_flags,
+                remarks=_left_out(mask),
+                counts=None if stored is None else stored.counts,
+                stored=stored,
+            )
+        )
     if user is not None:
         with user.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

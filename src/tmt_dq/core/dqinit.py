@@ -113,6 +113,18 @@ class Initialization:
         return any(tally.source.look is not None for tally in self._tallies)
 
     @property
+    def sole_source(self) -> FlagSource | None:
+        """The one source that flags pixels, if no other one can: PIXELDQ is a copy of its flags."""
+        flagging = [
+            tally.source
+            for tally in self._tallies
+            if tally.source.pixels is not None or (tally.source.look and tally.source.pixel_bits)
+        ]
+        if len(flagging) != 1 or self._image or flagging[0].look is not None:
+            return None
+        return flagging[0]
+
+    @property
     def touches_groups(self) -> bool:
         """Whether a source can flag samples."""
         return any(

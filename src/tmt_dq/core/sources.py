@@ -6,6 +6,7 @@ the counts. PIXELDQ is the OR of the first and third over all sources, GROUPDQ t
 and third.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -62,6 +63,10 @@ class FlagSource:
         Flags that depend on the counts.
     remarks : tuple of str
         What else the user should know, in sentences without a full stop.
+    counts : mapping of str to int, optional
+        Pixels per flag of `pixels`, GOOD included, where someone has counted them before.
+    stored : object, optional
+        For who writes files: where on the disk `pixels` lie. Nothing of it is known here.
     """
 
     kind: str
@@ -73,6 +78,8 @@ class FlagSource:
     groups: GroupFlags | None = None
     look: Look | None = None
     remarks: tuple[str, ...] = ()
+    counts: Mapping[str, int] | None = None
+    stored: object = None
 
     def report(self) -> "SourceReport":
         """Return what the source gives without looking at any counts."""
@@ -152,19 +159,30 @@ class Tally:
 
     def report(self) -> SourceReport:
         """Return what the source gave until now."""
-        given = [flags for flags in (self.source.pixels, self.found) if flags is not None]
-        counts: dict[str, int] = {}
-        flagged = 0
-        if given:
-            flags = given[0] if len(given) == 1 else given[0] | given[1]
-            counts = PIXEL.count(flags)
-            flagged = flags.size - counts.pop("GOOD")
+        counts, flagged = self._known
+        if self.found is not None:
+            static = self.source.pixels
+            counts, flagged = _counted(self.found if static is None else self.found | static)
         return SourceReport(
             kind=self.source.kind,
             origin=self.source.origin,
             flagged=flagged,
-            counts=counts,
+            counts=dict(counts),
             samples=dict(self._samples),
             parameters=self.source.parameters,
             remarks=self.source.remarks,
         )
+
+    @functools.cached_property
+    def _known(self) -> tuple[dict[str, int], int]:
+        """Count what the source knows beforehand; a full frame takes a while, so once."""
+        pixels = self.source.pixels
+        return ({}, 0) if pixels is None else _counted(pixels, self.source.counts)
+
+
+def _counted(
+    pixels: npt.NDArray[np.uint32], known: Mapping[str, int] | None = None
+) -> tuple[dict[str, int], int]:
+    """Return the pixels per flag, and those with any."""
+    counts = PIXEL.count(pixels) if known is None else dict(known)
+    return counts, pixels.size - counts.pop("GOOD")

@@ -46,6 +46,7 @@ def copy_range(
     *,
     where: object,
     progress: Progress | None = None,
+    writeback: bool = True,
 ) -> None:
     """Copy bytes between two open files.
 
@@ -61,6 +62,8 @@ def copy_range(
         Named in errors: the source.
     progress : callable, optional
         Called with the number of bytes of each step.
+    writeback : bool
+        Whether the system is asked to begin writing to the disk at once.
 
     Raises
     ------
@@ -87,7 +90,8 @@ def copy_range(
                 where=where,
                 hint="Something else is changing the file; try again when it is complete.",
             )
-        start_writeback(target, place + done, moved)
+        if writeback:
+            start_writeback(target, place + done, moved)
         done += moved
         if progress is not None:
             progress(moved)

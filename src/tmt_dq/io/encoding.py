@@ -6,10 +6,19 @@ from astropy.io import fits
 
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import RampFormatError
+from tmt_dq.io import checksums
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 
-__all__ = ["decode_uint32", "encode_uint32", "image_header", "is_uint32", "read_plane", "read_rows"]
+__all__ = [
+    "decode_uint32",
+    "encode_uint32",
+    "image_header",
+    "is_uint32",
+    "read_plane",
+    "read_rows",
+    "sum_flags",
+]
 
 _SIGN = 1 << 31
 _UNSIGNED = {(16, 1 << 15): "u2", (32, 1 << 31): "u4", (64, 1 << 63): "u8"}
@@ -41,6 +50,13 @@ def encode_uint32(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     if np.little_endian:
         flags.byteswap(inplace=True)
     return flags
+
+
+def sum_flags(flags: npt.NDArray[np.uint32]) -> int:
+    """Return the DATASUM of flags as they are stored, without storing them."""
+    sign = np.uint32(_SIGN)
+    rows = (int(np.add.reduce(row ^ sign, dtype=np.uint64)) for row in flags)
+    return checksums.add(*rows) if flags.size else 0
 
 
 def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArray[np.uint32]:

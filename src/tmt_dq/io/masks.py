@@ -1,6 +1,7 @@
 """Mask files and user DQ images, read into flags of the convention."""
 
 import functools
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +11,51 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown, translate, translation
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.instruments.description import WILDCARDS
-from tmt_dq.io.encoding import read_rows
+from tmt_dq.io.encoding import is_uint32, read_rows, sum_flags
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import Unit, keywords
 from tmt_dq.io.ramps import Ramp
 from tmt_dq.io.tables import read_dq_def
 
-__all__ = ["Mask", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+__all__ = ["Mask", "Stored", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+
+
+class Stored:
+    """Where on the disk a mask's flags lie in the very form in which PIXELDQ is stored.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    state : tuple
+        Its state when it was read: what was read may be copied as long as that is the same.
+    offset : int
+        First byte of the data.
+    dq : ndarray of uint32, (ny, nx)
+        The flags that were read there.
+    """
+
+    def __init__(
+        self, path: Path, state: tuple[int, int], offset: int, dq: npt.NDArray[np.uint32]
+    ) -> None:
+        self.path = path
+        self.state = state
+        self.offset = offset
+        self.dq = dq
+
+    @functools.cached_property
+    def datasum(self) -> int:
+        """Ones' complement sum of the stored data; computed once for all exposures."""
+        return sum_flags(self.dq)
+
+    @functools.cached_property
+    def counts(self) -> dict[str, int]:
+        """Pixels per flag, GOOD included; counted once for all exposures."""
+        return PIXEL.count(self.dq)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +78,8 @@ class Mask:
         Bits dropped on request: bit number in the file to number of pixels.
     placed : bool
         Whether the file itself says where on the detector its pixels lie.
+    stored : Stored or None
+        Where the flags can be copied from; None where the file holds them in another form.
     """
 
     path: Path
@@ -52,6 +90,7 @@ class Mask:
     orientation: tuple[int | None, int | None] = (None, None)
     left_out: Mapping[int, int] = field(default_factory=dict)
     placed: bool = False
+    stored: Stored | None = None
 
 
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
@@ -210,7 +249,7 @@ def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
     header = keywords(unit, file.path) | {
         key: value for key, value in keywords(file.units[0], file.path).items() if value is not None
     }
-    dq = read_rows(file, unit, 0, unit.shape[0])
+    stored_dq = dq = read_rows(file, unit, 0, unit.shape[0])
     window, placed = _place(header, dq.shape, file.path)
     left_out: dict[int, int] = {}
     tables = file.named("DQ_DEF")
@@ -225,6 +264,11 @@ def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
         meaning = translation(rows, where=file.path, unknown=unknown)
         dq, left_out = translate(dq, meaning, where=file.path, unknown=unknown)
     dq.flags.writeable = False
+    stored = None
+    if dq is stored_dq and is_uint32(unit) and not file.compressed:
+        status = os.fstat(file.fd)
+        state = (status.st_size, status.st_mtime_ns)
+        stored = Stored(file.path.resolve(), state, unit.data_offset, dq)
     return Mask(
         path=file.path,
         dq=dq,
@@ -234,6 +278,7 @@ def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
         orientation=(_axis(header.get("FASTAXIS")), _axis(header.get("SLOWAXIS"))),
         left_out=left_out,
         placed=placed,
+        stored=stored,
     )
 
 

@@ -16,6 +16,7 @@ from tmt_dq.io import checksums
 from tmt_dq.io.encoding import image_header, read_plane, read_rows
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
+from tmt_dq.io.masks import Stored
 from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
@@ -163,7 +164,8 @@ class FlagWriter:
         if self._later is not None:
             place, header = self._later
             end, self.writer.place = self.writer.place, place
-            self.writer.write_flags(header, self._pixeldq_pieces())
+            if not self._copy_stored(header):
+                self.writer.write_flags(header, self._pixeldq_pieces())
             self.writer.place = max(end, self.writer.place)
 
     def _reserve_pixeldq(self, old: fits.Header | None) -> None:
@@ -171,6 +173,16 @@ class FlagWriter:
         header = image_header(self.exposure.pixel_name, 32, shape, like=old)
         size = len(checksums.sign(header, 0)) + padded(4 * math.prod(shape))
         self._later = (self.writer.reserve(size), header)
+
+    def _copy_stored(self, header: fits.Header) -> bool:
+        """Copy PIXELDQ from the mask's file, if it is nothing but that; False where it is not."""
+        source = self.work.sole_source if self.exposure.pixeldq is None else None
+        if source is None or not isinstance(source.stored, Stored) or source.pixels is None:
+            return False
+        if not self.writer.copy_flags(header, source.stored):
+            return False
+        self._counts |= source.stored.counts
+        return True
 
     def _pixeldq_pieces(self) -> Iterator[npt.NDArray[np.uint32]]:
         """Yield PIXELDQ in pieces of rows, counting its flags on the way."""

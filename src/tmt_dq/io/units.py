@@ -12,6 +12,7 @@ from tmt_dq.io.copying import Progress, copy_range, start_writeback, write_all, 
 from tmt_dq.io.encoding import encode_uint32
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
+from tmt_dq.io.masks import Stored
 
 __all__ = ["UnitWriter"]
 
@@ -27,12 +28,22 @@ class UnitWriter:
         Offset of the first unit.
     progress : callable, optional
         Called with the number of bytes of each step.
+    writeback : bool
+        Whether the bytes are to be on the disk soon: the system is asked to begin at once.
     """
 
-    def __init__(self, fd: int, *, place: int = 0, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        *,
+        place: int = 0,
+        progress: Progress | None = None,
+        writeback: bool = True,
+    ) -> None:
         self.fd = fd
         self.place = place
         self.progress = progress
+        self.writeback = writeback
 
     def copy(self, file: FitsInput, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
@@ -76,6 +87,43 @@ class UnitWriter:
             self._report(data.nbytes)
         self._finish(header, total, start, place)
 
+    def copy_flags(self, header: fits.Header, stored: Stored) -> bool:
+        """Write an image of uint32 flags by copying it from where it lies.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, if the file there has changed since it was read.
+        """
+        head = checksums.sign(header, stored.datasum)
+        try:
+            fd = os.open(stored.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            size = stored.dq.nbytes
+            start = self.place + len(head)
+            if _state(fd) != stored.state:
+                return False
+            copy_range(
+                fd,
+                stored.offset,
+                self.fd,
+                start,
+                size,
+                where=stored.path,
+                writeback=self.writeback,
+            )
+            if _state(fd) != stored.state:
+                return False
+        finally:
+            os.close(fd)
+        write_all(self.fd, head, self.place)
+        self.place = start + size
+        self._report(len(head) + size)
+        self._pad(since=start)
+        return True
+
     def write_planes(
         self, header: fits.Header, planes: Iterable[npt.NDArray[np.uint8] | None], size: int
     ) -> None:
@@ -91,7 +139,8 @@ class UnitWriter:
                 data = np.ascontiguousarray(plane).data.cast("B")
                 total = checksums.add(total, _sum_at(data, place - start))
                 write_all(self.fd, data, place)
-                start_writeback(self.fd, place, size)
+                if self.writeback:
+                    start_writeback(self.fd, place, size)
             place += size
             self._report(size)
         self._finish(header, total, start, place)
@@ -110,7 +159,14 @@ class UnitWriter:
 
     def _copy_bytes(self, file: FitsInput, start: int, size: int) -> None:
         copy_range(
-            file.fd, start, self.fd, self.place, size, where=file.path, progress=self.progress
+            file.fd,
+            start,
+            self.fd,
+            self.place,
+            size,
+            where=file.path,
+            progress=self.progress,
+            writeback=self.writeback,
         )
         self.place += size
 
@@ -129,6 +185,11 @@ class UnitWriter:
     def _report(self, size: int) -> None:
         if self.progress is not None:
             self.progress(size)
+
+
+def _state(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_size, status.st_mtime_ns
 
 
 def _sum_at(data: memoryview, offset: int) -> int:
