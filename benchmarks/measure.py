@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Usage", "memory_total", "run", "spread", "warm"]
+__all__ = ["Usage", "busy_seconds", "memory_total", "run", "spread", "warm"]
 
 _CHUNK = 16 * 1024 * 1024
 
@@ -37,6 +37,8 @@ class Usage:
     disk_read_bytes, disk_written_bytes : int
         Bytes fetched from the disk and bytes of pages made dirty (``read_bytes``, ``write_bytes``
         of /proc/PID/io).
+    others_s : float
+        CPU time that everything else on the machine took meanwhile: how far to trust `wall_s`.
     """
 
     wall_s: float
@@ -47,6 +49,7 @@ class Usage:
     written_bytes: int
     disk_read_bytes: int
     disk_written_bytes: int
+    others_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,6 +87,7 @@ def run(
     """
     words = [os.fspath(word) for word in command]
     with open(log or os.devnull, "wb") as sink:  # noqa: PTH123 - os.devnull is no Path
+        busy = busy_seconds()
         start = time.perf_counter()
         process = subprocess.Popen(
             words,
@@ -96,6 +100,7 @@ def run(
         # Wait without reaping: the counters in /proc live as long as the zombie.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         wall = time.perf_counter() - start
+        busy = busy_seconds() - busy
     counters = _io_counters(process.pid)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -111,6 +116,7 @@ def run(
         written_bytes=counters.get("wchar", 0),
         disk_read_bytes=counters.get("read_bytes", 0),
         disk_written_bytes=counters.get("write_bytes", 0),
+        others_s=max(0.0, busy - usage.ru_utime - usage.ru_stime),
     )
 
 
@@ -125,6 +131,17 @@ def warm(path: Path) -> None:
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Return median, least and largest."""
     return statistics.median(values), min(values), max(values)
+
+
+def busy_seconds() -> float:
+    """Return the CPU time that all cores have spent on anything since the machine started."""
+    with contextlib.suppress(OSError):
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+        first = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        ticks = dict(zip(names, map(int, first), strict=False))
+        spent = sum(ticks.values()) - ticks["idle"] - ticks["iowait"]
+        return spent / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def memory_total() -> int:

@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import Contender, tmt_dq
-from benchmarks.measure import Usage, memory_total, run, warm
+from benchmarks.measure import Usage, busy_seconds, memory_total, run, warm
 from benchmarks.peers import PEERS, Peer
 
 __all__ = ["Lane", "Race", "disk_needed", "prepare_cache", "too_large"]
@@ -19,6 +20,7 @@ __all__ = ["Lane", "Race", "disk_needed", "prepare_cache", "too_large"]
 _STORED = 2  # uint16
 _STORED_BY_JWST = 5  # float32 and a dense GROUPDQ
 _SPARE = 2 * 1024**3
+_QUIET = 0.15  # of a core
 
 
 @dataclass
@@ -109,6 +111,9 @@ class Race:
         Folder of tmt-dq's expanded CRDS cache.
     size : tuple of int
         (ny, nx) of a read.
+    patience_s : float
+        How long to wait, for all runs together, until nobody else uses the machine, and to repeat
+        runs during which somebody did. Whether a run counts does not depend on its result.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Race:
         cache: Path,
         *,
         size: tuple[int, int],
+        patience_s: float = 0.0,
     ) -> None:
         self.folder = (folder / f"n{groups}").resolve()
         self.outputs = self.folder / "outputs"
@@ -126,6 +132,7 @@ class Race:
         self.contenders = contenders
         self.cache = cache
         self.size = size
+        self.patience_s = patience_s
         self.lanes = {c.name: Lane(c.name, groups) for c in contenders}
         self.ramp = self.folder / "ramp.fits"
         self.masks: dict[str, Path] = {}
@@ -173,6 +180,26 @@ class Race:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, contender: Contender, lane: Lane, *, check: bool) -> None:
+        """Run a contender once, and once more if it was disturbed and there is patience left."""
+        while True:
+            self._wait_until_quiet()
+            start = time.monotonic()
+            disturbed = self._try(contender, lane, check=check)
+            if not disturbed or self.patience_s <= 0 or lane.note:
+                return
+            self.patience_s -= time.monotonic() - start
+            lane.runs.pop()
+
+    def _wait_until_quiet(self) -> None:
+        while self.patience_s > 0:
+            before = busy_seconds()
+            time.sleep(1)
+            if busy_seconds() - before < _QUIET:
+                return
+            self.patience_s -= 1
+
+    def _try(self, contender: Contender, lane: Lane, *, check: bool) -> bool:
+        """Run a contender; return whether others used the machine meanwhile."""
         source = self._input(contender.suffix)
         output = self.outputs / contender.output
         if contender.in_place:
@@ -180,6 +207,7 @@ class Race:
         # Nobody pays for what an earlier one left to write, and the input is in memory.
         os.sync()
         warm(output if contender.in_place else source)
+        disturbed = False
         places = {
             "input": source,
             "output": output,
@@ -197,12 +225,14 @@ class Race:
             status = output.stat()
             lane.stored_bytes = status.st_blocks * 512
             lane.size_bytes = status.st_size
+            disturbed = usage.others_s > _QUIET * (usage.wall_s + 1)
             print(
                 f"  {self.groups:4} reads  {contender.name:36} {usage.wall_s:8.2f} s"
-                f"  {usage.peak_rss_bytes / 1e6:8.0f} MB",
+                f"  {usage.peak_rss_bytes / 1e6:8.0f} MB"
+                + (f"  others took {usage.others_s:.1f} s" if disturbed else ""),
                 flush=True,
             )
-            if check and contender.check:
+            if check and contender.check and not lane.checks:
                 places |= {"input": self.ramp, "mask": self.masks[self.ramp.suffix]}
                 lane.checks = _check([word.format(**places) for word in contender.check], contender)
         except RuntimeError as error:
@@ -211,6 +241,7 @@ class Race:
         finally:
             for made in self.outputs.iterdir():
                 made.unlink()
+        return disturbed
 
     def _input(self, suffix: str) -> Path:
         return self.folder / f"ramp{suffix}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.measure import spread
 
-__all__ = ["machine_lines", "race_table", "show", "small_table", "table"]
+__all__ = ["machine_lines", "others_line", "race_table", "show", "small_table", "table"]
 
 _REFERENCE = "cp"
 _PEER = "jwst"
@@ -55,6 +55,7 @@ def show(results: dict[str, Any]) -> None:
         print(f"{name}: {listing}")
     for groups in dict.fromkeys(lane["groups"] for lane in results["lanes"]):
         print(f"\n{race_table(results['lanes'], groups)}")
+    print(f"\n{others_line(results['lanes'])}")
     if results["small"]:
         print(f"\n{small_table(results['small'])}")
 
@@ -78,6 +79,15 @@ def _race_row(lane: dict[str, Any], cp: float | None, jwst: float | None) -> tup
         _bytes(lane["stored_bytes"]),
         "" if groupdq is None else _bytes(groupdq),
     )
+
+
+def others_line(lanes: Sequence[dict[str, Any]]) -> str:
+    """Say how much others used the machine during the runs."""
+    shares = [run["others_s"] / run["wall_s"] for lane in lanes for run in lane["runs"]]
+    if not shares:
+        return ""
+    middle, _, most = spread(shares)
+    return f"Others used {middle:.2f} of a core in the median run, {most:.2f} in the worst."
 
 
 def small_table(results: dict[str, list[float]]) -> str:

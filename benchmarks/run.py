@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(machine_lines(results["machine"]), flush=True)
     for groups in options.groups:
-        race = Race(folder, groups, contenders, cache, size=options.size)
+        race = Race(
+            folder, groups, contenders, cache, size=options.size, patience_s=options.patience
+        )
         try:
             race.prepare()
             results["lanes"] += [lane.as_dict() for lane in race.go(options.runs)]
@@ -94,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
         help="pixels of a read [4096 4096]; smaller ones are subarrays, to try the benchmark out",
     )
     parser.add_argument("--runs", type=int, default=5, help="rounds [5]")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="how long, for each length of ramp, to wait until nobody else uses the machine, and "
+        "to repeat disturbed runs [0]",
+    )
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders with these words")
     parser.add_argument("--dir", type=Path, default=Path(".bench"), help="working folder [.bench]")
     parser.add_argument("--json", type=Path, default=Path(".bench/results.json"))

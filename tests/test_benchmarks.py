@@ -27,6 +27,7 @@ USAGE = {
     "written_bytes": 10**9,
     "disk_read_bytes": 0,
     "disk_written_bytes": 10**9,
+    "others_s": 0.5,
 }
 
 
@@ -123,6 +124,7 @@ def test_table_holds_medians_and_ratios() -> None:
     assert "2.00 s (1.00–3.00)" in lines[2]
     assert "| 2.50 | +3.00 s |" in lines[3]
     assert "not run" in lines[4]
+    assert "0.50 in the worst" in report.others_line(lanes)
 
 
 def test_disk_needed_counts_the_inputs_and_the_largest_output(tmp_path: Path) -> None:
