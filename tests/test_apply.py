@@ -76,8 +76,9 @@ def header(path: Path, index: int | str = 0) -> Any:
     return fits.getheader(path, index)
 
 
-def history(path: Path) -> str:
-    return "\n".join(header(path)["HISTORY"])
+def recorded(path: Path, text: str) -> bool:
+    """Whether HISTORY says something; its lines break anywhere, and blanks at a break are lost."""
+    return "".join(text.split()) in "".join("".join(header(path)["HISTORY"]).split())
 
 
 # --- golden numbers -------------------------------------------------------------------------
@@ -254,9 +255,8 @@ def test_what_the_output_says_of_itself(run: Run, folder: Path) -> None:
     assert "CRDS_CTX" not in found  # the rules were not asked
     lines = list(found["HISTORY"])
     assert lines[0] == "read out"
-    text = "".join(lines)
     for part in ("dq_init", "COMPLETE", "mask.fits", "2 pixels flagged"):
-        assert part in text
+        assert recorded(folder / "out.fits", part)
     original = header(ramp)
     for key in ("TELESCOP", "INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS", "OBSERVER", "SUBSTRT1"):
         assert found[key] == original[key]
@@ -280,7 +280,7 @@ def test_mask_chosen_by_the_rules(run: Run, folder: Path) -> None:
     assert found["R_MASK"] == "crds://tmt_iris_mask_0101.fits"
     assert found["CRDS_CTX"] == "tmt_0100.pmap"
     assert found["CRDS_VER"] == importlib.metadata.version("crds")
-    assert "tmt_0100.pmap" in history(output).replace("\n", "")
+    assert recorded(output, "tmt_0100.pmap")
     # Four rows and columns of reference pixels, 2^31.
     expected = np.zeros((6, 8), np.uint32)
     expected[:4], expected[:, :4] = 2147483648, 2147483648
@@ -410,9 +410,8 @@ def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
         names = [hdu.name for hdu in hdus]
         assert sorted(names) == ["DQ_DEF", "GROUPDQ", "PIXELDQ", "PRIMARY", "SCI"]
         assert hdus[0].header["R_MASK"].endswith("two.fits")
-    text = history(again).replace("\n", "")
-    assert "one.fits" in text
-    assert "two.fits" in text
+    assert recorded(again, "one.fits")
+    assert recorded(again, "two.fits")
 
 
 def test_same_mask_twice_changes_no_flag(run: Run, folder: Path) -> None:
@@ -473,7 +472,7 @@ def test_user_flags(run: Run, folder: Path, dtype: str, name: str | None) -> Non
     expected[0, 0], expected[1, 1], expected[2, 3] = 1024, 16, 2049 | 101
     assert np.array_equal(arrays(output)["PIXELDQ"], expected)
     digest = hashlib.sha256(user.read_bytes()).hexdigest()
-    assert digest in history(output).replace("\n", "")
+    assert recorded(output, digest)
 
 
 def test_user_flags_of_another_part_of_the_detector(run: Run, folder: Path) -> None:
@@ -506,7 +505,7 @@ def test_user_flags_without_a_mask(run: Run, folder: Path) -> None:
     assert (found["PIXELDQ"] == 1).all()
     # It is the mask's DO_NOT_USE that is set in the groups, and there is no mask.
     assert not found["GROUPDQ"].any()
-    assert "DO_NOT_USE in groups" not in history(output).replace("\n", "")
+    assert not recorded(output, "DO_NOT_USE in groups")
 
 
 @pytest.mark.parametrize("existing", [True, False])
@@ -523,7 +522,7 @@ def test_do_not_use_in_every_group(
     found = arrays(output)["GROUPDQ"]
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
-    assert "DO_NOT_USE in groups" in history(output).replace("\n", "")
+    assert recorded(output, "DO_NOT_USE in groups")
     verify_checksums(output)
 
 
@@ -532,9 +531,8 @@ def test_bits_that_are_dropped_are_recorded(run: Run, folder: Path) -> None:
     mask = make_mask(folder / "mask.fits", dq, rows=[(0, 1, "HOT"), (1, 2, "MY_FLAG")])
     output = run(make_ramp(folder / "ramp.fits"), mask=mask, unknown="drop")
     assert arrays(output)["PIXELDQ"][0].tolist() == [0, 2048, 0, 2048, 0, 2048, 0, 0]
-    text = history(output).replace("\n", "")
     for bit, count in ((1, 18), (2, 12), (3, 12)):
-        assert re.search(rf"bit {bit} (of|in) {count} pixels", text)
+        assert recorded(output, f"bit {bit} of {count} pixels left out")
 
 
 # --- the ramp that nobody here made ---------------------------------------------------------

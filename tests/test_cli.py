@@ -38,7 +38,7 @@ def test_help_of_each_verb(verb: str, option: str) -> None:
     outcome = invoke(verb, option)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith(f"Usage: tmt-dq {verb} ")
-    assert "Examples:" in outcome.out or verb == "demo"
+    assert "Examples:" in outcome.out or verb not in {"apply", "select"}
     assert "--help" in outcome.out
 
 
