@@ -525,3 +525,25 @@ def test_do_not_use_in_groups_is_an_option(peer: JwstPeer, folder: Path) -> None
     assert np.array_equal(found["PIXELDQ"], theirs["pixeldq"])
     _, found = case.apply(folder / "not", propagate_do_not_use=False)
     assert not found["GROUPDQ"].any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "theirs", "says"),
+    [
+        ([(0, 1, "HOT"), (0, 1, "DEAD")], [0, HOT | DEAD, 0, HOT | DEAD], "is defined in row 1"),
+        ([(0, 1, "HOT"), (1, 2, "HOT")], [0, HOT, HOT, HOT], "is defined in row 1"),
+        ([(0, 3, "HOT")], [0, HOT, HOT, HOT], "is not one bit"),
+        ([(1, 1, "HOT"), (0, 2, "DEAD")], [0, HOT, DEAD, HOT | DEAD], "disagree"),
+        ([(0, 1, "HOT"), (1, 2, "DEAD"), (0, 0, "GOOD")], [0, HOT, DEAD, HOT | DEAD], "one bit"),
+    ],
+    ids=["two names for a bit", "two bits of a name", "two bits in a value", "BIT", "value 0"],
+)
+def test_contradictory_dq_def(
+    peer: JwstPeer, folder: Path, rows: list[Row], theirs: list[int], says: str
+) -> None:
+    case = Case((1, 2, 1, 4), np.array([[0, 1, 2, 3]], np.uint32), rows=rows)
+    answer = case.ask(peer)
+    assert answer["pixeldq"].tolist() == [theirs]
+    assert answer.log == ""
+    with pytest.raises(MaskFormatError, match=says):
+        case.apply(folder / "files")
