@@ -177,3 +177,8 @@ def test_upright_boxes_are_what_astropy_regions_says(
             flags(path, text, flag="HOT")
         return
     assert np.array_equal(flags(path, text, flag="HOT") != 0, want)
+
+
+def test_a_polygon_needs_three_corners(file: Path) -> None:
+    with pytest.raises(MaskFormatError):
+        flags(file, DS9 + "polygon(1,1,5,5)\n", flag="HOT")

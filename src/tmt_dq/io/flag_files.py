@@ -1,11 +1,13 @@
 """Any file with someone's bad pixels, read into flags of the detector."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
@@ -14,7 +16,7 @@ from tmt_dq.io.flag_lists import is_list, list_flags
 from tmt_dq.io.flag_regions import region_flags
 from tmt_dq.io.flag_tables import fits_columns, text_columns
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit
+from tmt_dq.io.layout import Unit, keywords
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.reading import Reading
 
@@ -155,6 +157,8 @@ def _from_fits(path: Path, reading: Reading, shape: tuple[int, int]) -> Mask:
     except RampFormatError as error:
         # The file holds a mask, so it is the keeper of the mask who has to act.
         raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
+    except fits.VerifyError as error:
+        raise MaskFormatError(f"has a damaged header: {error}", where=path) from error
     mask = read_mask(path, unknown=reading.unknown)
     window = mask.window if mask.placed else None
     dq = on_detector(mask.dq, window, shape, at=reading.at, where=path)
@@ -164,9 +168,7 @@ def _from_fits(path: Path, reading: Reading, shape: tuple[int, int]) -> Mask:
 def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
     """Return the table of a FITS file that is a list; None where the file is an image."""
     tables = [
-        unit
-        for unit in file.units
-        if unit.header.get("XTENSION", "").strip().upper() == "BINTABLE" and _is_list(unit)
+        unit for unit in file.units if not unit.is_image and _is_list(keywords(unit, file.path))
     ]
     if reading.extension is not None:
         wanted = str(reading.extension).strip().upper()
@@ -182,10 +184,16 @@ def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
     return tables[0] if tables else None
 
 
-def _is_list(unit: Unit) -> bool:
-    count = int(unit.header.get("TFIELDS", 0))
-    names = (str(unit.header.get(f"TTYPE{number}", "")) for number in range(1, count + 1))
-    return is_list({name.strip().lower() for name in names})
+def _is_list(header: Mapping[str, object]) -> bool:
+    """Whether a header is that of a table of pixels or boxes."""
+    names = {str(value).strip().lower() for key, value in header.items() if key.startswith("TTYPE")}
+    return _text_of(header, "XTENSION") == "BINTABLE" and is_list(names)
+
+
+def _text_of(header: Mapping[str, object], key: str) -> str:
+    """Return the value of a keyword in upper case, "" where there is none."""
+    value = header.get(key)
+    return "" if value is None else str(value).strip().upper()
 
 
 def _says_flags(file: FitsInput, reading: Reading) -> bool:
@@ -193,7 +201,7 @@ def _says_flags(file: FitsInput, reading: Reading) -> bool:
     if reading.has_polarity or reading.values is not None or reading.extension is not None:
         return False
     named = file.named("DQ")
-    reftype = str(file.units[0].header.get("REFTYPE", "")).strip().upper()
+    reftype = _text_of(keywords(file.units[0], file.path), "REFTYPE")
     says = len(named) == 1 and (reftype in _MASK_TYPES or bool(file.named("DQ_DEF")))
     if says:
         why = "its image DQ holds flags already; say bad, good or values to read it as a map"
@@ -204,10 +212,8 @@ def _says_flags(file: FitsInput, reading: Reading) -> bool:
 
 def _names(file: FitsInput) -> Mask:
     """Return what a FITS file says about whose pixels they are, without any pixels."""
-    header = file.units[0].header
-    instrument, detector = (
-        str(header.get(key, "")).strip() or None for key in ("INSTRUME", "DETECTOR")
-    )
+    header = keywords(file.units[0], file.path)
+    instrument, detector = (_text_of(header, key) or None for key in ("INSTRUME", "DETECTOR"))
     nothing = np.zeros((0, 0), np.uint32)
     return Mask(file.path, nothing, Window.full(0, 0), instrument, detector)
 
@@ -220,7 +226,7 @@ def _place(file: FitsInput, unit: Unit) -> Window | None:
     GeometryError
         Raised if the keywords are no positions.
     """
-    header = {**dict(unit.header), **dict(file.units[0].header)}
+    header = keywords(unit, file.path) | keywords(file.units[0], file.path)
     xstart, ystart = header.get("SUBSTRT1"), header.get("SUBSTRT2")
     if xstart is None or ystart is None:
         return None

@@ -139,6 +139,8 @@ def _covered(
                 where=path,
                 hint="Use a box for rows and columns of pixels.",
             ) from error
+        except ValueError as error:
+            raise MaskFormatError(f"{where} cannot be drawn: {error}", where=path) from error
         inside, bottom, left = mask.data != 0, mask.bbox.iymin, mask.bbox.ixmin
     bottom, left = bottom + shift[1], left + shift[0]
     rows = slice(max(bottom, 0), max(min(bottom + inside.shape[0], shape[0]), 0))
