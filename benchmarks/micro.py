@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import spread
-from benchmarks.report import table
+from benchmarks.report import case_table
 
 __all__ = ["measure", "names"]
 
@@ -83,7 +82,7 @@ def main() -> None:
     if options.case:
         print(json.dumps(measure(options.case, options.size, options.repeat)))
         return
-    rows, results = [], []
+    results = []
     for name in names():
         answer = subprocess.run(
             [
@@ -94,12 +93,8 @@ def main() -> None:
             text=True,
             check=True,
         )
-        result = json.loads(answer.stdout.splitlines()[-1])
-        results.append(result)
-        middle, least, most = (1e3 * value for value in spread(result["seconds"]))
-        memory = result["memory_bytes"] / 1e6
-        rows.append((name, f"{middle:.2f} ms", f"{least:.2f}–{most:.2f} ms", f"{memory:.1f} MB"))
-    print(table((f"{options.size} × {options.size}", "median", "range", "memory"), rows))
+        results.append(json.loads(answer.stdout.splitlines()[-1]))
+    print(case_table(results))
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1))
 

@@ -1,17 +1,31 @@
-"""Results as tables, in the form that Markdown takes: python -m benchmarks.report RESULTS.json."""
+"""Results as tables, in the form that Markdown takes.
 
+python -m benchmarks.report RESULTS.json [--cases CASES.json] [--into PAGE.md]
+"""
+
+import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import spread
 
-__all__ = ["machine_lines", "others_line", "race_table", "show", "small_table", "table"]
+__all__ = [
+    "case_table",
+    "document",
+    "machine_lines",
+    "others_line",
+    "put_into",
+    "race_table",
+    "small_table",
+    "table",
+]
 
 _REFERENCE = "cp"
 _PEER = "jwst"
+_BEGIN = "<!-- measured -->"
+_END = "<!-- end of what was measured -->"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -47,17 +61,63 @@ def race_table(lanes: Sequence[dict[str, Any]], groups: int) -> str:
     return table(header, [_race_row(lane, cp, jwst) for lane in chosen])
 
 
-def show(results: dict[str, Any]) -> None:
-    """Print the tables."""
-    print(f"\n{machine_lines(results['machine'])}")
+def document(results: dict[str, Any], cases: Sequence[dict[str, Any]] = ()) -> str:
+    """Return all tables, and where they were measured, as Markdown.
+
+    Parameters
+    ----------
+    results : dict
+        As `benchmarks.run` writes them.
+    cases : sequence of dict
+        As `benchmarks.micro` writes them.
+    """
+    lines = [f"Measured {results['date'][:10]} on {machine_lines(results['machine'])}."]
+    lines.append(others_line(results["lanes"]))
     for name, versions in results["packages"].items():
         listing = ", ".join(f"{package} {version}" for package, version in versions.items())
-        print(f"{name}: {listing}")
-    for groups in dict.fromkeys(lane["groups"] for lane in results["lanes"]):
-        print(f"\n{race_table(results['lanes'], groups)}")
-    print(f"\n{others_line(results['lanes'])}")
+        lines.append(f"\n{name}: {listing}." if name == "tmt-dq" else f"{name}: {listing}.")
+    lengths = sorted({lane["groups"] for lane in results["lanes"]})
+    lines += [f"\n{race_table(results['lanes'], groups)}" for groups in lengths]
     if results["small"]:
-        print(f"\n{small_table(results['small'])}")
+        lines.append(f"\n{small_table(results['small'])}")
+    if cases:
+        lines.append(f"\n{case_table(cases)}")
+    return "\n".join(lines)
+
+
+def case_table(cases: Sequence[dict[str, Any]]) -> str:
+    """Return the table of the cases in memory."""
+    rows = []
+    for case in cases:
+        middle, least, most = (1e3 * value for value in spread(case["seconds"]))
+        memory = f"{case['memory_bytes'] / 1e6:.1f} MB"
+        rows.append((case["name"], f"{middle:.2f} ms", f"{least:.2f}–{most:.2f} ms", memory))
+    size = cases[0]["size"]
+    return table((f"{size} × {size}", "median", "range", "memory"), rows)
+
+
+def put_into(page: Path, text: str) -> None:
+    """Replace what a page has between its two marks."""
+    head, _, rest = page.read_text().partition(_BEGIN)
+    _, mark, tail = rest.partition(_END)
+    if not mark:
+        raise ValueError(f"{page} has no {_BEGIN} … {_END}")
+    page.write_text(f"{head}{_BEGIN}\n\n{text}\n\n{_END}{tail}")
+
+
+def main() -> None:
+    """Print the tables of results, or put them into a page."""
+    parser = argparse.ArgumentParser(description="Show results as tables.")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--cases", type=Path, help="results of benchmarks.micro")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="replace the tables of a page")
+    options = parser.parse_args()
+    cases = () if options.cases is None else json.loads(options.cases.read_text())
+    text = document(json.loads(options.results.read_text()), cases)
+    if options.into is None:
+        print(text)
+    else:
+        put_into(options.into, text)
 
 
 def _race_row(lane: dict[str, Any], cp: float | None, jwst: float | None) -> tuple[str, ...]:
@@ -126,4 +186,4 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
-    show(json.loads(Path(sys.argv[1]).read_text()))
+    main()

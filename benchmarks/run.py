@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +21,13 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.contenders import ours, peer, plain_copies, tmt_dq
 from benchmarks.measure import run
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 from benchmarks.race import Race, disk_needed, prepare_cache
-from benchmarks.report import machine_lines, show
+from benchmarks.report import document, machine_lines
 
 __all__ = ["main"]
+
+_MOST_FOR_ONE_MORE = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +46,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    results: dict[str, Any] = {
+    results = _results(options, folder, peers)
+    print(machine_lines(results["machine"]), flush=True)
+    for groups in options.groups:
+        race = Race(
+            folder, groups, contenders, cache, size=options.size, patience_s=options.patience
+        )
+        try:
+            race.prepare()
+            _add(results["lanes"], [lane.as_dict() for lane in race.go(options.runs)])
+            if options.small and groups == min(options.groups):
+                results["small"] |= _start_up(folder, cache, options.runs)
+            if options.small and groups <= _MOST_FOR_ONE_MORE:
+                results["small"] |= _one_more(folder, race.ramp, groups, cache, options.runs)
+        finally:
+            if not options.keep:
+                race.clean()
+        options.json.write_text(json.dumps(results, indent=1))
+    print(f"\n{document(results)}\n\nraw results: {options.json}")
+    if options.plot is not None:
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.plot", options.json, options.plot], check=True
+        )
+    return 1 if any(lane["note"].startswith("failed") for lane in results["lanes"]) else 0
+
+
+def _results(options: argparse.Namespace, folder: Path, peers: Sequence[Peer]) -> dict[str, Any]:
+    """Return the results to add to: of before, or none yet."""
+    before: dict[str, Any] = {"lanes": [], "small": {}}
+    if options.add and options.json.is_file():
+        before = json.loads(options.json.read_text())
+    return before | {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(folder),
         "packages": {
@@ -52,30 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
             **{p.name: machine.packages(p.python(folder), p.packages) for p in peers},
         },
-        "lanes": [],
-        "small": {},
     }
-    print(machine_lines(results["machine"]), flush=True)
-    for groups in options.groups:
-        race = Race(
-            folder, groups, contenders, cache, size=options.size, patience_s=options.patience
-        )
-        try:
-            race.prepare()
-            results["lanes"] += [lane.as_dict() for lane in race.go(options.runs)]
-            if options.small and groups == min(options.groups):
-                results["small"] = _small(folder, race.ramp, cache, options.runs)
-        finally:
-            if not options.keep:
-                race.clean()
-        options.json.write_text(json.dumps(results, indent=1))
-    show(results)
-    print(f"\nraw results: {options.json}")
-    if options.plot is not None:
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.plot", options.json, options.plot], check=True
-        )
-    return 1 if any(lane["note"].startswith("failed") for lane in results["lanes"]) else 0
+
+
+def _add(lanes: list[dict[str, Any]], new: Sequence[dict[str, Any]]) -> None:
+    """Add results; they take the place of those of the same contender and length."""
+    done = {(lane["name"], lane["groups"]) for lane in new}
+    lanes[:] = [lane for lane in lanes if (lane["name"], lane["groups"]) not in done]
+    lanes += new
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders with these words")
     parser.add_argument("--dir", type=Path, default=Path(".bench"), help="working folder [.bench]")
     parser.add_argument("--json", type=Path, default=Path(".bench/results.json"))
+    parser.add_argument(
+        "--add", action="store_true", help="add to the results in --json, replacing what is new"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory over reads")
     parser.add_argument("--keep", action="store_true", help="leave the ramps on the disk")
     parser.add_argument(
@@ -118,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _peers(folder: Path) -> list[Any]:
+def _peers(folder: Path) -> list[Peer]:
     found = []
     for which in PEERS:
         missing = which.build(folder)
@@ -137,39 +157,47 @@ def _disk_problem(folder: Path, need: int) -> str | None:
     return None if need < free else "Not enough disk: choose fewer --groups or another --dir."
 
 
-def _small(folder: Path, ramp: Path, cache: Path, runs: int) -> dict[str, list[float]]:
-    """Measure what does not depend on the length of a ramp."""
+def _start_up(folder: Path, cache: Path, runs: int) -> dict[str, list[float]]:
+    """Measure what a process costs that has next to nothing to do."""
     env = {"TMT_DQ_CACHE_DIR": str(cache.resolve())}
-    place = folder / "small"
-    place.mkdir(exist_ok=True)
-    subarray, output = place / "subarray.fits", place / "output.fits"
-    make = [sys.executable, "-m", "benchmarks.ramps", str(subarray), "--groups", "2"]
-    subprocess.run([*make, "--size", "64", "64"], check=True)
-    prepare_cache(cache, subarray)
-    apply = [*tmt_dq(), "apply", "--quiet"]
-    commands: dict[str, list[str]] = {
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "tmt-dq --help": [*tmt_dq(), "--help"],
-        "tmt-dq apply of a 64 × 64 subarray": [*apply, str(subarray), "-o", str(output)],
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    try:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        subarray, output = Path(place, "subarray.fits"), Path(place, "output.fits")
+        make = [sys.executable, "-m", "benchmarks.ramps", str(subarray), "--groups", "2"]
+        subprocess.run([*make, "--size", "64", "64"], check=True)
+        prepare_cache(cache, subarray)
+        apply = [*tmt_dq(), "apply", "--quiet", str(subarray), "-o", str(output)]
+        commands: dict[str, list[str]] = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "python -c 'import numpy, astropy.io.fits'": [
+                *(sys.executable, "-c", "import numpy, astropy.io.fits")
+            ],
+            "tmt-dq --help": [*tmt_dq(), "--help"],
+            "tmt-dq apply of a 64 × 64 subarray": apply,
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(2 * runs):
             for name, command in commands.items():
                 output.unlink(missing_ok=True)
                 seconds[name].append(run(command, env=env).wall_s)
+    return seconds
+
+
+def _one_more(
+    folder: Path, ramp: Path, groups: int, cache: Path, runs: int
+) -> dict[str, list[float]]:
+    """Measure what one more file costs a process that has done one."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         answer = subprocess.run(
-            [sys.executable, "-m", "benchmarks.marginal", ramp, place, f"{runs}"],
-            env={**os.environ, **env},
+            [sys.executable, "-m", "benchmarks.marginal", ramp, name, f"{runs}"],
+            env={**os.environ, "TMT_DQ_CACHE_DIR": str(cache.resolve())},
             capture_output=True,
             text=True,
             check=True,
         )
-    finally:
-        shutil.rmtree(place)
-    for name, values in json.loads(answer.stdout).items():
-        seconds[f"one more file: {name}"] = values
-    return seconds
+    return {
+        f"one more file of {groups} reads: {way}": seconds
+        for way, seconds in json.loads(answer.stdout).items()
+    }
 
 
 if __name__ == "__main__":

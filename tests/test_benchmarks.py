@@ -138,6 +138,22 @@ def test_disk_needed_counts_the_inputs_and_the_largest_output(tmp_path: Path) ->
     assert race.disk_needed([10**6], (2, 2), [copy, peer]) == 10**6 * 4 * (2 + 2) + spare
 
 
+def test_page_takes_the_tables_and_keeps_the_rest(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report._BEGIN}\nold\n{report._END}\nafter\n")
+    cases_found = [{"name": "A.time_b", "size": 64, "seconds": [0.5], "memory_bytes": 10**6}]
+    for _ in range(2):
+        report.put_into(page, report.case_table(cases_found))
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert text.count("| A.time_b | 500.00 ms | 500.00–500.00 ms | 1.0 MB |") == 1
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="has no"):
+        report.put_into(page, "")
+
+
 def test_plot_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "plot.png"
@@ -181,5 +197,5 @@ def test_whole_benchmark_runs(tmp_path: Path, cache_dir: Path) -> None:
         assert not measured["note"]
         assert measured["checks"]["sci_equal"]
         assert measured["checks"]["pixeldq_is_mask"]
-    assert set(found["small"]) >= {"tmt-dq --help", "one more file: apply_dq"}
+    assert set(found["small"]) >= {"tmt-dq --help", "one more file of 2 reads: apply_dq"}
     assert not (tmp_path / "n2").exists()
