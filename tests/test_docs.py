@@ -1,0 +1,182 @@
+"""The documentation is true: every block of code in README.md and docs/*.md is run.
+
+The blocks of a page run one after the other in an empty folder that holds a small simulated ramp,
+under the two names that the pages use. Blocks of Python share their names; a block of ``console``
+is commands (``$ …``) with the output that they must print, where ``...`` stands for any text. A
+block that cannot be run here has the reason in a comment above it: ``<!-- not run: … -->``.
+
+What could go wrong: an example that was true once; a link to nothing; a verb, option or field that
+no page knows; a description of an instrument that is not the one in use.
+"""
+
+import dataclasses
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import invoke
+from tmt_dq.cli.options import source_options
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.recipe import Recipe
+from tmt_dq.simulate import simulate_ramp
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*)\s*")
+NOT_RUN = re.compile(r"<!-- not run: (?P<reason>\S.*) -->")
+RUN = {"python", "sh", "console"}
+SHOWN = {"", "text", "toml", "json", "ini"}
+"""Languages of blocks that are not commands."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A block of code of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    reason: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page, in their order."""
+    found = []
+    lines = page.read_text("utf-8").splitlines()
+    number = 0
+    while number < len(lines):
+        opening = OPENING.fullmatch(lines[number])
+        if opening is None:
+            number += 1
+            continue
+        end = number + 1
+        while lines[end].strip() != "```":
+            end += 1
+        marked = NOT_RUN.fullmatch(lines[number - 1].strip()) if number else None
+        indent = len(opening["indent"])
+        text = "\n".join(line[indent:] for line in lines[number + 1 : end]) + "\n"
+        reason = None if marked is None else marked["reason"]
+        found.append(Block(page, number + 2, opening["language"], text, reason))
+        number = end + 1
+    return found
+
+
+@pytest.fixture(scope="session")
+def small_ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_ramp(
+        tmp_path_factory.mktemp("docs") / "ramp.fits", window=Window(0, 0, 128, 128)
+    )
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path, small_ramp: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the folder in which a page runs, with the files that the pages speak of."""
+    folder = tmp_path / "page"
+    (folder / "demo-output").mkdir(parents=True)
+    for name in ("demo-output/iris_demo_uncal.fits", "iris_0001_uncal.fits"):
+        shutil.copy(small_ramp, folder / name)
+    monkeypatch.chdir(folder)
+    programs = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("COLUMNS", "120")
+    yield folder
+    # Caches of 400 MB are not to be kept for three sessions, as pytest keeps folders.
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(folder)
+
+
+def shell(text: str) -> str:
+    """Run commands; return what they print."""
+    outcome = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert outcome.returncode == 0, f"{text}\nexit {outcome.returncode}:\n{outcome.stdout}"
+    return outcome.stdout
+
+
+def run_console(block: Block) -> None:
+    """Run commands and compare what they print with what the page says."""
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        while command.endswith("\\"):
+            line, _, expected = expected.partition("\n")
+            command = command[:-1] + line
+        got = shell(command)
+        if expected.strip():
+            same = doctest.OutputChecker().check_output(expected, got, options)
+            assert same, f"{block.page.name}, line {block.line}: $ {command}\n{got}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs(page: Path, page_folder: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.reason is not None or block.language in SHOWN:
+            continue
+        if block.language == "python":
+            # Line numbers of a traceback are those of the page.
+            source = "\n" * (block.line - 1) + block.text
+            exec(compile(source, str(page), "exec"), names)
+        elif block.language == "sh":
+            shell(block.text)
+        else:
+            run_console(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_what_it_is(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in RUN | SHOWN, f"{page.name}, line {block.line}"
+        if block.language == "" and block.reason is None:
+            assert not block.text.lstrip().startswith(("$", "tmt-dq ")), "commands are `sh`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_readme_lists_every_verb() -> None:
+    help_text = invoke("--help").out
+    verbs = re.findall(r"^  (\w+)  ", help_text.partition("Verbs:")[2], re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert rows == verbs
+
+
+def test_the_page_of_the_instruments_shows_liger_as_it_is_described() -> None:
+    page = ROOT / "docs" / "add_an_instrument.md"
+    shown = [block.text for block in blocks(page) if block.language == "toml"]
+    described = (ROOT / "src" / "tmt_dq" / "instruments" / "liger.toml").read_text("utf-8")
+    assert [tomllib.loads(text) for text in shown] == [tomllib.loads(described)]
+
+
+def test_the_page_of_the_flag_sources_names_every_field_and_option() -> None:
+    text = (ROOT / "docs" / "flag_sources.md").read_text("utf-8")
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    assert [name for name in fields if f"`{name}`" not in text] == []
+
+    def command() -> None:
+        """Carry the options."""
+
+    options = [option.opts[0] for option in source_options(command).__click_params__]  # type: ignore[attr-defined]
+    assert options
+    assert [name for name in options if f"`{name}" not in text] == []
