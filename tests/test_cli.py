@@ -392,3 +392,16 @@ def test_errors_are_those_of_the_function(folder: Path) -> None:
     outcome = invoke("apply", ramp, "--mask", mask)
     error = caught.value
     assert outcome.err == f"Error: {error.where}: {error.what}\nHint: {error.hint}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
+    """`tmt-dq select … | head -0`: the pipe is closed before anything is written into it."""
+    ramp = make_ramp(folder / "ramp.fits")
+    command = [sys.executable, "-m", "tmt_dq", "select", str(ramp), "--explain"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, check=False, stdout=writing, stderr=subprocess.PIPE)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -108,8 +108,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
-        sys.stdout = None
-        return 0
+    except SystemExit as stop:
+        # Outside its standalone mode click ends the process for one reason only, with status 1:
+        # the reader of our output (head, less) has seen enough. Verbs return, they do not exit.
+        if stop.code == 1:
+            return 0
+        raise
     return result if isinstance(result, int) else 0
