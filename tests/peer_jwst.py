@@ -58,15 +58,15 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
 def find_python() -> tuple[Path | None, str]:
     """Return the interpreter of an environment with jwst, or None and why there is none."""
     named = os.environ.get("TMT_DQ_JWST_PYTHON")
-    if named is not None:
-        python, source = Path(named), "TMT_DQ_JWST_PYTHON"
-    else:
-        python, source = _ROOT / ".bench" / "peers" / "jwst" / "bin" / "python", "make bench-peers"
-    if os.access(python, os.X_OK):
-        return python, source
+    peers = _ROOT / ".bench" / "peers"
+    python = peers / "jwst" / "bin" / "python" if named is None else Path(named)
+    # The stamp is written when all packages are there.
+    whole = named is not None or (peers / "jwst.installed").is_file()
+    if whole and os.access(python, os.X_OK):
+        return python, ""
     return None, (
-        f"jwst is not installed: {python} cannot be run; `make bench-peers` builds its "
-        "environment, TMT_DQ_JWST_PYTHON names the Python of another"
+        f"jwst is not installed at {python}; `make bench-peers` builds its environment, "
+        "TMT_DQ_JWST_PYTHON names the Python of another"
     )
 
 

@@ -31,7 +31,7 @@ from tmt_dq.io.ramps import describe_ramp
 PYTHON, REASON = find_python()
 pytestmark = pytest.mark.skipif(PYTHON is None, reason=REASON)
 
-NAMES = [name for name in CONVENTION if name not in {"GOOD", "RESERVED"}]
+NAMES = [name for name in CONVENTION if name != "GOOD"]
 USER_TYPES = {"u1": 8, "i2": 15, "u2": 16, "i4": 31, "u4": 32, "i8": 32}
 DO_NOT_USE, HOT, DEAD = CONVENTION["DO_NOT_USE"], CONVENTION["HOT"], CONVENTION["DEAD"]
 
