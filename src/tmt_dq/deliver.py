@@ -137,6 +137,7 @@ class _Prepared:
     copy: Path
     instrument: Instrument
     header: Mapping[str, str]
+    changes: tuple[str, ...]
 
 
 def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
@@ -153,8 +154,12 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
             assert instrument is not None
             assert detector is not None
             cards: dict[str, tuple[object, str]] = {}
+            changes = []
             if text(header, "DETECTOR") != detector.name:
                 cards["DETECTOR"] = (detector.name, "Detector")
+                changes.append(f"DETECTOR: {text(header, 'DETECTOR')} is {detector.name} in rules")
+            if file.named("ASDF"):
+                changes.append("ASDF: left out, CRDS allows no such extension in a FITS reference")
             if useafter is not None:
                 cards["USEAFTER"] = (useafter, "First observation date this file is for")
             with output_errors(copy):
@@ -168,7 +173,8 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
         "USEAFTER": useafter or text(header, "USEAFTER"),
         "REFTYPE": instrument.reftype.upper(),
     }
-    return _Prepared(source, sums.file_sha256(source), copy, instrument, selectors)
+    digest = sums.file_sha256(source)
+    return _Prepared(source, digest, copy, instrument, selectors, tuple(changes))
 
 
 def _open(root: Path, instrument: Instrument) -> Cache:
@@ -220,10 +226,13 @@ def _stage(
             files=(),
             replaces=derivation.replaces,
             difference=derivation.difference,
-            warnings=tuple(
-                f"{found.where}: {found.what}"
-                for found in certification.findings
-                if found.severity == "warning"
+            warnings=(
+                *prepared.changes,
+                *(
+                    f"{found.where}: {found.what}"
+                    for found in certification.findings
+                    if found.severity == "warning"
+                ),
             ),
             delivered=_now(),
             software=f"tmt-dq {__version__}",

@@ -181,11 +181,17 @@ def _mapping(file: RuleFile, **keys: Any) -> Any:
 def _inserted(file: RuleFile, header: Mapping[str, str], reference: str) -> tuple[Any, str | None]:
     """Insert a reference into an rmap as crds' ``refactor insert`` does."""
     old = _mapping(file)
+    engine = registered_engine()
+    # crds finds the class of a new level of rules by this name, an alias that its __init__ makes.
+    engine.add({"crds.selectors": engine.load("crds.core.selectors")})
     try:
         new = old.insert_header_reference(old.reference_to_dataset_header(dict(header)), reference)
     except Exception as error:
+        # The last line is the reason; those above it are the header and the rules.
+        reason = str(error).strip().splitlines()[-1:] or [""]
         raise DeliveryError(
-            f"crds cannot insert the reference into these rules ({type(error).__name__}: {error})",
+            "crds cannot insert the reference into these rules "
+            f"({type(error).__name__}: {reason[0].strip(' :')})",
             where=file.path,
             hint="Compare the reference's keywords with what the rules look at: "
             f"{', '.join(sorted(old.get_required_parkeys()))}.",

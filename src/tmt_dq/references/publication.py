@@ -31,6 +31,7 @@ FOLDER = ".tmt-dq"
 
 _PLAN = "plan.json"
 _STAGING = "change-"
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +266,24 @@ def _place(source: Path, target: Path) -> None:
                 hint="Something else writes into this cache; try again.",
             ) from None
         except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            if error.errno not in _NO_LINK:
                 raise
             _copy(source, target, overwrite=False)
 
 
 def _replace(source: Path, target: Path) -> None:
     """Let a file have another's content, in one step; the other stays."""
-    _copy(source, target, overwrite=True)
+    # A name beside the source, where it is cleaned up should the process die before it is used.
+    second = source.with_name(f"{source.name}.second")
+    second.unlink(missing_ok=True)
+    try:
+        os.link(source, second)
+        os.replace(second, target)
+    except OSError as error:
+        second.unlink(missing_ok=True)
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(source, target, overwrite=True)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -86,7 +86,7 @@ def _parse(found: Stamp) -> list[tuple[str, str]]:
         raise SelectionError(
             f"the record of the references' sums cannot be read: {error}",
             where=path,
-            hint="Mend it, or select without it (--no-verify, TMT_DQ_VERIFY=0).",
+            hint="Mend it, or select without it (TMT_DQ_VERIFY=0).",
         ) from error
     matches = [_LINE.fullmatch(line) for line in lines if line.strip()]
     for number, match in enumerate(matches, start=1):
@@ -94,7 +94,7 @@ def _parse(found: Stamp) -> list[tuple[str, str]]:
             raise SelectionError(
                 f"entry {number} is not a sha256 and a file name",
                 where=path,
-                hint="Mend it, or select without it (--no-verify, TMT_DQ_VERIFY=0).",
+                hint="Mend it, or select without it (TMT_DQ_VERIFY=0).",
             )
     return [(match[2], match[1]) for match in matches if match is not None]
 
@@ -133,7 +133,7 @@ def verify(path: Path, expected: str) -> None:
                 f"sha256 is {found}, on record is {expected}",
                 where=path,
                 hint="It was changed, exchanged or cut off. Restore it from its source or another "
-                "copy of the cache; use it as it is with --no-verify or TMT_DQ_VERIFY=0.",
+                "copy of the cache. To use it as it is: TMT_DQ_VERIFY=0.",
             )
         _remember(*key, state)
     _VERIFIED[key] = state

@@ -1,0 +1,309 @@
+"""What certification finds in masks, and that CRDS' own certify has its say."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, folder_state, invoke
+from delivery_helpers import deliverable, no_crds
+from tmt_dq import certify_mask
+from tmt_dq.core.findings import FlagCount
+from tmt_dq.datamodels import TMTMaskModel
+from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, SelectionError
+from tmt_dq.references import embedded
+
+__all__ = ["no_crds"]
+
+quick = pytest.mark.usefixtures("no_crds")
+
+
+def found(path: Path, severity: str, **options: Any) -> list[tuple[str, str]]:
+    """Return where and what of the findings of a severity."""
+    findings = certify_mask(path, **options).findings
+    return [(one.where, one.what) for one in findings if one.severity == severity]
+
+
+@quick
+def test_a_good_mask_passes_and_is_not_touched(folder: Path) -> None:
+    path = deliverable(folder / "mask.fits")
+    before = folder_state(folder)
+    certification = certify_mask(path)
+    assert certification.passed
+    certification.raise_errors()
+    assert folder_state(folder) == before
+    assert certification.instrument == "IRIS"
+    assert certification.detector == "IRIS1"
+    assert certification.useafter == "2026-05-01T00:00:00"
+    assert certification.shape == (6, 8)
+    assert certification.flags == (FlagCount("DO_NOT_USE", 1, 1), FlagCount("HOT", 1, 1))
+    # It covers a part of the detector, which is worth a warning.
+    assert [one.where for one in certification.findings] == ["DQ", "DQ"]
+
+
+def test_the_masks_of_the_package_pass() -> None:
+    path = embedded.ensure("tmt_iris_mask_0101.fits")
+    certification = certify_mask(path)
+    assert certification.findings == ()
+    # The border of four pixels: 2 * 4 * 4096 + 2 * 4 * 4088.
+    assert certification.flags == (FlagCount("REFERENCE_PIXEL", 65472, 0),)
+
+
+def test_crds_has_its_say(folder: Path) -> None:
+    path = deliverable(folder / "mask.fits", header={"PEDIGREE": "HEARSAY", "SUBSIZE1": 8.0})
+    errors = found(path, "error")
+    assert [where for where, _ in errors] == ["CRDS"]
+    assert "PEDIGREE" in errors[0][1]
+
+
+@quick
+@pytest.mark.parametrize(
+    ("keyword", "value", "where"),
+    [
+        ("USEAFTER", None, "USEAFTER"),
+        ("USEAFTER", "2026-05-01", "USEAFTER"),
+        ("USEAFTER", "2026-05-01 00:00:00", "USEAFTER"),
+        ("USEAFTER", "2026-02-30T00:00:00", "USEAFTER"),
+        ("PEDIGREE", None, "PEDIGREE"),
+        ("AUTHOR", None, "AUTHOR"),
+        ("AUTHOR", "N/A", "AUTHOR"),
+        ("DESCRIP", "", "DESCRIP"),
+        ("HISTORY", None, "HISTORY"),
+        ("TELESCOP", "KECK", "TELESCOP"),
+        ("REFTYPE", None, "REFTYPE"),
+        ("INSTRUME", "MIRI", "INSTRUME"),
+        ("INSTRUME", None, "INSTRUME"),
+        ("DETECTOR", "ANY", "DETECTOR"),
+        ("DETECTOR", "IRIS7", "DETECTOR"),
+        ("SUBARRAY", "SUB64", "SUBARRAY"),
+        ("SUBARRAY", None, "SUBARRAY"),
+        ("SUBARRAY", "GENERIC", "DQ"),
+        ("SUBARRAY", "FULL", "DQ"),
+        ("SUBSTRT1", None, "SUBSTRT1"),
+        ("SUBSTRT1", 4090, "DQ"),
+        ("SUBSTRT1", 0, "DQ"),
+        ("SUBSIZE1", 9, "DQ"),
+    ],
+)
+def test_keywords(folder: Path, keyword: str, value: object, where: str) -> None:
+    path = deliverable(folder / "mask.fits", header={keyword: value})
+    errors = found(path, "error")
+    assert [one for one, _ in errors] == [where], errors
+    with pytest.raises(CertificationError) as caught:
+        certify_mask(path).raise_errors()
+    assert where in str(caught.value)
+    assert caught.value.hint or where == "DQ"
+
+
+@quick
+def test_all_errors_are_told_at_once(folder: Path) -> None:
+    changes = {"USEAFTER": None, "AUTHOR": None, "TELESCOP": "KECK", "DETECTOR": "*"}
+    path = deliverable(folder / "mask.fits", header=changes)
+    errors = [where for where, _ in found(path, "error")]
+    assert errors == ["DETECTOR", "TELESCOP", "USEAFTER", "AUTHOR"]
+
+
+@quick
+def test_an_alias_of_the_detector_is_a_warning(folder: Path) -> None:
+    path = deliverable(folder / "mask.fits", header={"DETECTOR": "IMG1"})
+    assert found(path, "error") == []
+    assert ("DETECTOR", "is IMG1, another name of IRIS1; rules know IRIS1") in found(
+        path, "warning"
+    )
+
+
+def test_crds_sees_what_a_delivery_would_write(folder: Path) -> None:
+    """It knows no aliases of detectors, and allows no ASDF extension: both would be errors."""
+    path = folder / "mask.fits"
+    model = TMTMaskModel(np.zeros((6, 8), np.uint32))
+    model.meta.instrument.name = "IRIS"
+    model.meta.instrument.detector = "IMG1"
+    model.meta.subarray.name = "CUSTOM"
+    model.meta.subarray.xstart = model.meta.subarray.ystart = 11
+    model.meta.useafter = "2026-05-01T00:00:00"
+    model.meta.author, model.meta.description = "A", "D"
+    model.meta.pedigree = "GROUND"
+    model.save(str(path))
+    model.close()
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["HISTORY"] = "made here"
+        assert "ASDF" in hdus
+    assert found(path, "error") == []
+    assert {where for where, _ in found(path, "warning")} >= {"ASDF", "DETECTOR"}
+
+
+@quick
+class TestPixels:
+    def test_flags_with_and_without_do_not_use(self, folder: Path) -> None:
+        dq = np.zeros((20, 20), np.uint32)
+        dq[0, :3] = CONVENTION["DEAD"] | 1
+        dq[1, :2] = CONVENTION["DEAD"]
+        dq[2, 0] = CONVENTION["RC"]
+        path = deliverable(folder / "mask.fits", dq)
+        assert ("DQ", "DEAD: 5 pixels, 3 with DO_NOT_USE and 2 without") in found(path, "info")
+        assert ("DQ", "RC: 1 pixels, 0 with DO_NOT_USE and 1 without") in found(path, "info")
+
+    def test_never_do_not_use(self, folder: Path) -> None:
+        dq = np.zeros((20, 20), np.uint32)
+        dq[0, 0] = CONVENTION["DEAD"]
+        path = deliverable(folder / "mask.fits", dq)
+        assert any("no pixel has DO_NOT_USE" in what for _, what in found(path, "warning"))
+
+    @pytest.mark.parametrize(
+        ("start", "fraction", "error"),
+        [((101, 101), 0.10, False), ((101, 101), 0.11, True)],
+    )
+    def test_implausibly_many(
+        self, folder: Path, start: tuple[int, int], fraction: float, error: bool
+    ) -> None:
+        """iris.toml says: at most 10 % flagged."""
+        dq = np.zeros(400, np.uint32)
+        dq[: round(400 * fraction)] = CONVENTION["HOT"]
+        path = deliverable(folder / "mask.fits", dq.reshape(20, 20), start=start)
+        assert bool(found(path, "error")) is error
+        assert found(path, "error", max_flagged=0.2) == []
+        assert len(found(path, "error", max_flagged=0.01)) == 1
+
+    def test_implausibly_many_do_not_use(self, folder: Path) -> None:
+        dq = np.zeros(400, np.uint32)
+        dq[:21] = 1
+        path = deliverable(folder / "mask.fits", dq.reshape(20, 20))
+        [(where, what)] = found(path, "error")
+        assert (where, what[:43]) == ("DQ", "21 of 400 active pixels (5.2%) are DO_NOT_U")
+
+    def test_the_border_does_not_count(self, folder: Path) -> None:
+        """In the corner of the detector, four rows and columns of twenty are reference pixels."""
+        dq = np.full((20, 20), CONVENTION["REFERENCE_PIXEL"], np.uint32)
+        dq[4:, 4:] = 0
+        path = deliverable(folder / "mask.fits", dq, start=(1, 1))
+        assert found(path, "error") == []
+        warnings = [what for _, what in found(path, "warning")]
+        assert not any("REFERENCE_PIXEL" in what for what in warnings)
+
+    @pytest.mark.parametrize(
+        ("start", "missing", "wrong"), [((1, 1), 1, 1), ((4077, 4077), 1, 1), ((101, 1), 1, 1)]
+    )
+    def test_border(self, folder: Path, start: tuple[int, int], missing: int, wrong: int) -> None:
+        frame = np.full((4096, 4096), True)
+        frame[4:-4, 4:-4] = False
+        x, y = start[0] - 1, start[1] - 1
+        border = frame[y : y + 20, x : x + 20]
+        dq = np.where(border, CONVENTION["REFERENCE_PIXEL"], 0).astype(np.uint32)
+        dq[tuple(np.argwhere(border)[0])] = 0
+        dq[tuple(np.argwhere(~border)[0])] = CONVENTION["REFERENCE_PIXEL"]
+        path = deliverable(folder / "mask.fits", dq, start=start)
+        warnings = [what for _, what in found(path, "warning")]
+        assert any(f"{missing} of the {border.sum()} pixels in the border" in w for w in warnings)
+        assert any(f"{wrong} pixels outside the border" in w for w in warnings)
+
+    @pytest.mark.parametrize("name", ["RESERVED", "SATURATED", "JUMP_DET", "MSA_FAILED_OPEN"])
+    def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str) -> None:
+        dq = np.zeros((20, 20), np.uint32)
+        dq[0, 0] = CONVENTION[name] | 1
+        path = deliverable(folder / "mask.fits", dq)
+        assert any(what.startswith(f"{name} ") for _, what in found(path, "warning"))
+
+
+@quick
+class TestDqDef:
+    def test_other_bits_are_read_by_name(self, folder: Path) -> None:
+        dq = np.full((6, 8), 2, np.uint32) * np.eye(6, 8, dtype=np.uint32)
+        path = deliverable(folder / "m.fits", dq, rows=[(1, 2, "DEAD")], header={})
+        assert certify_mask(path, max_flagged=1).flags == (FlagCount("DEAD", 6, 0),)
+        assert any(where == "DQ_DEF" for where, _ in found(path, "info"))
+
+    def test_old_names(self, folder: Path) -> None:
+        path = deliverable(
+            folder / "m.fits",
+            rows=[(0, 1, "DO_NOT_USE"), (11, 2048, "HOT"), (8, 256, "UNRELIABLE_ERROR")],
+        )
+        assert ("DQ_DEF", "UNRELIABLE_ERROR is now called RESERVED") in found(path, "warning")
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [(0, 1, "DO_NOT_USE")],
+            [(0, 1, "DO_NOT_USE"), (11, 2048, "LUKEWARM")],
+            [(0, 1, "DO_NOT_USE"), (11, 2047, "HOT")],
+        ],
+        ids=["undeclared bit", "unknown name", "contradiction"],
+    )
+    def test_wrong_tables(self, folder: Path, rows: Any) -> None:
+        path = deliverable(folder / "m.fits", rows=rows)
+        assert [where for where, _ in found(path, "error")] == ["DQ"]
+
+
+@quick
+class TestFiles:
+    def test_wrong_checksum(self, folder: Path) -> None:
+        path = deliverable(folder / "mask.fits")
+        raw = bytearray(path.read_bytes())
+        with fits.open(path) as hdus:
+            place = hdus["DQ"].fileinfo()["datLoc"]
+        raw[place + 3] ^= 4
+        path.write_bytes(raw)
+        assert [where for where, _ in found(path, "error")] == ["DQ"]
+
+    def test_no_checksums_are_no_error(self, folder: Path) -> None:
+        path = deliverable(folder / "mask.fits", checksum=False)
+        assert found(path, "error") == []
+
+    def test_compressed(self, folder: Path) -> None:
+        path = deliverable(folder / "mask.fits")
+        packed = folder / "mask.fits.gz"
+        with gzip.open(packed, "wb") as target, path.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        assert [where for where, _ in found(packed, "error")] == ["file"]
+
+    def test_not_a_mask(self, folder: Path) -> None:
+        path = folder / "text.fits"
+        path.write_text("bad pixels: 17, 4")
+        assert [where for where, _ in found(path, "error")] == ["file"]
+        short = deliverable(folder / "mask.fits")
+        short.write_bytes(short.read_bytes()[:-2880])
+        assert [where for where, _ in found(short, "error")] == ["file"]
+        fits.PrimaryHDU().writeto(folder / "empty.fits")
+        assert "DQ" in [where for where, _ in found(folder / "empty.fits", "error")]
+
+    def test_no_file(self, folder: Path) -> None:
+        with pytest.raises(MaskFormatError, match="no such file"):
+            certify_mask(folder / "missing.fits")
+
+    def test_no_cache(self, folder: Path) -> None:
+        path = deliverable(folder / "mask.fits")
+        with pytest.raises(ConfigError):
+            certify_mask(path, crds_path=folder / "nowhere")
+        with pytest.raises(SelectionError):
+            certify_mask(path, context="tmt_0666.pmap")
+
+
+@quick
+def test_command_line(folder: Path) -> None:
+    good, bad = deliverable(folder / "good.fits"), folder / "bad.fits"
+    deliverable(bad, header={"AUTHOR": None})
+    outcome = invoke("certify", good)
+    assert (outcome.code, "passed" in outcome.out) == (0, True)
+    outcome = invoke("certify", bad)
+    assert (outcome.code, "FAILED" in outcome.out, "AUTHOR" in outcome.out) == (7, True, True)
+    outcome = invoke("certify", good, bad, "--json")
+    assert outcome.code == 7
+    first, second = map(json.loads, outcome.out.splitlines())
+    assert (first["passed"], second["passed"]) == (True, False)
+    assert second["findings"][0]["severity"] == "error"
+    assert second["findings"][0]["remedy"] == "Write AUTHOR."
+    assert first["flags"][1] == {
+        "name": "HOT",
+        "pixels": 1,
+        "with_do_not_use": 1,
+        "without_do_not_use": 0,
+    }
+    assert invoke("certify", folder / "missing.fits").code == 4
+
+
+def test_command_line_limit(folder: Path) -> None:
+    assert invoke("certify", folder / "x.fits", "--max-flagged", "2").code == 2

@@ -1,0 +1,604 @@
+"""What a delivery puts into a cache, what it refuses, and how it is taken back."""
+
+import ast
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import arrays, data_unit, folder_state, invoke, unit_bytes
+from delivery_helpers import (
+    NEW,
+    OLD,
+    answer,
+    default_context,
+    deliverable,
+    exposure,
+    no_crds,
+    small_cache,
+)
+from reference_helpers import PUBLISHED, needs_published, published_cache
+from tmt_dq import deliver_mask, rollback
+from tmt_dq.errors import (
+    CertificationError,
+    ConfigError,
+    DeliveryError,
+    MaskFormatError,
+    OutputError,
+    SelectionError,
+)
+from tmt_dq.references import embedded, select_reference
+from tmt_dq.references.publication import exclusive
+
+__all__ = ["no_crds"]
+
+pytestmark = pytest.mark.usefixtures("no_crds")
+
+
+@pytest.fixture
+def mask(folder: Path) -> Path:
+    """Return a mask for exposures from 1 May 2026 on."""
+    return deliverable(folder / "mask.fits")
+
+
+@pytest.fixture(params=[False, True], ids=["no server_config", "server_config"])
+def root(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a cache with one mask."""
+    return small_cache(folder / "cache", config=request.param)
+
+
+def files(root: Path) -> set[str]:
+    """Return the files of a cache."""
+    return {name for name, content in folder_state(root).items() if content != "folder"}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Return the header of a file of rules, read without any of our code."""
+    tree = ast.parse(path.read_text())
+    [value] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "header"
+    ]
+    header: dict[str, Any] = ast.literal_eval(value)
+    return header
+
+
+def test_the_mask_is_selected_from_its_useafter_on(root: Path, mask: Path) -> None:
+    assert answer(root, "2026-05-01T00:00:00") == OLD
+    receipt = deliver_mask(mask, cache=root)
+    assert receipt.mask == NEW
+    assert default_context(root) == receipt.context == "tmt_0002.pmap"
+    assert answer(root, "2026-04-30T23:59:59.999") == OLD
+    assert answer(root, "2026-05-01T00:00:00") == NEW
+    assert answer(root, "2031-01-01T00:00:00") == NEW
+    # Who asks the old context gets the old answer.
+    assert answer(root, "2026-05-01T00:00:00", context="tmt_0001.pmap") == OLD
+
+
+def test_the_files_that_are_there_stay_as_they_are(root: Path, mask: Path) -> None:
+    before = folder_state(root)
+    receipt = deliver_mask(mask, cache=root)
+    after = folder_state(root)
+    changed = {name for name, content in before.items() if after[name] != content}
+    assert changed <= {"config/tmt/server_config"}
+    new = files(root) - before.keys()
+    own = "deliveries/tmt/tmt_0002.json"
+    assert new == {
+        "mappings/tmt/tmt_0002.pmap",
+        "mappings/tmt/tmt_iris_0002.imap",
+        "mappings/tmt/tmt_iris_mask_0002.rmap",
+        f"references/tmt/iris/{NEW}",
+        "references/tmt/SHA256SUMS",
+        own,
+    }
+    assert {file.path for file in receipt.files} | {own} == new | changed
+
+
+def test_rules_have_right_names_origins_and_sums(root: Path, mask: Path) -> None:
+    deliver_mask(mask, cache=root)
+    rules = root / "mappings/tmt"
+    for new, old in (
+        ("tmt_0002.pmap", "tmt_0001.pmap"),
+        ("tmt_iris_0002.imap", "tmt_iris_0001.imap"),
+        ("tmt_iris_mask_0002.rmap", "tmt_iris_mask_0001.rmap"),
+    ):
+        header = header_of(rules / new)
+        assert header["name"] == new
+        assert header["derived_from"] == old
+        lines = (rules / new).read_text().splitlines(keepends=True)
+        kept = "".join(line for line in lines if "sha1sum" not in line)
+        assert header["sha1sum"] == hashlib.sha1(kept.encode()).hexdigest()
+
+
+def test_the_copy_is_the_mask(root: Path, mask: Path) -> None:
+    original = mask.read_bytes()
+    receipt = deliver_mask(mask, cache=root)
+    assert mask.read_bytes() == original
+    copy = receipt.mask_path
+    assert copy == root / "references/tmt/iris" / NEW
+    assert unit_bytes(copy, "DQ") == unit_bytes(mask, "DQ")
+    with fits.open(mask) as before, fits.open(copy, checksum=True) as after:
+        different = {
+            card.keyword
+            for card in after[0].header.cards
+            if before[0].header.get(card.keyword) != card.value
+        }
+        assert different <= {"FILENAME", "CHECKSUM", "DATASUM"}
+        assert after[0].header["FILENAME"] == NEW
+
+
+def test_receipt(root: Path, mask: Path) -> None:
+    receipt = deliver_mask(mask, cache=root)
+    assert receipt.path == root / "deliveries/tmt/tmt_0002.json"
+    table = json.loads(receipt.path.read_text())
+    assert table["mask"] == NEW
+    assert table["source"] == str(mask)
+    assert table["source_sha256"] == sha256(mask)
+    assert table["context_before"] == "tmt_0001.pmap"
+    for file in table["files"]:
+        path = root / file["path"]
+        assert (file["size"], file["sha256"]) == (path.stat().st_size, sha256(path))
+    assert abs(
+        dt.datetime.fromisoformat(table["delivered"]) - dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    ) < dt.timedelta(hours=1)
+
+
+def test_sums_can_be_checked_with_sha256sum(root: Path, mask: Path) -> None:
+    deliver_mask(mask, cache=root)
+    if shutil.which("sha256sum") is None:
+        pytest.skip("there is no sha256sum here")
+    outcome = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=root / "references/tmt",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert outcome.stdout.splitlines() == [f"iris/{OLD}: OK", f"iris/{NEW}: OK"]
+
+
+def test_useafter_can_be_given(root: Path, folder: Path) -> None:
+    mask = deliverable(folder / "mask.fits", useafter=None)
+    receipt = deliver_mask(mask, cache=root, useafter="2026-06-01")
+    assert receipt.useafter == "2026-06-01T00:00:00"
+    assert fits.getval(receipt.mask_path, "USEAFTER") == "2026-06-01T00:00:00"
+    assert answer(root, "2026-05-31T23:59:59") == OLD
+    assert answer(root, "2026-06-01T00:00:00") == NEW
+    later = deliver_mask(mask, cache=root, useafter=dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC))
+    assert later.useafter == "2026-07-01T12:00:00"
+
+
+def test_older_and_equal_dates(root: Path, mask: Path) -> None:
+    """A mask may be delivered for the past; one of the same date takes the place of the other."""
+    deliver_mask(mask, cache=root)
+    past = deliver_mask(mask, cache=root, useafter="2020-01-01")
+    assert (past.mask, past.replaces) == ("tmt_iris_mask_0003.fits", None)
+    assert answer(root, "2019-12-31T23:59:59") == OLD
+    assert answer(root, "2020-01-01T00:00:00") == past.mask
+    assert answer(root, "2026-05-01T00:00:00") == NEW
+    again = deliver_mask(mask, cache=root)
+    assert again.replaces == NEW
+    assert answer(root, "2026-05-01T00:00:00") == again.mask == "tmt_iris_mask_0004.fits"
+    assert answer(root, "2026-04-30T00:00:00") == past.mask
+
+
+def test_alias_of_the_detector(root: Path, folder: Path) -> None:
+    mask = deliverable(folder / "mask.fits", header={"DETECTOR": "IMG1"})
+    receipt = deliver_mask(mask, cache=root)
+    assert fits.getval(receipt.mask_path, "DETECTOR") == "IRIS1"
+    assert answer(root, "2026-05-01T00:00:00", DETECTOR="IMG1") == NEW
+
+
+def test_exposures_that_keep_another_mask(folder: Path) -> None:
+    """A rule for FULL comes before a newer one for GENERIC; without a rule there is no mask."""
+    rules = {
+        ("IRIS1", "FULL"): {"2015-10-01 00:00:00": OLD},
+        ("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD},
+    }
+    root = small_cache(folder / "cache", rules=rules)
+    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    assert any(f"SUBARRAY FULL or GENERIC keep {OLD}" in text for text in receipt.warnings)
+    assert answer(root, "2026-06-01T00:00:00", SUBARRAY="FULL") == OLD
+    saved = json.loads((root / "deliveries/tmt/tmt_0002.json").read_text())
+    assert tuple(saved["warnings"]) == receipt.warnings
+
+
+def test_dry_run(root: Path, mask: Path) -> None:
+    before = folder_state(root)
+    receipt = deliver_mask(mask, cache=root, dry_run=True)
+    assert folder_state(root) == before
+    assert receipt.dry_run
+    assert receipt.mask_path is None
+    assert (receipt.mask, receipt.context) == (NEW, "tmt_0002.pmap")
+    assert f"+        '2026-05-01 00:00:00' : '{NEW}',\n" in receipt.difference
+    assert "+    'MASK' : 'tmt_iris_mask_0002.rmap',\n" in receipt.difference
+    assert "--- tmt_0001.pmap\n+++ tmt_0002.pmap\n" in receipt.difference
+    with pytest.raises(DeliveryError, match="not delivered"):
+        rollback(receipt)
+
+
+def test_dry_run_for_a_new_cache_makes_nothing(folder: Path, mask: Path) -> None:
+    receipt = deliver_mask(mask, cache=folder / "new", dry_run=True)
+    assert receipt.context == "tmt_0101.pmap"
+    assert not (folder / "new").exists()
+
+
+def test_a_new_cache_starts_as_a_copy_of_the_embedded_one(folder: Path, mask: Path) -> None:
+    root = folder / "new"
+    root.mkdir()
+    receipt = deliver_mask(mask, cache=root)
+    assert (receipt.mask, receipt.context) == ("tmt_iris_mask_0106.fits", "tmt_0101.pmap")
+    assert answer(root, "2026-05-01T00:00:00") == "tmt_iris_mask_0106.fits"
+    assert answer(root, "2026-05-01T00:00:00", SUBARRAY="FULL") == "tmt_iris_mask_0101.fits"
+    assert answer(root, "2026-05-01T00:00:00", DETECTOR="IFU") == "tmt_iris_mask_0105.fits"
+    lines = (root / "references/tmt/SHA256SUMS").read_text().splitlines()
+    assert len(lines) == 6
+    assert [path for path in folder.iterdir() if path.name.startswith(".")] == []
+    # What is changed in it does not reach the embedded one.
+    assert embedded.contents().keys() == {f"tmt_iris_mask_010{n}.fits" for n in range(1, 6)}
+    assert answer(embedded.cache_path(), "2026-05-01T00:00:00") == "tmt_iris_mask_0101.fits"
+    rollback(receipt)
+    assert default_context(root) == "tmt_0100.pmap"
+
+
+@needs_published
+def test_tmts_published_rules(folder: Path, mask: Path) -> None:
+    """Their headers have wrong names and sums that are to be ignored; the new ones are right."""
+    root = published_cache(folder / "cache")
+    receipt = deliver_mask(mask, cache=root)
+    assert (receipt.mask, receipt.context) == (NEW, "tmt_0002.pmap")
+    names = {Path(file.path).name for file in receipt.files}
+    assert {"tmt_iris_0004.imap", "tmt_iris_mask_0002.rmap"} <= names
+    assert header_of(root / "mappings/tmt/tmt_iris_0004.imap")["derived_from"] == (
+        "tmt_iris_0003.imap"
+    )
+    assert "ignore_checksum" not in header_of(root / "mappings/tmt/tmt_0002.pmap")
+    imap = (root / "mappings/tmt/tmt_iris_0004.imap").read_text()
+    assert "'FLAT' : 'tmt_iris_flat_0003.rmap'" in imap
+    assert PUBLISHED.is_dir()
+
+
+class TestRefused:
+    """Nothing is delivered, and the cache is as it was."""
+
+    @pytest.fixture(autouse=True)
+    def _unchanged(self, root: Path) -> Any:
+        before = folder_state(root)
+        yield
+        after = folder_state(root)
+        assert {name: after[name] for name in after if not name.startswith(".tmt-dq")} == before
+
+    def test_mask_that_does_not_pass(self, root: Path, folder: Path) -> None:
+        mask = deliverable(folder / "mask.fits", header={"AUTHOR": None, "DESCRIP": None})
+        with pytest.raises(CertificationError) as caught:
+            deliver_mask(mask, cache=root)
+        assert caught.value.where == str(mask)
+        assert "AUTHOR" in caught.value.what
+        assert "DESCRIP" in caught.value.what
+
+    def test_unknown_detector(self, root: Path, folder: Path) -> None:
+        mask = deliverable(folder / "mask.fits", header={"DETECTOR": "ANY"})
+        with pytest.raises(CertificationError, match="any detector"):
+            deliver_mask(mask, cache=root)
+
+    def test_too_many_flags(self, root: Path, folder: Path) -> None:
+        mask = deliverable(folder / "mask.fits", np.full((6, 8), 2048, np.uint32))
+        with pytest.raises(CertificationError, match="plausible"):
+            deliver_mask(mask, cache=root)
+        assert deliver_mask(mask, cache=root, max_flagged=1, dry_run=True).mask == NEW
+
+    def test_no_mask(self, root: Path, folder: Path) -> None:
+        with pytest.raises(MaskFormatError):
+            deliver_mask(folder / "missing.fits", cache=root)
+        (folder / "text.fits").write_text("no")
+        with pytest.raises(MaskFormatError):
+            deliver_mask(folder / "text.fits", cache=root)
+
+    @pytest.mark.parametrize("useafter", ["yesterday", "2026-13-01", "2026-05-01T00:00:00.5", ""])
+    def test_useafter(self, root: Path, mask: Path, useafter: str) -> None:
+        with pytest.raises(ConfigError, match="date"):
+            deliver_mask(mask, cache=root, useafter=useafter)
+
+    def test_another_delivery_is_under_way(self, root: Path, mask: Path, tmp_path: Path) -> None:
+        with exclusive(root / ".tmt-dq/lock", wait_s=0):
+            with pytest.raises(DeliveryError, match="under way") as caught:
+                deliver_mask(mask, cache=root, wait_s=0.1)
+            assert caught.value.hint == "Try again when it has ended."
+        assert tmp_path.exists()
+
+    def test_rules_that_answer_otherwise(
+        self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Should crds put the mask under another date, that is noticed before it counts."""
+        from tmt_dq.references.derivation import derive
+
+        def wrong(
+            cache: Any, context: str, instrument: Any, header: Any, *args: Any, **keys: Any
+        ) -> Any:
+            header = {**header, "USEAFTER": "2026-04-01T00:00:00"}
+            return derive(cache, context, instrument, header, *args, **keys)
+
+        monkeypatch.setattr("tmt_dq.deliver.derive", wrong)
+        with pytest.raises(DeliveryError, match="the new rules would select"):
+            deliver_mask(mask, cache=root)
+
+
+def test_disk_full(root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At whatever file: what was in place already is taken away again."""
+    link = os.link
+    errors = []
+    for allowed in range(20):
+        left = [allowed]
+
+        def full(*args: Any, left: list[int] = left, **options: Any) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(28, "No space left on device")
+            link(*args, **options)
+
+        monkeypatch.setattr(os, "link", full)
+        try:
+            deliver_mask(mask, cache=root)
+            break
+        except OutputError as error:
+            errors.append(str(error))
+        finally:
+            monkeypatch.setattr(os, "link", link)
+        assert default_context(root) == "tmt_0001.pmap"
+    assert len(errors) > 5
+    assert all("No space" in error for error in errors)
+    assert default_context(root) == "tmt_0002.pmap"
+    assert list((root / ".tmt-dq").iterdir()) == []
+    assert len(list((root / "mappings/tmt").iterdir())) == 6
+
+
+def test_refused_caches(folder: Path, mask: Path) -> None:
+    with pytest.raises(ConfigError, match="not to be changed"):
+        deliver_mask(mask, cache=embedded.cache_path())
+    other = folder / "photos"
+    other.mkdir()
+    (other / "cat.jpg").write_text("meow")
+    with pytest.raises(ConfigError, match="no rules"):
+        deliver_mask(mask, cache=other)
+    with pytest.raises(ConfigError, match="no folder"):
+        deliver_mask(mask, cache=folder / "a" / "b")
+    with pytest.raises(ConfigError, match="no folder"):
+        deliver_mask(mask, cache=mask)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("'derived_from' : 'NONE'", "'derived_from' : 'none'"),
+        (f"'{OLD}'", "'../../../../etc/passwd'"),
+        ("header = {", "import os\nheader = {"),
+    ],
+    ids=["wrong sum", "outside", "code"],
+)
+def test_hostile_rules(folder: Path, mask: Path, old: str, new: str) -> None:
+    root = small_cache(folder / "cache")
+    rmap = root / "mappings/tmt/tmt_iris_mask_0001.rmap"
+    text = rmap.read_text().replace("'derived_from': 'NONE'", "'derived_from' : 'NONE'")
+    rmap.write_text(text.replace(old, new))
+    before = folder_state(root)
+    with pytest.raises(SelectionError):
+        deliver_mask(mask, cache=root)
+    assert folder_state(root) == before
+
+
+class TestRollback:
+    def test_the_cache_is_as_before(self, root: Path, mask: Path) -> None:
+        before = folder_state(root)
+        receipt = deliver_mask(mask, cache=root)
+        taken_back = rollback(receipt)
+        assert taken_back.rolled_back is not None
+        assert default_context(root) == "tmt_0001.pmap"
+        assert answer(root, "2026-05-01T00:00:00") == OLD
+        after = folder_state(root)
+        changed = {name for name in before if after[name] != before[name]}
+        assert changed <= {"config/tmt/server_config"}
+        assert {name.split("/")[0] for name in after.keys() - before.keys()} <= {
+            "deliveries",
+            ".tmt-dq",
+            "references",
+        }
+        withdrawn = root / "deliveries/tmt/withdrawn"
+        assert sha256(withdrawn / NEW) == receipt.files[0].sha256
+        assert len(list(withdrawn.iterdir())) == 4
+        assert (root / "references/tmt/SHA256SUMS").read_text().count("\n") == 1
+
+    def test_names_are_not_used_again(self, root: Path, mask: Path) -> None:
+        rollback(deliver_mask(mask, cache=root))
+        again = deliver_mask(mask, cache=root)
+        assert (again.mask, again.context) == ("tmt_iris_mask_0003.fits", "tmt_0003.pmap")
+        assert again.context_before == "tmt_0001.pmap"
+        assert header_of(root / "mappings/tmt/tmt_0003.pmap")["derived_from"] == "tmt_0001.pmap"
+
+    def test_only_the_last_and_only_once(self, root: Path, mask: Path) -> None:
+        first = deliver_mask(mask, cache=root)
+        second = deliver_mask(mask, cache=root, useafter="2026-06-01")
+        with pytest.raises(DeliveryError, match=r"context is tmt_0003\.pmap"):
+            rollback(first)
+        rollback(second)
+        with pytest.raises(DeliveryError, match="already"):
+            rollback(second)
+        rollback(first)
+        assert default_context(root) == "tmt_0001.pmap"
+
+    def test_the_cache_may_have_moved(self, root: Path, mask: Path) -> None:
+        deliver_mask(mask, cache=root)
+        moved = root.rename(root.with_name("moved"))
+        rollback(moved / "deliveries/tmt/tmt_0002.json")
+        assert default_context(moved) == "tmt_0001.pmap"
+
+    def test_what_is_no_receipt(self, root: Path, folder: Path, mask: Path) -> None:
+        receipt = deliver_mask(mask, cache=root)
+        assert receipt.path is not None
+        for text in ("", "[]", "{}", '{"format": "tmt-dq receipt 1"}'):
+            (folder / "no.json").write_text(text)
+            with pytest.raises(DeliveryError, match="not a receipt"):
+                rollback(folder / "no.json")
+        with pytest.raises(DeliveryError, match="not a receipt"):
+            rollback(folder / "missing.json")
+        shutil.copyfile(receipt.path, folder / "copy.json")
+        with pytest.raises(DeliveryError, match="copy of a receipt"):
+            rollback(folder / "copy.json")
+        outside = receipt.path.read_text().replace("references/tmt/iris", "../../precious")
+        receipt.path.write_text(outside)
+        with pytest.raises(DeliveryError, match="not in the cache"):
+            rollback(receipt.path)
+
+    def test_files_that_changed_meanwhile(self, root: Path, mask: Path) -> None:
+        receipt = deliver_mask(mask, cache=root)
+        assert receipt.mask_path is not None
+        receipt.mask_path.write_bytes(b"SIMPLE  = something else")
+        with pytest.raises(DeliveryError, match="changed after its delivery"):
+            rollback(receipt)
+        assert default_context(root) == "tmt_0002.pmap"
+
+
+class TestVerify:
+    """References are compared with the sums on record when they are selected."""
+
+    @pytest.fixture
+    def copy(self, root: Path, mask: Path) -> Path:
+        path = deliver_mask(mask, cache=root).mask_path
+        assert isinstance(path, Path)
+        return path
+
+    def select(self, root: Path, **options: Any) -> Any:
+        return select_reference(exposure("2026-05-01T00:00:00"), crds_path=root, **options)
+
+    def test_truncated(self, root: Path, copy: Path) -> None:
+        copy.write_bytes(copy.read_bytes()[:-2880])
+        with pytest.raises(SelectionError, match="not the file that was delivered") as caught:
+            self.select(root)
+        assert caught.value.where == str(copy)
+
+    def test_swapped(self, root: Path, copy: Path) -> None:
+        assert self.select(root).path == copy
+        os.replace(shutil.copyfile(copy.with_name(OLD), copy.with_suffix(".tmp")), copy)
+        with pytest.raises(SelectionError, match="not the file that was delivered"):
+            self.select(root)
+
+    def test_one_bit_with_the_same_size_and_time(self, root: Path, copy: Path) -> None:
+        assert self.select(root).path == copy
+        status = copy.stat()
+        raw = bytearray(copy.read_bytes())
+        raw[-3000] ^= 1
+        copy.write_bytes(raw)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+        with pytest.raises(SelectionError, match="not the file that was delivered"):
+            self.select(root)
+
+    def test_on_request_it_is_used_all_the_same(
+        self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy.write_bytes(copy.read_bytes() + bytes(2880))
+        assert self.select(root, verify=False).path == copy
+        monkeypatch.setenv("TMT_DQ_VERIFY", "0")
+        assert self.select(root).path == copy
+        with pytest.raises(SelectionError, match="sha256"):
+            self.select(root, verify=True)
+
+    def test_hashed_once(self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tmt_dq.references import sums
+
+        hashed: list[Path] = []
+        original = sums.file_sha256
+
+        def counted(path: Path) -> str:
+            hashed.append(path)
+            return original(path)
+
+        monkeypatch.setattr(sums, "file_sha256", counted)
+        self.select(root)
+        first = len(hashed)
+        # Another process knows no more than what is noted in the user's folder.
+        monkeypatch.setattr(sums, "_VERIFIED", {})
+        self.select(root)
+        assert len(hashed) == first <= 1
+        copy.touch()
+        self.select(root)
+        assert len(hashed) == first + 1
+
+    def test_without_a_folder_for_notes(
+        self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TMT_DQ_CACHE_DIR", "/proc/none")
+        assert self.select(root).path == copy
+
+    def test_damaged_record(self, root: Path, copy: Path) -> None:
+        (root / "references/tmt/SHA256SUMS").write_text(f"12  iris/{NEW}\n")
+        with pytest.raises(SelectionError, match="not a sha256"):
+            self.select(root)
+        (root / "references/tmt/SHA256SUMS").unlink()
+        assert self.select(root).path == copy
+
+    def test_the_masks_of_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(tmp_path / "own"))
+        path = embedded.ensure("tmt_iris_mask_0101.fits")
+        header = exposure("2026-05-01T00:00:00", SUBARRAY="FULL")
+        assert select_reference(header).path == path
+        with path.open("r+b") as file:
+            file.seek(50_000_000)
+            file.write(b"\x00")
+        with pytest.raises(SelectionError, match="sha256"):
+            select_reference(header)
+
+
+def test_command_line(root: Path, folder: Path, mask: Path) -> None:
+    outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    assert outcome.code == 0
+    assert "+++ tmt_iris_mask_0002.rmap" in outcome.out
+    assert f"would be delivered as {NEW}" in outcome.out
+    outcome = invoke("deliver", mask, "--cache", root, "--useafter", "2026-06-01", "--json")
+    assert (outcome.code, json.loads(outcome.out)["useafter"]) == (0, "2026-06-01T00:00:00")
+    outcome = invoke("deliver", mask, "--cache", root)
+    assert outcome.code == 0
+    path = outcome.out.splitlines()[-1].removeprefix("receipt ")
+    assert invoke("select", folder / "missing.fits").code != 0
+    outcome = invoke("rollback", path)
+    assert (outcome.code, "was taken out" in outcome.out) == (0, True)
+    assert invoke("rollback", path).code == 8
+    assert invoke("rollback", folder / "no.json", "--json").code == 8
+    assert invoke("deliver", mask, "--cache", root, "--useafter", "soon").code == 2
+    assert invoke("deliver", mask).code == 2
+    bad = deliverable(folder / "bad.fits", header={"AUTHOR": None})
+    assert invoke("deliver", bad, "--cache", root).code == 7
+    assert invoke("deliver", folder / "missing.fits", "--cache", root).code == 4
+
+
+def test_data_and_flags(root: Path, folder: Path) -> None:
+    """Tables and odd sizes come through byte for byte; an ASDF extension is left out."""
+    dq = np.arange(15, dtype=np.uint8).reshape(3, 5) % 2
+    asdf = fits.BinTableHDU.from_columns(
+        [fits.Column("ASDF_METADATA", "3B", array=np.array([[1, 2, 3]], np.uint8))], name="ASDF"
+    )
+    extra = fits.ImageHDU(np.arange(7, dtype=np.int16), name="NOTES")
+    mask = deliverable(folder / "mask.fits", dq, rows=[(0, 1, "HOT")], extra=[asdf, extra])
+    receipt = deliver_mask(mask, cache=root, max_flagged=1)
+    copy = receipt.mask_path
+    assert copy is not None
+    with fits.open(copy) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "DQ", "DQ_DEF", "NOTES"]
+    for name in ("DQ", "DQ_DEF", "NOTES"):
+        assert unit_bytes(copy, name) == unit_bytes(mask, name)
+    assert data_unit(copy, "DQ") == data_unit(mask, "DQ")
+    assert (arrays(copy)["DQ"] == dq).all()
+    assert any(warning.startswith("ASDF: left out") for warning in receipt.warnings)

@@ -1,0 +1,235 @@
+"""Deliveries that are killed, and deliveries at once: the cache is the old one or the new one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from builders import folder_state
+from delivery_helpers import NEW, OLD, answer, default_context, deliverable, small_cache
+from tmt_dq.references.receipts import read_receipt
+
+SETUP = """
+import json, os, sys
+from pathlib import Path
+import tmt_dq.references.crds_certify as crds_certify
+import tmt_dq.io.copying as copying
+from tmt_dq.deliver import deliver_mask, rollback
+crds_certify.certify_reference = lambda *_args, **_options: ()
+"""
+
+EVERY = ["every"] if os.environ.get("TMT_DQ_TEST_EVERY_WRITE") else []
+"""Kill at the writes that nobody can see, too: five minutes instead of one."""
+
+KILLER = (
+    SETUP
+    + """
+left = float("inf")
+root = "?"
+EVERY = sys.argv[3:] == ["every"]
+
+def counts(argument):
+    # Whether a name is one that readers, or the next delivery, may see.
+    name = str(argument)
+    return root in name and ("/change-" not in name or name.endswith(("plan.json", ".second")))
+
+def deadly(function):
+    def call(*args, **kwargs):
+        global left
+        left -= EVERY or any(map(counts, args))
+        if left < 0:
+            os.kill(os.getpid(), 9)
+        return function(*args, **kwargs)
+    return call
+
+# Warm up: what is imported and read now need not be in each child.
+deliver_mask(sys.argv[1], cache=sys.argv[2], dry_run=True)
+for name in ("pwrite", "ftruncate", "fsync", "unlink", "link", "replace", "mkdir", "rmdir"):
+    setattr(os, name, deadly(getattr(os, name)))
+copying.WAYS = (deadly(copying._by_copy_file_range), *copying.WAYS[1:])
+for line in sys.stdin:
+    allowed, job, *arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        left = float("inf") if allowed is None else allowed
+        root = str(Path(arguments[-1])).partition("/deliveries/")[0]
+        if job == "deliver":
+            deliver_mask(arguments[0], cache=arguments[1])
+        else:
+            rollback(arguments[0])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+)
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def mask(folder: Path) -> Path:
+    return deliverable(folder / "mask.fits")
+
+
+@pytest.fixture(params=[False, True], ids=["no server_config", "server_config"])
+def template(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a cache to make copies of."""
+    return small_cache(folder / "template", config=request.param)
+
+
+@pytest.fixture
+def run(mask: Path, template: Path, tmp_path: Path) -> Iterator[Run]:
+    """Return a function that runs a job in a process that may be allowed a number of writes."""
+    import json
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER, str(mask), str(template), *EVERY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    ) as killer:
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+
+        def job(allowed: int | None, *what: object) -> int:
+            assert killer.stdin is not None
+            assert killer.stdout is not None
+            print(json.dumps([allowed, *map(str, what)]), file=killer.stdin, flush=True)
+            return int(killer.stdout.readline())
+
+        yield job
+        killer.stdin.close()
+
+
+def check_whole(root: Path, *, new: bool) -> None:
+    """Make sure that a cache answers as the old or as the new one, and holds what it refers to."""
+    number = 2 if new else 1
+    assert default_context(root) == f"tmt_000{number}.pmap"
+    assert answer(root, "2026-05-01T00:00:00") == (NEW if new else OLD)
+    assert answer(root, "2026-04-30T23:59:59") == OLD
+    if new:
+        receipt = read_receipt(root / "deliveries/tmt/tmt_0002.json")
+        assert all((root / file.path).stat().st_size == file.size for file in receipt.files)
+        assert receipt.rolled_back is None
+
+
+def names(root: Path) -> set[str]:
+    """Return all names in a cache but those of the notes."""
+    return {name for name in folder_state(root) if not name.startswith(".tmt-dq")}
+
+
+def test_delivery_killed_at_any_moment(run: Run, template: Path, mask: Path, folder: Path) -> None:
+    """Kill it before each of its writes in turn; the next delivery finds a whole cache."""
+    expected = folder / "expected"
+    shutil.copytree(template, expected)
+    assert run(None, "deliver", mask, expected) == 0
+    outcomes = {"old": 0, "new": 0}
+    status = -signal.SIGKILL
+    for allowed in range(200):
+        root = folder / "victim"
+        shutil.copytree(template, root)
+        status = run(allowed, "deliver", mask, root)
+        assert status in {0, -signal.SIGKILL}
+        new = answer(root, "2026-05-01T00:00:00") == NEW
+        check_whole(root, new=new)
+        outcomes["new" if new else "old"] += 1
+        if new:
+            assert names(root) == names(expected)
+        assert run(None, "deliver", mask, root) == 0
+        assert default_context(root) == ("tmt_0003.pmap" if new else "tmt_0002.pmap")
+        if not new:
+            # What was left of the killed one is gone, and its names are free.
+            assert names(root) == names(expected)
+        assert list((root / ".tmt-dq").iterdir()) == []
+        shutil.rmtree(root)
+        if status == 0:
+            break
+    assert status == 0, "killed two hundred times and never finished"
+    assert outcomes["old"] > 8
+    assert outcomes["new"] > 1
+
+
+def test_rollback_killed_at_any_moment(run: Run, template: Path, mask: Path, folder: Path) -> None:
+    delivered = folder / "delivered"
+    shutil.copytree(template, delivered)
+    assert run(None, "deliver", mask, delivered) == 0
+    outcomes = {"delivered": 0, "taken back": 0}
+    status = -signal.SIGKILL
+    for allowed in range(200):
+        root = folder / "victim"
+        shutil.copytree(delivered, root)
+        receipt = root / "deliveries/tmt/tmt_0002.json"
+        status = run(allowed, "rollback", receipt)
+        assert status in {0, -signal.SIGKILL}
+        still = answer(root, "2026-05-01T00:00:00") == NEW
+        check_whole(root, new=still)
+        outcomes["delivered" if still else "taken back"] += 1
+        # The next delivery completes or takes back what it finds.
+        assert run(None, "deliver", mask, root) == 0
+        assert (read_receipt(receipt).rolled_back is None) is still
+        assert (root / "deliveries/tmt/withdrawn" / NEW).exists() is not still
+        assert default_context(root) == "tmt_0003.pmap"
+        assert answer(root, "2026-05-01T00:00:00") == "tmt_iris_mask_0003.fits"
+        assert list((root / ".tmt-dq").iterdir()) == []
+        shutil.rmtree(root)
+        if status == 0:
+            break
+    assert status == 0, "killed two hundred times and never finished"
+    assert min(outcomes.values()) > 1, outcomes
+
+
+def test_deliveries_at_once(template: Path, folder: Path) -> None:
+    """All end up in the cache, in the order in which they got there."""
+    code = SETUP + "print(deliver_mask(sys.argv[1], cache=sys.argv[2]).mask)"
+    masks = [
+        deliverable(folder / f"mask{day}.fits", useafter=f"2026-05-0{day}T00:00:00")
+        for day in range(1, 5)
+    ]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(mask), str(template)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for mask in masks
+    ]
+    found = {}
+    for day, process in enumerate(processes, start=1):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        found[day] = out.strip()
+    assert sorted(found.values()) == [f"tmt_iris_mask_000{number}.fits" for number in range(2, 6)]
+    assert default_context(template) == "tmt_0005.pmap"
+    for day, name in found.items():
+        assert answer(template, f"2026-05-0{day}T12:00:00") == name
+    chain = [read_receipt(path) for path in sorted((template / "deliveries/tmt").glob("*.json"))]
+    assert [one.context_before for one in chain] == [
+        f"tmt_000{number}.pmap" for number in range(1, 5)
+    ]
+    assert list((template / ".tmt-dq").iterdir()) == []
+
+
+def test_first_deliveries_at_once(folder: Path, mask: Path) -> None:
+    """Two that find no cache make one, and both end up in it."""
+    code = SETUP + "print(deliver_mask(sys.argv[1], cache=sys.argv[2]).mask)"
+    root = folder / "new"
+    # A process that was killed while it made the cache leaves this.
+    (folder / ".new.0badf00d.tmt-dq-part").mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(mask), str(root)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    found = {process.communicate(timeout=120)[0].strip() for process in processes}
+    assert found == {"tmt_iris_mask_0106.fits", "tmt_iris_mask_0107.fits"}
+    assert default_context(root) == "tmt_0102.pmap"
+    assert {path.name for path in folder.iterdir()} == {"mask.fits", "new"}
