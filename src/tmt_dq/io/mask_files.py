@@ -1,8 +1,6 @@
 """Mask files written: flags, what they mean, and where they come from."""
 
 import datetime as dt
-import functools
-import io
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,10 +10,10 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from tmt_dq import __version__
-from tmt_dq.core.dq_def import convention_rows
 from tmt_dq.errors import ConfigError
 from tmt_dq.io.atomic import AtomicOutput, output_errors
 from tmt_dq.io.encoding import image_header
+from tmt_dq.io.tables import convention_unit
 from tmt_dq.io.units import UnitWriter
 
 __all__ = ["ascii_text", "useafter_text", "write_mask"]
@@ -105,26 +103,13 @@ def write_mask(
         writer = UnitWriter(output.fd)
         writer.write(header)
         writer.write_flags(image_header("DQ", 32, dq.shape), _pieces(dq))
-        writer.write(*_dq_def())
+        writer.write(*convention_unit())
 
 
 def _pieces(dq: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint32]]:
     """Yield copies of a few rows at a time: the writer uses them up."""
     for first in range(0, len(dq), _ROWS):
         yield dq[first : first + _ROWS].copy()
-
-
-@functools.cache
-def _dq_def() -> tuple[fits.Header, bytes]:
-    """Return the convention as a table extension."""
-    buffer = io.BytesIO()
-    table = fits.BinTableHDU(convention_rows(), name="DQ_DEF")
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
-    buffer.seek(0)
-    with fits.open(buffer) as hdus:
-        place = hdus[1].fileinfo()
-        start, size = place["datLoc"], place["datSpan"]
-        return hdus[1].header.copy(), buffer.getvalue()[start : start + size]
 
 
 def ascii_text(text: str) -> str:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import datetime as dt
-import functools
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,14 +9,13 @@ from typing import Literal
 from astropy.io import fits
 
 from tmt_dq import __version__
-from tmt_dq.core.dq_def import convention_rows, translation
+from tmt_dq.core.dq_def import translation
 from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io import checksums
 from tmt_dq.io.inputs import FitsInput
-from tmt_dq.io.layout import scan
 from tmt_dq.io.ramps import RampFile
-from tmt_dq.io.tables import read_dq_def
+from tmt_dq.io.tables import convention_unit, read_dq_def
 
 __all__ = ["SOFTWARE", "Headers", "Record", "Tables", "history_lines"]
 
@@ -102,7 +99,7 @@ class Headers:
         asdf = None
         if self._asdf is not None:
             asdf = _asdf_unit(*self._asdf, self._exposure, record, self._target)
-        return Tables(_dq_def_unit(), asdf)
+        return Tables(convention_unit(), asdf)
 
     def primary_size(self, record: Record) -> int:
         """Return how many bytes the primary header takes."""
@@ -177,27 +174,6 @@ def _check_dq_def(file: FitsInput) -> None:
                 where=file.path,
                 hint="Translate its PIXELDQ and remove the table, then try again.",
             )
-
-
-@functools.cache
-def _dq_def_unit() -> tuple[fits.Header, bytes]:
-    """Return the convention as a table extension."""
-    table = fits.BinTableHDU(convention_rows(), name="DQ_DEF")
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
-    content = buffer.getvalue()
-    unit = list(scan(_Bytes(content), "DQ_DEF", size=len(content)))[1]
-    return unit.header, content[unit.data_offset : unit.data_offset + unit.data_size]
-
-
-class _Bytes:
-    """A `Reader` of bytes in memory."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return self.content[offset : offset + size]
 
 
 def _asdf_unit(

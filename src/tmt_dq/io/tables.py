@@ -1,20 +1,38 @@
 """Small tables read from FITS."""
 
+import functools
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.dq_def import DefinedBit
+from tmt_dq.core.dq_def import DefinedBit, convention_rows
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io.checksums import to_bytes
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
 
-__all__ = ["read_columns", "read_dq_def"]
+__all__ = ["convention_unit", "read_columns", "read_dq_def"]
 
 _HINT = "DQ_DEF is a binary table with the columns BIT, VALUE, NAME and DESCRIPTION."
+
+
+@functools.cache
+def convention_unit() -> tuple[fits.Header, bytes]:
+    """Return the flag convention as a table extension DQ_DEF: its header and its data.
+
+    Neither may be modified: they are made once.
+    """
+    buffer = io.BytesIO()
+    table = fits.BinTableHDU(convention_rows(), name="DQ_DEF")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    buffer.seek(0)
+    with fits.open(buffer) as hdus:
+        place = hdus[1].fileinfo()
+        start, size = place["datLoc"], place["datSpan"]
+        return hdus[1].header.copy(), buffer.getvalue()[start : start + size]
 
 
 def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
