@@ -18,6 +18,7 @@ TABLE = [
     ("CertificationError", ValueError, 7),
     ("DeliveryError", RuntimeError, 8),
     ("BatchError", ExceptionGroup, 9),
+    ("WorkerError", RuntimeError, 9),
     ("OutputError", OSError, 10),
 ]
 ONES = [name for name, _, _ in TABLE if name != "BatchError"]

@@ -24,6 +24,7 @@ _HOMES = {
     "import_mask": "tmt_dq.make",
     "make_mask": "tmt_dq.make",
     "rollback": "tmt_dq.deliver",
+    "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.select",
     "summarize": "tmt_dq.report.summary",
 }

@@ -20,6 +20,7 @@ __all__ = [
     "SelectionError",
     "TmtDqError",
     "UnknownFlagError",
+    "WorkerError",
 ]
 
 
@@ -122,6 +123,12 @@ class BatchError(ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Exception], /) -> "BatchError":  # type: ignore[override]
         """Return a group of the same kind around `excs` (used by ``except*``)."""
         return BatchError(self.message, excs)
+
+
+class WorkerError(TmtDqError, RuntimeError):
+    """A worker of a batch was lost, or is not fit for the work; the exposure may be in order."""
+
+    exit_code = 9
 
 
 class OutputError(TmtDqError, OSError):

@@ -17,7 +17,7 @@ from tmt_dq.cli.options import (
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 
-__all__ = ["command", "show"]
+__all__ = ["command", "show", "user_reading"]
 
 
 @click.command("apply", short_help="Initialize the data quality of raw ramps.")
@@ -102,7 +102,7 @@ def command(
             f"--output names one file, but there are {len(ramps)} ramps",
             hint="Use --output-dir for several ramps.",
         )
-    options["user_reading"] = _user_reading(options)
+    options["user_reading"] = user_reading(options)
     options["recipe"] = recipe_fields(options)
     options["sync"] = not no_sync
     if len(ramps) > 1 and not options["in_place"]:
@@ -150,7 +150,7 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
         found[target] = ramp
 
 
-def _user_reading(options: dict[str, Any]) -> Any:
+def user_reading(options: dict[str, Any]) -> Any:
     """Take what is said about the file of --user-dq out of `options`; None if nothing is."""
     said = {
         name: options.pop(f"user_{name}") for name in ("flag", "bad", "good", "base", "columns")

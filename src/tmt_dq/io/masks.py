@@ -233,7 +233,8 @@ def _state(path: Path) -> tuple[str, int, int]:
     return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=4)
+# A batch meets IRIS' five detectors in turns: all their masks must have room, and a user's files.
+@functools.lru_cache(maxsize=8)
 def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown) -> Mask:
     del state  # part of the key only
     try:

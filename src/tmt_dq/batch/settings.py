@@ -1,0 +1,136 @@
+"""Turns the options of a batch into what its workers are told, and checks them once."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tmt_dq import instruments
+from tmt_dq.apply import choose_recipe
+from tmt_dq.batch.jobs import Rule, Settings
+from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+
+__all__ = ["make_settings"]
+
+_OPTIONS = {
+    "mask",
+    "user_dq",
+    "user_reading",
+    "subarray",
+    "propagate_do_not_use",
+    "recipe",
+    "if_no_mask",
+    "unknown",
+    "crds_path",
+    "context",
+    "sync",
+}
+_NO_EFFECT = {"sync", "crds_path", "context"}
+_SEPARATE = [
+    f"CRDS_{kind}{single}"
+    for kind in ("PATH", "MAPPATH", "REFPATH", "CFGPATH")
+    for single in ("", "_SINGLE")
+    if f"{kind}{single}" != "PATH"
+]
+
+
+def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Settings:
+    """Check the options of `tmt_dq.apply_dq` that all files of a batch share.
+
+    What the environment says of CRDS is made explicit, so that every worker, on whatever machine,
+    does the same.
+
+    Parameters
+    ----------
+    options : mapping
+        The options.
+    checksum : bool
+        Whether the sha256 of inputs is recorded.
+
+    Returns
+    -------
+    Settings
+        What workers are told.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there is no such option, or the cache or context make no sense.
+    MaskFormatError
+        Raised if the mask or the user's flags are not there.
+    SelectionError
+        Raised if the cache does not have the context.
+    """
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise ConfigError(
+            f"a batch has no option {', '.join(unknown)}",
+            hint=f"It has {', '.join(sorted(_OPTIONS))}.",
+        )
+    told = {name: value for name, value in options.items() if value is not None}
+    if isinstance(told.get("recipe"), Mapping):
+        choose_recipe(instruments.load(instruments.available()[0]), told["recipe"])
+    if str(told.get("mask", "N/A")).strip().upper() != "N/A":
+        told["mask"] = _file(told["mask"], "mask")
+    if "user_dq" in told:
+        told["user_dq"] = _file(told["user_dq"], "user DQ")
+    embedded, rules = _pin_rules(told)
+    effective = {name: value for name, value in told.items() if name not in _NO_EFFECT}
+    parameters = json.dumps(effective, sort_keys=True, default=_plain)
+    return Settings(told, parameters, rules, checksum=checksum, embedded=embedded)
+
+
+def _file(path: Any, what: str) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"the {what} of a batch is {type(path).__name__}; expected a file's name")
+    absolute = Path(path).absolute()
+    try:
+        absolute.stat()
+    except OSError as error:
+        raise MaskFormatError(
+            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+        ) from error
+    return str(absolute)
+
+
+def _pin_rules(told: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
+    """Make cache and context explicit; return whether it is our own, and the rules there are."""
+    if "mask" in told:
+        told.pop("crds_path", None)
+        told.pop("context", None)
+        return False, ()
+    from tmt_dq.references.cache import open_cache
+    from tmt_dq.references.observatories import available
+
+    separate = any(os.environ.get(name) for name in _SEPARATE)
+    if "crds_path" not in told and os.environ.get("CRDS_PATH") and not separate:
+        told["crds_path"] = os.environ["CRDS_PATH"]
+    if "crds_path" in told:
+        told["crds_path"] = str(Path(told["crds_path"]).absolute())
+    told["context"] = told.get("context") or os.environ.get("CRDS_CONTEXT") or "latest"
+    rules: list[Rule] = []
+    problems: list[TmtDqError] = []
+    embedded = False
+    for observatory in available():
+        try:
+            cache = open_cache(told.get("crds_path"), observatory, os.environ)
+            context = cache.context(told["context"], os.environ)
+        except TmtDqError as error:
+            problems.append(error)
+            continue
+        embedded = embedded or ("crds_path" not in told and cache.embedded)
+        rules.append(Rule(observatory, str(cache.root), context))
+    if not rules and problems:
+        raise next((e for e in problems if told["context"].startswith(str(e.where))), problems[-1])
+    return embedded, tuple(rules)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no form for."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): entry for key, entry in value.items()}
+    return list(value) if isinstance(value, tuple | set | frozenset) else str(value)

@@ -1,0 +1,169 @@
+"""``tmt-dq batch``."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tmt_dq.cli.apply import command as apply_command
+from tmt_dq.cli.apply import user_reading
+from tmt_dq.cli.batch_progress import watch
+from tmt_dq.cli.console import table
+from tmt_dq.cli.options import FilePath, recipe_fields
+from tmt_dq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tmt_dq.batch import BatchResult, Mapper
+
+__all__ = ["command"]
+
+_OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet"}
+
+
+@click.command("batch", short_help="Initialize many ramps, on all cores or a cluster.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@click.option(
+    "--output-dir",
+    type=FilePath(),
+    metavar="DIR",
+    required=True,
+    help="Folder of the outputs; made if it does not exist.",
+)
+@click.option(
+    "--manifest",
+    "manifests",
+    type=FilePath(),
+    multiple=True,
+    help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes. [default: the cores]"
+)
+@click.option(
+    "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
+)
+@click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
+@click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
+@click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
+@click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
+def command(  # noqa: PLR0913 - the options of the verb
+    inputs: tuple[str, ...],
+    manifests: tuple[Path, ...],
+    jobs: int | None,
+    report: Path | None,
+    scheduler: str | None,
+    scheduler_file: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Initialize the data quality of many raw ramps; one bad ramp does not stop the others.
+
+    INPUT is a ramp, a pattern, a folder (searched with all below it), a JWST-style association
+    (.json), @MANIFEST, or - for a list on standard input. Run the same command again to go on where
+    it was: what is done and still true is skipped, what failed or was interrupted is done again.
+
+    \b
+    Examples:
+      tmt-dq batch /data/night --output-dir reduced --report night.jsonl
+      tmt-dq batch 'night/**/*_uncal.fits' --output-dir reduced --jobs 8
+      find /data -name '*_uncal.fits' | tmt-dq batch - --output-dir reduced
+      tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
+    """  # noqa: D301
+    if not inputs and not manifests:
+        raise click.UsageError("Missing argument 'INPUT...'.")
+    options["user_reading"] = user_reading(options)
+    options["recipe"] = recipe_fields(options)
+    options["sync"] = not options.pop("no_sync")
+    options["manifests"] = manifests
+    if dry_run:
+        _show_plan(inputs, options, as_json=as_json)
+        return
+    mapper = _mapper(scheduler, scheduler_file, jobs)
+    from tmt_dq.batch import run_batch
+
+    with watch(quiet=quiet) as progress:
+        result = run_batch(
+            inputs,
+            mapper=mapper,
+            jobs=jobs,
+            report=report,
+            on_start=progress.start,
+            on_result=progress.result,
+            **options,
+        )
+    if as_json:
+        click.echo(json.dumps(_as_dict(result)))
+    elif not quiet:
+        _show(result)
+    result.raise_failures()
+
+
+# The options of `tmt-dq apply`, whatever they are: a batch does the same to each ramp.
+command.params += [param for param in apply_command.params if param.name not in _OWN]
+
+
+def _mapper(
+    scheduler: str | None, scheduler_file: Path | None, jobs: int | None
+) -> "Mapper | None":
+    if scheduler is None and scheduler_file is None:
+        return None
+    if jobs is not None:
+        raise ConfigError(
+            "--jobs and a scheduler are both given; expected one of them",
+            hint="How many jobs a cluster does at once is up to its workers.",
+        )
+    from tmt_dq.batch import Cluster
+
+    return Cluster(scheduler, scheduler_file=scheduler_file)
+
+
+def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: bool) -> None:
+    from tmt_dq.batch import plan_batch
+
+    total: dict[str, int] = {}
+    for plan in plan_batch(inputs, **options):
+        total[plan.action] = total.get(plan.action, 0) + 1
+        line = {
+            "input": plan.job.input,
+            "output": plan.job.output,
+            "action": plan.action,
+            "reason": plan.reason,
+        }
+        text = f"{plan.action:8}{plan.job.input}  ({plan.reason})"
+        click.echo(json.dumps(line) if as_json else text)
+    if not as_json:
+        click.echo(", ".join(f"{number} to {action}" for action, number in total.items()))
+
+
+def _as_dict(result: "BatchResult") -> dict[str, Any]:
+    record = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    record["errors"] = [str(error) for error in result.errors]
+    return {"total": result.total, **record}
+
+
+def _show(result: "BatchResult") -> None:
+    """Print what became of a batch."""
+    rate = result.size / 1e6 / max(result.seconds, 1e-9)
+    click.echo(
+        f"{result.done} done, {result.skipped} skipped, {result.failed} failed in "
+        f"{result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
+    )
+    if result.masks:
+        rows = [(name, str(number)) for name, number in sorted(result.masks.items())]
+        table(("mask", "ramps"), rows, right=(1,))
+    if result.counts:
+        rows = [(name, str(number)) for name, number in result.counts.items()]
+        table(("flag", "pixels"), rows, right=(1,))
+    if result.failures:
+        rows = [(name, str(number)) for name, number in sorted(result.failures.items())]
+        table(("error", "ramps"), rows, right=(1,))
+    sys.stdout.flush()
