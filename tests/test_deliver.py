@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, data_unit, folder_state, invoke, unit_bytes
+from builders import arrays, data_unit, folder_state, invoke, make_ramp, unit_bytes
 from delivery_helpers import (
     NEW,
     OLD,
@@ -36,7 +36,7 @@ from tmt_dq.errors import (
     SelectionError,
 )
 from tmt_dq.references import embedded, select_reference
-from tmt_dq.references.publication import exclusive
+from tmt_dq.references.locks import exclusive
 
 __all__ = ["no_crds"]
 
@@ -399,6 +399,39 @@ def test_hostile_rules(folder: Path, mask: Path, old: str, new: str) -> None:
     assert folder_state(root) == before
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{",
+        "[]",
+        '[{"target": "a", "after": null}]',
+        '[{"target": "../../precious", "after": null, "kept": "x", "decisive": true}]',
+        '[{"target": "x", "after": null, "kept": "/precious", "decisive": true}]',
+        '[{"target": "x", "color": "red"}]',
+    ],
+)
+def test_hostile_plans(folder: Path, mask: Path, steps: str) -> None:
+    """What looks like an interrupted delivery is not believed if it leaves the cache."""
+    root = small_cache(folder / "cache")
+    (folder / "precious").write_text("data")
+    change = root / ".tmt-dq/change-1"
+    change.mkdir(parents=True)
+    (change / "plan.json").write_text(steps)
+    before = folder_state(folder)
+    with pytest.raises(DeliveryError, match="cannot be trusted") as caught:
+        deliver_mask(mask, cache=root)
+    assert str(change) in str(caught.value)
+    assert folder_state(folder) == before
+
+
+def test_a_new_cache_behind_a_link(folder: Path, mask: Path) -> None:
+    (folder / "disk").mkdir()
+    (folder / "cache").symlink_to("disk")
+    deliver_mask(mask, cache=folder / "cache")
+    assert (folder / "cache").is_symlink()
+    assert default_context(folder / "disk") == "tmt_0101.pmap"
+
+
 class TestRollback:
     def test_the_cache_is_as_before(self, root: Path, mask: Path) -> None:
         before = folder_state(root)
@@ -456,7 +489,12 @@ class TestRollback:
         shutil.copyfile(receipt.path, folder / "copy.json")
         with pytest.raises(DeliveryError, match="copy of a receipt"):
             rollback(folder / "copy.json")
-        outside = receipt.path.read_text().replace("references/tmt/iris", "../../precious")
+        gone = receipt.path.read_text().replace('"tmt_0001.pmap"', '"../tmt_0001.pmap"')
+        original = receipt.path.read_text()
+        receipt.path.write_text(gone)
+        with pytest.raises(DeliveryError, match="cannot go back"):
+            rollback(receipt.path)
+        outside = original.replace("references/tmt/iris", "../../precious")
         receipt.path.write_text(outside)
         with pytest.raises(DeliveryError, match="not in the cache"):
             rollback(receipt.path)
@@ -513,6 +551,15 @@ class TestVerify:
         assert self.select(root).path == copy
         with pytest.raises(SelectionError, match="sha256"):
             self.select(root, verify=True)
+
+    def test_command_line(self, root: Path, copy: Path, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201), header={"SUBARRAY": "CUSTOM"})
+        arguments = ("select", ramp, "--crds-path", root)
+        assert invoke(*arguments).out.strip() == str(copy)
+        copy.write_bytes(copy.read_bytes()[:-2880])
+        outcome = invoke(*arguments)
+        assert (outcome.code, "sha256" in outcome.err) == (6, True)
+        assert invoke(*arguments, "--no-verify").out.strip() == str(copy)
 
     def test_hashed_once(self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from tmt_dq.references import sums

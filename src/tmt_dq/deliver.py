@@ -18,15 +18,9 @@ from tmt_dq.io.reference_files import write_reference
 from tmt_dq.references import embedded, fresh, sums
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.derivation import derive, next_reference
+from tmt_dq.references.locks import exclusive
 from tmt_dq.references.probes import check_answers
-from tmt_dq.references.publication import (
-    FOLDER,
-    Step,
-    carry_out,
-    exclusive,
-    recover,
-    staging_folder,
-)
+from tmt_dq.references.publication import FOLDER, Step, carry_out, recover, staging_folder
 from tmt_dq.references.receipts import (
     DeliveredFile,
     Receipt,

@@ -18,6 +18,7 @@ def select_mask(
     *,
     context: str | None = None,
     crds_path: str | os.PathLike[str] | None = None,
+    verify: bool | None = None,
 ) -> "Selection":
     """Find the MASK reference file of an exposure by CRDS' rules.
 
@@ -32,6 +33,9 @@ def select_mask(
         newest one of the cache.
     crds_path : path, optional
         CRDS cache. By default ``CRDS_PATH``, or else the cache that comes with tmt-dq.
+    verify : bool, optional
+        Whether the mask must be the file whose sha256 the cache has on record. By default yes,
+        unless ``TMT_DQ_VERIFY`` is 0.
 
     Returns
     -------
@@ -43,7 +47,7 @@ def select_mask(
     RampFormatError
         Raised if the file is not FITS or lacks a keyword that the rules look at.
     SelectionError
-        Raised if no rule matches, or the reference is not in the cache.
+        Raised if no rule matches, or the reference is not in the cache or not as it was delivered.
     """
     from tmt_dq.references.selection import select_reference
 
@@ -55,4 +59,5 @@ def select_mask(
             crds_path=None if crds_path is None else Path(crds_path),
             context=context,
             where=ramp,
+            verify=verify,
         )

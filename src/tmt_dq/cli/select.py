@@ -15,6 +15,12 @@ __all__ = ["command"]
 @click.command("select", short_help="Show which mask belongs to an exposure, and why.")
 @click.argument("ramp", type=FilePath())
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Compare the mask with the sha256 that the cache has on record. "
+    "[default: yes, unless TMT_DQ_VERIFY is 0]",
+)
 @crds_options
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
@@ -22,6 +28,7 @@ def command(
     crds_path: Path | None,
     context: str | None,
     *,
+    verify: bool | None,
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -36,7 +43,7 @@ def command(
     """  # noqa: D301
     from tmt_dq.select import select_mask
 
-    selection = select_mask(ramp, context=context, crds_path=crds_path)
+    selection = select_mask(ramp, context=context, crds_path=crds_path, verify=verify)
     if as_json:
         report = {
             "ramp": str(ramp),

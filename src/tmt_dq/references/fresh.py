@@ -8,7 +8,7 @@ from pathlib import Path
 from tmt_dq.errors import ConfigError
 from tmt_dq.io.atomic import output_errors
 from tmt_dq.references import embedded, sums
-from tmt_dq.references.publication import exclusive
+from tmt_dq.references.locks import exclusive
 
 __all__ = ["create", "is_new"]
 
@@ -40,6 +40,8 @@ def create(root: Path, *, wait_s: float) -> None:
     DeliveryError
         Raised if another process took too long.
     """
+    # Through links: what is renamed takes the place of a folder, not of a link to one.
+    root = root.resolve()
     if not root.parent.is_dir():
         raise ConfigError(
             f"there is no folder {root.parent} to make the cache in",

@@ -9,12 +9,10 @@ it if the decisive step was done, or takes it back if not.
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from tmt_dq.io.atomic import AtomicOutput, output_errors
 from tmt_dq.io.copying import copy_range, write_all
 from tmt_dq.references.sums import file_sha256
 
-__all__ = ["FOLDER", "Step", "carry_out", "exclusive", "recover", "staging_folder"]
+__all__ = ["FOLDER", "Step", "carry_out", "recover", "staging_folder"]
 
 FOLDER = ".tmt-dq"
 """Where a cache's changes are prepared; empty but for the lock when nothing is going on."""
@@ -57,70 +55,6 @@ class Step:
     before: str | None = None
     kept: str | None = None
     decisive: bool = False
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, *, wait_s: float) -> Iterator[None]:
-    """Be the only process that works, by a lock on a file.
-
-    Parameters
-    ----------
-    path : Path
-        The lock's file; made if need be, and removed at the end.
-    wait_s : float
-        How many seconds to wait for another process.
-
-    Raises
-    ------
-    DeliveryError
-        Raised if the other process took longer, or there are no locks on this file system.
-    OutputError
-        Raised if the file cannot be made.
-    """
-    fd = _locked(path, time.monotonic() + wait_s)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(fd)
-
-
-def _locked(path: Path, deadline: float) -> int:
-    """Return the descriptor of the locked file."""
-    while True:
-        with output_errors(path):
-            path.parent.mkdir(exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had the lock removes the file: a lock on what has no name is nobody's.
-            if _is_same(fd, path):
-                return fd
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(fd)
-                raise DeliveryError(
-                    "another delivery into this cache is under way",
-                    where=path.parent,
-                    hint="Try again when it has ended.",
-                ) from None
-            time.sleep(0.05)
-        except OSError as error:
-            os.close(fd)
-            raise DeliveryError(
-                f"the file system has no locks here ({error.strerror}); without one, two "
-                "deliveries at once would undo each other",
-                where=path,
-                hint="Deliver from a machine where the cache is on a local disk or on NFS 4.",
-            ) from error
-        os.close(fd)
-
-
-def _is_same(fd: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager
@@ -186,9 +120,27 @@ def recover(root: Path) -> None:
     for staging in sorted((root / FOLDER).glob(f"{_STAGING}*")):
         with output_errors(staging):
             if (staging / _PLAN).exists():
-                plan = json.loads((staging / _PLAN).read_text("utf-8"))
-                _settle(root, staging, [Step(**step) for step in plan])
+                _settle(root, staging, _read_plan(staging / _PLAN))
         _remove(staging)
+
+
+def _read_plan(path: Path) -> list[Step]:
+    """Read a plan, and make sure that it stays inside of the cache."""
+    try:
+        steps = [Step(**step) for step in json.loads(path.read_text("utf-8"))]
+        for step in steps:
+            for name in (step.target, step.kept or "kept"):
+                if Path(name).is_absolute() or ".." in Path(name).parts:
+                    raise ValueError(f"{name!r} is not in the cache")  # noqa: TRY301
+        if sum(step.decisive for step in steps) != 1:
+            raise ValueError("it has not one decisive step")  # noqa: TRY301
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DeliveryError(
+            f"an earlier delivery was interrupted, and its plan cannot be trusted: {error}",
+            where=path,
+            hint=f"Look at the cache, then remove the folder {path.parent}.",
+        ) from error
+    return steps
 
 
 def _settle(root: Path, staging: Path, steps: Sequence[Step]) -> None:

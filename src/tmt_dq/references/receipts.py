@@ -13,6 +13,8 @@ __all__ = ["DeliveredFile", "Receipt", "all_receipts", "read_receipt", "receipt_
 
 _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
+_FILES = ("the mask", "an .rmap", "an .imap", "a .pmap")
+"""The first files of a receipt, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
         DeliveredFile(str(file["path"]), int(file["size"]), str(file["sha256"]))
         for file in table["files"]
     )
+    if len(files) < len(_FILES):
+        raise ValueError(f"it names {len(files)} files; expected {', '.join(_FILES)} and more")
     for file in files:
         if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
             raise ValueError(f"it names {file.path!r}, which is not in the cache")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tmt_dq.errors import DeliveryError, OutputError
+from tmt_dq.errors import ConfigError, DeliveryError, OutputError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput
 from tmt_dq.io.copying import write_all
@@ -189,13 +189,15 @@ def stage_rollback(stage: Stage, receipt: Receipt, when: str) -> tuple[Receipt, 
     cache = stage.cache
     mask, rmap, imap, pmap = (file.path for file in receipt.files[:4])
     _check_unchanged(cache.root, receipt.files[:4])
-    config = stage.write_config(receipt.context_before)
-    if not (cache.mappings / receipt.context_before).is_file():
+    try:
+        before = cache.context(receipt.context_before, {})
+    except (ConfigError, SelectionError) as error:
         raise DeliveryError(
-            f"the context before, {receipt.context_before}, is not in the cache any more",
-            where=cache.mappings,
-            hint="Restore it first.",
-        )
+            f"the cache cannot go back to the context before: {error.what}",
+            where=receipt.path,
+            hint="Restore that context first.",
+        ) from error
+    config = stage.write_config(before)
     entry = (cache.root / mask).relative_to(cache.references).as_posix()
     recorded = sums.entries(cache.references)
     recorded.pop(entry, None)
