@@ -10,7 +10,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DQInitStep": "tmt_dq.step",
+    "GuideWindow": "tmt_dq.core.recipe",
     "Reading": "tmt_dq.io.reading",
+    "Recipe": "tmt_dq.core.recipe",
+    "Window": "tmt_dq.core.geometry",
     "affected": "tmt_dq.reprocessing",
     "apply_dq": "tmt_dq.apply",
     "certify_mask": "tmt_dq.certify",
@@ -23,6 +26,7 @@ _HOMES = {
     "explain": "tmt_dq.report.explanation",
     "import_mask": "tmt_dq.make",
     "make_mask": "tmt_dq.make",
+    "merge_subarrays": "tmt_dq.core.detector",
     "rollback": "tmt_dq.deliver",
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.select",

@@ -19,6 +19,8 @@ _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.pmap")
 _LFS = b"version https://git-lfs"
 _FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
 _VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
+_EMBEDDED = "the cache that comes with tmt-dq"
+_ELSEWHERE = "Name a cache that has them: --crds-path DIR (crds_path=), or CRDS_PATH."
 _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
 
 
@@ -206,9 +208,9 @@ def open_cache(
         variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
         where = "CRDS_PATH_SINGLE" if "CRDS_PATH_SINGLE" in variables else "CRDS_PATH"
         if where not in variables:
-            where, variables["CRDS_PATH"] = "CRDS_PATH", str(embedded.cache_path())
+            where, variables["CRDS_PATH"] = _EMBEDDED, str(embedded.cache_path())
     # Absolute, so that what is remembered and returned outlives a change of folder.
-    named = variables["CRDS_PATH" if crds_path is not None else where]
+    named = variables[where if where == "CRDS_PATH_SINGLE" else "CRDS_PATH"]
     root = Path(named).absolute()
     if not named or not root.is_dir():
         raise ConfigError(f"there is no folder {named!r}", where=where, hint=_UNSET)
@@ -218,7 +220,7 @@ def open_cache(
             f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
             f"{mappings}",
             where=where,
-            hint=_UNSET,
+            hint=_ELSEWHERE if where == _EMBEDDED else _UNSET,
         )
     return Cache(
         root=root,
