@@ -17,7 +17,16 @@ from stpipe import Pipeline, Step, entry_points
 from stpipe.config_parser import ConfigObj
 
 import tmt_dq.step
-from builders import CONVENTION, GOLDEN_DQ_DEF, arrays, data_unit, make_mask, make_ramp, run_python
+from builders import (
+    CONVENTION,
+    GOLDEN_DQ_DEF,
+    arrays,
+    compress_gzip,
+    data_unit,
+    make_mask,
+    make_ramp,
+    run_python,
+)
 from tmt_dq import DQInitStep, apply_dq
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.errors import (
@@ -142,6 +151,17 @@ def test_subarrays_read_with_the_frame_are_flagged_alike(here: Any) -> None:
     for source in (ramp, TMTRampModel(ramp)):
         with pytest.raises(GeometryError, match="subarray 1"):
             DQInitStep.call(source, override_mask=mask)
+
+
+def test_subarrays_in_a_compressed_frame_are_flagged(here: Any) -> None:
+    subarr_map = np.zeros((6, 8), np.uint16)
+    subarr_map[1:3, 2:5] = 1
+    extra = [fits.ImageHDU(subarr_map, name="SUBARR_MAP")]
+    packed = compress_gzip(make_ramp(here / "plain.fits", extra=extra), here / "ramp_uncal.fits.gz")
+    result = DQInitStep.call(packed, override_mask="N/A", save_results=True)
+    value = CONVENTION["NON_SCIENCE"] | CONVENTION["DO_NOT_USE"]
+    np.testing.assert_array_equal(result.pixeldq, np.sign(subarr_map) * value)
+    np.testing.assert_array_equal(arrays(here / "ramp_dqinit.fits")["PIXELDQ"], result.pixeldq)
 
 
 @pytest.mark.parametrize(("choice", "status"), [("skip", "SKIPPED"), ("continue", "COMPLETE")])
@@ -484,6 +504,11 @@ def test_outputs_are_replaced_but_never_the_input(here: Any) -> None:
     before = ramp.read_bytes()
     with pytest.raises(OutputError, match="same file"):
         DQInitStep.call(ramp).save(ramp)
+    opened = DQInitStep.call(ramp)
+    assert opened.pixeldq.any()
+    for name in ("ramp_uncal.fits", str(ramp)):
+        with pytest.raises(OutputError, match="same file"):
+            opened.save(name)
     assert ramp.read_bytes() == before
 
 

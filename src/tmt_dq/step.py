@@ -1,7 +1,9 @@
 """DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
 
+import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,9 @@ from tmt_dq.core.sources import FlagSource
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+from tmt_dq.io.atomic import check_output
 from tmt_dq.io.inputs import open_input
+from tmt_dq.io.layout import Unit
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
 from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
@@ -128,7 +132,11 @@ class DQInitStep(Step):
         path = Path(self.make_input_path(os.fspath(exposure)))
         if path.suffix == ".asdf":
             return self._flag_model(TMTRampModel(path))
-        with open_input(path) as file:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open_input(path))
+            if file.fd < 0 and any(map(_tells_of_readout, file.units)):
+                scratch = Path(tempfile.gettempdir())
+                file = stack.enter_context(open_input(path, scratch=scratch))
             found = read_ramp(file, start=self._start())
             plan = self._plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
         return FlaggedRamp(self, path, plan)
@@ -405,6 +413,7 @@ class FlaggedRamp:
         if dir_path is not None:
             target = Path(dir_path) / target.name
         if self._model is not None or target.suffix == ".asdf":
+            check_output(target, overwrite=overwrite, inputs=[self._path])
             return str(self.model.save(target, overwrite=overwrite))
         self._applied = apply_dq(self._path, target, overwrite=overwrite, **self._options)
         return str(target)
@@ -441,6 +450,12 @@ def _without_paths(parameters: dict[str, Any]) -> dict[str, Any]:
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in parameters.items()
     }
+
+
+def _tells_of_readout(unit: Unit) -> bool:
+    """Whether the data of a unit, not its header alone, say what is to be flagged."""
+    is_table = not unit.is_image and unit.name not in {"ASDF", "DQ_DEF"}
+    return is_table or unit.name == "SUBARR_MAP"
 
 
 def _header(model: TMTRampModel) -> dict[str, object]:
