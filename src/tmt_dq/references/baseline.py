@@ -18,10 +18,12 @@ from astropy.io import fits
 from tmt_dq import instruments
 from tmt_dq.core import flags
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.references.observatories import available
 from tmt_dq.references.offline import server_config
 
 __all__ = ["build", "mask_bytes"]
+
+OBSERVATORIES = ("tmt",)
+"""Whose rules and masks come with the package. Liger's are its own observatory's to publish."""
 
 SERIAL = 100
 """Number of the contexts; the masks follow it."""
@@ -104,7 +106,7 @@ def build(folder: Path) -> None:
         digest = hashlib.sha256(content).hexdigest()
         manifest[path] = {"size": len(content), "sha256": digest, "packed": packed}
 
-    for observatory in available():
+    for observatory in OBSERVATORIES:
         instruments_here = [
             instrument
             for instrument in map(instruments.load, instruments.available())
