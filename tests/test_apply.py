@@ -35,7 +35,7 @@ from builders import (
     write_hdus,
 )
 from tmt_dq.apply import Applied, apply_dq, default_output
-from tmt_dq.errors import RampFormatError
+from tmt_dq.errors import ConfigError, RampFormatError
 from tmt_dq.io import copying
 from tmt_dq.io.masks import read_mask
 
@@ -449,6 +449,14 @@ def test_no_mask_on_request(run: Run, folder: Path) -> None:
         assert len(found) == len(hdus)
     for index in range(1, len(hdus)):
         assert unit_bytes(output, index) == unit_bytes(ramp, index)
+
+
+@pytest.mark.parametrize("name", ["if_no_mask", "unknown"])
+def test_a_choice_that_does_not_exist_is_not_taken_for_another(folder: Path, name: str) -> None:
+    ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": "1999-01-01"})
+    options: dict[str, Any] = {name: "eror"}
+    with pytest.raises(ConfigError, match=f"{name} is 'eror'; expected one of error, "):
+        apply_dq(ramp, **options)
 
 
 def user_file(path: Path, array: Any, name: str | None = None, **cards: Any) -> Path:

@@ -561,6 +561,39 @@ def _(folder: Path) -> Options:
     }
 
 
+@bad("mask: larger than the detector", errors.GeometryError, "bad.fits", "x 1–4100", "4096")
+def _(folder: Path) -> Options:
+    return {"mask": make_mask(folder / "bad.fits", np.zeros((4096, 4100), np.uint8))}
+
+
+# --- sources --------------------------------------------------------------------------------
+
+
+def twice(keyword: str, value: object, other: object) -> None:
+    def build(folder: Path) -> Options:
+        hdus = ramp_hdus(header={keyword: value})
+        hdus[0].header.append((keyword, other), end=True)
+        return {"ramp": write_hdus(folder / "bad.fits", hdus)}
+
+    bad(
+        f"two values of {keyword}",
+        errors.RampFormatError,
+        *("bad.fits", f"{keyword} {value!r} and {other!r}"),
+        select=keyword == "DETECTOR",
+    )(build)
+
+
+twice("DETECTOR", "IRIS1", "IRIS2")
+twice("SUBSTRT1", 1, 51)
+
+
+@bad("BSCALE is no number", errors.RampFormatError, "bad.fits", "BSCALE of PIXELDQ is 'x'")
+def _(folder: Path) -> Options:
+    hdus = ramp_hdus(pixeldq=np.zeros((6, 8), np.int16))
+    hdus["PIXELDQ"].header["BSCALE"] = "x"
+    return {"ramp": write_hdus(folder / "bad.fits", hdus)}
+
+
 # --- user DQ --------------------------------------------------------------------------------
 
 
@@ -604,6 +637,19 @@ user_dq(
     "IRIS3",
     DETECTOR="IRIS3",
 )
+
+
+@bad("user DQ: truncated", errors.MaskFormatError, "bad.fits", "truncated")
+def _(folder: Path) -> Options:
+    path = write_hdus(folder / "bad.fits", fits.HDUList([fits.PrimaryHDU(GOOD_DQ)]))
+    path.write_bytes(path.read_bytes()[:2900])
+    return {"user_dq": path}
+
+
+@bad("user DQ: gzipped text", errors.MaskFormatError, "bad.txt.gz", "not a FITS file")
+def _(folder: Path) -> Options:
+    (folder / "bad.txt.gz").write_bytes(gzip.compress(b"# base: 1\nx y flag\n1 1 HOT\n"))
+    return {"user_dq": folder / "bad.txt.gz"}
 
 
 @bad("user DQ: missing", errors.MaskFormatError, "bad.fits", "No such file")

@@ -19,7 +19,7 @@ from tmt_dq.io.reading import Reading
 from tmt_dq.io.units import UnitWriter
 
 # Values of the convention, written out.
-DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR = 1, 2, 8, 64
+DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR, HOT = 1, 2, 8, 64, 2048
 NON_SCIENCE, OTHER_BAD_PIXEL = 512, 1 << 30
 
 
@@ -550,3 +550,62 @@ def test_history_says_which_sources_ran_in_what_order(folder: Path) -> None:
         "A/D limits (full_scale 100): 0 pixels flagged, samples 44 SATURATED",
     ):
         assert expected in history
+
+
+class TestWhatWouldFlagNothing:
+    """Requests that cannot be meant as they are."""
+
+    @pytest.mark.parametrize(
+        ("window", "groups", "message"),
+        [
+            (Window(5000, 5000, 4, 4), None, "5001,5001,4,4 leaves the detector"),
+            (Window(4090, 0, 10, 4), None, "1,4091,4,10 leaves the detector"),
+            (Window(0, 0, 4, 4), (7, 9), "1,1,4,4,8:9 is there after the last group, 3"),
+        ],
+    )
+    def test_guide_windows(self, folder: Path, window: Any, groups: Any, message: str) -> None:
+        recipe = {"guide_windows": (GuideWindow(window, groups),)}
+        with pytest.raises(GeometryError, match=message):
+            apply_dq(make_ramp(folder / "ramp.fits"), mask="N/A", recipe=recipe)
+
+    @pytest.mark.parametrize("field", ["ad_floor", "full_scale"])
+    def test_limits(self, folder: Path, field: str) -> None:
+        with pytest.raises(ConfigError, match="is NaN"):
+            apply_dq(make_ramp(folder / "ramp.fits"), mask="N/A", recipe={field: float("nan")})
+
+    @pytest.mark.parametrize("number", [1.0, "1", True, -1])
+    def test_a_number_of_a_subarray_that_is_none(self, folder: Path, number: object) -> None:
+        subarr_map = np.zeros((6, 8), np.uint16)
+        subarr_map[1:3, 2:5] = 1
+        ramp = make_ramp(
+            folder / "ramp.fits",
+            header={"SUBARRID": number},
+            extra=[fits.ImageHDU(subarr_map, name="SUBARR_MAP")],
+        )
+        with pytest.raises(GeometryError, match=f"SUBARRID is {number!r}"):
+            apply_dq(ramp, mask="N/A")
+
+
+def test_undefined_counts_are_no_counts(folder: Path) -> None:
+    sci = np.full((1, 3, 6, 8), 7, np.int16)
+    sci[0, 1, 2, 3] = -999
+    ramp = make_ramp(folder / "ramp.fits", sci=sci, sci_header={"BLANK": -999})
+    recipe = {"ad_floor": 0, "dropout_values": (float("nan"),), "non_finite": True}
+    apply_dq(ramp, folder / "out.fits", mask="N/A", recipe=recipe)
+    written = arrays(folder / "out.fits")
+    groups = np.where(sci == -999, DROPOUT, 0)
+    np.testing.assert_array_equal(written["GROUPDQ"], groups)
+    bad = np.zeros((6, 8), np.uint32)
+    bad[2, 3] = DO_NOT_USE | OTHER_BAD_PIXEL
+    np.testing.assert_array_equal(written["PIXELDQ"], bad)
+
+
+def test_a_user_map_as_large_as_the_data_lies_where_they_lie(folder: Path) -> None:
+    bad = np.zeros((6, 8), np.uint8)
+    bad[2, 3] = 1
+    fits.HDUList([fits.PrimaryHDU(bad)]).writeto(folder / "bad.fits")
+    ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+    reading = Reading(bad=1, flag="HOT")
+    out = folder / "out.fits"
+    apply_dq(ramp, out, mask="N/A", user_dq=folder / "bad.fits", user_reading=reading)
+    np.testing.assert_array_equal(arrays(out)["PIXELDQ"], bad * np.uint32(HOT))

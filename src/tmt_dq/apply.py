@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from tmt_dq.core.detector import guide_windows, inside_subarrays, reference_pixels
+from tmt_dq.core.detector import (
+    check_guide_windows,
+    guide_windows,
+    inside_subarrays,
+    reference_pixels,
+)
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.reads import (
@@ -179,6 +184,13 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     -----
     Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
     """
+    for name, value, known in (
+        ("if_no_mask", if_no_mask, get_args(IfNoMask)),
+        ("unknown", unknown, get_args(Unknown)),
+    ):
+        # Anything else would quietly be taken for the milder choice.
+        if value not in known:
+            raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
     source = Path(ramp)
     job = _Job(
         source,
@@ -438,6 +450,7 @@ def gather_sources(
     """
     recipe = Recipe() if recipe is None else recipe
     readout = Readout() if readout is None else readout
+    frame = Window.full(*ramp.detector.shape)
     sources = []
     for flags in (mask, user):
         if flags is not None:
@@ -468,7 +481,6 @@ def gather_sources(
     if readout.subarr_map is not None:
         sources.append(inside_subarrays(readout.subarr_map))
     if recipe.reference_pixels:
-        frame = Window.full(*ramp.detector.shape)
         border = ramp.detector.reference_border
         sources.append(reference_pixels(ramp.window, frame, border, mask_flags))
     for windows, origin in (
@@ -476,6 +488,7 @@ def gather_sources(
         (readout.guide_windows, readout.guide_origin),
     ):
         if windows:
+            check_guide_windows(windows, frame, ramp.shape[1], where=where)
             sources.append(
                 guide_windows(
                     windows,

@@ -12,6 +12,7 @@ from tmt_dq.core.sources import FlagSource
 from tmt_dq.errors import ConfigError, GeometryError
 
 __all__ = [
+    "check_guide_windows",
     "guide_windows",
     "inside_subarrays",
     "merge_subarrays",
@@ -146,6 +147,41 @@ def guide_windows(
         pixels=pixels,
         groups=groups if moving else None,
     )
+
+
+def check_guide_windows(
+    windows: Sequence[GuideWindow], frame: Window, ngroups: int, *, where: object
+) -> None:
+    """Make sure that guide windows are on the detector, in groups that the exposure has.
+
+    Parameters
+    ----------
+    windows : sequence of GuideWindow
+        The guide windows.
+    frame : Window
+        All pixels of the detector.
+    ngroups : int
+        Groups of the exposure.
+    where : object
+        The exposure's file, named in errors.
+
+    Raises
+    ------
+    GeometryError
+        Raised if they are not: what would flag nothing is not what was meant.
+    """
+    problems = []
+    for guide in windows:
+        if not frame.contains(guide.window):
+            problems.append(f"{guide.describe()} leaves the detector, {frame.describe()}")
+        if guide.groups is not None and guide.groups[1] > ngroups:
+            problems.append(f"{guide.describe()} is there after the last group, {ngroups}")
+    if problems:
+        raise GeometryError(
+            "guide windows do not fit the exposure: " + "; ".join(problems),
+            where=where,
+            hint="Guide windows are X,Y,NX,NY[,FIRST:LAST]: detector pixels and groups, from 1.",
+        )
 
 
 def _check_guide_options(parts: Sequence[str], expand: int) -> None:

@@ -95,6 +95,9 @@ def ad_limits(*, floor: float | None = None, full_scale: float | None = None) ->
     """
     if floor is None and full_scale is None:
         raise ConfigError("neither a floor nor a full scale is given; expected at least one")
+    for name, limit in (("floor", floor), ("full scale", full_scale)):
+        if limit is not None and np.isnan(limit):
+            raise ConfigError(f"the {name} is NaN, which no count reaches; expected a number")
     if floor is not None and full_scale is not None and floor >= full_scale:
         raise ConfigError(f"the floor {floor} is not below the full scale {full_scale}")
     low, high = np.uint8(GROUP["AD_FLOOR"]), np.uint8(GROUP["SATURATED"])
@@ -128,7 +131,8 @@ def non_finite() -> FlagSource:
     -------
     FlagSource
         DO_NOT_USE and OTHER_BAD_PIXEL of pixels: no flag of the convention says why a number is
-        missing, and nothing can be computed from it. Integer data have no such values.
+        missing, and nothing can be computed from it. Integer data have no such values, but for
+        those that the file declares undefined (BLANK).
     """
     bits = np.uint32(PIXEL.encode("DO_NOT_USE OTHER_BAD_PIXEL"))
 

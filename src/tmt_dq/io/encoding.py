@@ -92,8 +92,9 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
             f"{unit.label} has undefined pixels (BLANK); flags are defined everywhere",
             where=file.path,
         )
+    values = _physical(raw, unit, file.path)
     try:
-        return as_flags(_physical(raw, unit), where=unit.label)
+        return as_flags(values, where=unit.label)
     except ValueError as error:
         raise RampFormatError(
             f"{error}", where=file.path, hint="Flags are sums of powers of two, in whole numbers."
@@ -115,19 +116,34 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
     Returns
     -------
     ndarray, (ny, nx)
-        Integers as integers (uint16 stays uint16), numbers with a scale as float64.
+        Integers as integers (uint16 stays uint16), numbers with a scale as float64; also integers
+        if some are undefined (BLANK), which then are NaN.
     """
     ny, nx = unit.shape[-2:]
     stored = np.dtype(_STORED[unit.bitpix])
     raw = np.empty((ny, nx), stored)
     file.read_into(unit, raw.data.cast("B"), number * raw.nbytes)
-    return _physical(raw, unit)
+    values = _physical(raw, unit, file.path)
+    blank = unit.header.get("BLANK")
+    if isinstance(blank, int) and raw.dtype.kind in "iu":
+        undefined = raw == blank
+        if undefined.any():
+            values = values.astype(np.float64)
+            values[undefined] = np.nan
+    return values
 
 
-def _physical(raw: npt.NDArray[np.generic], unit: Unit) -> npt.NDArray[np.generic]:
+def _physical(raw: npt.NDArray[np.generic], unit: Unit, where: object) -> npt.NDArray[np.generic]:
     """Return stored values as physical ones, of native byte order; integers stay integers."""
     native: npt.NDArray[np.generic] = raw.astype(raw.dtype.newbyteorder("="))
     zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
+    for keyword, number in (("BZERO", zero), ("BSCALE", scale)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise RampFormatError(
+                f"{keyword} of {unit.label} is {number!r}; expected a number",
+                where=where,
+                hint=f"Correct {keyword}.",
+            )
     if (zero, scale) == (0, 1):
         return native
     unsigned = _UNSIGNED.get((unit.bitpix, zero)) if scale == 1 else None

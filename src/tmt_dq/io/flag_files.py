@@ -61,7 +61,13 @@ def file_kind(path: Path) -> FileKind:
     return "list"
 
 
-def read_flags(path: Path, *, shape: tuple[int, int], reading: Reading | None = None) -> Mask:
+def read_flags(
+    path: Path,
+    *,
+    shape: tuple[int, int],
+    reading: Reading | None = None,
+    data: Window | None = None,
+) -> Mask:
     r"""Read bad pixels from a file of any format that people keep them in.
 
     - FITS images: masks of this convention (REFTYPE = MASK, or a DQ_DEF table); any other image
@@ -77,6 +83,9 @@ def read_flags(path: Path, *, shape: tuple[int, int], reading: Reading | None = 
         Rows and columns of the detector.
     reading : Reading, optional
         What the user says about the file.
+    data : Window, optional
+        The exposure that the flags are for: an image as large as it lies where it lies, unless
+        the file or the user says otherwise.
 
     Returns
     -------
@@ -107,7 +116,7 @@ def read_flags(path: Path, *, shape: tuple[int, int], reading: Reading | None = 
     reading = Reading() if reading is None else reading
     kind = file_kind(path)
     if kind == "fits":
-        return _from_fits(path, reading, shape)
+        return _from_fits(path, reading, shape, data)
     text = _text(path)
     if kind == "list":
         reading.refuse(path, "this is a list, not FITS", "extension")
@@ -141,7 +150,7 @@ def _whole(path: Path, dq: npt.NDArray[np.uint32], like: Mask | None = None) -> 
     )
 
 
-def _from_fits(path: Path, reading: Reading, shape: tuple[int, int]) -> Mask:
+def _from_fits(path: Path, reading: Reading, shape: tuple[int, int], data: Window | None) -> Mask:
     try:
         with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
             table = _list_unit(file, reading)
@@ -152,7 +161,10 @@ def _from_fits(path: Path, reading: Reading, shape: tuple[int, int]) -> Mask:
             if not _says_flags(file, reading):
                 unit = image_unit(file, reading.extension)
                 flags = image_flags(file, unit, reading)
-                dq = on_detector(flags, _place(file, unit), shape, at=reading.at, where=path)
+                window = _place(file, unit)
+                if window is None and data is not None and reading.at is None:
+                    window = data if flags.shape == data.shape else None
+                dq = on_detector(flags, window, shape, at=reading.at, where=path)
                 return _whole(path, dq, _names(file))
     except RampFormatError as error:
         # The file holds a mask, so it is the keeper of the mask who has to act.

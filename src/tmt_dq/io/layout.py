@@ -16,6 +16,25 @@ BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
 
 _CARD = 80
+_DECISIVE = frozenset(
+    [
+        "INSTRUME",
+        "DETECTOR",
+        "DATE-OBS",
+        "TIME-OBS",
+        "SUBARRAY",
+        "SUBARRID",
+        "SUBSTRT1",
+        "SUBSTRT2",
+        "SUBSIZE1",
+        "SUBSIZE2",
+        "FASTAXIS",
+        "SLOWAXIS",
+        "COMPLETE",
+        "REFTYPE",
+    ]
+)
+"""Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
 _LONGEST_HEADER = 64 * 1024 * 1024
 """A header larger than this is taken for a damaged file rather than read into memory."""
 
@@ -223,22 +242,34 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
 def keywords(unit: Unit, where: object) -> dict[str, object]:
     """Return a header's keywords and values, None for one without a value.
 
+    Of a keyword that is there twice the first value counts, as for astropy.
+
     Raises
     ------
     RampFormatError
-        Raised if a card cannot be read: astropy parses them when they are asked for.
+        Raised if a card cannot be read: astropy parses them when they are asked for. Or if a
+        keyword that decides what is done has two values.
     """
+    found: dict[str, object] = {}
+    twice: list[str] = []
     try:
-        return {
-            card.keyword: None if isinstance(card.value, fits.card.Undefined) else card.value
-            for card in unit.header.cards
-        }
+        for card in unit.header.cards:
+            value = None if isinstance(card.value, fits.card.Undefined) else card.value
+            if found.setdefault(card.keyword, value) != value and card.keyword in _DECISIVE:
+                twice.append(f"{card.keyword} {found[card.keyword]!r} and {value!r}")
     except (ValueError, fits.VerifyError) as error:
         raise RampFormatError(
             f"the header of HDU {unit.index} is damaged: {error}",
             where=where,
             hint="Correct or remove this card.",
         ) from error
+    if twice:
+        raise RampFormatError(
+            f"{unit.label} has keywords with two values: {', '.join(twice)}",
+            where=where,
+            hint="Remove the card that is wrong.",
+        )
+    return found
 
 
 class FileReader:

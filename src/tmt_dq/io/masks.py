@@ -209,6 +209,14 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
                 where=mask.path,
                 hint="A mask must have the orientation of the data; make one in it.",
             )
+    frame = Window.full(*ramp.detector.shape)
+    if not frame.contains(mask.window):
+        raise GeometryError(
+            f"the mask covers {mask.window.describe()}, but the detector {ramp.detector.name} is "
+            f"{_size(frame.shape)}",
+            where=mask.path,
+            hint="A mask larger than the detector is one of another.",
+        )
     if not mask.window.contains(ramp.window):
         raise GeometryError(
             f"the mask covers {mask.window.describe()}, but the data of {where} lie at "

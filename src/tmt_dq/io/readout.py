@@ -96,7 +96,13 @@ def _subarr_map(exposure: RampFile, header: Mapping[str, object]) -> npt.NDArray
     except TmtDqError as error:
         raise GeometryError(error.what, where=exposure.file.path, hint=error.hint) from error
     number = header.get("SUBARRID", 0)
-    if isinstance(number, int) and number > 0:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise GeometryError(
+            f"SUBARRID is {number!r}; expected the number of a subarray, or 0 for the frame",
+            where=exposure.file.path,
+            hint="Correct SUBARRID.",
+        )
+    if number > 0:
         _check_own_window(exposure, windows, number, where)
         return None
     if unit.shape != exposure.ramp.window.shape:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tmt_dq.core.dq_def import Unknown
+from tmt_dq.errors import MaskFormatError, RampFormatError
 from tmt_dq.io.flag_files import file_kind, read_flags
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.masks import Mask, read_user_dq
@@ -46,9 +47,12 @@ def read_user_flags(
     plain = reading is None or reading == Reading()
     if plain and (not path.is_file() or (file_kind(path) == "fits" and _has_image(path))):
         return read_user_dq(path, ramp, unknown=unknown)
-    return read_flags(path, shape=ramp.detector.shape, reading=reading)
+    return read_flags(path, shape=ramp.detector.shape, reading=reading, data=ramp.window)
 
 
 def _has_image(path: Path) -> bool:
-    with open_input(path) as file:
-        return any(unit.is_image and unit.shape for unit in file.units) or len(file.units) == 1
+    try:
+        with open_input(path) as file:
+            return any(unit.is_image and unit.shape for unit in file.units) or len(file.units) == 1
+    except RampFormatError as error:
+        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
