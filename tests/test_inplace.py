@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import tmt_dq.io.inplace as inplace_module
 import tmt_dq.io.journal as journal_module
+from tmt_dq import DQInitStep
 from tmt_dq.apply import apply_dq
 from tmt_dq.core.geometry import Window
 from tmt_dq.datamodels import TMTRampModel
-from tmt_dq.errors import ConfigError, OutputError, RampFormatError
+from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, RampFormatError
 from tmt_dq.simulate import simulate_ramp
 
 # Two reads of 64 x 64 at the detector's corner, where the mask flags the four-pixel border.
@@ -274,3 +276,70 @@ def test_foreign_journal_is_not_believed(ramp: Path) -> None:
     with pytest.raises(OutputError, match="not a journal"):
         apply_dq(ramp, in_place=True)
     assert journal_module.journal_path(ramp).read_text() == "my notes"
+
+
+def _leave_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change a file, and die before the journal is removed."""
+
+    def die(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inplace_module, "discard", die)
+        with pytest.raises(KeyboardInterrupt):
+            apply_dq(path, in_place=True)
+    assert journal_module.pending(path)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["room", "no room"])
+@pytest.mark.parametrize("moment", ["copy_range", "discard"])
+def test_killed_while_it_takes_a_run_back(
+    ramp: Path, monkeypatch: pytest.MonkeyPatch, moment: str, full: bool
+) -> None:
+    if full:
+        _fill_header(ramp)
+    original = _digest(ramp)
+    _leave_journal(ramp, monkeypatch)
+    assert _digest(ramp) != original
+
+    def die(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    fd = os.open(ramp, os.O_RDWR)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, moment, die)
+        with pytest.raises(KeyboardInterrupt):
+            journal_module.roll_back(ramp, fd)
+    assert journal_module.roll_back(ramp, fd)
+    os.close(fd)
+    assert _digest(ramp) == original
+
+
+def test_the_journal_is_found_through_any_link(
+    ramp: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = folder / "link.fits"
+    link.symlink_to(ramp)
+    original = _digest(ramp)
+    _leave_journal(link, monkeypatch)
+    for path in (ramp, link):
+        with pytest.raises(RampFormatError, match="interrupted"):
+            apply_dq(path, folder / "out.fits")
+    fd = os.open(ramp, os.O_RDWR)
+    assert journal_module.roll_back(ramp, fd)
+    os.close(fd)
+    assert _digest(ramp) == original
+    assert _names(folder) == ["link.fits", "ramp.fits"]
+
+
+def test_a_half_changed_file_is_not_read_by_anything(
+    ramp: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _leave_journal(ramp, monkeypatch)
+    with pytest.raises(RampFormatError, match="interrupted"):
+        TMTRampModel(ramp)
+    with pytest.raises(RampFormatError, match="interrupted"):
+        DQInitStep.call(ramp)
+    other = simulate_ramp(folder / "other.fits", ngroups=1, window=CORNER)
+    with pytest.raises(MaskFormatError, match="interrupted"):
+        apply_dq(other, user_dq=ramp)

@@ -25,10 +25,10 @@ from tmt_dq.core.reads import (
 )
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource, SourceReport
-from tmt_dq.errors import ConfigError, NoMatchError, RampFormatError
+from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.io.inplace import InPlaceWriter, locked, pending
+from tmt_dq.io.inplace import InPlaceWriter, locked
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
 from tmt_dq.io.outputs import Written, write_exposure
@@ -216,12 +216,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
                     hint="Expand it first, or write an output of its own.",
                 )
             return job.run(file, source, InPlaceWriter(fd, progress))
-    if pending(source):
-        raise RampFormatError(
-            "an earlier run in place was interrupted",
-            where=source,
-            hint="Run with --in-place (in_place=True) again: it takes the interrupted run back.",
-        )
     target = _target(source, output, output_dir)
     check_output(target, overwrite=overwrite, inputs=[source])
 

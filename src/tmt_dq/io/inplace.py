@@ -35,16 +35,10 @@ from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["InPlaceWriter", "locked", "pending"]
+__all__ = ["InPlaceWriter", "locked"]
 
 _LARGEST_TAIL = 1 << 30
 """More than this is not moved to make room for a table: an ordinary run is as quick."""
-
-
-def pending(path: Path) -> bool:
-    """Whether an earlier change of a file in place was interrupted."""
-    # False where the name is too long to exist; Path.exists raises then.
-    return os.path.exists(journal_path(path))  # noqa: PTH110
 
 
 @contextlib.contextmanager

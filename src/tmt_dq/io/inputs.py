@@ -22,6 +22,7 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.io.atomic import output_errors
 from tmt_dq.io.checksums import to_bytes
 from tmt_dq.io.copying import Progress, copy_range, write_all, zero_range
+from tmt_dq.io.journal import pending
 from tmt_dq.io.layout import FileReader, Unit, padded, scan
 
 __all__ = ["FitsInput", "open_input"]
@@ -102,8 +103,15 @@ def open_input(
     Raises
     ------
     RampFormatError
-        Raised if the file does not exist, cannot be read, or is not FITS or truncated.
+        Raised if the file does not exist, cannot be read, is not FITS or truncated, or was left
+        half changed by an interrupted run in place.
     """
+    if pending(path):
+        raise RampFormatError(
+            "an earlier run in place was interrupted, the file is half changed",
+            where=path,
+            hint="Run tmt-dq apply --in-place (in_place=True) again: it takes that run back first.",
+        )
     with contextlib.ExitStack() as stack:
         fd = _open(path)
         stack.callback(os.close, fd)

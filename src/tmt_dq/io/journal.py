@@ -15,7 +15,15 @@ from tmt_dq.errors import OutputError
 from tmt_dq.io.atomic import AtomicOutput, output_errors
 from tmt_dq.io.copying import copy_range, write_all
 
-__all__ = ["INSERT_STEP", "Journal", "collapse_range", "insert_range", "journal_path", "roll_back"]
+__all__ = [
+    "INSERT_STEP",
+    "Journal",
+    "collapse_range",
+    "insert_range",
+    "journal_path",
+    "pending",
+    "roll_back",
+]
 
 INSERT_STEP = 184_320
 """Room is made in steps of this many bytes: whole FITS blocks (2880) and whole file system blocks
@@ -51,8 +59,15 @@ class Journal:
 
 
 def journal_path(path: Path) -> Path:
-    """Return the name of a file's journal."""
-    return path.with_name(f".{path.name}.tmt-dq-journal")
+    """Return the name of a file's journal: beside the file itself, whatever link leads to it."""
+    real = Path(os.path.realpath(path))
+    return real.parent / f".{real.name}.tmt-dq-journal"
+
+
+def pending(path: Path) -> bool:
+    """Whether an earlier change of a file in place was interrupted."""
+    # False where the name is too long to exist; Path.exists raises then.
+    return os.path.exists(journal_path(path))  # noqa: PTH110
 
 
 def write_journal(
@@ -138,6 +153,10 @@ def roll_back(path: Path, fd: int) -> bool:
         original = os.pread(saved.fileno(), length, journal.offset_of(0))
         # With room made, the old header no longer begins the file: it is zeros or the new header.
         if journal.inserted and os.pread(fd, length, offset) != original:
+            # First to where it will begin the file: this may be killed too, and the next try must
+            # see that the room is gone. To take it away twice would take away science data.
+            write_all(fd, original, offset + journal.inserted)
+            os.fsync(fd)
             collapse_range(fd, journal.inserted)
         os.ftruncate(fd, journal.size)
         for part, (offset, length) in enumerate(journal.saved):
@@ -151,8 +170,9 @@ def roll_back(path: Path, fd: int) -> bool:
 
 def discard(path: Path) -> None:
     """Remove a file's journal: the change, or its undoing, is complete."""
-    journal_path(path).unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    journal = journal_path(path)
+    journal.unlink()
+    folder = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
