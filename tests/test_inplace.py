@@ -343,3 +343,14 @@ def test_a_half_changed_file_is_not_read_by_anything(
     other = simulate_ramp(folder / "other.fits", ngroups=1, window=CORNER)
     with pytest.raises(MaskFormatError, match="interrupted"):
         apply_dq(other, user_dq=ramp)
+
+
+def test_the_journal_of_another_file_is_not_used(
+    ramp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _leave_journal(ramp, monkeypatch)
+    simulate_ramp(ramp.with_name("new.fits"), ngroups=3, window=CORNER, seed=7).replace(ramp)
+    before = _digest(ramp)
+    with pytest.raises(OutputError, match="written for another file"):
+        apply_dq(ramp, in_place=True)
+    assert _digest(ramp) == before

@@ -37,6 +37,9 @@ from tmt_dq.io.units import UnitWriter
 
 __all__ = ["InPlaceWriter", "locked"]
 
+_PROBE = 65536
+"""Bytes of science data by which the journal knows its file again."""
+
 _LARGEST_TAIL = 1 << 30
 """More than this is not moved to make room for a table: an ordinary run is as quick."""
 
@@ -171,7 +174,7 @@ class InPlaceWriter:
             raise _in_use(path, "another file has taken its name")
         plan = _Plan(exposure, sources, record)
         size = os.fstat(self.fd).st_size
-        journal = write_journal(path, self.fd, size, plan.inserted, plan.saved)
+        journal = write_journal(path, self.fd, size, plan.inserted, plan.saved, plan.untouched)
         try:
             with output_errors(path):
                 _make_room(self.fd, plan)
@@ -250,6 +253,12 @@ class _Plan:
     def _keeps_size(self, unit: Unit) -> bool:
         header = image_header(self.exposure.pixel_name, 32, unit.shape, like=unit.header)
         return is_uint32(unit) and len(checksums.sign(header, 0)) == unit.header_size
+
+    @property
+    def untouched(self) -> tuple[int, int] | None:
+        """Where the file has science data that stay where they are, if it does."""
+        sci = self.exposure.sci
+        return None if sci in self.tail else (sci.data_offset, min(_PROBE, sci.data_size))
 
     def _end(self) -> int:
         """Return where the new units begin."""

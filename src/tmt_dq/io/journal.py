@@ -5,6 +5,8 @@ take it back. The journal itself appears whole or not at all.
 """
 
 import ctypes
+import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -47,11 +49,23 @@ class Journal:
     saved : tuple of (int, int)
         Offset and length of the parts that the change overwrites, before it makes room. Their
         bytes follow the head of the journal, in this order. The first is the primary header.
+    probe : tuple of (int, int, str) or None
+        Offset, before the change makes room, length and sha256 of bytes that it does not touch:
+        by them the file is known.
     """
 
     size: int
     inserted: int
     saved: tuple[tuple[int, int], ...]
+    probe: tuple[int, int, str] | None = None
+
+    def is_of(self, fd: int) -> bool:
+        """Whether an open file is the one that the journal was written for."""
+        if self.probe is None:
+            return True
+        offset, length, digest = self.probe
+        places = (offset, offset + self.inserted)
+        return any(_digest(fd, place, length) == digest for place in places)
 
     def offset_of(self, part: int) -> int:
         """Return where in the journal the bytes of a saved part begin."""
@@ -70,8 +84,17 @@ def pending(path: Path) -> bool:
     return os.path.exists(journal_path(path))  # noqa: PTH110
 
 
+def _digest(fd: int, offset: int, length: int) -> str:
+    return hashlib.sha256(os.pread(fd, length, offset)).hexdigest()
+
+
 def write_journal(
-    path: Path, fd: int, size: int, inserted: int, saved: Sequence[tuple[int, int]]
+    path: Path,
+    fd: int,
+    size: int,
+    inserted: int,
+    saved: Sequence[tuple[int, int]],
+    untouched: tuple[int, int] | None = None,
 ) -> Journal:
     """Save the parts of a file that are about to change.
 
@@ -83,6 +106,8 @@ def write_journal(
         Its descriptor.
     size, inserted, saved
         As in `Journal`.
+    untouched : tuple of (int, int), optional
+        Offset and length of some bytes that the change does not touch.
 
     Returns
     -------
@@ -94,8 +119,9 @@ def write_journal(
     OutputError
         Raised if it cannot be written; the file has not been touched.
     """
-    journal = Journal(size, inserted, tuple(saved))
-    text = json.dumps({"size": size, "inserted": inserted, "saved": journal.saved}).encode()
+    probe = None if untouched is None else (*untouched, _digest(fd, *untouched))
+    journal = Journal(size, inserted, tuple(saved), probe)
+    text = json.dumps(dataclasses.asdict(journal)).encode()
     head = _MAGIC + text
     assert len(head) <= _HEAD
     target = journal_path(path)
@@ -122,7 +148,8 @@ def read_journal(path: Path) -> Journal | None:
         )
     table = json.loads(head[len(_MAGIC) :])
     saved = tuple((int(offset), int(length)) for offset, length in table["saved"])
-    return Journal(int(table["size"]), int(table["inserted"]), saved)
+    probe = None if table.get("probe") is None else tuple(table["probe"])
+    return Journal(int(table["size"]), int(table["inserted"]), saved, probe)
 
 
 def roll_back(path: Path, fd: int) -> bool:
@@ -148,6 +175,12 @@ def roll_back(path: Path, fd: int) -> bool:
     journal = read_journal(path)
     if journal is None:
         return False
+    if not journal.is_of(fd):
+        raise OutputError(
+            f"the journal {journal_path(path).name} beside it was written for another file",
+            where=path,
+            hint="Move the journal away after making sure that this file is whole.",
+        )
     with output_errors(path), journal_path(path).open("rb") as saved:
         offset, length = journal.saved[0]
         original = os.pread(saved.fileno(), length, journal.offset_of(0))
