@@ -587,6 +587,12 @@ twice("DETECTOR", "IRIS1", "IRIS2")
 twice("SUBSTRT1", 1, 51)
 
 
+@bad("two extensions ASDF", errors.RampFormatError, "bad.fits", "2 extensions ASDF")
+def _(folder: Path) -> Options:
+    tables = [fits.BinTableHDU(np.zeros(1, [("a", "u1")]), name="ASDF", ver=n) for n in (1, 2)]
+    return {"ramp": make_ramp(folder / "bad.fits", extra=tables)}
+
+
 @bad("BSCALE is no number", errors.RampFormatError, "bad.fits", "BSCALE of PIXELDQ is 'x'")
 def _(folder: Path) -> Options:
     hdus = ramp_hdus(pixeldq=np.zeros((6, 8), np.int16))

@@ -84,7 +84,8 @@ class Headers:
     Raises
     ------
     RampFormatError
-        Raised if the input has a DQ_DEF table that contradicts the convention.
+        Raised if the input has a DQ_DEF table that contradicts the convention, or several
+        extensions ASDF.
     """
 
     def __init__(self, exposure: RampFile, target: Path) -> None:
@@ -92,6 +93,12 @@ class Headers:
         self._exposure = exposure
         self._target = target
         units = exposure.file.named("ASDF")
+        if len(units) > 1:
+            raise RampFormatError(
+                f"has {len(units)} extensions ASDF; expected one",
+                where=exposure.file.path,
+                hint="Remove those that do not belong to it: only one can be brought up to date.",
+            )
         self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
 
     def tables(self, record: Record) -> Tables:
