@@ -301,7 +301,8 @@ def rollback(receipt: str | os.PathLike[str] | Receipt, *, wait_s: float = 60.0)
         recover(root)
         # Read again: it may have been taken back, or its delivery be the one that recovery undid.
         found = read_receipt(path)
-        cache = _open(root, load(found.instrument))
+        instrument = load(found.instrument)
+        cache = _open(root, instrument)
         current = cache.context("latest", {})
         if found.rolled_back is not None:
             raise DeliveryError(f"was taken back already, at {found.rolled_back}", where=path)
@@ -312,7 +313,7 @@ def rollback(receipt: str | os.PathLike[str] | Receipt, *, wait_s: float = 60.0)
                 hint="Take back later deliveries first, the last one first.",
             )
         with staging_folder(root) as folder:
-            found, steps = stage_rollback(Stage(cache, folder), found, _now())
+            found, steps = stage_rollback(Stage(cache, folder), instrument, found, _now())
             carry_out(root, folder, steps)
     return found
 

@@ -59,7 +59,11 @@ class Step:
 
 @contextlib.contextmanager
 def staging_folder(root: Path) -> Iterator[Path]:
-    """Yield a new folder in the cache, in which a change is prepared; removed at the end."""
+    """Yield a new folder in the cache, in which a change is prepared; removed at the end.
+
+    A change that could be neither completed nor taken back leaves its plan; then the folder stays,
+    for `recover`.
+    """
     with output_errors(root):
         # Not mkdtemp: another member of the group may have to clean up.
         folder = root / FOLDER / f"{_STAGING}{secrets.token_hex(4)}"
@@ -67,7 +71,8 @@ def staging_folder(root: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        if not (folder / _PLAN).exists():
+            _remove(folder)
 
 
 def _remove(folder: Path) -> None:
@@ -93,7 +98,8 @@ def carry_out(root: Path, staging: Path, steps: Sequence[Step]) -> None:
     DeliveryError
         Raised if a file is not in the state that the steps expect.
     OutputError
-        Raised if the system refuses. In both cases the cache is as it was.
+        Raised if the system refuses. In both cases the cache is as it was, unless the decisive step
+        was done or the system refuses that, too; what is left to do then is for `recover`.
     """
     for step in steps:
         if step.before is not None and step.after is not None:
@@ -106,7 +112,9 @@ def carry_out(root: Path, staging: Path, steps: Sequence[Step]) -> None:
             _perform(root, staging, step)
     except BaseException:
         _settle(root, staging, steps)
+        (staging / _PLAN).unlink()
         raise
+    (staging / _PLAN).unlink()
 
 
 def recover(root: Path) -> None:

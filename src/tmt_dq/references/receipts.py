@@ -15,6 +15,8 @@ _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
 _FILES = ("the mask", "an .rmap", "an .imap", "a .pmap")
 """The first files of a receipt, in this order."""
+_DEPTH = 3
+"""A receipt lies so many folders deep in its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,14 @@ class Receipt:
         return f"{json.dumps(table, indent=2)}\n"
 
 
+_TEXTS = {
+    field.name: field.type is not str
+    for field in dataclasses.fields(Receipt)
+    if field.type in (str, str | None)
+}
+"""The entries that are text, and whether they may be null."""
+
+
 def receipt_name(observatory: str, context: str) -> str:
     """Return where the receipt of a context's delivery is kept, relative to the cache."""
     return f"{_FOLDER}/{observatory}/{Path(context).stem}.json"
@@ -169,9 +179,14 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
     for file in files:
         if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
             raise ValueError(f"it names {file.path!r}, which is not in the cache")
+    if len(path.parents) < _DEPTH:
+        raise ValueError("it does not lie in a cache")
+    for name, optional in _TEXTS.items():
+        if not isinstance(table[name], str) and not (optional and table[name] is None):
+            raise ValueError(f"its entry {name!r} is not text")
     changes = {
         "path": path,
-        "cache": path.parents[2],
+        "cache": path.parents[_DEPTH - 1],
         "files": files,
         "warnings": tuple(map(str, table["warnings"])),
     }

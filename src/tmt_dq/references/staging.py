@@ -1,5 +1,6 @@
 """A delivery or its taking back, prepared: all new files, and the steps that put them in place."""
 
+import contextlib
 import pprint
 import re
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from tmt_dq.references.cache import Cache
 from tmt_dq.references.derivation import Derivation
 from tmt_dq.references.publication import Step
 from tmt_dq.references.receipts import DeliveredFile, Receipt, receipt_name
+from tmt_dq.references.rule_files import RuleFile
+from tmt_dq.references.rules import read_chain
 
 __all__ = ["Stage", "stage_delivery", "stage_rollback"]
 
@@ -121,7 +124,7 @@ def stage_delivery(
     rules = [stage.relative(cache.mappings / name) for name in derivation.texts]
     for target, text in zip(rules, derivation.texts.values(), strict=True):
         stage.write(target, text)
-    recorded = {**sums.entries(cache.references), **_unrecorded(cache, derivation)}
+    recorded = {**sums.entries(cache.references), **_unrecorded(cache, instrument, derivation)}
     mask_sum = sums.file_sha256(stage.folder / mask)
     mask_entry = (cache.root / mask).relative_to(cache.references).as_posix()
     changed = [stage.write_sums({**recorded, mask_entry: mask_sum})]
@@ -148,27 +151,30 @@ def stage_delivery(
     return receipt, tuple(steps)
 
 
-def _unrecorded(cache: Cache, derivation: Derivation) -> dict[str, str]:
+def _unrecorded(cache: Cache, instrument: Instrument, derivation: Derivation) -> dict[str, str]:
     """Return the sums of references that the rules name and nobody has recorded yet."""
     known = sums.recorded(cache.references)
     names = set(re.findall(r"'([\w.\-]+\.fits)'", "".join(derivation.before.values())))
     found = {}
     for name in sorted(names - known.keys()):
-        for folder in (*sorted(cache.references.glob("*/")), cache.references):
-            path = folder / name
-            if path.is_file():
-                found[path.relative_to(cache.references).as_posix()] = sums.file_sha256(path)
-                break
+        # What is missing, or a Git LFS pointer, is not on record: it may come later.
+        with contextlib.suppress(SelectionError):
+            path = cache.reference(instrument.name, name, verify=False)
+            found[path.relative_to(cache.references).as_posix()] = sums.file_sha256(path)
     return found
 
 
-def stage_rollback(stage: Stage, receipt: Receipt, when: str) -> tuple[Receipt, tuple[Step, ...]]:
+def stage_rollback(
+    stage: Stage, instrument: Instrument, receipt: Receipt, when: str
+) -> tuple[Receipt, tuple[Step, ...]]:
     """Prepare that a delivery is taken back.
 
     Parameters
     ----------
     stage : Stage
         Where to prepare it.
+    instrument : Instrument
+        The instrument.
     receipt : Receipt
         The delivery; the cache's latest.
     when : str
@@ -197,6 +203,7 @@ def stage_rollback(stage: Stage, receipt: Receipt, when: str) -> tuple[Receipt, 
             where=receipt.path,
             hint="Restore that context first.",
         ) from error
+    _check_own(cache, instrument, receipt)
     config = stage.write_config(before)
     entry = (cache.root / mask).relative_to(cache.references).as_posix()
     recorded = sums.entries(cache.references)
@@ -210,6 +217,39 @@ def stage_rollback(stage: Stage, receipt: Receipt, when: str) -> tuple[Receipt, 
     steps += [stage.removal(target) for target in (imap, rmap, mask)]
     steps += [stage.step(changed), stage.step(own)]
     return receipt, tuple(steps)
+
+
+def _check_own(cache: Cache, instrument: Instrument, receipt: Receipt) -> None:
+    """Make sure that a receipt names the files of its own delivery, and no others."""
+
+    def chain(context: str) -> tuple[RuleFile, ...]:
+        return read_chain(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
+
+    mask, *rules = (cache.root / file.path for file in receipt.files[:4])
+    new = chain(receipt.context)
+    # Read only what the rules themselves say they come from.
+    is_origin = new[0].header["derived_from"] == receipt.context_before
+    old = chain(receipt.context_before) if is_origin else new
+    problem = None
+    if not is_origin:
+        problem = f"{receipt.context} was not derived from the context {receipt.context_before}"
+    elif rules != [file.path for file in reversed(new)]:
+        problem = f"its rules are not those of the context {receipt.context}"
+    elif mask.name != receipt.mask or mask.parent not in (
+        cache.references,
+        cache.references / instrument.name.lower(),
+    ):
+        problem = f"{mask} is not its mask"
+    elif f"'{receipt.mask}'" not in new[-1].text or f"'{receipt.mask}'" in old[-1].text:
+        problem = f"{receipt.mask} was not delivered with the context {receipt.context}"
+    elif {file.path for file in new} & {file.path for file in old}:
+        problem = "its rules are used by the context before, too"
+    if problem is not None:
+        raise DeliveryError(
+            f"is not the receipt of this delivery: {problem}",
+            where=receipt.path,
+            hint="Restore the receipt, or remove the delivery by hand.",
+        )
 
 
 def _check_unchanged(root: Path, files: Iterable[DeliveredFile]) -> None:
