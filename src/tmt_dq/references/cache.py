@@ -11,7 +11,7 @@ from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
 from tmt_dq.references import embedded, sums
-from tmt_dq.references.rule_files import Stamp, stamp
+from tmt_dq.references.rule_files import Stamp, read_regular, stamp
 
 __all__ = ["Cache", "open_cache"]
 
@@ -250,7 +250,7 @@ def _read_server_config(found: Stamp) -> Mapping[str, Any]:
     """Read a ``server_config``, once per state of the file."""
     path = Path(found[0])
     try:
-        config = ast.literal_eval(path.read_text("utf-8"))
+        config = ast.literal_eval(read_regular(path)[0].decode("utf-8"))
         if not isinstance(config, dict):
             raise TypeError("not a dictionary")  # noqa: TRY301
     except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:

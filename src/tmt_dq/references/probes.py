@@ -1,5 +1,6 @@
 """What new rules answer, compared with the old rules' answers, before anyone sees them."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -64,7 +65,7 @@ def check_answers(
         )
         if exposure["DETECTOR"] != detector or when < useafter:
             allowed = {before}
-        elif exposure["SUBARRAY"] == subarray and useafter <= when <= useafter + _SECOND:
+        elif exposure["SUBARRAY"] == subarray and when - useafter <= _SECOND:
             # A rule that starts within that second has its own say.
             allowed = {name} if when == useafter or when not in dates else {name, before}
         else:
@@ -101,7 +102,7 @@ def _exposures(
     instrument: Instrument, subarray: str, dates: Iterable[datetime]
 ) -> Iterator[tuple[dict[str, str], datetime]]:
     """Yield the keywords of exposures, and when they were taken."""
-    whens = sorted({date + shift for date in dates for shift in (-_SECOND, 0 * _SECOND, _SECOND)})
+    whens = sorted({when for date in dates for when in _around(date)})
     for detector in instrument.detectors:
         for name in dict.fromkeys((subarray, *_SUBARRAYS)):
             for when in whens:
@@ -115,6 +116,14 @@ def _exposures(
                     },
                     when,
                 )
+
+
+def _around(date: datetime) -> Iterator[datetime]:
+    """Yield a date, and the seconds before and after it if the calendar has them."""
+    yield date
+    for shift in (-_SECOND, _SECOND):
+        with contextlib.suppress(OverflowError):
+            yield date + shift
 
 
 def _describe(exposure: Mapping[str, str]) -> str:

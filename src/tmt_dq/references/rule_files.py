@@ -11,6 +11,7 @@ import ast
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,15 @@ from typing import Any, NoReturn
 
 from tmt_dq.errors import SelectionError
 
-__all__ = ["NOT_APPLICABLE", "SPECIAL_VALUES", "RuleFile", "Stamp", "read_rule_file", "stamp"]
+__all__ = [
+    "NOT_APPLICABLE",
+    "SPECIAL_VALUES",
+    "RuleFile",
+    "Stamp",
+    "read_regular",
+    "read_rule_file",
+    "stamp",
+]
 
 NOT_APPLICABLE = frozenset({"N/A", "TEMP_N/A"})
 """What rules say instead of a file where no file is needed."""
@@ -83,6 +92,35 @@ def stamp(path: Path, status: os.stat_result | None = None) -> Stamp | None:
     return str(path), status.st_size, status.st_mtime_ns
 
 
+def read_regular(path: Path) -> tuple[bytes, os.stat_result]:
+    """Read a small file of a cache, and never wait for it: what is not a file is an error.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content; of a file of more than 64 MB, a byte more than that.
+    os.stat_result
+        Its state.
+
+    Raises
+    ------
+    OSError
+        Raised if it cannot be read, or is a pipe, a device or a folder.
+    """
+    # Without waiting for somebody to write to it, should it be a pipe.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        return file.read(_MAX_BYTES + 1), status
+
+
 def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
     """Read and examine a file of rules.
 
@@ -130,9 +168,7 @@ def _refuse(path: Path, what: str, hint: str | None = None) -> NoReturn:
 def _read(path: Path) -> tuple[str, Stamp]:
     """Return a file's text and stamp."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            raw = file.read(_MAX_BYTES + 1)
+        raw, status = read_regular(path)
     except FileNotFoundError:
         raise SelectionError(
             "the rules refer to this file, but it is not in the cache",
@@ -142,7 +178,7 @@ def _read(path: Path) -> tuple[str, Stamp]:
         ) from None
     except OSError as error:
         raise SelectionError(
-            f"the file of rules cannot be read: {error.strerror}",
+            f"the file of rules cannot be read: {error.strerror or error}",
             where=path,
             hint="Check what it is, and its permissions.",
         ) from error

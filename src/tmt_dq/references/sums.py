@@ -19,7 +19,7 @@ from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.io.atomic import AtomicOutput
 from tmt_dq.io.copying import write_all
 from tmt_dq.references import embedded
-from tmt_dq.references.rule_files import Stamp, stamp
+from tmt_dq.references.rule_files import Stamp, read_regular, stamp
 
 __all__ = ["FILE_NAME", "entries", "file_sha256", "recorded", "text", "verify"]
 
@@ -81,7 +81,7 @@ def _read(found: Stamp) -> Mapping[str, str]:
 def _parse(found: Stamp) -> list[tuple[str, str]]:
     path = Path(found[0])
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_regular(path)[0].decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SelectionError(
             f"the record of the references' sums cannot be read: {error}",

@@ -1,0 +1,63 @@
+"""Deliveries with dates at the ends of the calendar, and into caches that are not complete."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from delivery_helpers import NEW, OLD, answer, deliverable, no_crds, small_cache
+from tmt_dq.deliver import deliver_mask
+from tmt_dq.errors import SelectionError
+
+__all__ = ["no_crds"]
+
+pytestmark = pytest.mark.usefixtures("no_crds")
+
+
+@pytest.mark.parametrize("useafter", ["0001-01-01T00:00:00", "9999-12-31T23:59:59"])
+def test_ends_of_the_calendar(folder: Path, useafter: str) -> None:
+    root = small_cache(folder / "cache")
+    mask = deliverable(folder / "mask.fits", useafter=useafter)
+    assert deliver_mask(mask, cache=root).mask == NEW
+    assert answer(root, useafter) == NEW
+
+
+def test_what_is_no_reference_is_not_recorded_as_one(folder: Path) -> None:
+    root = small_cache(folder / "cache")
+    old = root / "references/tmt/iris" / OLD
+    content = old.read_bytes()
+    old.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 8\n")
+    deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    with pytest.raises(SelectionError, match="Git LFS pointer"):
+        answer(root, "2020-01-01T00:00:00")
+    # git lfs pull
+    old.write_bytes(content)
+    assert answer(root, "2020-01-01T00:00:00") == OLD
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """End the test's process if it waits for a pipe that nobody writes to."""
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mappings/tmt/tmt_0001.pmap",
+        "mappings/tmt/tmt_iris_mask_0001.rmap",
+        "config/tmt/server_config",
+        "references/tmt/SHA256SUMS",
+    ],
+)
+def test_pipes_in_a_cache_do_not_hang(folder: Path, name: str) -> None:
+    root = small_cache(folder / "cache", config=True)
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(SelectionError, match="not a regular file"):
+        answer(root, "2020-01-01T00:00:00")
