@@ -57,6 +57,14 @@ class TestShapes:
         expected[0, 0] |= AD_FLOOR  # the image counts up from 0
         np.testing.assert_array_equal(arrays(folder / "out.fits")["DQ"], expected)
 
+    @pytest.mark.parametrize("name", ["PIXELDQ", "GROUPDQ"])
+    def test_an_image_with_a_ramps_flags_is_refused(self, folder: Path, name: str) -> None:
+        """Two answers to which pixels are bad would be one too many."""
+        old = fits.ImageHDU(np.full((6, 8), 4, np.uint8), name=name)
+        ramp = make_ramp(folder / "image.fits", shape=(6, 8), extra=[old])
+        with pytest.raises(RampFormatError, match=f"flags are in DQ, but .* {name}"):
+            apply_dq(ramp, mask=_mask(folder))
+
     def test_a_cube_gets_a_groupdq_of_its_shape(self, folder: Path) -> None:
         ramp = make_ramp(folder / "cube.fits", shape=(3, 6, 8))
         apply_dq(ramp, folder / "out.fits", mask=_mask(folder), propagate_do_not_use=True)
@@ -399,6 +407,17 @@ class TestMissingReads:
         ramp = make_ramp(folder / "ramp.fits", header={"COMPLETE": False})
         with pytest.raises(RampFormatError, match=r"COMPLETE is F.*READ_NO"):
             apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+
+    def test_neither_numbers_nor_a_word_about_completeness(self, folder: Path) -> None:
+        ramp = make_ramp(folder / "ramp.fits")
+        with pytest.raises(RampFormatError, match=r"no keyword COMPLETE and no table"):
+            apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+
+    def test_incomplete_behind_the_last_group(self, folder: Path) -> None:
+        table = _table("READS", READ_NO=[1, 2, 3])
+        ramp = make_ramp(folder / "ramp.fits", header={"COMPLETE": False}, extra=[table])
+        applied = apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"missing_reads": True})
+        assert "COMPLETE is F" in applied.sources[0].remarks[0]
 
     def test_numbers_of_another_length(self, folder: Path) -> None:
         ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2])])

@@ -271,6 +271,19 @@ def test_bad_input_stays_as_it_is(ramp: Path) -> None:
     assert _names(ramp.parent) == ["ramp.fits"]
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"size": 0, "inserted": 0, "saved": [[0, 2880]], "probe": null}']
+)
+def test_damaged_journal_is_not_believed(ramp: Path, text: str) -> None:
+    """The last one would cut the file to nothing, and has no bytes to put back."""
+    original = _digest(ramp)
+    head = b"tmt-dq journal 1\n" + text.encode()
+    journal_module.journal_path(ramp).write_bytes(head.ljust(4096))
+    with pytest.raises(OutputError, match="not a journal"):
+        apply_dq(ramp, in_place=True)
+    assert _digest(ramp) == original
+
+
 def test_foreign_journal_is_not_believed(ramp: Path) -> None:
     journal_module.journal_path(ramp).write_text("my notes")
     with pytest.raises(OutputError, match="not a journal"):

@@ -507,7 +507,11 @@ def _from_reads(ramp: Ramp, recipe: Recipe, readout: Readout) -> list[FlagSource
     """Return the sources that look at reads."""
     sources = []
     if recipe.missing_reads and readout.read_numbers is not None:
-        sources.append(missing_reads(readout.read_numbers, ramp.shape))
+        source = missing_reads(readout.read_numbers, ramp.shape)
+        if readout.incomplete and not source.remarks:
+            remark = "COMPLETE is F, but no read is missing between the groups that are there"
+            source = dataclasses.replace(source, remarks=(remark,))
+        sources.append(source)
     if recipe.dropout_values:
         sources.append(dropouts(recipe.dropout_values))
     if recipe.ad_floor is not None or recipe.full_scale is not None:

@@ -138,14 +138,27 @@ def read_journal(path: Path) -> Journal | None:
     try:
         with target.open("rb") as file:
             head = file.read(_HEAD)
+            whole = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         return None
-    if not head.startswith(_MAGIC):
+    try:
+        journal = _parsed(head)
+    except (ValueError, KeyError, TypeError):
+        journal = None
+    # A journal appears whole or not at all: one that is shorter was not made by us, or damaged.
+    if journal is None or whole != journal.offset_of(len(journal.saved)):
         raise OutputError(
             "is not a journal that this version of tmt-dq wrote",
             where=target,
             hint=f"Move it away after making sure that {path.name} is whole.",
         )
+    return journal
+
+
+def _parsed(head: bytes) -> Journal | None:
+    """Return what the head of a journal says; None where it is not one."""
+    if not head.startswith(_MAGIC):
+        return None
     table = json.loads(head[len(_MAGIC) :])
     saved = tuple((int(offset), int(length)) for offset, length in table["saved"])
     probe = None if table.get("probe") is None else tuple(table["probe"])

@@ -132,6 +132,13 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         )
         problems.raise_any()
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
+    for name in ("PIXELDQ", "GROUPDQ") if ramp.is_image else ():
+        if file.named(name):
+            problems.add(
+                RampFormatError,
+                f"SCI is an image, whose flags are in DQ, but there is an extension {name}",
+                "Put its flags into DQ, or give SCI its groups.",
+            )
     pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
     groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
     for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):

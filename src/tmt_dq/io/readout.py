@@ -37,12 +37,15 @@ class Readout:
         Which of the two.
     read_numbers : tuple of int or None
         The read number of each group.
+    incomplete : bool
+        Whether COMPLETE is F.
     """
 
     subarr_map: npt.NDArray[np.uint32] | None = None
     guide_windows: tuple[GuideWindow, ...] = ()
     guide_origin: str = ""
     read_numbers: tuple[int, ...] | None = None
+    incomplete: bool = False
 
 
 def read_readout(exposure: RampFile, recipe: Recipe) -> Readout:
@@ -78,6 +81,7 @@ def read_readout(exposure: RampFile, recipe: Recipe) -> Readout:
         guide_windows=windows,
         guide_origin=origin,
         read_numbers=_read_numbers(exposure, header) if recipe.missing_reads else None,
+        incomplete=header.get("COMPLETE") is False,
     )
 
 
@@ -212,13 +216,15 @@ def _read_numbers(exposure: RampFile, header: Mapping[str, object]) -> tuple[int
             column = read_columns(exposure.file, unit, needed=(name,))[name]
             where = f"{exposure.file.path}[{unit.label}]"
             return tuple(_whole(value, name, where) for value in column)
-    if header.get("COMPLETE", True) is False:
-        raise RampFormatError(
-            f"COMPLETE is F, but no table has a column {name} that says which reads are missing",
-            where=exposure.file.path,
-            hint="Leave --missing-reads out, or add the table.",
-        )
-    return None
+    if header.get("COMPLETE") is True:
+        return None
+    said = "COMPLETE is F" if "COMPLETE" in header else "there is no keyword COMPLETE"
+    raise RampFormatError(
+        f"missing reads are asked for, but {said} and no table has a column {name} that says "
+        "which reads are there",
+        where=exposure.file.path,
+        hint="Leave --missing-reads out, or add the table.",
+    )
 
 
 def _column_names(unit: Unit) -> set[str]:
