@@ -6,6 +6,7 @@ are handed over a few at a time, and workers that do not see the same files are 
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import time
@@ -173,24 +174,31 @@ class Cluster:
     def _connect(self) -> Iterator[Any]:
         from distributed import Client
 
-        place = self._address or self._file
+        address = self._address or _address_in(Path(self._file or ""))
         try:
-            client = Client(
-                self._address,
-                scheduler_file=self._file,
-                timeout=_CONNECT_S,
-                set_as_default=False,
-            )
+            client = Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigError(
                 f"no scheduler answers ({error})",
-                where=place,
+                where=address,
                 hint="Start one (dask scheduler), or correct the address.",
             ) from error
         try:
             yield client
         finally:
             client.close(timeout=1)
+
+
+def _address_in(path: Path) -> str:
+    """Read a scheduler's file here: dask waits without end for one that is not there."""
+    try:
+        return str(json.loads(path.read_text("utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"is no scheduler's file ({type(error).__name__}: {error})",
+            where=path,
+            hint="Start one with dask scheduler --scheduler-file FILE, where all machines see it.",
+        ) from error
 
 
 class _Fleet:
@@ -264,11 +272,13 @@ def _run(
     from distributed import as_completed
 
     running: dict[Any, T] = {}
-    completed = as_completed()
+    completed = as_completed(loop=client.loop)
 
     def submit(job: T) -> None:
+        fit = fleet.usable()
+        # A preference, not a condition: where all of these die, others come, and are asked.
         future = client.submit(
-            task, job, pure=False, workers=fleet.usable(), allow_other_workers=True
+            task, job, pure=False, workers=fit, allow_other_workers=fit is not None
         )
         running[future] = job
         completed.add(future)

@@ -10,10 +10,11 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -26,7 +27,7 @@ R = TypeVar("R")
 
 _READY = "ready"
 _ATTEMPTS = 2
-_GRACE_S = 1.0  # until workers that do not end on request are killed; Ctrl-C promises 2 s
+_GRACE_S = 0.7  # until workers that do not end on request are killed; Ctrl-C promises 2 s
 _STARTS = 3
 # Not fork: the caller may have threads, and locks that they hold would never open in the child.
 _CONTEXT = get_context("spawn")
@@ -148,8 +149,7 @@ class _Lane(Generic[T]):
         self.process = _CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
         self.ready = False
         self.job: _Ticket[T] | None = None
-        with _ctrl_c_waits():
-            self.process.start()
+        self.process.start()
         theirs.close()
 
     def give(self, ticket: _Ticket[T]) -> None:
@@ -193,7 +193,9 @@ def _feed(lanes: list[_Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], c
     room = count - len(lanes)
     if room > 0:
         wanted = waiting.ahead(free + room) - free
-        lanes.extend(_Lane(work) for _ in range(wanted))
+        for _ in range(wanted):
+            with _ctrl_c_waits():
+                lanes.append(_Lane(work))
 
 
 def _stop(lanes: list[_Lane[Any]], *, at_once: bool) -> None:
@@ -208,34 +210,56 @@ def _stop(lanes: list[_Lane[Any]], *, at_once: bool) -> None:
         lane.process.join(max(0.0, end - time.monotonic()))
         if lane.process.is_alive():
             lane.process.kill()
-            lane.process.join()
+    for lane in lanes:
+        # One that waits for a disk dies when the disk answers; nobody waits for that.
+        lane.process.join(_GRACE_S / 2)
         lane.connection.close()
-        lane.process.close()
 
 
 @contextlib.contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
     """Hold SIGINT back; a process started meanwhile never gets it: its end is our decision."""
+    # It lets SIGINT through again when it starts, which must not be in the middle of this.
+    resource_tracker.ensure_running()
+    noticed: list[int] = []
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # The mask is for the child, which inherits it. Here another thread (NumPy has some) may take
+    # the signal all the same, so that Python's own handler has to wait too.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if in_main_thread:
+        handler = signal.signal(signal.SIGINT, lambda number, _: noticed.append(number))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main_thread:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+            if noticed:
+                signal.raise_signal(signal.SIGINT)
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
     """Do jobs until there are no more, or the process that sends them is gone."""
     # An exception, so that files without a name of their own are cleaned up on every file system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with contextlib.suppress(EOFError, OSError):
-        connection.send(_READY)
-        while True:
-            job = connection.recv()
-            try:
-                answer = work(job)
-            except Exception as error:  # noqa: BLE001 - it belongs to the job
-                answer = error
-            connection.send(answer)
+    try:
+        _answer(connection, work)
+    except (EOFError, OSError):
+        return
+    except SystemExit as stop:
+        # Not the interpreter's own end, which takes a while where much is loaded.
+        os._exit(stop.code if isinstance(stop.code, int) else 1)
+
+
+def _answer(connection: Connection, work: Callable[[Any], Any]) -> None:
+    connection.send(_READY)
+    while True:
+        job = connection.recv()
+        try:
+            answer = work(job)
+        except Exception as error:  # noqa: BLE001 - it belongs to the job
+            answer = error
+        connection.send(answer)
 
 
 def _died(what: str) -> WorkerError:

@@ -1,6 +1,7 @@
 """Turns the options of a batch into what its workers are told, and checks them once."""
 
 import dataclasses
+import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq import instruments
-from tmt_dq.apply import choose_recipe
+from tmt_dq.apply import apply_dq, choose_recipe
 from tmt_dq.batch.jobs import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
 
@@ -77,7 +78,13 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     if "user_dq" in told:
         told["user_dq"] = _file(told["user_dq"], "user DQ")
     embedded, rules = _pin_rules(told)
-    effective = {name: value for name, value in told.items() if name not in _NO_EFFECT}
+    defaults = inspect.signature(apply_dq).parameters
+    # What is said and what is left out is the same where it is the default.
+    effective = {
+        name: value
+        for name, value in told.items()
+        if name not in _NO_EFFECT and value not in (defaults[name].default, {})
+    }
     parameters = json.dumps(effective, sort_keys=True, default=_plain)
     return Settings(told, parameters, rules, checksum=checksum, embedded=embedded)
 

@@ -1,0 +1,238 @@
+"""How many files a second a batch does, against ``cp`` in as many processes.
+
+python -m benchmarks.batch                     # subarrays, full frames
+python -m benchmarks.batch --dask 1 2 4        # weak scaling on a dask cluster too
+python -m benchmarks.batch --jobs 2 --files 400 --frames 8 --groups 10
+
+Files are in the page cache. Rates of small files are those between the end of the first tenth of
+the files and the end of the last, so that the start of workers (told apart) does not count.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.measure import spread, warm
+from benchmarks.ramps import write_ramp
+from benchmarks.report import machine_lines
+
+__all__ = ["main"]
+
+_SIDES = (64, 128, 256)
+
+
+def main() -> int:
+    """Run what the arguments ask for."""
+    options = _parser().parse_args()
+    folder: Path = options.dir.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TMT_DQ_CACHE_DIR"] = str(folder / "cache")
+    print(machine_lines(machine.describe(folder)), flush=True)
+    rows: list[dict[str, Any]] = []
+    try:
+        for side in _SIDES:
+            rows += _subarrays(folder, side, options)
+        rows += _frames(folder, options)
+        for workers in options.dask:
+            rows.append(_dask(folder, workers, options))
+            _show(rows[-1])
+    finally:
+        for name in ("in", "out", "dask"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    options.json.write_text(json.dumps(rows, indent=1))
+    print(f"\nraw results: {options.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--jobs", type=int, nargs="+", default=[1, os.cpu_count() or 1])
+    parser.add_argument("--files", type=int, default=400, help="subarrays of each size [400]")
+    parser.add_argument("--frames", type=int, default=8, help="full frames [8]")
+    parser.add_argument("--groups", type=int, default=10, help="reads of each file [10]")
+    parser.add_argument("--runs", type=int, default=3, help="rounds [3]")
+    parser.add_argument("--dask", type=int, nargs="*", default=[], help="numbers of workers")
+    parser.add_argument("--dir", type=Path, default=Path(".bench/batch"))
+    parser.add_argument("--json", type=Path, default=Path(".bench/batch.json"))
+    return parser
+
+
+def _make(folder: Path, number: int, side: int, groups: int) -> list[Path]:
+    """Make ramps; each is a file of its own."""
+    place = folder / "in"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    paths = [place / f"iris_{i:06}_uncal.fits" for i in range(number)]
+    write_ramp(paths[0], groups, shape=(side, side))
+    for path in paths[1:]:
+        shutil.copyfile(paths[0], path)
+    os.sync()
+    return paths
+
+
+def _subarrays(folder: Path, side: int, options: Any) -> Iterator[dict[str, Any]]:
+    paths = _make(folder, options.files, side, options.groups)
+    for jobs in options.jobs:
+        for sync in (True, False):
+            rates, starts = [], []
+            for _ in range(options.runs):
+                times = _batch(folder, jobs=jobs, sync=sync)
+                first = max(1, len(times) // 10)
+                rates.append((len(times) - first) / (times[-1] - times[first - 1]))
+                starts.append(times[0])
+            row = {
+                "what": f"{side} × {side} × {options.groups}, {'' if sync else 'no '}sync",
+                "jobs": jobs,
+                "files_per_s": spread(rates),
+                "first_file_s": spread(starts),
+                "bytes": paths[0].stat().st_size,
+            }
+            _show(row)
+            yield row
+
+
+def _frames(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
+    """Time full frames and ``cp`` of them in turns."""
+    if not options.frames:
+        return
+    paths = _make(folder, options.frames, 4096, options.groups)
+    size = sum(path.stat().st_size for path in paths)
+    for jobs in options.jobs:
+        ways: dict[str, Callable[[], float]] = {
+            "cp": lambda jobs=jobs: _copy(folder, paths, jobs, sync=False),  # type: ignore[misc]
+            "cp, then sync": lambda jobs=jobs: _copy(folder, paths, jobs, sync=True),  # type: ignore[misc]
+            "batch": lambda jobs=jobs: _batch(folder, jobs=jobs, sync=True)[-1],  # type: ignore[misc]
+            "batch --no-sync": lambda jobs=jobs: _batch(folder, jobs=jobs, sync=False)[-1],  # type: ignore[misc]
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.runs):
+            for name, way in ways.items():
+                for path in paths:
+                    warm(path)
+                os.sync()
+                seconds[name].append(way())
+        for name, values in seconds.items():
+            row = {
+                "what": f"{len(paths)} × 4096 × 4096 × {options.groups}: {name}",
+                "jobs": jobs,
+                "files_per_s": spread([len(paths) / value for value in values]),
+                "MB_per_s": spread([size / 1e6 / value for value in values]),
+                "bytes": paths[0].stat().st_size,
+            }
+            _show(row)
+            yield row
+
+
+def _clear(folder: Path) -> Path:
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    return out
+
+
+def _copy(folder: Path, paths: list[Path], jobs: int, *, sync: bool) -> float:
+    out = _clear(folder)
+
+    def copy(path: Path) -> None:
+        subprocess.run(["cp", path, out], check=True)
+        if sync:
+            subprocess.run(["sync", out / path.name], check=True)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(copy, paths))
+    return time.perf_counter() - start
+
+
+def _batch(folder: Path, *, jobs: int = 1, sync: bool, mapper: Any = None) -> list[float]:
+    """Run a batch; return when each file ended, in seconds from the start."""
+    from tmt_dq import run_batch
+
+    out = _clear(folder)
+    times: list[float] = []
+    start = time.perf_counter()
+    run_batch(
+        folder / "in",
+        output_dir=out,
+        jobs=jobs,
+        mapper=mapper,
+        sync=sync,
+        on_result=lambda _: times.append(time.perf_counter() - start),
+    ).raise_failures()
+    return times
+
+
+def _dask(folder: Path, workers: int, options: Any) -> dict[str, Any]:
+    """Time `workers` times as many subarrays on as many workers."""
+    from tmt_dq.batch import Cluster
+
+    _make(folder, workers * options.files, 256, options.groups)
+    rates = []
+    with _cluster(folder, workers) as file:
+        for _ in range(options.runs):
+            times = _batch(folder, sync=True, mapper=Cluster(scheduler_file=file))
+            first = max(1, len(times) // 10)
+            rates.append((len(times) - first) / (times[-1] - times[first - 1]))
+    return {
+        "what": f"256 × 256 × {options.groups} on dask",
+        "jobs": workers,
+        "files_per_s": spread(rates),
+        "bytes": (folder / "in" / "iris_000000_uncal.fits").stat().st_size,
+    }
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path, workers: int) -> Iterator[Path]:
+    place = folder / "dask"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    file = place / "scheduler.json"
+    common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+    each = ["--nthreads", "1", "--no-nanny", "--local-directory", str(place)]
+    commands = [["scheduler", "--port", "0"]] + [["worker", *each]] * workers
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{kind}", *rest, *common],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for kind, *rest in commands
+    ]
+    try:
+        while not file.exists():
+            time.sleep(0.05)
+        from distributed import Client
+
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(workers)
+        yield file
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def _show(row: dict[str, Any]) -> None:
+    middle, low, high = row["files_per_s"]
+    text = f"{row['what']:44} {row['jobs']:3} jobs {middle:8.2f} files/s ({low:.2f}–{high:.2f})"
+    if "MB_per_s" in row:
+        text += f" {row['MB_per_s'][0]:8.0f} MB/s"
+    if "first_file_s" in row:
+        text += f"  first after {row['first_file_s'][0]:.1f} s"
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

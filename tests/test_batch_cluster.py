@@ -1,0 +1,189 @@
+"""A batch on a dask cluster: a real scheduler and real workers, each a process, on loopback."""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batch_work
+from batch_helpers import Dask, dask_cluster, night, run, until
+from builders import invoke, make_mask, run_python
+from tmt_dq.batch import Cluster
+from tmt_dq.batch.cluster import Shared, unfit
+from tmt_dq.batch.jobs import FileResult, Job
+from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.errors import ConfigError, WorkerError
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    with dask_cluster(tmp_path_factory.mktemp("dask"), 2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    return make_mask(tmp_path / "mask.fits")
+
+
+def test_night_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:
+    """One worker is killed in the middle: nothing is lost, the others do its files."""
+    ramps = night(folder, 12)
+    (folder / "z.fits").write_bytes(b"bad")
+    out = tmp_path / "out"
+    workers: list[str] = []
+
+    def killing(work: Callable[[Job], FileResult], jobs: Iterable[Job]) -> Any:
+        for number, pair in enumerate(mapper(work, jobs)):
+            workers.append(pair[1].worker)  # type: ignore[union-attr]
+            if number == 4:
+                dask.workers[0].send_signal(signal.SIGKILL)
+            yield pair
+
+    mapper = Cluster(dask.address)
+    result, results = run([folder], out, mask=mask, mapper=killing)
+    assert (result.done, result.failed) == (12, 1)
+    assert results["z.fits"].error_class == "RampFormatError"
+    assert sorted(path.name for path in out.iterdir()) == [
+        STATE_NAME,
+        *(ramp.name.replace("uncal", "dqinit") for ramp in ramps),
+    ]
+    assert run([folder / ramps[0].name], out, mask=mask)[0].skipped == 1
+    dask.workers[0] = dask.start_worker()
+
+
+def test_command_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:
+    night(folder, 3)
+    out = tmp_path / "out"
+    words = ["batch", folder, "--output-dir", out, "--mask", mask, "--scheduler", dask.address]
+    outcome = invoke(*words)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("3 done, 0 skipped, 0 failed")
+    assert invoke(*words).out.startswith("0 done, 3 skipped, 0 failed")
+
+
+def test_a_night_is_not_queued_at_once(dask: Dask) -> None:
+    taken = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal taken
+        for job in range(60):
+            taken += 1
+            yield job
+
+    furthest = ended = 0
+    for job, answer in Cluster(dask.address)(batch_work.double, jobs()):
+        assert answer == 2 * job
+        ended += 1
+        furthest = max(furthest, taken - ended)
+    assert ended == 60
+    assert furthest <= 2 * 3  # two a thread, and a third worker may be starting
+
+
+def test_worker_without_the_files_is_left_out(
+    dask: Dask, folder: Path, tmp_path: Path, mask: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers that see other files are not used; where all do, the batch says so and stops."""
+    night(folder, 2)
+    shared = Shared(str(tmp_path / STATE_NAME), "nobody's", (str(tmp_path),), ())
+    cluster = Cluster(dask.address)
+    cluster.share(shared)
+    with pytest.raises(ConfigError, match="no worker of the cluster is fit") as caught:
+        list(cluster(batch_work.double, [1]))
+    assert f"it does not see the output folder {tmp_path}" in str(caught.value)
+    assert caught.value.hint is not None
+    assert "must be at the same place on all machines" in caught.value.hint
+    assert "is left out: it does not see" in caplog.text
+
+
+def test_what_a_worker_must_see(tmp_path: Path, mask: Path) -> None:
+    memory = tmp_path / STATE_NAME
+    memory.write_text('{"folder":"ours","format":1}\n')
+    here = (str(tmp_path),)
+    size = mask.stat().st_size
+    assert unfit(Shared(str(memory), "ours", here, ((str(mask), size),))) == ()
+    cases: dict[str, Shared] = {
+        "it does not see the output folder": Shared(str(memory), "another's"),
+        "it does not see the folder /nowhere": Shared(str(memory), "ours", ("/nowhere",)),
+        "has 8640 bytes; expected 1": Shared(str(memory), "ours", here, ((str(mask), 1),)),
+        "it cannot read /no.fits (No such file": Shared(
+            str(memory), "ours", (), (("/no.fits", 1),)
+        ),
+        "expected 9.9": Shared(str(memory), "ours", version="9.9"),
+    }
+    for message, shared in cases.items():
+        (problem,) = unfit(shared)
+        assert message in problem
+
+
+def test_late_worker_without_the_files(tmp_path: Path, dask: Dask) -> None:
+    """A worker that joins later, or loses a disk, is left out when its first job says so."""
+    from tmt_dq.batch import cluster as module
+
+    memory = tmp_path / STATE_NAME
+    memory.write_text('{"folder":"ours","format":1}\n')
+    shared = Shared(str(memory), "ours")
+    one = Cluster(dask.address)
+    one.share(shared)
+
+    def inspect_nothing(self: Any, shared: Shared) -> None:
+        memory.write_text('{"folder":"theirs","format":1}\n')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Fleet, "inspect", inspect_nothing)
+        with pytest.raises(ConfigError, match="no worker of the cluster is fit"):
+            list(one(batch_work.double, range(5)))
+
+
+def test_job_that_kills_every_worker(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    trap.touch()
+    allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    with dask_cluster(tmp_path, 3, **allowed) as own:
+        jobs = [(1, ""), (2, str(trap)), (3, "")]
+        until(lambda: own.address)
+        answers = {
+            job[0]: answer for job, answer in Cluster(own.address)(batch_work.double_or_die, jobs)
+        }
+    error = answers.pop(2)
+    assert answers == {1: 2, 3: 6}
+    assert isinstance(error, WorkerError)
+    assert "the workers that had this file died" in str(error)
+
+
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tmt_dq.batch.cluster._CONNECT_S", 1)
+    with pytest.raises(ConfigError, match="no scheduler answers"):
+        list(Cluster("tcp://127.0.0.1:9")(batch_work.double, [1]))
+    with pytest.raises(ConfigError, match="is no scheduler's file"):
+        list(Cluster(scheduler_file=tmp_path / "none.json")(batch_work.double, [1]))
+    for both in ({}, {"address": "tcp://a:1", "scheduler_file": tmp_path}):
+        with pytest.raises(ConfigError, match="one of them"):
+            Cluster(**both)  # type: ignore[arg-type]
+
+
+def test_no_worker(tmp_path: Path) -> None:
+    with dask_cluster(tmp_path, 0) as own:
+        cluster = Cluster(own.address, patience_s=0.5)
+        with pytest.raises(ConfigError, match="has no worker after"):
+            list(cluster(batch_work.double, [1]))
+
+
+def test_without_dask(tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.modules['distributed'] = None\n"
+        "from tmt_dq.cli import main\n"
+        "main(['batch', 'a.fits', '--output-dir', 'o', '--scheduler', 'tcp://127.0.0.1:9'])"
+    )
+    done = run_python("-c", code, cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'pip install "tmt-dq[distributed]"' in done.stderr
+    code = (
+        "import sys\nfrom tmt_dq.batch import run_batch, Cluster\n"
+        "print({'dask', 'distributed'} & set(sys.modules))"
+    )
+    assert run_python("-c", code).stdout == "set()\n"

@@ -1,0 +1,184 @@
+"""What a batch takes as inputs, and which outputs they get."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tmt_dq.batch import find_inputs
+from tmt_dq.batch.plan import name_outputs
+from tmt_dq.errors import ConfigError
+
+
+@pytest.fixture
+def tree(folder: Path) -> Path:
+    """Folder with files that are wanted and files that are not."""
+    for name in (
+        "b_uncal.fits",
+        "a_uncal.fits",
+        "c.fits.gz",
+        "d.FIT",
+        "notes.txt",
+        ".hidden.fits",
+        "a_dqinit.fits",
+        "deep/er/e.fits",
+        ".git/f.fits",
+        "out/g.fits",
+        "[1].fits",
+        "iris 2.fits",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names(paths: list[str], base: Path) -> list[str]:
+    return [str(Path(path).relative_to(base)) for path in paths]
+
+
+def test_folder_is_searched_with_all_below_it(tree: Path) -> None:
+    found = names(find_inputs([str(tree)], output_dir=tree / "out"), tree)
+    assert found == [
+        "[1].fits",
+        "a_uncal.fits",
+        "b_uncal.fits",
+        "c.fits.gz",
+        "d.FIT",
+        "iris 2.fits",
+        "deep/er/e.fits",
+    ]
+
+
+def test_output_folder_is_searched_where_it_is_named(tree: Path) -> None:
+    assert "a_uncal.fits" in names(find_inputs([tree], output_dir=tree), tree)
+    assert names(find_inputs([tree / "out"], output_dir=tree / "out"), tree) == ["out/g.fits"]
+
+
+def test_links_to_folders_are_not_followed(tree: Path) -> None:
+    (tree / "loop").symlink_to(tree)
+    assert len(find_inputs([tree], output_dir=tree / "out")) == 7
+
+
+def test_pattern(tree: Path) -> None:
+    found = find_inputs([f"{tree}/*_uncal.fits", f"{tree}/**/e.fits"], output_dir=tree / "out")
+    assert names(found, tree) == ["a_uncal.fits", "b_uncal.fits", "deep/er/e.fits"]
+    # An output is not an input; a file whose name looks like a pattern is a file.
+    assert names(find_inputs([f"{tree}/a_*"], output_dir=tree), tree) == ["a_uncal.fits"]
+    assert names(find_inputs([f"{tree}/[1].fits"], output_dir=tree), tree) == ["[1].fits"]
+
+
+def test_each_file_once_in_the_order_given(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    found = find_inputs(
+        ["b_uncal.fits", "./b_uncal.fits", tree / "b_uncal.fits", "deep/../a_uncal.fits"],
+        output_dir=tree / "out",
+    )
+    assert names(found, tree) == ["b_uncal.fits", "a_uncal.fits"]
+
+
+def test_file_that_is_not_there_is_not_judged_here(tree: Path) -> None:
+    assert names(find_inputs([tree / "none.fits"], output_dir=tree), tree) == ["none.fits"]
+
+
+def test_list_on_standard_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    stdin = io.StringIO("# tonight\n\na_uncal.fits\n  iris 2.fits  \r\n")
+    found = find_inputs(["-"], output_dir=tree, stdin=stdin)
+    assert names(found, tree) == ["a_uncal.fits", "iris 2.fits"]
+    # find -print0: names may have line breaks and blanks at their ends.
+    found = find_inputs(["-"], output_dir=tree, stdin=io.StringIO("a\nb.fits\0 c.fits\0"))
+    assert names(found, tree) == ["a\nb.fits", " c.fits"]
+
+
+@pytest.mark.parametrize("way", ["@", "manifest"])
+def test_manifest_counts_from_its_own_folder(tree: Path, way: str) -> None:
+    path = tree / "deep" / "night.txt"
+    path.write_text("\ufeff../a_uncal.fits\n# no\ner/e.fits\n", encoding="utf-8")
+    if way == "@":
+        found = find_inputs([f"@{path}"], output_dir=tree)
+    else:
+        found = find_inputs([], manifests=[path], output_dir=tree)
+    assert names(found, tree) == ["a_uncal.fits", "deep/er/e.fits"]
+
+
+@pytest.mark.parametrize("column", ["input", "Path", "file", "filename", "expname"])
+def test_table(tree: Path, column: str) -> None:
+    path = tree / "night.csv"
+    path.write_text(f'night,{column},note\n1,a_uncal.fits,"x, y"\n\n1,"iris 2.fits",\n')
+    found = find_inputs([f"@{path}"], output_dir=tree)
+    assert names(found, tree) == ["a_uncal.fits", "iris 2.fits"]
+
+
+def association(*members: tuple[str, str]) -> str:
+    listing = [{"expname": name, "exptype": kind} for name, kind in members]
+    return json.dumps({"asn_rule": "Asn_Image", "products": [{"name": "p", "members": listing}]})
+
+
+def test_association_gives_its_science(tree: Path) -> None:
+    path = tree / "deep" / "night.json"
+    path.write_text(
+        association(
+            ("../a_uncal.fits", "science"), ("sky.fits", "background"), ("er/e.fits", "SCIENCE")
+        )
+    )
+    for way in (str(path), path, f"@{path}"):
+        found = find_inputs([way], output_dir=tree)
+        assert names(found, tree) == ["a_uncal.fits", "deep/er/e.fits"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", association(("sky.fits", "background")), "no member of exptype science"),
+        ("a.json", "{}", "is no association"),
+        ("a.json", "[1, 2]", "is no association"),
+        ("a.json", '{"products": [{"members": ["a.fits"]}]}', "is no association"),
+        ("a.json", "not JSON", "is no association"),
+        ("a.txt", "# nothing\n\n", "names no file"),
+        ("a.csv", "", "no line at all"),
+        ("a.csv", "a.fits\nb.fits\n", "none of the columns"),
+        ("a.csv", "input,path\na,b\n", "several of the columns"),
+        ("a.csv", "n,input\n1,a.fits\n2\n", "row 3 names no file"),
+        ("a.csv", "input\n", "has no row"),
+    ],
+)
+def test_bad_lists(folder: Path, name: str, text: str, message: str) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        find_inputs([f"@{folder / name}"], output_dir=folder)
+    assert caught.value.where == str(folder / name)
+
+
+def test_nothing(tree: Path) -> None:
+    (tree / "empty").mkdir()
+    for inputs, message in (
+        ([], "there is no input"),
+        ([tree / "empty"], "has no FITS file"),
+        ([f"{tree}/*.nothing"], "matches no FITS file"),
+        ([f"@{tree}/none.txt"], "cannot be read: No such file"),
+        (["-"], "names no file"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            find_inputs(inputs, output_dir=tree, stdin=io.StringIO(""))
+
+
+def test_binary_list(folder: Path) -> None:
+    (folder / "ramp.fits").write_bytes(b"SIMPLE\xff\xfe")
+    with pytest.raises(ConfigError, match="is not text"):
+        find_inputs([f"@{folder}/ramp.fits"], output_dir=folder)
+
+
+def test_same_output_is_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        name_outputs(["/n1/a_uncal.fits", "/n2/a.fits.gz", "/n3/b.fits"], Path("/out"))
+    assert "/n1/a_uncal.fits and /n2/a.fits.gz: /out/a_dqinit.fits" in caught.value.what
+    many = [f"/n{night}/{number}.fits" for night in (1, 2) for number in range(20)]
+    with pytest.raises(ConfigError, match="and 15 more"):
+        name_outputs(many, Path("/out"))
+
+
+def test_own_outputs_are_left_out() -> None:
+    # What a shell makes of *.fits the second time.
+    outputs = name_outputs(["/n/a.fits", "/n/a_dqinit.fits", "/n/b.fits"], Path("/n"))
+    assert outputs == {"/n/a.fits": "/n/a_dqinit.fits", "/n/b.fits": "/n/b_dqinit.fits"}

@@ -1,0 +1,217 @@
+"""Workers on this machine: deaths, Ctrl-C, how far they look ahead, how often they read a mask."""
+
+import functools
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batch_helpers
+import batch_work
+from batch_helpers import children, night, run, until
+from builders import make_mask, make_ramp, run_python
+from tmt_dq.batch import FileResult, Processes, plan_batch
+from tmt_dq.batch.jobs import Job, process
+from tmt_dq.batch.settings import make_settings
+from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.errors import WorkerError
+
+COMMAND = Path(sys.executable).with_name("tmt-dq")
+
+
+class Counted:
+    """Jobs that count how many of them were taken."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for job in range(self.number):
+            self.taken += 1
+            yield job
+
+
+def test_a_night_is_not_queued_at_once() -> None:
+    jobs = Counted(5000)
+    ended = 0
+    furthest = 0
+    for job, answer in Processes(2)(batch_work.double, jobs):
+        assert answer == 2 * job
+        ended += 1
+        furthest = max(furthest, jobs.taken - ended)
+    assert ended == 5000
+    # Two at work, and two looked at in order to know that there are more.
+    assert furthest <= 4
+
+
+def test_killed_worker_takes_nothing_with_it(tmp_path: Path) -> None:
+    once, always = tmp_path / "trap-once", tmp_path / "trap"
+    once.touch()
+    always.touch()
+    traps = {3: str(once), 7: str(always)}
+    jobs = [(number, traps.get(number, "")) for number in range(12)]
+    answers = {job[0]: answer for job, answer in Processes(2)(batch_work.double_or_die, jobs)}
+    error = answers.pop(7)
+    # The one that was killed once is done, the one that kills each time is an error.
+    assert answers == {number: 2 * number for number in range(12) if number != 7}
+    assert isinstance(error, WorkerError)
+    assert "was ended by SIGKILL" in str(error)
+
+
+def test_error_belongs_to_its_job() -> None:
+    answers = dict(Processes(1)(batch_work.refuse, range(5)))
+    error = answers.pop(3)
+    assert isinstance(error, ValueError)
+    assert answers == {0: 0, 1: 1, 2: 2, 4: 4}
+
+
+def test_workers_end_with_the_loop() -> None:
+    running = Processes(2)(batch_work.pid_after, itertools.repeat(0.0))
+    pids = {answer for _, answer in itertools.islice(running, 20)}
+    running.close()  # type: ignore[attr-defined]
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_few_jobs_start_few_workers() -> None:
+    assert len({pid for _, pid in Processes(8)(batch_work.pid_after, [0.0])}) == 1
+    assert list(Processes(8)(batch_work.double, [])) == []
+
+
+def test_masks_are_read_once_a_worker(tmp_path: Path) -> None:
+    # Five detectors in turns, as a night has them.
+    jobs = []
+    for number in range(5):
+        name = ("IRIS1", "IRIS2", "IRIS3", "IRIS4", "IFU")[number]
+        mask = make_mask(tmp_path / f"mask{number}.fits", header={"DETECTOR": name})
+        ramp = make_ramp(tmp_path / f"{number}.fits", header={"DETECTOR": name})
+        settings = make_settings({"mask": mask, "sync": False})
+        jobs.append((str(ramp), settings))
+    rounds = [
+        (Job(ramp, str(tmp_path / f"{turn}_{place}.fits")), settings)
+        for turn in range(2)
+        for place, (ramp, settings) in enumerate(jobs)
+    ]
+    answers = [answer for _, answer in Processes(1)(batch_helpers.masks_read, rounds)]
+    assert [misses for _, misses in answers] == [1, 2, 3, 4, 5] + [5] * 5  # type: ignore[misc]
+
+
+def test_script_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from tmt_dq.batch import Processes\nprint(list(Processes(1)(abs, [-1])))\n")
+    done = run_python(script)
+    assert done.returncode == 1
+    assert "worker processes end before they begin to work" in done.stderr
+    assert '`if __name__ == "__main__":`' in done.stderr
+
+
+def test_killed_while_it_writes(folder: Path, tmp_path: Path) -> None:
+    """The whole way: workers are killed in the middle of files, and all come out right."""
+    mask = make_mask(tmp_path / "mask.fits")
+    night(folder, 10)
+    out = tmp_path / "out"
+
+    def killing(work: Callable[[Job], FileResult], jobs: Iterable[Job]) -> Any:
+        for number, pair in enumerate(Processes(2)(work, jobs)):
+            if number in {2, 6}:
+                os.kill(children(os.getpid())[0], signal.SIGKILL)
+            yield pair
+
+    result, _ = run([folder], out, mask=mask, mapper=killing)
+    assert (result.done, result.failed) == (10, 0)
+    settings = make_settings({"mask": mask})
+    process(Job(str(folder / "iris_0000_uncal.fits"), str(tmp_path / "x.fits")), settings=settings)
+    assert {path.stat().st_size for path in out.glob("*_dqinit.fits")} == {
+        (tmp_path / "x.fits").stat().st_size
+    }
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [STATE_NAME]
+
+
+def long_night(folder: Path, number: int = 400) -> None:
+    """Make many exposures, which take no room."""
+    (ramp,) = night(folder, 1)
+    for place in range(1, number):
+        os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
+
+
+def planned(folder: Path, out: Path, mask: Path) -> Counter[str]:
+    """Return what a batch would do, without doing it."""
+    plans = plan_batch([folder], output_dir=out, mask=mask)
+    return Counter(f"{plan.action}: {plan.reason}" for plan in plans)
+
+
+@pytest.mark.parametrize("when", ["at work", "at the start"])
+def test_ctrl_c(folder: Path, tmp_path: Path, when: str) -> None:
+    mask = make_mask(tmp_path / "mask.fits")
+    long_night(folder)
+    out = tmp_path / "out"
+    report = tmp_path / "report.jsonl"
+    words = [str(COMMAND), "batch", str(folder), "--output-dir", str(out), "--jobs", "2"]
+    words += ["--mask", str(mask), "--report", str(report)]
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a shell, where Ctrl-C reaches the workers too.
+        start_new_session=True,
+    )
+    if when == "at work":
+        until(lambda: report.exists() and report.stat().st_size > 2000)
+    else:
+        until(lambda: children(process.pid))
+    workers = children(process.pid)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    seconds = time.monotonic() - start
+    assert process.returncode == 130, stderr
+    lines = [line for line in stderr.splitlines() if line and " ramps, " not in line]
+    assert lines == ["Interrupted; nothing half-written is left behind."], stderr
+    assert stdout == ""
+    # Two seconds, where there are not more processes than cores.
+    assert seconds < 2 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
+    # Among them may be a helper of multiprocessing that has not got its name yet.
+    until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 2)
+    made = [path for path in out.iterdir() if path.name != STATE_NAME]
+    assert all(path.name.endswith("_dqinit.fits") for path in made)
+    assert len({path.stat().st_size for path in made}) <= 1
+    if when == "at work":
+        plans = planned(folder, out, mask)
+        # What the report has as done is skipped; at most what was at work is not known as done.
+        done = len(report.read_text().splitlines())
+        assert plans["skip: done and still true"] == done
+        assert done <= len(made) <= done + 2
+        assert plans["process: interrupted"] + plans["process: new"] == 400 - done
+
+
+def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:
+    """The parent is killed: its workers end their file and go, and the next run goes on."""
+    mask = make_mask(tmp_path / "mask.fits")
+    long_night(folder)
+    out = tmp_path / "out"
+    words = [str(COMMAND), "batch", str(folder), "--output-dir", str(out), "-q", "--jobs", "2"]
+    process = subprocess.Popen([*words, "--mask", str(mask)])
+    until(lambda: len(list(out.glob("*.fits"))) > 5)
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])
+    made = len(list(out.glob("*.fits")))
+    plans = planned(folder, out, mask)
+    assert made - 4 <= plans["skip: done and still true"] <= made
+    assert not any(plan.startswith("refuse") for plan in plans)
+
+
+def test_partial_is_enough_for_workers() -> None:
+    work = functools.partial(pow, 2)
+    assert dict(Processes(1)(work, [1, 2, 3])) == {1: 2, 2: 4, 3: 8}
