@@ -5,11 +5,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from delivery_helpers import NEW, OLD, answer, deliverable, no_crds, small_cache
 from tmt_dq.deliver import deliver_mask
-from tmt_dq.errors import SelectionError
+from tmt_dq.errors import DeliveryError, SelectionError
 
 __all__ = ["no_crds"]
 
@@ -61,3 +62,18 @@ def test_pipes_in_a_cache_do_not_hang(folder: Path, name: str) -> None:
     os.mkfifo(root / name)
     with pytest.raises(SelectionError, match="not a regular file"):
         answer(root, "2020-01-01T00:00:00")
+
+
+def test_a_second_rule_for_all_subarrays_is_refused_by_name(folder: Path) -> None:
+    # GENERIC and N/A both match everything: which of the two comes first is chance.
+    root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
+    mask = deliverable(
+        folder / "mask.fits",
+        np.zeros((4096, 4096), np.uint32),
+        start=(1, 1),
+        header={"SUBARRAY": "N/A"},
+    )
+    with pytest.raises(DeliveryError, match=f"select {OLD} for .* expected {NEW}") as caught:
+        deliver_mask(mask, cache=root)
+    assert "GENERIC" in str(caught.value)
+    assert "change-" not in str(caught.value)

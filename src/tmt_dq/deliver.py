@@ -28,7 +28,7 @@ from tmt_dq.references.receipts import (
     read_receipt,
     receipt_name,
 )
-from tmt_dq.references.selection import select_reference
+from tmt_dq.references.selection import applicable_name, select_reference
 from tmt_dq.references.staging import Stage, reference_folder, stage_delivery, stage_rollback
 
 __all__ = ["DeliveredFile", "Receipt", "deliver_mask", "rollback"]
@@ -247,19 +247,25 @@ def _try_rules(
     """Ask the new rules for the mask, with its file, and compare them with the old ones."""
     date, time = prepared.header["USEAFTER"].split("T")
     exposure = {**prepared.header, "DATE-OBS": date, "TIME-OBS": time}
-    selection = select_reference(
-        exposure, instrument=prepared.instrument, crds_path=folder, context=receipt.context
+    staged = _open(folder, prepared.instrument)
+    name = applicable_name(
+        exposure, instrument=prepared.instrument, cache=staged, context=receipt.context
     )
-    if selection.name != receipt.mask:
+    if name != receipt.mask:
         raise DeliveryError(
-            f"the new rules would select {selection.name} for the mask's own keywords; expected "
+            f"the new rules would select {name} for the mask's own keywords; expected "
             f"{receipt.mask}",
             where=receipt.context,
-            hint="Nothing was delivered. Look at the rules for this detector and subarray.",
+            hint="Nothing was delivered. Look at the rules for this detector and subarray "
+            f"({receipt.subarray}); what serves all subarrays is called GENERIC there.",
         )
+    # With the file: it must be one, with the sum that will be on record.
+    select_reference(
+        exposure, instrument=prepared.instrument, crds_path=folder, context=receipt.context
+    )
     return check_answers(
         (cache, receipt.context_before),
-        (_open(folder, prepared.instrument), receipt.context),
+        (staged, receipt.context),
         prepared.instrument,
         prepared.header,
         receipt.mask,
