@@ -77,3 +77,38 @@ def test_a_second_rule_for_all_subarrays_is_refused_by_name(folder: Path) -> Non
         deliver_mask(mask, cache=root)
     assert "GENERIC" in str(caught.value)
     assert "change-" not in str(caught.value)
+
+
+def test_a_mask_whose_time_a_later_rule_ends(folder: Path) -> None:
+    """June's mask is there already: May's is told until when it is used."""
+    root = small_cache(folder / "cache")
+    june = deliverable(folder / "june.fits", useafter="2026-06-01T00:00:00")
+    may = deliverable(folder / "may.fits", useafter="2026-05-01T00:00:00")
+    first = deliver_mask(june, cache=root)
+    assert not any("takes over" in warning for warning in first.warnings)
+    second = deliver_mask(may, cache=root)
+    expected = f"from 2026-06-01T00:00:00 on, {first.mask} takes over"
+    assert [warning for warning in second.warnings if warning.startswith(expected)]
+    assert answer(root, "2026-05-31T23:59:59") == second.mask
+    assert answer(root, "2026-06-01T00:00:00") == first.mask
+
+
+def test_a_mask_that_hides_a_newer_one(folder: Path) -> None:
+    """A rule for FULL comes before a newer one for all subarrays: that must not go unsaid."""
+    root = small_cache(folder / "cache")
+    for name, useafter, subarray in (
+        ("june", "2026-06-01T00:00:00", "GENERIC"),
+        ("full", "2026-05-15T00:00:00", "FULL"),
+    ):
+        deliverable(
+            folder / f"{name}.fits",
+            np.zeros((4096, 4096), np.uint32),
+            start=(1, 1),
+            useafter=useafter,
+            header={"SUBARRAY": subarray},
+        )
+    first = deliver_mask(folder / "june.fits", cache=root)
+    second = deliver_mask(folder / "full.fits", cache=root)
+    expected = "from 2026-06-01T00:00:00 on, exposures of IRIS1 with SUBARRAY FULL do not get"
+    (warning,) = [warning for warning in second.warnings if warning.startswith(expected)]
+    assert first.mask in warning

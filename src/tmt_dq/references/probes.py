@@ -46,7 +46,7 @@ def check_answers(
     -------
     tuple of str
         What may be unexpected, though it follows from the rules: exposures after USEAFTER that
-        keep another mask.
+        keep another mask, masks that take over later, and newer masks that the new one hides.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def check_answers(
     text = "".join(path.read_text("utf-8") for path in new[0].mappings.glob("*.rmap"))
     dates = {datetime.fromisoformat(date) for date in _RULE_DATE.findall(text)}
     kept: dict[str, set[str]] = {}
+    later = _Later(name)
     for exposure, when in _exposures(instrument, subarray, dates):
         before, after = (
             applicable_name(exposure, instrument=instrument, cache=cache, context=context)
@@ -79,9 +80,59 @@ def check_answers(
             )
         if exposure["DETECTOR"] == detector and when == useafter and after != name:
             kept.setdefault(after, set()).add(exposure["SUBARRAY"])
-    return tuple(
+        if exposure["DETECTOR"] == detector and when >= useafter:
+            later.look(exposure, before, after)
+    warnings = [
         _warning(other, sorted(subarrays), header) for other, subarrays in sorted(kept.items())
-    )
+    ]
+    return (*warnings, *later.warnings(detector))
+
+
+class _Later:
+    """Watches what becomes of a new reference at the rules' later dates.
+
+    Parameters
+    ----------
+    name : str
+        The reference.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._start: dict[str, tuple[str, str]] = {}
+        self._found: dict[tuple[str, str, str], set[str]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def look(self, exposure: Mapping[str, str], before: str, after: str) -> None:
+        """Note the answers of old and new rules; dates come in their order, USEAFTER first."""
+        subarray = exposure["SUBARRAY"]
+        old, new = self._start.setdefault(subarray, (before, after))
+        if new != self._name:
+            return  # this subarray never got the reference, which is said elsewhere
+        if after != self._name:
+            event, other = "takes over", after
+        elif before != old:
+            event, other = "is hidden", before
+        else:
+            return
+        if (event, other, subarray) not in self._seen:
+            self._seen.add((event, other, subarray))
+            date = f"{exposure['DATE-OBS']}T{exposure['TIME-OBS']}"
+            self._found.setdefault((date, event, other), set()).add(subarray)
+
+    def warnings(self, detector: str) -> list[str]:
+        """Say from when on the reference gives way to another one, or another one to it."""
+        return [
+            (
+                f"from {date} on, {other} takes over for exposures of {detector} with SUBARRAY "
+                f"{' or '.join(sorted(subarrays))}: the new mask is theirs only until then"
+                if event == "takes over"
+                else f"from {date} on, exposures of {detector} with SUBARRAY "
+                f"{' or '.join(sorted(subarrays))} do not get the newer {other} any more: the "
+                "rule of the new mask comes before its rule"
+            )
+            for (date, event, other), subarrays in sorted(self._found.items())
+        ]
 
 
 def _warning(other: str, subarrays: Iterable[str], header: Mapping[str, str]) -> str:
