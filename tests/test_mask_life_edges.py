@@ -1,5 +1,6 @@
 """Deliveries with dates at the ends of the calendar, and into caches that are not complete."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import invoke
 from delivery_helpers import NEW, OLD, answer, deliverable, no_crds, small_cache
 from tmt_dq.deliver import deliver_mask
 from tmt_dq.errors import DeliveryError, SelectionError
@@ -112,3 +114,16 @@ def test_a_mask_that_hides_a_newer_one(folder: Path) -> None:
     expected = "from 2026-06-01T00:00:00 on, exposures of IRIS1 with SUBARRAY FULL do not get"
     (warning,) = [warning for warning in second.warnings if warning.startswith(expected)]
     assert first.mask in warning
+
+
+def test_certify_looks_at_every_mask(folder: Path) -> None:
+    """A file that is not there is told, and the mask behind it is looked at all the same."""
+    good = deliverable(folder / "good.fits")
+    outcome = invoke("certify", folder / "notes.fits", good, "--json")
+    assert outcome.code == 7
+    reports = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(report["path"], report["passed"]) for report in reports] == [
+        (str(folder / "notes.fits"), False),
+        (str(good), True),
+    ]
+    assert "No such file" in reports[0]["error"]

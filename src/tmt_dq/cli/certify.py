@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import table
+from tmt_dq.cli.console import report_error, table
 from tmt_dq.cli.options import FilePath, crds_options
-from tmt_dq.errors import CertificationError
+from tmt_dq.errors import CertificationError, MaskFormatError
 
 __all__ = ["command"]
 
@@ -45,23 +45,33 @@ def command(
     """  # noqa: D301
     from tmt_dq.certify import certify_mask
 
-    found = []
+    failed = []
     for mask in masks:
-        certification = certify_mask(
-            mask, crds_path=crds_path, context=context, max_flagged=max_flagged
-        )
-        found.append(certification)
+        try:
+            certification = certify_mask(
+                mask, crds_path=crds_path, context=context, max_flagged=max_flagged
+            )
+        except MaskFormatError as error:
+            if len(masks) == 1:
+                raise
+            # One file that is no mask does not keep the others from being looked at.
+            failed.append(mask)
+            report_error(error)
+            if as_json:
+                click.echo(json.dumps({"path": str(mask), "passed": False, "error": str(error)}))
+            continue
+        if not certification.passed:
+            failed.append(mask)
         if as_json:
             click.echo(json.dumps(_as_dict(certification)))
         else:
             _show(certification)
-    failed = [certification for certification in found if not certification.passed]
     if failed:
         raise CertificationError(
-            f"{len(failed)} of {len(found)} masks do not pass"
-            if len(found) > 1
+            f"{len(failed)} of {len(masks)} masks do not pass"
+            if len(masks) > 1
             else "the mask does not pass",
-            where=", ".join(str(certification.path) for certification in failed),
+            where=", ".join(map(str, failed)),
             hint="Mend what is listed as error, then try again.",
         )
 
