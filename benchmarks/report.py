@@ -61,7 +61,11 @@ def race_table(lanes: Sequence[dict[str, Any]], groups: int) -> str:
     return table(header, [_race_row(lane, cp, jwst) for lane in chosen])
 
 
-def document(results: dict[str, Any], cases: Sequence[dict[str, Any]] = ()) -> str:
+def document(
+    results: dict[str, Any],
+    cases: Sequence[dict[str, Any]] = (),
+    groups: Sequence[int] = (),
+) -> str:
     """Return all tables, and where they were measured, as Markdown.
 
     Parameters
@@ -70,14 +74,16 @@ def document(results: dict[str, Any], cases: Sequence[dict[str, Any]] = ()) -> s
         As `benchmarks.run` writes them.
     cases : sequence of dict
         As `benchmarks.micro` writes them.
+    groups : sequence of int
+        The lengths to show; all if there are none.
     """
     lines = [f"Measured {results['date'][:10]} on {machine_lines(results['machine'])}."]
     lines.append(others_line(results["lanes"]))
     for name, versions in results["packages"].items():
         listing = ", ".join(f"{package} {version}" for package, version in versions.items())
         lines.append(f"\n{name}: {listing}." if name == "tmt-dq" else f"{name}: {listing}.")
-    lengths = sorted({lane["groups"] for lane in results["lanes"]})
-    lines += [f"\n{race_table(results['lanes'], groups)}" for groups in lengths]
+    lengths = groups or sorted({lane["groups"] for lane in results["lanes"]})
+    lines += [f"\n{race_table(results['lanes'], length)}" for length in lengths]
     if results["small"]:
         lines.append(f"\n{small_table(results['small'])}")
     if cases:
@@ -110,10 +116,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Show results as tables.")
     parser.add_argument("results", type=Path)
     parser.add_argument("--cases", type=Path, help="results of benchmarks.micro")
+    parser.add_argument("--groups", type=int, nargs="+", default=(), help="lengths to show [all]")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="replace the tables of a page")
     options = parser.parse_args()
     cases = () if options.cases is None else json.loads(options.cases.read_text())
-    text = document(json.loads(options.results.read_text()), cases)
+    text = document(json.loads(options.results.read_text()), cases, options.groups)
     if options.into is None:
         print(text)
     else:
