@@ -1,5 +1,6 @@
 """The command line: exit codes, what it prints and where, several ramps, Ctrl-C."""
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from astropy.io import fits
 import builders
 from builders import arrays, folder_state, invoke, make_mask, make_ramp, run_cli, run_python
 from tmt_dq import __version__, cli
+from tmt_dq.cli import console
 from tmt_dq.errors import GeometryError
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
@@ -405,3 +407,28 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- what a terminal shows ------------------------------------------------------------------
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_bars_do_not_touch_what_they_count(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    shown = _Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(console.counted("judging", ["a", "b", "c"])) == ["a", "b", "c"]
+    with console.working("delivering"):
+        pass
+    assert ("judging" in shown.getvalue()) is terminal
+
+
+def test_errors_pass_through_what_shows_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+    with pytest.raises(GeometryError, match="no"), console.working("looking"):
+        raise GeometryError("no")

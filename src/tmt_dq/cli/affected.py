@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import table
+from tmt_dq.cli.console import counted, table
 from tmt_dq.cli.options import FilePath
 from tmt_dq.errors import BatchError
 
@@ -59,7 +59,7 @@ def command(
     effects = affected(
         old_context,
         new_context,
-        files,
+        counted("judging exposures", files),
         crds_path=crds_path,
         old_crds_path=old_crds_path,
         flags_only=flags_only,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import report_error, table
+from tmt_dq.cli.console import counted, report_error, table
 from tmt_dq.cli.options import FilePath, crds_options
 from tmt_dq.errors import CertificationError, MaskFormatError
 
@@ -46,7 +46,7 @@ def command(
     from tmt_dq.certify import certify_mask
 
     failed = []
-    for mask in masks:
+    for mask in counted("certifying", masks):
         try:
             certification = certify_mask(
                 mask, crds_path=crds_path, context=context, max_flagged=max_flagged

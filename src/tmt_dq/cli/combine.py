@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
 
@@ -74,15 +75,16 @@ def command(
     clearing = reading
     if clear_flag is not None:
         clearing = Reading(**{**said, "flag": clear_flag}, unknown=options["unknown"])
-    made = combine_masks(
-        masks,
-        output,
-        rule=rule,
-        per_flag=per_flag,
-        add=[(path, reading) for path in add],
-        remove=[(path, clearing) for path in clear],
-        **options,
-    )
+    with working(f"combining {len(masks)} masks"):
+        made = combine_masks(
+            masks,
+            output,
+            rule=rule,
+            per_flag=per_flag,
+            add=[(path, reading) for path in add],
+            remove=[(path, clearing) for path in clear],
+            **options,
+        )
     show_made(made, as_json=as_json)
 
 

@@ -3,12 +3,15 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import click
 
 from tmt_dq.errors import BatchError, TmtDqError
 
-__all__ = ["progress_bar", "report_error", "table"]
+__all__ = ["counted", "progress_bar", "report_error", "table", "working"]
+
+Item = TypeVar("Item")
 
 _WORTH_A_BAR = 64 * 1024 * 1024
 
@@ -72,3 +75,26 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=size)
         yield lambda count: bar.advance(task, count)
+
+
+@contextlib.contextmanager
+def working(label: str) -> Iterator[None]:
+    """Show that something is being worked on that has no count, if there is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield
+
+
+def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
+    """Yield items, with a bar of how many are done if there is a terminal and several of them."""
+    if not sys.stderr.isatty() or len(items) < 2:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=label, console=Console(stderr=True), transient=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 
 __all__ = ["command"]
@@ -63,14 +64,15 @@ def command(
     """  # noqa: D301
     from tmt_dq.deliver import deliver_mask
 
-    receipt = deliver_mask(
-        mask,
-        cache=cache,
-        useafter=useafter,
-        dry_run=dry_run,
-        max_flagged=max_flagged,
-        wait_s=wait_s,
-    )
+    with working(f"delivering {mask.name}"):
+        receipt = deliver_mask(
+            mask,
+            cache=cache,
+            useafter=useafter,
+            dry_run=dry_run,
+            max_flagged=max_flagged,
+            wait_s=wait_s,
+        )
     if as_json:
         click.echo(receipt.as_json(), nl=False)
         return

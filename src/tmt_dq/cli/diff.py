@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
 
@@ -59,7 +60,8 @@ def command(
     from tmt_dq.report.difference import diff
 
     check_outputs(plot, overwrite=overwrite, inputs=(old, new))
-    difference = diff(old, new, listed=pixels, unknown=unknown)
+    with working(f"comparing {old.name} and {new.name}"):
+        difference = diff(old, new, listed=pixels, unknown=unknown)
     if plot is not None:
         difference.plot(plot, overwrite=overwrite)
     if not quiet:

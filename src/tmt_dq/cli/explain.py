@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath, Position, crds_options
 from tmt_dq.cli.reports import show_report
 
@@ -53,5 +54,6 @@ def command(
     from tmt_dq.report.explanation import explain
 
     x, y = pixel
-    explanation = explain(file, x=x, y=y, crds_path=crds_path, context=context, unknown=unknown)
+    with working(f"looking up pixel {x},{y}"):
+        explanation = explain(file, x=x, y=y, crds_path=crds_path, context=context, unknown=unknown)
     show_report(explanation, as_json=as_json)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
 
@@ -37,10 +38,11 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
     from tmt_dq.make import import_mask
 
     columns = options.pop("columns")
-    made = import_mask(
-        source,
-        output,
-        columns=None if columns is None else columns.split(","),
-        **options,
-    )
+    with working(f"reading {source.name}"):
+        made = import_mask(
+            source,
+            output,
+            columns=None if columns is None else columns.split(","),
+            **options,
+        )
     show_made(made, as_json=as_json)

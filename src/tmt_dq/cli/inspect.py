@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
 
@@ -87,14 +88,15 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from tmt_dq.report.summary import summarize
 
     check_outputs(plot, html, regions, overwrite=overwrite, inputs=(file,))
-    summary = summarize(
-        file,
-        channels=channels,
-        defect_flags=flags,
-        connectivity=8 if connectivity == "8" else 4,
-        line_fraction=line_fraction,
-        unknown=unknown,
-    )
+    with working(f"looking at {file.name}"):
+        summary = summarize(
+            file,
+            channels=channels,
+            defect_flags=flags,
+            connectivity=8 if connectivity == "8" else 4,
+            line_fraction=line_fraction,
+            unknown=unknown,
+        )
     left_out = 0
     if plot is not None:
         summary.plot(plot, overwrite=overwrite)
