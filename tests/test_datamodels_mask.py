@@ -335,7 +335,7 @@ def test_saving_keeps_what_is_said(tmp_path: Any) -> None:
 
 def test_an_instrument_that_is_not_known_gets_no_telescope(tmp_path: Any) -> None:
     mask = TMTMaskModel((3, 4))
-    mask.meta.instrument.name = "LIGER"
+    mask.meta.instrument.name = "OTHER"
     mask.save(tmp_path / "mask.fits")
     assert "TELESCOP" not in fits.getheader(tmp_path / "mask.fits")
 

@@ -277,7 +277,7 @@ class Translation:
         # Only flagged pixels can change: working on those alone is ten times faster than a pass
         # over the frame per declared bit.
         translated = np.zeros(dq.shape, np.uint32)
-        flagged = np.nonzero(dq)
+        flagged = dq != 0
         values = dq[flagged]
         result = np.zeros(values.shape, np.uint32)
         for source, target in self.pairs:
