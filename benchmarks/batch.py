@@ -83,6 +83,7 @@ def _make(folder: Path, number: int, side: int, groups: int) -> list[Path]:
 
 def _subarrays(folder: Path, side: int, options: Any) -> Iterator[dict[str, Any]]:
     paths = _make(folder, options.files, side, options.groups)
+    yield _cpu(folder, paths, options)
     for jobs in options.jobs:
         for sync in (True, False):
             rates, starts = [], []
@@ -100,6 +101,34 @@ def _subarrays(folder: Path, side: int, options: Any) -> Iterator[dict[str, Any]
             }
             _show(row)
             yield row
+
+
+def _cpu(folder: Path, paths: list[Path], options: Any) -> dict[str, Any]:
+    """Take the CPU time of a file, which other work on the machine disturbs less than the clock."""
+    from tmt_dq import run_batch
+    from tmt_dq.batch import serial
+
+    rates = []
+    for _ in range(options.runs):
+        times: list[float] = []
+        run_batch(
+            folder / "in",
+            output_dir=_clear(folder),
+            mapper=serial,
+            sync=False,
+            on_result=lambda _, times=times: times.append(time.process_time()),
+        ).raise_failures()
+        first = max(1, len(times) // 10)
+        rates.append((len(times) - first) / (times[-1] - times[first - 1]))
+    size = paths[0].stat().st_size
+    row = {
+        "what": f"{size / 1e6:.2f} MB each, by CPU time alone",
+        "jobs": 1,
+        "files_per_s": spread(rates),
+        "bytes": size,
+    }
+    _show(row)
+    return row
 
 
 def _frames(folder: Path, options: Any) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import glob
 import itertools
 import os
 import time
@@ -350,5 +351,5 @@ def _remove_leftovers(plan: Planned) -> None:
     if plan.reason != "interrupted":
         return
     target = Path(plan.job.output)
-    for path in target.parent.glob(f".{target.name[:200]}.????????.part"):
+    for path in target.parent.glob(f".{glob.escape(target.name[:200])}.????????.part"):
         path.unlink(missing_ok=True)
