@@ -10,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header
 
 
 def image(data: bytes) -> Any:
     """Return an image extension of bytes, and its padded data."""
     hdu = fits.ImageHDU(np.frombuffer(data, np.uint8).copy(), name="X")
     return hdu, data + bytes(-len(data) % 2880)
+
+
+def ours(header: fits.Header) -> Header:
+    return Header.from_bytes(header.tostring().encode("ascii"))
 
 
 words = st.binary(min_size=4, max_size=64) | st.integers(1, 3000).map(lambda n: b"\xff" * n)
@@ -47,9 +52,10 @@ def test_signed_unit_verifies_in_astropy(data: bytes, text: str) -> None:
     hdu, whole = image(data)
     hdu.header["TEXT"] = text
     hdu.header["HISTORY"] = text
-    before = hdu.header.copy()
-    signed = checksums.sign(hdu.header, checksums.sum_bytes(whole))
-    assert hdu.header == before
+    header = ours(hdu.header)
+    before = header.to_bytes()
+    signed = checksums.sign(header, checksums.sum_bytes(whole))
+    assert header.to_bytes() == before
     assert len(signed) % 2880 == 0
     # The standard: a unit with a right CHECKSUM sums to all ones.
     assert checksums.add(checksums.sum_bytes(signed), checksums.sum_bytes(whole)) == 2**32 - 1
@@ -70,7 +76,7 @@ def test_old_sums_are_replaced() -> None:
     hdu.add_checksum()
     hdu.header["CHECKSUM"] = "0000000000000000"
     hdu.header["DATASUM"] = "12"
-    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    header = verify(checksums.sign(ours(hdu.header), checksums.sum_bytes(whole)) + whole)
     assert list(header).count("CHECKSUM") == list(header).count("DATASUM") == 1
 
 
@@ -81,14 +87,14 @@ def test_text_that_looks_like_a_checksum_is_left_alone(keyword: str) -> None:
     hdu.header[keyword] = text
     # A keyword at the very end keeps the text before whatever is added.
     hdu.header.append(("LAST", 1), end=True)
-    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    header = verify(checksums.sign(ours(hdu.header), checksums.sum_bytes(whole)) + whole)
     assert str(header[keyword]) == text
 
 
 def test_long_strings_are_signed_too() -> None:
     hdu, whole = image(b"1234")
     hdu.header["R_MASK"] = ("/" + "long/" * 60, "where it is")
-    header = verify(checksums.sign(hdu.header, checksums.sum_bytes(whole)) + whole)
+    header = verify(checksums.sign(ours(hdu.header), checksums.sum_bytes(whole)) + whole)
     assert header["R_MASK"] == "/" + "long/" * 60
 
 
@@ -97,4 +103,4 @@ def test_long_strings_are_signed_too() -> None:
     [({}, None), ({"DATASUM": "12"}, 12), ({"DATASUM": ""}, None), ({"DATASUM": "?"}, None)],
 )
 def test_declared_datasum(cards: dict[str, str], declared: int | None) -> None:
-    assert checksums.datasum(fits.Header(cards)) == declared
+    assert checksums.datasum(ours(fits.Header(cards))) == declared

@@ -16,7 +16,8 @@ from tmt_dq import import_mask, make_mask
 from tmt_dq.datamodels import TMTMaskModel
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, UnknownFlagError
 from tmt_dq.instruments import load
-from tmt_dq.io.mask_files import ascii_text, useafter_text
+from tmt_dq.io.cards import ascii_text
+from tmt_dq.io.mask_files import useafter_text
 from tmt_dq.io.masks import read_mask
 
 FRAME = (4096, 4096)

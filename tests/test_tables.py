@@ -7,6 +7,7 @@ from astropy.io import fits
 
 from builders import CONVENTION
 from tmt_dq.core.dq_def import convention_rows
+from tmt_dq.io.cards import primary_header
 from tmt_dq.io.checksums import sign, sum_bytes
 from tmt_dq.io.layout import padded
 from tmt_dq.io.tables import convention_unit
@@ -15,7 +16,7 @@ from tmt_dq.io.tables import convention_unit
 def _written() -> fits.HDUList:
     header, data = convention_unit()
     whole = data + bytes(padded(len(data)) - len(data))
-    primary = sign(fits.PrimaryHDU().header, 0)
+    primary = sign(primary_header(), 0)
     content = primary + sign(header, sum_bytes(whole)) + whole
     return fits.open(io.BytesIO(content), checksum=True)  # a wrong sum would be a warning
 

@@ -37,7 +37,6 @@ from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
 from tmt_dq.io.reading import Reading
 from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.units import UnitWriter
-from tmt_dq.io.user_flags import read_user_flags
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -262,6 +261,8 @@ class _Job:
         selection, reference, missing = self._reference(ramp)
         user = None
         if self.user_dq is not None:
+            from tmt_dq.io.user_flags import read_user_flags
+
             user = read_user_flags(
                 Path(self.user_dq), ramp, unknown=self.unknown, reading=self.user_reading
             )

@@ -22,6 +22,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import CertificationError, MaskFormatError, RampFormatError, TmtDqError
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.io.inputs import FitsInput, open_input
+from tmt_dq.io.layout import keywords
 from tmt_dq.io.mask_certification import (
     check_identity,
     check_place,
@@ -156,7 +157,7 @@ def _examine(
     context: str | None,
     max_flagged: float | None,
 ) -> Certification:
-    header = file.units[0].header
+    header = keywords(file.units[0], file.path)
     findings, instrument, detector = check_identity(header)
     findings += [*check_provenance(header), *check_structure(file)]
     mask = None
@@ -255,7 +256,7 @@ def _ask_crds(
 @contextlib.contextmanager
 def _as_delivered(file: FitsInput, detector: Detector | None) -> Iterator[Path]:
     """Yield the file, or a copy without what a delivery leaves out or writes otherwise."""
-    cards: dict[str, tuple[object, str]] = {}
+    cards: dict[str, tuple[str, str]] = {}
     if detector is not None and text(file.units[0].header, "DETECTOR") != detector.name:
         cards["DETECTOR"] = (detector.name, "Detector")
     if not cards and not file.named("ASDF") and file.path.suffix == ".fits":

@@ -247,6 +247,6 @@ def _inherited(path: Path) -> list[str]:
     """Return the HISTORY of the mask that the new one goes on from."""
     try:
         with open_input(path) as file:
-            return [str(line) for line in file.units[0].header.get("HISTORY", [])]
+            return file.units[0].header.commentary("HISTORY")
     except RampFormatError as error:
         raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error

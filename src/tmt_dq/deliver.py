@@ -147,7 +147,7 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
             Certification(source, tuple(findings)).raise_errors()
             assert instrument is not None
             assert detector is not None
-            cards: dict[str, tuple[object, str]] = {}
+            cards: dict[str, tuple[str, str]] = {}
             changes = []
             if text(header, "DETECTOR") != detector.name:
                 cards["DETECTOR"] = (detector.name, "Detector")

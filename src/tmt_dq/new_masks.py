@@ -123,7 +123,7 @@ class Order:
                 return instrument.do_not_use if word == "instrument" else ()
         return PIXEL.decode(PIXEL.encode(self.do_not_use))
 
-    def keywords(self) -> dict[str, object]:
+    def keywords(self) -> dict[str, str | None]:
         """Return what only the keeper of the mask can say."""
         when = None if self.useafter is None else useafter_text(self.useafter)
         values = (when, self.pedigree, self.author, self.description)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.instruments import load
 from tmt_dq.io.atomic import AtomicOutput, output_errors
-from tmt_dq.io.checksums import to_bytes
+from tmt_dq.io.cards import Header, Value, primary_header
 from tmt_dq.io.copying import write_all, zero_range
 from tmt_dq.io.layout import padded
 
@@ -89,7 +88,7 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
     rng = np.random.default_rng(seed)
     rate = _rates(window, frame, chip.reference_border, rng)
     primary, sci = _headers(path.name, detector, window, frame, ngroups, date, time)
-    head = to_bytes(primary) + to_bytes(sci)
+    head = primary.to_bytes() + sci.to_bytes()
     with AtomicOutput(path, overwrite=overwrite, sync=False) as out, output_errors(path):
         write_all(out.fd, head, 0)
         place = len(head)
@@ -144,10 +143,10 @@ def _read(signal: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDAr
 
 def _headers(
     name: str, detector: str, window: Window, frame: Window, ngroups: int, date: str, time: str
-) -> tuple[fits.Header, fits.Header]:
-    primary = fits.PrimaryHDU().header
+) -> tuple[Header, Header]:
+    primary = primary_header()
     full = window == frame
-    cards: dict[str, object] = {
+    cards: dict[str, Value] = {
         "FILENAME": name,
         "DATAMODL": "TMTRampModel",
         "TELESCOP": "TMT",
@@ -173,7 +172,7 @@ def _headers(
     for keyword, value in cards.items():
         primary[keyword] = value
     primary.add_history("Simulated by tmt-dq; not an observation")
-    sci = fits.Header()
+    sci = Header()
     sci["XTENSION"] = ("IMAGE", "Image extension")
     sci["BITPIX"] = 16
     sci["NAXIS"] = 4

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from tmt_dq.errors import RampFormatError
+from tmt_dq.io.cards import Header
 
 __all__ = ["ArrayNode", "asdf_hdu_bytes", "refresh"]
 
@@ -128,25 +128,25 @@ def refresh(
     return head + text + _moved_blocks(blocks, len(head) + len(text), where)
 
 
-def asdf_hdu_bytes(asdf_bytes: bytes, original: fits.Header) -> tuple[fits.Header, bytes]:
+def asdf_hdu_bytes(asdf_bytes: bytes, original: Header) -> tuple[Header, bytes]:
     """Return the header and the data of the extension that holds an ASDF file.
 
     Parameters
     ----------
     asdf_bytes : bytes
         The ASDF file.
-    original : astropy.io.fits.Header
+    original : Header
         Header of the extension that is replaced; not modified. Its other keywords are kept, but
         for the checksums of the old data.
 
     Returns
     -------
-    astropy.io.fits.Header
+    Header
         Header of a binary table of one row of bytes.
     bytes
         Data of the table, not padded to FITS blocks.
     """
-    header = fits.Header()
+    header = Header()
     header["XTENSION"] = ("BINTABLE", "binary table extension")
     header["BITPIX"] = (8, "array data type")
     header["NAXIS"] = (2, "number of array dimensions")
@@ -159,9 +159,10 @@ def asdf_hdu_bytes(asdf_bytes: bytes, original: fits.Header) -> tuple[fits.Heade
     header["TFORM1"] = f"{len(asdf_bytes)}B"
     header["EXTNAME"] = ("ASDF", "extension name")
     stale = {"NAXIS3", "THEAP", "CHECKSUM", "DATASUM", "BSCALE", "BZERO", "TDIM1"}
+    own = {*header, *stale}
     for card in original.cards:
-        if card.keyword not in header and card.keyword not in stale:
-            header.append(card, end=True)
+        if card.keyword not in own:
+            header.append(card)
     return header, asdf_bytes
 
 

@@ -6,11 +6,10 @@ complement sum, written into the header so that the whole unit sums to all ones.
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
-from tmt_dq.io.layout import BLOCK
+from tmt_dq.io.cards import Header
 
-__all__ = ["add", "datasum", "sign", "sum_bytes", "to_bytes", "unsigned"]
+__all__ = ["add", "datasum", "sign", "sum_bytes", "unsigned"]
 
 _ALL_ONES = 0xFFFF_FFFF
 _PUNCTUATION = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
@@ -30,18 +29,18 @@ def sum_bytes(data: bytes | memoryview | npt.NDArray[np.generic]) -> int:
     return add(int(np.add.reduce(words, dtype=np.uint64)))
 
 
-def datasum(header: fits.Header) -> int | None:
+def datasum(header: Header) -> int | None:
     """Return the DATASUM that a header declares, None where there is none."""
     text = str(header.get("DATASUM", "")).strip()
     return int(text) if text.isdecimal() else None
 
 
-def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> bytes:
+def sign(header: Header, data_sum: int, *, size: int | None = None) -> bytes:
     """Return the header as bytes, with DATASUM and CHECKSUM that fit the data.
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
+    header : Header
         Header of the unit; not modified.
     data_sum : int
         Ones' complement sum of the data unit.
@@ -56,7 +55,7 @@ def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> byte
     header = header.copy()
     header.set("DATASUM", str(data_sum), "data unit checksum")
     header.set("CHECKSUM", "0" * 16, "HDU checksum", before="DATASUM")
-    zeroed = to_bytes(header)
+    zeroed = header.to_bytes()
     if size is not None and size != len(zeroed):
         zeroed = _filled(zeroed, size)
     total = add(sum_bytes(zeroed), data_sum)
@@ -67,12 +66,12 @@ def sign(header: fits.Header, data_sum: int, *, size: int | None = None) -> byte
     return zeroed[:place] + text + zeroed[place + 16 :]
 
 
-def unsigned(header: fits.Header, *, size: int | None = None) -> bytes:
+def unsigned(header: Header, *, size: int | None = None) -> bytes:
     """Return a header as bytes, without a CHECKSUM that would not fit any more.
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
+    header : Header
         Header of a unit whose data nobody has summed; not modified.
     size : int, optional
         As in `sign`.
@@ -83,8 +82,8 @@ def unsigned(header: fits.Header, *, size: int | None = None) -> bytes:
         The header in whole blocks.
     """
     header = header.copy()
-    header.remove("CHECKSUM", ignore_missing=True)
-    text = to_bytes(header)
+    header.remove("CHECKSUM")
+    text = header.to_bytes()
     return text if size is None else _filled(text, size)
 
 
@@ -94,14 +93,6 @@ def _filled(header: bytes, size: int) -> bytes:
         raise AssertionError("a header cannot be made shorter")
     cards = header.rstrip()[: -len(b"END")]
     return cards.ljust(size - 80) + b"END".ljust(80)
-
-
-def to_bytes(header: fits.Header) -> bytes:
-    """Return a header in whole blocks; bytes of the input that are not ASCII are kept."""
-    text: bytes = header.tostring(sep="", endcard=True, padding=True).encode("latin-1")
-    if len(text) % BLOCK:
-        raise AssertionError("astropy pads headers to whole blocks")
-    return text
 
 
 def _encode(value: int) -> bytes:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 
@@ -17,11 +17,16 @@ __all__ = [
     "is_uint32",
     "read_plane",
     "read_rows",
+    "scaling",
     "sum_flags",
 ]
 
 _SIGN = 1 << 31
-_UNSIGNED = {(16, 1 << 15): "u2", (32, 1 << 31): "u4", (64, 1 << 63): "u8"}
+_UNSIGNED: dict[tuple[int, float], str] = {
+    (16, 1 << 15): "u2",
+    (32, 1 << 31): "u4",
+    (64, 1 << 63): "u8",
+}
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -133,17 +138,31 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
     return values
 
 
-def _physical(raw: npt.NDArray[np.generic], unit: Unit, where: object) -> npt.NDArray[np.generic]:
-    """Return stored values as physical ones, of native byte order; integers stay integers."""
-    native: npt.NDArray[np.generic] = raw.astype(raw.dtype.newbyteorder("="))
-    zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
-    for keyword, number in (("BZERO", zero), ("BSCALE", scale)):
+def scaling(unit: Unit, where: object) -> tuple[float, float]:
+    """Return BZERO and BSCALE of an image.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if one of them is not a number.
+    """
+    found = []
+    for keyword, usual in (("BZERO", 0), ("BSCALE", 1)):
+        number = unit.header.get(keyword, usual)
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise RampFormatError(
                 f"{keyword} of {unit.label} is {number!r}; expected a number",
                 where=where,
                 hint=f"Correct {keyword}.",
             )
+        found.append(number)
+    return found[0], found[1]
+
+
+def _physical(raw: npt.NDArray[np.generic], unit: Unit, where: object) -> npt.NDArray[np.generic]:
+    """Return stored values as physical ones, of native byte order; integers stay integers."""
+    native: npt.NDArray[np.generic] = raw.astype(raw.dtype.newbyteorder("="))
+    zero, scale = scaling(unit, where)
     if (zero, scale) == (0, 1):
         return native
     unsigned = _UNSIGNED.get((unit.bitpix, zero)) if scale == 1 else None
@@ -157,8 +176,8 @@ def _physical(raw: npt.NDArray[np.generic], unit: Unit, where: object) -> npt.ND
 
 
 def image_header(
-    name: str, bitpix: int, shape: tuple[int, ...], *, like: fits.Header | None = None
-) -> fits.Header:
+    name: str, bitpix: int, shape: tuple[int, ...], *, like: Header | None = None
+) -> Header:
     """Return the header of an image extension that holds flags.
 
     Parameters
@@ -169,15 +188,15 @@ def image_header(
         8 for uint8, 32 for uint32.
     shape : tuple of int
         Shape of the array as NumPy counts it.
-    like : astropy.io.fits.Header, optional
+    like : Header, optional
         Header of the extension that is replaced; its other keywords are kept.
 
     Returns
     -------
-    astropy.io.fits.Header
+    Header
         The header.
     """
-    header = fits.Header()
+    header = Header()
     header["XTENSION"] = ("IMAGE", "Image extension")
     header["BITPIX"] = (bitpix, "array data type")
     header["NAXIS"] = (len(shape), "number of array dimensions")
@@ -190,7 +209,8 @@ def image_header(
         header["BZERO"] = _SIGN
     header["EXTNAME"] = (name, "extension name")
     if like is not None:
+        own = {*header, "CHECKSUM", "DATASUM", "BLANK"}
         for card in like.cards:
-            if card.keyword not in header and card.keyword not in {"CHECKSUM", "DATASUM", "BLANK"}:
-                header.append(card, end=True)
+            if card.keyword not in own:
+                header.append(card)
     return header

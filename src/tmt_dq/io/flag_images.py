@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import embed
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
-from tmt_dq.io.encoding import read_plane
+from tmt_dq.io.encoding import read_plane, scaling
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.reading import Reading
@@ -95,9 +95,10 @@ def read_numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:
     """
     values = read_plane(file, unit, 0)
     undefined = 0
-    if "BLANK" in unit.header:
-        zero, scale = unit.header.get("BZERO", 0), unit.header.get("BSCALE", 1)
-        undefined = int(np.count_nonzero(values == unit.header["BLANK"] * scale + zero))
+    blank = unit.header.get("BLANK")
+    if isinstance(blank, int):
+        zero, scale = scaling(unit, file.path)
+        undefined = int(np.count_nonzero(values == blank * scale + zero))
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             whole = np.isfinite(values) & (values == np.floor(values))

@@ -10,7 +10,6 @@ import numpy as np
 from astropy.io import fits
 
 from tmt_dq.errors import ConfigError, MaskFormatError
-from tmt_dq.io.checksums import to_bytes
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
 
@@ -215,7 +214,7 @@ def fits_columns(file: FitsInput, unit: Unit) -> Columns:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            content = to_bytes(unit.header) + data + bytes(padded(len(data)) - len(data))
+            content = unit.header.to_bytes() + data + bytes(padded(len(data)) - len(data))
             table = fits.BinTableHDU.fromstring(content).data
             texts = {name.lower(): _texts(table[name]) for name in table.names}
     except Exception as error:  # astropy fails in many ways on damaged tables, or only warns

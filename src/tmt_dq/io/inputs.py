@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io.atomic import output_errors
-from tmt_dq.io.checksums import to_bytes
+from tmt_dq.io.cards import Header
 from tmt_dq.io.copying import Progress, copy_range, write_all, zero_range
 from tmt_dq.io.journal import pending
 from tmt_dq.io.layout import FileReader, Unit, padded, scan
@@ -210,15 +210,15 @@ def _logical(unit: Unit, path: Path) -> Unit:
     return Unit(unit.index, header, unit.header_offset, unit.data_offset, 0)
 
 
-def _image_header(table: fits.Header) -> fits.Header:
+def _image_header(table: Header) -> Header:
     """Return a table header with the type and shape of the image that its tiles make up."""
     header = table.copy()
-    naxis = int(table["ZNAXIS"])
+    naxis = table.integer("ZNAXIS")
     header["XTENSION"] = "IMAGE"
-    header["BITPIX"] = int(table["ZBITPIX"])
+    header["BITPIX"] = table.integer("ZBITPIX")
     header["NAXIS"] = naxis
     for axis in range(1, naxis + 1):
-        header[f"NAXIS{axis}"] = int(table[f"ZNAXIS{axis}"])
+        header[f"NAXIS{axis}"] = table.integer(f"ZNAXIS{axis}")
     return header
 
 
@@ -226,6 +226,8 @@ def _expand_tiles(
     fd: int, units: tuple[Unit, ...], target: int, path: Path, progress: Progress | None
 ) -> None:
     """Write a file with tile-compressed images again, all of its units plain."""
+    from astropy.io import fits
+
     place = 0
     with (
         open(fd, "rb", closefd=False) as file,
@@ -254,7 +256,7 @@ def _tile_errors(path: Path, label: str) -> Iterator[None]:
 
 
 def _expand_image(
-    hdus: fits.HDUList,
+    hdus: Any,
     unit: Unit,
     target: int,
     place: int,
@@ -264,17 +266,17 @@ def _expand_image(
     """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""
     with _tile_errors(path, unit.label):
         hdu = hdus[unit.index]
-        header = hdu.header.copy()
+        header = Header.from_bytes(hdu.header.tostring().encode("latin-1"))
         shape = hdu.shape
     for keyword in ("CHECKSUM", "DATASUM"):
         # They were those of the table; astropy keeps the image's own as ZHECKSUM/ZDATASUM.
-        header.remove(keyword, ignore_missing=True)
-    head = to_bytes(header)
+        header.remove(keyword)
+    head = header.to_bytes()
     write_all(target, head, place)
     place += len(head)
     start = place
     dtype = np.dtype(
-        {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(header["BITPIX"])]
+        {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header.integer("BITPIX")]
     )
     rows = max(1, _TILE_BYTES // max(1, shape[-1] * dtype.itemsize))
     for plane in np.ndindex(*shape[:-2]):

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from astropy.io import fits
-
 from tmt_dq.errors import RampFormatError
+from tmt_dq.io.cards import Header
 
 __all__ = ["BLOCK", "Reader", "Unit", "keywords", "padded", "scan"]
 
@@ -60,8 +59,8 @@ class Unit:
     ----------
     index : int
         0 for the primary one.
-    header : astropy.io.fits.Header
-        Parsed header; treat as read-only.
+    header : Header
+        Its cards; treat as read-only.
     header_offset, data_offset : int
         First byte of the header and of the data in the file.
     data_size : int
@@ -69,7 +68,7 @@ class Unit:
     """
 
     index: int
-    header: fits.Header
+    header: Header
     header_offset: int
     data_offset: int
     data_size: int
@@ -82,7 +81,7 @@ class Unit:
     @property
     def version(self) -> int:
         """EXTVER, 1 where there is none."""
-        return int(self.header.get("EXTVER", 1))
+        return self.header.integer("EXTVER", 1)
 
     @property
     def end(self) -> int:
@@ -108,13 +107,14 @@ class Unit:
     @property
     def bitpix(self) -> int:
         """BITPIX."""
-        return int(self.header["BITPIX"])
+        return self.header.integer("BITPIX")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the stored array as NumPy counts it: slowest axis first."""
         return tuple(
-            int(self.header[f"NAXIS{axis}"]) for axis in range(int(self.header["NAXIS"]), 0, -1)
+            self.header.integer(f"NAXIS{axis}")
+            for axis in range(self.header.integer("NAXIS"), 0, -1)
         )
 
     @property
@@ -214,13 +214,13 @@ def _header_text(
 def _unit(index: int, text: bytes, offset: int, header_size: int, where: object) -> Unit:
     """Parse one header and work out the size of its data."""
     try:
-        header = fits.Header.fromstring(text)
-        naxis = int(header["NAXIS"])
-        axes = [int(header[f"NAXIS{axis}"]) for axis in range(1, naxis + 1)]
-        bitpix = int(header["BITPIX"])
-        groups, extra = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
+        header = Header.from_bytes(text)
+        naxis = header.integer("NAXIS")
+        axes = [header.integer(f"NAXIS{axis}") for axis in range(1, naxis + 1)]
+        bitpix = header.integer("BITPIX")
+        groups, extra = header.integer("GCOUNT", 1), header.integer("PCOUNT", 0)
         valid = bitpix in {8, 16, 32, 64, -32, -64} and min([0, *axes]) == 0 <= extra
-    except (KeyError, ValueError, TypeError, fits.VerifyError) as error:
+    except (KeyError, ValueError) as error:
         raise RampFormatError(
             f"the header of HDU {index} is damaged: {error}",
             where=where,
@@ -247,17 +247,17 @@ def keywords(unit: Unit, where: object) -> dict[str, object]:
     Raises
     ------
     RampFormatError
-        Raised if a card cannot be read: astropy parses them when they are asked for. Or if a
+        Raised if a card cannot be read: they are parsed when they are asked for. Or if a
         keyword that decides what is done has two values.
     """
     found: dict[str, object] = {}
     twice: list[str] = []
     try:
         for card in unit.header.cards:
-            value = None if isinstance(card.value, fits.card.Undefined) else card.value
+            value = card.value
             if found.setdefault(card.keyword, value) != value and card.keyword in _DECISIVE:
                 twice.append(f"{card.keyword} {found[card.keyword]!r} and {value!r}")
-    except (ValueError, fits.VerifyError) as error:
+    except ValueError as error:
         raise RampFormatError(
             f"the header of HDU {unit.index} is damaged: {error}",
             where=where,

@@ -7,22 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq import __version__
 from tmt_dq.errors import ConfigError
 from tmt_dq.io.atomic import AtomicOutput, output_errors
+from tmt_dq.io.cards import Value, ascii_text, primary_header
 from tmt_dq.io.encoding import image_header
 from tmt_dq.io.tables import convention_unit
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["ascii_text", "useafter_text", "write_mask"]
+__all__ = ["useafter_text", "write_mask"]
 
 _ROWS = 256
 _CARD = 72
 """Characters of text in a HISTORY card."""
 
-_SHORT = 25
 _COMMENTS = {
     "DATE": "UTC date this file was made",
     "FILENAME": "Name of the file",
@@ -49,7 +48,7 @@ _COMMENTS = {
 def write_mask(
     path: Path,
     dq: npt.NDArray[np.uint32],
-    keywords: Mapping[str, object],
+    keywords: Mapping[str, Value],
     history: Iterable[str],
     *,
     overwrite: bool = False,
@@ -62,7 +61,7 @@ def write_mask(
         The file.
     dq : ndarray of uint32, (ny, nx)
         Flags of the convention, of the whole detector; not modified.
-    keywords : mapping of str to object
+    keywords : mapping of str to Value
         Keywords of the primary header, beside those that follow from `path` and `dq`; None leaves
         one out.
     history : iterable of str
@@ -75,9 +74,9 @@ def write_mask(
     OutputError
         Raised if the file exists and may not be replaced, or cannot be written.
     """
-    header = fits.PrimaryHDU().header
+    header = primary_header()
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    cards: dict[str, object] = {
+    cards: dict[str, Value] = {
         "DATE": now,
         "FILENAME": path.name,
         "DATAMODL": "TMTMaskModel",
@@ -92,11 +91,9 @@ def write_mask(
     for keyword, value in cards.items():
         if value is not None:
             shown = ascii_text(value) if isinstance(value, str) else value
-            # A long text leaves no room for a comment, and astropy warns about each it cuts.
-            comment = _COMMENTS.get(keyword, "") if len(str(shown)) < _SHORT else ""
-            header[keyword] = (shown, comment)
+            header[keyword] = (shown, _COMMENTS.get(keyword, ""))
     for line in history:
-        # Cut between words: what astropy cuts anywhere, no search finds again.
+        # Cut between words: what is cut anywhere, no search finds again.
         for piece in textwrap.wrap(ascii_text(line), _CARD, break_on_hyphens=False) or [""]:
             header.add_history(piece)
     with AtomicOutput(path, overwrite=overwrite) as output, output_errors(path):
@@ -110,15 +107,6 @@ def _pieces(dq: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint32]]:
     """Yield copies of a few rows at a time: the writer uses them up."""
     for first in range(0, len(dq), _ROWS):
         yield dq[first : first + _ROWS].copy()
-
-
-def ascii_text(text: str) -> str:
-    """Return text as FITS can hold it; other characters are written as escapes, not lost."""
-    escaped = text.encode("ascii", "backslashreplace").decode()
-    return "".join(
-        character if character.isprintable() else f"\\x{ord(character):02x}"
-        for character in escaped
-    )
 
 
 def useafter_text(when: str | dt.datetime | dt.date) -> str:

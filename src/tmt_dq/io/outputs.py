@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.sources import FlagSource, SourceReport
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header
 from tmt_dq.io.encoding import image_header, read_plane, read_rows
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
@@ -125,7 +125,7 @@ class FlagWriter:
         self.science = science
         self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
         self.looked = False
-        self._later: tuple[int, fits.Header] | None = None
+        self._later: tuple[int, Header] | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the flags that occur, and GOOD."""
@@ -168,13 +168,13 @@ class FlagWriter:
                 self.writer.write_flags(header, self._pixeldq_pieces())
             self.writer.place = max(end, self.writer.place)
 
-    def _reserve_pixeldq(self, old: fits.Header | None) -> None:
+    def _reserve_pixeldq(self, old: Header | None) -> None:
         shape = self.exposure.ramp.window.shape
         header = image_header(self.exposure.pixel_name, 32, shape, like=old)
         size = len(checksums.sign(header, 0)) + padded(4 * math.prod(shape))
         self._later = (self.writer.reserve(size), header)
 
-    def _copy_stored(self, header: fits.Header) -> bool:
+    def _copy_stored(self, header: Header) -> bool:
         """Copy PIXELDQ from the mask's file, if it is nothing but that; False where it is not."""
         source = self.work.sole_source if self.exposure.pixeldq is None else None
         if source is None or not isinstance(source.stored, Stored) or source.pixels is None:
@@ -199,7 +199,7 @@ class FlagWriter:
                 self._counts[name] += found
             yield flags
 
-    def _write_groupdq(self, header: fits.Header) -> None:
+    def _write_groupdq(self, header: Header) -> None:
         size = math.prod(self.exposure.ramp.window.shape)
         self.writer.write_planes(header, self._planes(), size)
 

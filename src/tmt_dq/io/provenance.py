@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from astropy.io import fits
-
 from tmt_dq import __version__
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header, Value, ascii_text
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.tables import convention_unit, read_dq_def
@@ -65,8 +64,8 @@ class Tables:
         The ASDF extension, brought up to date; None where the input has none.
     """
 
-    dq_def: tuple[fits.Header, bytes]
-    asdf: tuple[fits.Header, bytes] | None
+    dq_def: tuple[Header, bytes]
+    asdf: tuple[Header, bytes] | None
 
 
 class Headers:
@@ -124,9 +123,9 @@ class Headers:
             return checksums.unsigned(self._primary(record), size=size)
         return checksums.sign(self._primary(record), known, size=size)
 
-    def _primary(self, record: Record) -> fits.Header:
+    def _primary(self, record: Record) -> Header:
         primary = self._exposure.file.units[0].header.copy()
-        cards: dict[str, tuple[object, str]] = {
+        cards: dict[str, tuple[Value, str]] = {
             "DATE": (_now(), "UTC date this file was made"),
             "FILENAME": (self._target.name, "Name of the file"),
             "S_DQINIT": (record.status, "Data quality initialization"),
@@ -136,12 +135,12 @@ class Headers:
         if record.context is not None:
             cards["CRDS_CTX"] = (record.context, "CRDS context")
             cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
-        primary.setdefault("DATAMODL", "TMTRampModel")
+        if "DATAMODL" not in primary:
+            primary["DATAMODL"] = "TMTRampModel"
         for keyword, (value, comment) in cards.items():
-            text = _ascii(value)
-            primary.set(keyword, text, comment if _fits(text, comment) else "")
+            primary.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
         for line in history_lines(record):
-            primary.add_history(_ascii(line))
+            primary.add_history(ascii_text(line))
         return primary
 
 
@@ -152,17 +151,6 @@ def history_lines(record: Record) -> list[str]:
     first = f"{version}: {record.status}, mask {record.mask}{chosen}"
     lines = (*record.lines, *(report.describe() for report in record.reports))
     return [first, *(f"{version}: {line}" for line in lines)]
-
-
-def _ascii(value: object) -> object:
-    """Return text as FITS can hold it; other characters are written as escapes, not lost."""
-    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _fits(value: object, comment: str) -> bool:
-    """Whether a comment fits beside a value; long ones go on CONTINUE cards, with room for it."""
-    length = len(str(value).replace("'", "''")) + 2
-    return length + len(comment) <= 67 or length > 70
 
 
 def _now() -> str:
@@ -184,8 +172,8 @@ def _check_dq_def(file: FitsInput) -> None:
 
 
 def _asdf_unit(
-    header: fits.Header, old: bytes, exposure: RampFile, record: Record, target: Path
-) -> tuple[fits.Header, bytes]:
+    header: Header, old: bytes, exposure: RampFile, record: Record, target: Path
+) -> tuple[Header, bytes]:
     """Return the ASDF extension that stdatamodels keeps, with what is new in the output."""
     from tmt_dq.io.asdf_extension import ArrayNode, asdf_hdu_bytes, refresh
 

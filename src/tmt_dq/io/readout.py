@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq.core.detector import subarray_windows
 from tmt_dq.core.geometry import Window
@@ -180,11 +179,7 @@ def _from_header(
     windows = []
     for number in range(1, config.count + 1):
         keys = [pattern.format(n=number) for pattern in config.keywords]
-        present = [
-            key
-            for key in keys
-            if not isinstance(header.get(key), fits.card.Undefined) and header.get(key) is not None
-        ]
+        present = [key for key in keys if header.get(key) is not None]
         if not present:
             continue
         if len(present) < len(keys):
@@ -228,7 +223,7 @@ def _read_numbers(exposure: RampFile, header: Mapping[str, object]) -> tuple[int
 
 
 def _column_names(unit: Unit) -> set[str]:
-    count = int(unit.header.get("TFIELDS", 0))
+    count = unit.header.integer("TFIELDS", 0)
     names = (unit.header.get(f"TTYPE{number}", "") for number in range(1, count + 1))
     return {str(name).strip().upper() for name in names}
 

@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from astropy.io import fits
-
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header, Value, ascii_text
 from tmt_dq.io.copying import copy_range, write_all
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
@@ -20,7 +19,7 @@ _ALL_ONES = 0xFFFF_FFFF
 def write_reference(
     file: FitsInput,
     target: Path,
-    cards: Mapping[str, tuple[object, str]],
+    cards: Mapping[str, tuple[Value, str]],
     *,
     history: Sequence[str] = (),
     leave_out: Iterable[str] = (),
@@ -35,7 +34,7 @@ def write_reference(
         The file; not compressed.
     target : Path
         The copy; must not exist. It is on the disk at the end.
-    cards : mapping of str to (object, str)
+    cards : mapping of str to (Value, str)
         Keyword to value and comment.
     history : sequence of str
         HISTORY to add.
@@ -68,20 +67,15 @@ def write_reference(
         os.close(fd)
 
 
-def _head(unit: Unit, cards: Mapping[str, tuple[object, str]], history: Sequence[str]) -> bytes:
+def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]], history: Sequence[str]) -> bytes:
     """Return the new primary header, signed if the sum of the data is known."""
     header = unit.header.copy()
     for keyword, (value, comment) in cards.items():
-        header.set(keyword, _ascii(value), comment)
+        header.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
     for line in history:
-        header.add_history(_ascii(line))
+        header.add_history(ascii_text(line))
     known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
     return checksums.unsigned(header) if known is None else checksums.sign(header, known)
-
-
-def _ascii(value: object) -> object:
-    """Return text as FITS can hold it; other characters are written as escapes, not lost."""
-    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def wrong_checksums(file: FitsInput) -> list[str]:
@@ -109,7 +103,7 @@ def wrong_checksums(file: FitsInput) -> list[str]:
     return wrong
 
 
-def _is_set(header: fits.Header) -> bool:
+def _is_set(header: Header) -> bool:
     """Whether a CHECKSUM is there and not empty, which the standard takes for "not known"."""
     return bool(str(header.get("CHECKSUM", "")).strip())
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from tmt_dq.io import checksums
+from tmt_dq.io.cards import Header
 from tmt_dq.io.copying import Progress, copy_range, start_writeback, write_all, zero_range
 from tmt_dq.io.encoding import encode_uint32
 from tmt_dq.io.inputs import FitsInput
@@ -68,13 +68,13 @@ class UnitWriter:
         self._copy_bytes(file, unit.data_offset, unit.data_size)
         self._pad()
 
-    def write(self, header: fits.Header, data: bytes = b"") -> None:
+    def write(self, header: Header, data: bytes = b"") -> None:
         """Write a unit with data that are at hand."""
         whole = data + bytes(padded(len(data)) - len(data))
         self._write(checksums.sign(header, checksums.sum_bytes(whole)))
         self._write(whole)
 
-    def write_flags(self, header: fits.Header, pieces: Iterable[npt.NDArray[np.uint32]]) -> None:
+    def write_flags(self, header: Header, pieces: Iterable[npt.NDArray[np.uint32]]) -> None:
         """Write an image of uint32 flags that comes in pieces of rows; the pieces are used up."""
         head = len(checksums.sign(header, 0))
         place = start = self.place + head
@@ -87,7 +87,7 @@ class UnitWriter:
             self._report(data.nbytes)
         self._finish(header, total, start, place)
 
-    def copy_flags(self, header: fits.Header, stored: Stored) -> bool:
+    def copy_flags(self, header: Header, stored: Stored) -> bool:
         """Write an image of uint32 flags by copying it from where it lies.
 
         Returns
@@ -125,7 +125,7 @@ class UnitWriter:
         return True
 
     def write_planes(
-        self, header: fits.Header, planes: Iterable[npt.NDArray[np.uint8] | None], size: int
+        self, header: Header, planes: Iterable[npt.NDArray[np.uint8] | None], size: int
     ) -> None:
         """Write an image of uint8 flags that comes in planes of `size` bytes.
 
@@ -145,14 +145,14 @@ class UnitWriter:
             self._report(size)
         self._finish(header, total, start, place)
 
-    def write_zeros(self, header: fits.Header, size: int) -> None:
+    def write_zeros(self, header: Header, size: int) -> None:
         """Write a unit whose data are `size` zero bytes, which take no room on the disk."""
         self._write(checksums.sign(header, 0))
         zero_range(self.fd, self.place, padded(size))
         self.place += padded(size)
         self._report(size)
 
-    def _finish(self, header: fits.Header, total: int, start: int, place: int) -> None:
+    def _finish(self, header: Header, total: int, start: int, place: int) -> None:
         write_all(self.fd, checksums.sign(header, total), self.place)
         self.place = place
         self._pad(since=start)

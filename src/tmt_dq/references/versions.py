@@ -138,7 +138,7 @@ def _others(
                 with open_input(path) as file:
                     header = file.units[0].header
                     said = [
-                        str(header.get(key, "")).strip().upper()
+                        str(header.get(key) or "").strip().upper()
                         for key in ("REFTYPE", "INSTRUME", "DETECTOR", "USEAFTER")
                     ]
             except TmtDqError:

@@ -136,7 +136,7 @@ def _from_file(path: Path, unknown: Unknown) -> FlagImage:
         header = {
             key: value for key, value in keywords(file.units[0], path).items() if value is not None
         }
-        history = tuple(str(line) for line in file.units[0].header.get("HISTORY", ()))
+        history = tuple(file.units[0].header.commentary("HISTORY"))
         if file.named("PIXELDQ") or file.named("SCI"):
             return _from_ramp(file, unknown, header, history)
         if not file.named("DQ"):

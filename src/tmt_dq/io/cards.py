@@ -1,0 +1,389 @@
+"""FITS headers as their cards: read without loss, changed card by card, written back.
+
+A card that nobody changes is written as it was read, byte for byte. What the FITS standard 4.0
+(section 4.2, and 4.2.1.2 for long strings) defines is read here. A card in any other form is
+given to astropy, which knows the forms that were in use before and beside the standard; it is
+imported then only, since that takes longer than to initialize a small ramp.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+__all__ = ["Card", "Header", "Value", "ascii_text", "primary_header"]
+
+Value = str | bool | int | float | complex | None
+"""What a card can say; None where it has a keyword without a value."""
+
+_LENGTH = 80
+_COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
+_TEXT = re.compile(r" *'((?:[ -&(-~]|'')*)' *(?:/([ -~]*))?")
+_PLAIN = re.compile(r" *([^/' ][^/']*?)? *(?:/([ -~]*))?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[ED][+-]?[0-9]+)?")
+_COMPLEX = re.compile(r"\( *([^ ,]+) *, *([^ ,]+) *\)")
+_ROOM = 70
+"""Characters of a card behind "KEYWORD = "."""
+_COMMENTARY_ROOM = 72
+
+
+class Card:
+    """One card, or a string that goes on over several.
+
+    Parameters
+    ----------
+    image : str
+        Its text: 80 characters, or a multiple where it goes on.
+    """
+
+    __slots__ = ("_parsed", "image", "keyword")
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self._parsed: tuple[Value, str] | None = None
+        keyword = image[:8].rstrip().upper()
+        if keyword == "HIERARCH" and "=" in image:
+            keyword = image[8 : image.index("=")].strip().upper()
+        elif "=" in keyword:
+            keyword = self._of_astropy().keyword
+        self.keyword = keyword
+
+    @classmethod
+    def of(cls, keyword: str, value: Value, comment: str = "") -> "Card":
+        """Return the card of a value; a comment that does not fit beside it is left out.
+
+        Raises
+        ------
+        ValueError
+            Raised if the keyword or text is not one of FITS'.
+        """
+        keyword = keyword.upper()
+        if _KEYWORD.fullmatch(keyword) is None or keyword in _COMMENTARY:
+            raise ValueError(f"{keyword!r} is no keyword of FITS: expected up to 8 of A-Z 0-9 _ -")
+        said = "" if value is None else str(value)
+        for text in (said, comment):
+            if not text.isascii() or not text.isprintable():
+                raise ValueError(f"{keyword}: {text!r} cannot be written; expected printable ASCII")
+        if isinstance(value, str):
+            quoted = value.replace("'", "''")
+            if len(quoted) + 2 > _ROOM:
+                return cls(_long_text(keyword, quoted, comment))
+            said = f"'{quoted:8}'".ljust(20)
+        else:
+            said = _number(value).rjust(20)
+        card = f"{keyword:8}= {said}"
+        if comment and len(card) + 3 + len(comment) <= _LENGTH:
+            card = f"{card} / {comment}"
+        return cls(card.ljust(_LENGTH))
+
+    @property
+    def value(self) -> Value:
+        """What the card says.
+
+        Raises
+        ------
+        ValueError
+            Raised if it cannot be understood.
+        """
+        return self._parse()[0]
+
+    @property
+    def comment(self) -> str:
+        """What is said behind the value."""
+        return self._parse()[1]
+
+    @property
+    def is_commentary(self) -> bool:
+        """Whether this is HISTORY, COMMENT or a card without a keyword."""
+        return self.keyword in _COMMENTARY
+
+    def _parse(self) -> tuple[Value, str]:
+        if self._parsed is None:
+            found = self._read() or self._ask_astropy()
+            self._parsed = found
+        return self._parsed
+
+    def _read(self) -> tuple[Value, str] | None:
+        """Return value and comment of a card of the standard's form, None of any other."""
+        image = self.image
+        if self.is_commentary:
+            return image[8:].rstrip(), ""
+        if image[8:10] != "= ":
+            return None
+        if len(image) > _LENGTH:
+            return _read_long_text(image)
+        field = image[10:]
+        text = _TEXT.fullmatch(field)
+        if text is not None:
+            return text[1].replace("''", "'").rstrip(), (text[2] or "").strip()
+        plain = _PLAIN.fullmatch(field)
+        if plain is None:
+            return None
+        comment = (plain[2] or "").strip()
+        if plain[1] is None:
+            return None, comment
+        value = _read_plain(plain[1])
+        return None if value is None else (value, comment)
+
+    def _of_astropy(self) -> Any:
+        from astropy.io import fits
+
+        return fits.Card.fromstring(self.image.encode("latin-1"))
+
+    def _ask_astropy(self) -> tuple[Value, str]:
+        from astropy.io import fits
+
+        card = self._of_astropy()
+        try:
+            value, comment = card.value, card.comment
+        except fits.VerifyError as error:
+            raise ValueError(str(error)) from error
+        return None if isinstance(value, fits.card.Undefined) else value, comment
+
+    def __repr__(self) -> str:
+        return f"Card({self.image!r})"
+
+
+class Header(Mapping[str, Value]):
+    """The cards of a header, in their order, without END and the blank cards before it.
+
+    Keywords are found whatever their case. Of a keyword that is there twice, the first card counts.
+
+    Parameters
+    ----------
+    cards : iterable of Card
+        The cards.
+    """
+
+    __slots__ = ("_cards", "_places")
+
+    def __init__(self, cards: Iterable[Card] = ()) -> None:
+        self._cards = list(cards)
+        self._places: dict[str, int] | None = None
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Return the header that blocks of bytes hold, up to its END card."""
+        text = data.decode("latin-1")
+        cards: list[str] = []
+        for start in range(0, len(text), _LENGTH):
+            image = text[start : start + _LENGTH]
+            if image.rstrip() == "END":
+                break
+            if cards and image.startswith("CONTINUE") and _goes_on(cards[-1]):
+                cards[-1] += image
+            else:
+                cards.append(image)
+        while cards and not cards[-1].strip():
+            cards.pop()
+        return cls(Card(image) for image in cards)
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """All cards."""
+        return tuple(self._cards)
+
+    def __contains__(self, keyword: object) -> bool:
+        return isinstance(keyword, str) and keyword.upper() in self._index()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index())
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __getitem__(self, keyword: str) -> Value:
+        try:
+            return self._cards[self._index()[keyword.upper()]].value
+        except KeyError:
+            raise KeyError(f"Keyword {keyword!r} not found.") from None
+
+    def integer(self, keyword: str, default: int | None = None) -> int:
+        """Return a keyword's value as a whole number.
+
+        Raises
+        ------
+        KeyError
+            Raised if the keyword is not there, and there is no default.
+        ValueError
+            Raised if it is not a whole number.
+        """
+        value = self[keyword] if default is None else self.get(keyword, default)
+        if isinstance(value, (int, str)) or (isinstance(value, float) and value.is_integer()):
+            return int(value)
+        raise ValueError(f"{keyword} is {value!r}; expected a whole number")
+
+    def comment(self, keyword: str) -> str:
+        """Return what is said behind a keyword's value."""
+        return self._cards[self._index()[keyword.upper()]].comment
+
+    def commentary(self, keyword: str) -> list[str]:
+        """Return the texts of all cards HISTORY or COMMENT."""
+        return [str(card.value) for card in self._cards if card.keyword == keyword]
+
+    def copy(self) -> "Header":
+        """Return a header with the same cards."""
+        return Header(self._cards)
+
+    def set(
+        self, keyword: str, value: Value, comment: str | None = None, *, before: str | None = None
+    ) -> None:
+        """Set a keyword's value, where it is or before the commentary at the end.
+
+        Parameters
+        ----------
+        keyword : str
+            The keyword.
+        value : Value
+            Its value.
+        comment : str, optional
+            What to say behind it; by default as before.
+        before : str, optional
+            Keyword that must come next.
+        """
+        place = self._index().get(keyword.upper())
+        if comment is None:
+            comment = "" if place is None else self._cards[place].comment
+        card = Card.of(keyword, value, comment)
+        if place is not None and before is None:
+            self._cards[place] = card
+            return
+        if place is not None:
+            del self._cards[place]
+            self._places = None
+        self._insert(self._end() if before is None else self._index()[before], card)
+
+    def __setitem__(self, keyword: str, value: Value | tuple[Value, str]) -> None:
+        if isinstance(value, tuple):
+            self.set(keyword, *value)
+        else:
+            self.set(keyword, value)
+
+    def append(self, card: Card) -> None:
+        """Add a card behind all others, as it is."""
+        self._insert(len(self._cards), card)
+
+    def remove(self, keyword: str) -> None:
+        """Take away all cards of a keyword, if there are any."""
+        self._cards = [card for card in self._cards if card.keyword != keyword.upper()]
+        self._places = None
+
+    def add_history(self, text: str) -> None:
+        """Add a text as HISTORY, behind what is there, on as many cards as it needs."""
+        last = [place for place, card in enumerate(self._cards) if card.keyword == "HISTORY"]
+        place = last[-1] + 1 if last else len(self._cards)
+        pieces = range(0, max(1, len(text)), _COMMENTARY_ROOM)
+        self._cards[place:place] = [
+            Card("HISTORY " + text[start : start + _COMMENTARY_ROOM].ljust(_COMMENTARY_ROOM))
+            for start in pieces
+        ]
+        self._places = None
+
+    def to_bytes(self) -> bytes:
+        """Return the header in whole blocks of 2880 bytes, with its END card."""
+        text = "".join(card.image for card in self._cards) + "END".ljust(_LENGTH)
+        return text.ljust(-(-len(text) // 2880) * 2880).encode("latin-1")
+
+    def _insert(self, place: int, card: Card) -> None:
+        self._cards.insert(place, card)
+        self._places = None
+
+    def _end(self) -> int:
+        """Return where the commentary at the end begins."""
+        place = len(self._cards)
+        while place and self._cards[place - 1].is_commentary:
+            place -= 1
+        return place
+
+    def _index(self) -> dict[str, int]:
+        if self._places is None:
+            self._places = {}
+            for place, card in enumerate(self._cards):
+                self._places.setdefault(card.keyword, place)
+        return self._places
+
+
+def _goes_on(image: str) -> bool:
+    """Whether the string of a card goes on with the next one."""
+    return "&'" in image[-_LENGTH:]
+
+
+def _number(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, complex):
+        return f"({_number(value.real)}, {_number(value.imag)})"
+    text = repr(value).upper()
+    if isinstance(value, float) and not _REAL.fullmatch(text):
+        raise ValueError(f"{value!r} cannot be written: FITS has no such number")
+    return text if not isinstance(value, float) or "." in text else text.replace("E", ".0E")
+
+
+def _read_plain(text: str) -> Value:
+    """Return the value of a field that is not text, None if it has no form of the standard."""
+    if text in ("T", "F"):
+        return text == "T"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _REAL.fullmatch(text):
+        return float(text.replace("D", "E"))
+    pair = _COMPLEX.fullmatch(text)
+    if pair is not None and all(_REAL.fullmatch(part) for part in pair.groups()):
+        real, imaginary = (float(part.replace("D", "E")) for part in pair.groups())
+        return complex(real, imaginary)
+    return None
+
+
+def _read_long_text(image: str) -> tuple[str, str] | None:
+    """Return the string and the comment of a card with CONTINUE cards."""
+    pieces = []
+    comments = []
+    for start in range(0, len(image), _LENGTH):
+        found = _TEXT.fullmatch(image[start + 10 : start + _LENGTH])
+        if found is None:
+            return None
+        pieces.append(found[1].rstrip().replace("''", "'"))
+        comments.append((found[2] or "").strip())
+    if not all(piece.endswith("&") for piece in pieces[:-1]):
+        return None
+    text = "".join(piece[:-1] for piece in pieces[:-1]) + pieces[-1]
+    return text, " ".join(comment for comment in comments if comment)
+
+
+def _long_text(keyword: str, quoted: str, comment: str) -> str:
+    """Return the cards of a string that does not fit on one."""
+    cards = []
+    start = f"{keyword:8}= "
+    while len(quoted) + 2 > _ROOM:
+        length = _ROOM - 3
+        # A quote is written as two: they stay together.
+        length -= (length - len(quoted[:length].rstrip("'"))) % 2
+        cards.append(f"{start}'{quoted[:length]}&'".ljust(_LENGTH))
+        quoted = quoted[length:]
+        start = "CONTINUE  "
+    last = f"{start}'{quoted}'"
+    if comment and len(last) + 3 + len(comment) <= _LENGTH:
+        last = f"{last} / {comment}"
+    return "".join([*cards, last.ljust(_LENGTH)])
+
+
+def primary_header() -> Header:
+    """Return the header of a primary unit without data."""
+    header = Header()
+    header["SIMPLE"] = (True, "conforms to FITS standard")
+    header["BITPIX"] = (8, "array data type")
+    header["NAXIS"] = (0, "number of array dimensions")
+    header["EXTEND"] = True
+    return header
+
+
+def ascii_text(text: str) -> str:
+    """Return text as FITS can hold it; other characters are written as escapes, not lost."""
+    escaped = text.encode("ascii", "backslashreplace").decode()
+    return "".join(
+        character if character.isprintable() else f"\\x{ord(character):02x}"
+        for character in escaped
+    )
