@@ -4,6 +4,7 @@
 files that astropy writes and reads, against `apply_dq`.
 """
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +33,7 @@ from tmt_dq.apply import apply_dq
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.dqinit import combine, new_groupdq, new_pixeldq
 from tmt_dq.core.geometry import Window
+from tmt_dq.io import headstart, units
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
@@ -125,14 +128,21 @@ def test_functions_against_the_specification(case: Exposure) -> None:
     assert not new_groupdq(case.shape).any()
 
 
-@settings(max_examples=40)
-@given(case=exposures(), form=st.sampled_from(["plain", "gzip", "tiles"]))
-def test_files_against_the_specification(case: Exposure, form: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        check_files(case, form, Path(name))
+@settings(max_examples=60)
+@given(
+    case=exposures(),
+    form=st.sampled_from(["plain", "gzip", "tiles"]),
+    way=st.sampled_from(["plain", "threads", "headstart"]),
+)
+def test_files_against_the_specification(case: Exposure, form: str, way: str) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        if way != "plain":
+            patch.setattr(units, "_WORTH_A_THREAD", 1)
+            patch.setattr(headstart, "_WORTH_IT", 1)
+        check_files(case, form, Path(name), begin=way == "headstart")
 
 
-def check_files(case: Exposure, form: str, folder: Path) -> None:
+def check_files(case: Exposure, form: str, folder: Path, *, begin: bool) -> None:
     rng = np.random.default_rng(case.seed)
     size = int(np.prod(case.shape)) * np.dtype(case.sci_type).itemsize
     sci = np.frombuffer(rng.bytes(size), case.sci_type).reshape(case.shape)
@@ -151,9 +161,19 @@ def check_files(case: Exposure, form: str, folder: Path) -> None:
     elif form == "tiles":
         ramp = compress_tiles(plain, folder / "packed.fits.fz")
     mask = make_mask(folder / "mask.fits", case.mask, start=case.mask_start, rows=case.rows)
-    applied = apply_dq(
-        ramp, folder / "out.fits", mask=mask, propagate_do_not_use=case.propagate, sync=False
-    )
+    output = folder / "out.fits"
+    begun = headstart.begin(ramp, output, sync=False) if begin else None
+    if begin and form == "plain":
+        assert begun is not None
+    with begun or contextlib.nullcontext():
+        applied = apply_dq(
+            ramp,
+            output,
+            mask=mask,
+            propagate_do_not_use=case.propagate,
+            sync=False,
+            begun=begun,
+        )
     found = arrays(folder / "out.fits")
     expected = case.expected()
     assert found["PIXELDQ"].dtype == np.uint32

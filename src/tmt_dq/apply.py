@@ -28,9 +28,11 @@ from tmt_dq.core.sources import FlagSource, SourceReport
 from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.io.headstart import Headstart
 from tmt_dq.io.inplace import InPlaceWriter, locked
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
+from tmt_dq.io.names import default_output
 from tmt_dq.io.outputs import Written, write_exposure
 from tmt_dq.io.provenance import Record
 from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
@@ -56,7 +58,6 @@ Status = Literal["COMPLETE", "SKIPPED"]
 IfNoMask = Literal["error", "skip", "continue"]
 
 _NOT_APPLICABLE = "N/A"
-_ENDINGS = (".fits", ".fit", ".fts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     context: str | None = None,
     sync: bool = True,
     progress: Callable[[int], None] | None = None,
+    begun: Headstart | None = None,
 ) -> Applied:
     """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
 
@@ -162,6 +164,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Whether to wait until the output is safely on the disk before it gets its name.
     progress : callable, optional
         Called with the number of bytes written since the last call.
+    begun : Headstart, optional
+        A copy of the ramp's science data into this output that was begun before
+        (`tmt_dq.io.headstart.begin`); the caller's to give up if this raises.
 
     Returns
     -------
@@ -224,8 +229,17 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         record: Record,
     ) -> Written:
         check_output(target, overwrite=overwrite, inputs=[source, *job.references])
-        with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
-            writer = UnitWriter(out.fd, progress=progress, writeback=sync)
+        output = AtomicOutput(target, overwrite=overwrite, sync=sync)
+        copy = None
+        if begun is not None and begun.belongs_to(exposure.file.fd, output):
+            output, copy = begun.output, begun.copy
+        with (
+            output as out,
+            output_errors(target),
+            UnitWriter(
+                out.fd, progress=progress, writeback=sync, begun=copy, background=True
+            ) as writer,
+        ):
             return write_exposure(exposure, sources, record, target, writer)
 
     with open_input(source, scratch=target.parent, progress=progress) as file:
@@ -366,19 +380,6 @@ def choose_recipe(
     if propagate_do_not_use is None:
         return chosen
     return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)
-
-
-def default_output(ramp: Path, folder: Path | None = None) -> Path:
-    """Return the name of a ramp's output: ``<root>_dqinit.fits``, without a raw ``_uncal``."""
-    root = ramp.name
-    for compression in (".gz", ".fz"):
-        root = root.removesuffix(compression)
-    for ending in _ENDINGS:
-        if root.lower().endswith(ending):
-            root = root[: -len(ending)]
-            break
-    root = root.removesuffix("_uncal")
-    return (ramp.parent if folder is None else folder) / f"{root}_dqinit.fits"
 
 
 def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> Path:

@@ -13,7 +13,7 @@ from stdatamodels import DataModel
 from stpipe import Step
 from stpipe.config_parser import ConfigObj
 
-from tmt_dq.apply import Applied, apply_dq, choose_recipe, default_output, gather_sources
+from tmt_dq.apply import Applied, apply_dq, choose_recipe, gather_sources
 from tmt_dq.core.detector import subarray_windows
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.dqinit import initialize
@@ -26,6 +26,7 @@ from tmt_dq.io.atomic import check_output
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.masks import Mask, read_mask
+from tmt_dq.io.names import default_output
 from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
 from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
 from tmt_dq.io.readout import Readout, read_readout

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from tmt_dq import __version__
-from tmt_dq.apply import default_output
 from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings, Terms, state_of
 from tmt_dq.batch.state import Entry, State
 from tmt_dq.errors import ConfigError, OutputError
+from tmt_dq.io.names import default_output
 
 __all__ = ["Planned", "Planner", "name_outputs"]
 

@@ -1,6 +1,8 @@
 """``tmt-dq apply``."""
 
+import contextlib
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -131,7 +133,7 @@ def _size(path: Path) -> int:
 
 def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: bool) -> None:
     """Refuse outputs that would replace one another, or a ramp that is still to be read."""
-    from tmt_dq.apply import default_output
+    from tmt_dq.io.names import default_output
 
     inputs = {ramp.absolute() for ramp in ramps}
     found: dict[Path, Path] = {}
@@ -171,14 +173,32 @@ def user_reading(options: dict[str, Any]) -> Any:
     return Reading(**said)
 
 
+def _begin(ramp: Path, output: Path | None, options: dict[str, Any]) -> Any:
+    """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
+    if "tmt_dq.apply" in sys.modules or options["in_place"]:
+        return None
+    folder = options["output_dir"]
+    if output is not None and folder is not None:
+        return None  # a contradiction, which is told later
+    from tmt_dq.io.headstart import begin
+    from tmt_dq.io.names import default_output
+
+    target = default_output(ramp, folder) if output is None else output
+    return begin(ramp, target, overwrite=options["overwrite"], sync=options["sync"])
+
+
 def _apply_one(
     ramp: Path, output: Path | None, options: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
-    from tmt_dq.apply import apply_dq
-
     start = time.perf_counter()
-    with progress_bar(ramp.name, _size(ramp)) as progress:
-        applied = apply_dq(ramp, output, progress=progress, **options)
+    with contextlib.ExitStack() as stack:
+        begun = _begin(ramp, output, options)
+        if begun is not None:
+            stack.enter_context(begun)
+        from tmt_dq.apply import apply_dq
+
+        progress = stack.enter_context(progress_bar(ramp.name, _size(ramp)))
+        applied = apply_dq(ramp, output, progress=progress, begun=begun, **options)
     seconds = time.perf_counter() - start
     if as_json:
         click.echo(json.dumps(_as_dict(applied, seconds)))

@@ -137,6 +137,8 @@ class AtomicOutput:
         self._temporary: Path | None = None
 
     def __enter__(self) -> Self:
+        if self.fd >= 0:
+            return self  # opened before, by whoever began to write
         check_output(self.path, overwrite=self.overwrite)
         with output_errors(self.path):
             try:
@@ -160,11 +162,16 @@ class AtomicOutput:
                 with output_errors(self.path):
                     self._publish()
         finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close the file and, if it has no name yet, leave nothing of it behind."""
+        if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-            if self._temporary is not None:
-                self._temporary.unlink(missing_ok=True)
-                self._temporary = None
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
 
     def _hidden_name(self) -> Path:
         # Cut, so that what is added does not make a long name too long (255 bytes).

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Callable
 
 from tmt_dq.errors import RampFormatError
@@ -16,14 +17,18 @@ _STEP = 32 * 1024 * 1024
 _BUFFER = 4 * 1024 * 1024
 _NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
 
+_position = threading.Lock()
+"""Held while a file's position is relied upon: it is one for all threads."""
+
 
 def _by_copy_file_range(source: int, start: int, target: int, place: int, size: int) -> int:
     return os.copy_file_range(source, target, size, start, place)
 
 
 def _by_sendfile(source: int, start: int, target: int, place: int, size: int) -> int:
-    os.lseek(target, place, os.SEEK_SET)
-    return os.sendfile(target, source, start, size)
+    with _position:
+        os.lseek(target, place, os.SEEK_SET)
+        return os.sendfile(target, source, start, size)
 
 
 def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> int:

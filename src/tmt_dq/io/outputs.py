@@ -14,6 +14,7 @@ from tmt_dq.core.sources import FlagSource, SourceReport
 from tmt_dq.io import checksums
 from tmt_dq.io.cards import Header
 from tmt_dq.io.encoding import image_header, read_plane, read_rows
+from tmt_dq.io.headstart import room_for_keywords
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
 from tmt_dq.io.masks import Stored
@@ -74,7 +75,8 @@ def write_exposure(
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
     maker = Headers(exposure, target)
-    size = maker.primary_size(record.with_reports(work.longest_reports(exposure.ramp.shape)))
+    longest = record.with_reports(work.longest_reports(exposure.ramp.shape))
+    size = max(maker.primary_size(longest), room_for_keywords(exposure.file.units[0]))
     head = writer.reserve(size)
     for unit in exposure.file.units:
         if unit.index == 0:

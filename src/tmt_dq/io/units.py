@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.io import checksums
+from tmt_dq.io.background import BackgroundCopy
 from tmt_dq.io.cards import Header
 from tmt_dq.io.copying import Progress, copy_range, start_writeback, write_all, zero_range
 from tmt_dq.io.encoding import encode_uint32
@@ -15,6 +18,8 @@ from tmt_dq.io.layout import Unit, padded
 from tmt_dq.io.masks import Stored
 
 __all__ = ["UnitWriter"]
+
+_WORTH_A_THREAD = 8 * 1024 * 1024
 
 
 class UnitWriter:
@@ -30,6 +35,11 @@ class UnitWriter:
         Called with the number of bytes of each step.
     writeback : bool
         Whether the bytes are to be on the disk soon: the system is asked to begin at once.
+    begun : BackgroundCopy, optional
+        A copy of units of the input into this file that has begun already.
+    background : bool
+        Whether large units are copied by threads, while others are written. The writer then is a
+        context manager, at the end of which all is written.
     """
 
     def __init__(
@@ -39,11 +49,36 @@ class UnitWriter:
         place: int = 0,
         progress: Progress | None = None,
         writeback: bool = True,
+        begun: BackgroundCopy | None = None,
+        background: bool = False,
     ) -> None:
         self.fd = fd
         self.place = place
         self.progress = progress
         self.writeback = writeback
+        self._background = background
+        self._begun = begun
+        self._copies = [] if begun is None else [begun]
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for what is being copied; if something went wrong, stop it."""
+        try:
+            if kind is None:
+                for copy in self._copies:
+                    copy.wait(None if self.progress is None else self._report)
+                self._report()
+        finally:
+            for copy in self._copies:
+                copy.stop()
 
     def copy(self, file: FitsInput, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
@@ -158,6 +193,23 @@ class UnitWriter:
         self._pad(since=start)
 
     def _copy_bytes(self, file: FitsInput, start: int, size: int) -> None:
+        if self._is_begun(start, size):
+            self.place += size
+            return
+        if self._background and size >= _WORTH_A_THREAD:
+            self._copies.append(
+                BackgroundCopy(
+                    file.fd,
+                    start,
+                    self.fd,
+                    self.place,
+                    size,
+                    where=file.path,
+                    writeback=self.writeback,
+                )
+            )
+            self.place += size
+            return
         copy_range(
             file.fd,
             start,
@@ -169,6 +221,18 @@ class UnitWriter:
             writeback=self.writeback,
         )
         self.place += size
+
+    def _is_begun(self, start: int, size: int) -> bool:
+        """Whether bytes are being copied already; a copy to the wrong place is given up."""
+        begun = self._begun
+        if begun is None or not begun.start <= start < begun.start + begun.size:
+            return False
+        if begun.covers(start, self.place, size):
+            return True
+        begun.stop()
+        self._begun = None
+        self._copies.remove(begun)
+        return False
 
     def _write(self, data: bytes) -> None:
         write_all(self.fd, data, self.place)
@@ -182,9 +246,14 @@ class UnitWriter:
             zero_range(self.fd, end, 0)
         self.place = end
 
-    def _report(self, size: int) -> None:
+    def _report(self, size: int = 0) -> None:
+        """Tell how many bytes were written, by threads too: they have no voice of their own."""
         if self.progress is not None:
-            self.progress(size)
+            copied = sum(copy.done for copy in self._copies)
+            size += max(0, copied - self._told)
+            self._told = max(self._told, copied)
+            if size:
+                self.progress(size)
 
 
 def _state(fd: int) -> tuple[int, int]:

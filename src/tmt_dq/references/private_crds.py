@@ -9,8 +9,8 @@ unmodified files, into a table of our own instead of ``sys.modules``:
   the table, because each module gets a ``__builtins__`` whose ``__import__`` does so (Python looks
   up ``__import__`` there for every import statement). The parent ``crds`` is bare: its ``__init__``
   is not run. All other imports go the normal way.
-* astropy, which they import to know its Time when they see one and to read files, is imported
-  when something of it is used: selection uses nothing, and it takes 0.3 s.
+* What they import from astropy and packaging is imported when it is used: selection uses nothing
+  of it, and it takes 0.3 s.
 * Their ``os`` has an ``environ`` of its own, empty at the start. Hence no variable is written into
   the process' environment, and none changes what the engine does; the facade reads the few that
   count.
@@ -22,6 +22,7 @@ test compares the answers of the two.
 
 import builtins
 import functools
+import importlib
 import importlib.machinery
 import importlib.util
 import logging
@@ -30,6 +31,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from tmt_dq.errors import ConfigError
 
@@ -39,42 +41,47 @@ LOCK = threading.RLock()
 """Held while modules are loaded and while the engine works: crds does not claim thread safety."""
 
 
-class _TimeLater(type):
-    """The class of a stand-in for ``astropy.time.Time``."""
+class _ClassLater(type):
+    """The class of stand-ins for classes: the real one is imported when it is used."""
 
     def __instancecheck__(cls, value: object) -> bool:
-        loaded = sys.modules.get("astropy.time")
-        return loaded is not None and isinstance(value, loaded.Time)
+        # Nobody can have made an object of a class that is not loaded.
+        return cls.__module__ in sys.modules and isinstance(value, cls.real())
 
     def __call__(cls, *values: object, **options: object) -> object:
-        from astropy.time import Time
+        return cls.real()(*values, **options)
 
-        return Time(*values, **options)
-
-    def __getattr__(cls, name: str) -> object:
-        from astropy.time import Time
-
-        return getattr(Time, name)
+    def real(cls) -> Any:
+        """Return the class that this one stands for."""
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)
 
 
-class _FitsLater(ModuleType):
-    """A stand-in for ``astropy.io.fits``."""
+class _ModuleLater(ModuleType):
+    """A stand-in for a module, which is imported when something of it is used."""
 
     def __getattr__(self, name: str) -> object:
-        from astropy.io import fits
-
-        return getattr(fits, name)
+        return getattr(importlib.import_module(self.__name__), name)
 
 
-def _stand_ins() -> dict[str, ModuleType]:
-    time, io = ModuleType("astropy.time"), ModuleType("astropy.io")
-    time.__dict__["Time"] = _TimeLater("Time", (), {})
-    io.__dict__["fits"] = _FitsLater("astropy.io.fits")
-    return {"astropy.time": time, "astropy.io": io}
+def _later(parent: str, name: str, stand_in: object) -> tuple[str, ModuleType]:
+    module = ModuleType(parent)
+    setattr(module, name, stand_in)
+    return parent, module
 
 
-_LATER = _stand_ins()
-"""What private modules get for the modules of astropy that crds' rule engine imports from."""
+_LATER = dict(
+    [
+        _later("astropy.io", "fits", _ModuleLater("astropy.io.fits")),
+        *(
+            _later(module, name, _ClassLater(name, (), {"__module__": module}))
+            for module, name in (
+                ("astropy.time", "Time"),
+                ("packaging.requirements", "Requirement"),
+            )
+        ),
+    ]
+)
+"""What private modules get when they import from these: selection uses nothing of them."""
 
 
 class Engine:

@@ -1,0 +1,150 @@
+"""The copy of an exposure's science data, begun before anything is known of its flags.
+
+Most of the time that the command line needs for a ramp is spent importing NumPy and crds' rule
+engine. Meanwhile the kernel can copy: the science data of the output are the input's whatever the
+mask, and where they will lie follows from the input's headers and the room that every output has
+for new keywords. Nothing is risked: the output has no name before it is complete, and a copy that
+turns out to be in the wrong place is done again. This module imports nothing that is slow.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from tmt_dq.errors import TmtDqError
+from tmt_dq.io.atomic import AtomicOutput, check_output
+from tmt_dq.io.background import BackgroundCopy
+from tmt_dq.io.journal import pending
+from tmt_dq.io.layout import FileReader, Unit, padded, scan
+
+__all__ = ["Headstart", "begin", "room_for_keywords"]
+
+_CARDS = 24
+"""Cards that an output has room for beside its input's: ten keywords, CHECKSUM, and HISTORY of
+two lines each for the outcome and some sources. Outputs that need more have it, too."""
+_WORTH_IT = 8 * 1024 * 1024
+_CHANGED = frozenset(["PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF"])
+
+
+def room_for_keywords(primary: Unit) -> int:
+    """Return how many bytes the primary header of an output has at least."""
+    cards = sum(len(card.image) // 80 for card in primary.header.cards)
+    return padded(80 * (cards + _CARDS + 1))
+
+
+class Headstart:
+    """An output whose science data are being copied.
+
+    Parameters
+    ----------
+    source : Path
+        The exposure.
+    output : AtomicOutput
+        The output, open.
+    copy : BackgroundCopy
+        The copy.
+    state : tuple
+        State of the exposure's file when the copy began.
+    """
+
+    def __init__(
+        self, source: Path, output: AtomicOutput, copy: BackgroundCopy, state: tuple[int, ...]
+    ) -> None:
+        self.source = source
+        self.output = output
+        self.copy = copy
+        self._state = state
+
+    def belongs_to(self, fd: int, output: AtomicOutput) -> bool:
+        """Whether this is a copy of that file, unchanged, for that output."""
+        wanted = (output.path, output.overwrite, output.sync)
+        mine = (self.output.path, self.output.overwrite, self.output.sync)
+        return wanted == mine and _state(fd) == self._state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give up, unless the output was finished meanwhile."""
+        self.copy.stop()
+        self.output.discard()
+
+
+def begin(
+    source: Path, target: Path, *, overwrite: bool = False, sync: bool = True
+) -> Headstart | None:
+    """Begin to copy an exposure's science data.
+
+    Parameters
+    ----------
+    source : Path
+        The exposure.
+    target : Path
+        The output.
+    overwrite, sync : bool
+        As for `tmt_dq.io.atomic.AtomicOutput`.
+
+    Returns
+    -------
+    Headstart or None
+        The copy; None where there is nothing that could be begun: whatever is wrong with input or
+        output is found, and told, by whoever goes on.
+    """
+    try:
+        check_output(target, overwrite=overwrite, inputs=[source])
+        if pending(source):
+            return None
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, TmtDqError):
+        return None
+    try:
+        return _begin(source, fd, AtomicOutput(target, overwrite=overwrite, sync=sync))
+    except (OSError, TmtDqError):
+        return None
+    finally:
+        os.close(fd)
+
+
+def _begin(source: Path, fd: int, output: AtomicOutput) -> Headstart | None:
+    state = _state(fd)
+    file_size = os.fstat(fd).st_size
+    found = _science(scan(FileReader(fd), source, size=file_size))
+    if found is None:
+        return None
+    first, sci = found
+    start = first.end
+    # With its padding, which may be missing at the file's end.
+    size = max(sci.data_offset + sci.data_size, min(sci.end, file_size)) - start
+    if size < _WORTH_IT:
+        return None
+    place = room_for_keywords(first) + padded(first.data_size)
+    output.__enter__()
+    try:
+        copy = BackgroundCopy(
+            fd, start, output.fd, place, size, where=source, writeback=output.sync
+        )
+    except BaseException:
+        output.discard()
+        raise
+    return Headstart(source, output, copy, state)
+
+
+def _science(units: Iterable[Unit]) -> tuple[Unit, Unit] | None:
+    """Return the primary unit and SCI, if all that lies between them stays as it is."""
+    first = None
+    for unit in units:
+        if unit.index == 0:
+            first = unit
+            continue
+        if unit.is_compressed_image or not unit.is_image or unit.name in _CHANGED:
+            return None
+        if unit.name == "SCI":
+            assert first is not None
+            return first, unit
+    return None
+
+
+def _state(fd: int) -> tuple[int, ...]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
