@@ -41,7 +41,7 @@ format: $(STAMP)  ## let ruff mend what it can
 type: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-contracts: $(STAMP)  ## import-linter: the layers of docs/architecture.md
+contracts: $(STAMP)  ## import-linter: the layers of docs/contributing/architecture.md
 	$(BIN)/lint-imports
 
 check: lint type contracts test  ## all that CI runs
@@ -49,7 +49,7 @@ check: lint type contracts test  ## all that CI runs
 notebook: $(STAMP)  ## run the example notebook and keep what it shows
 	$(BIN)/python docs/examples/render.py
 
-bench: $(STAMP)  ## measure tmt-dq against cp (see docs/performance.md)
+bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
