@@ -7,7 +7,7 @@ import click
 
 from tmt_dq.cli.apply import show
 from tmt_dq.cli.console import progress_bar
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.options import FolderPath
 
 __all__ = ["command"]
 
@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command("demo", short_help="Simulate a full-frame IRIS ramp and flag it.")
 @click.option(
     "--output-dir",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     default="demo-output",
     show_default=True,

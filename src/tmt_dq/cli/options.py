@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-__all__ = ["FilePath", "Guide", "Position", "crds_options", "recipe_fields", "source_options"]
+from tmt_dq.cli import offers
+
+__all__ = [
+    "FilePath",
+    "FolderPath",
+    "Guide",
+    "Position",
+    "crds_options",
+    "recipe_fields",
+    "source_options",
+]
 
 
 class FilePath(click.ParamType[Path]):
@@ -23,6 +33,18 @@ class FilePath(click.ParamType[Path]):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
+
+
+class FolderPath(FilePath):
+    """The name of a folder."""
+
+    name = "folder"
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Let the shell complete names of folders."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
 
 
 class Position(click.ParamType[tuple[int, int]]):
@@ -98,6 +120,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--guide-parts",
             metavar="PARTS",
+            shell_complete=offers.parts("box", "rows", "columns"),
             help="What of guide windows to flag. [default: box,rows,columns]",
         ),
         click.option(
@@ -149,12 +172,13 @@ def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--context",
             metavar="NAME",
+            shell_complete=offers.contexts("crds_path"),
             help="CRDS context, for example tmt_0001.pmap. "
             "[default: CRDS_CONTEXT, or the newest of the cache]",
         ),
         click.option(
             "--crds-path",
-            type=FilePath(),
+            type=FolderPath(),
             metavar="DIR",
             help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
         ),
