@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["find_inputs"]
+__all__ = ["find_inputs", "is_ramp_name"]
 
 _FITS = tuple(
     ending + packed for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")
@@ -98,7 +98,7 @@ def _expand(
             )
         return paths
     if not plain and any(sign in text for sign in _MAGIC):
-        paths = [path for path in sorted(glob.glob(text, recursive=True)) if _wanted(path)]
+        paths = [path for path in sorted(glob.glob(text, recursive=True)) if is_ramp_name(path)]
         if not paths:
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
@@ -116,10 +116,11 @@ def _search(folder: str, output_dir: Path) -> Iterator[str]:
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(place, name)) != own
         )
-        yield from (os.path.join(place, name) for name in sorted(files) if _wanted(name))
+        yield from (os.path.join(place, name) for name in sorted(files) if is_ramp_name(name))
 
 
-def _wanted(path: str) -> bool:
+def is_ramp_name(path: str) -> bool:
+    """Tell whether a name is that of a FITS file that is neither hidden nor an output."""
     name = os.path.basename(path)
     lower = name.lower()
     return lower.endswith(_FITS) and not lower.endswith(_OUTPUTS) and not name.startswith(".")

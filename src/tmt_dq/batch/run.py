@@ -20,7 +20,7 @@ from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import State
 from tmt_dq.errors import BatchError, OutputError, TmtDqError
 
-__all__ = ["BatchResult", "Mapper", "plan_batch", "run_batch"]
+__all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
 
 PathLike = str | os.PathLike[str]
 
@@ -328,7 +328,7 @@ def _work(
             # From here on these outputs are ours, even if nobody lives to say that they are done.
             account.state.begin(Path(plan.job.output).name for plan in work)
             for plan in work:
-                _remove_leftovers(plan)
+                remove_leftovers(plan)
                 yield plan.job
 
     task = functools.partial(process, settings=settings)
@@ -346,7 +346,7 @@ def _work(
             close()
 
 
-def _remove_leftovers(plan: Planned) -> None:
+def remove_leftovers(plan: Planned) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
     if plan.reason != "interrupted":
         return

@@ -93,11 +93,14 @@ class State:
             self.close()
             raise
 
-    def begin(self, outputs: Iterable[str]) -> None:
-        """Remember, on the disk, that these outputs are about to be written by the batch."""
+    def begin(self, outputs: Iterable[str], *, sync: bool = True) -> None:
+        """Remember, on the disk, that these outputs are about to be written by the batch.
+
+        Without `sync`, a power failure (not a killed process) may make it forget.
+        """
         names = list(outputs)
         if names and self._lines is not None:
-            self._lines.append({"begin": names}, sync=True)
+            self._lines.append({"begin": names}, sync=sync)
         for name in names:
             self._begun(name)
 
@@ -115,7 +118,6 @@ class State:
                 record = {"done": name, "input": str(result.input)}
                 key = self.entries[name].terms
             elif result.terms is not None and key is not None and key not in self.terms:
-                self.terms[key] = result.terms
                 new.append(_terms_record(key, result.terms))
             record |= {
                 "in": result.input_state,
@@ -126,7 +128,9 @@ class State:
         new.append({name: value for name, value in record.items() if value is not None})
         if self._lines is not None:
             self._lines.append(*new)
-        self._take(new[-1])
+        # Not before: where the disk is full, nothing was written, and it is done again.
+        for entry in new:
+            self._take(entry)
 
     def close(self) -> None:
         """Give the folder back."""
