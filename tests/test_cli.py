@@ -137,7 +137,7 @@ def test_json(folder: Path) -> None:
     mask = make_mask(folder / "mask.fits")
     outcome = invoke("apply", *ramps, "--mask", mask, "--json")
     assert outcome.code == 0
-    reports = [json.loads(line) for line in outcome.out.splitlines()]
+    reports = json.loads(outcome.out)["ramps"]
     assert [report["input"] for report in reports] == [str(ramp) for ramp in ramps]
     report = reports[0]
     assert report["output"] == str(folder / "a_dqinit.fits")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,8 @@ from tmt_dq.core.sources import FlagSource, SourceReport
 from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.io.inplace import InPlaceWriter, locked
+from tmt_dq.io.history import NO_FLAGS_BEFORE
+from tmt_dq.io.inplace import InPlaceWriter, locked, unlocked
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
 from tmt_dq.io.outputs import Written, write_exposure
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Applied",
     "IfNoMask",
+    "Initializer",
     "Recipe",
     "apply_dq",
     "choose_recipe",
@@ -84,6 +87,8 @@ class Applied:
         (nints, ngroups, ny, nx) of the exposure.
     left_out : mapping of str to mapping of int to int
         Bits without a meaning that were dropped on request: file to bit to number of pixels.
+    written : bool
+        Whether the output was written; False for a dry run.
     """
 
     input: Path
@@ -96,6 +101,7 @@ class Applied:
     counts: Mapping[str, int]
     shape: tuple[int, int, int, int]
     left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    written: bool = True
 
 
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -113,6 +119,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     unknown: Unknown = "error",
     overwrite: bool = False,
     in_place: bool = False,
+    dry_run: bool = False,
     crds_path: PathLike | None = None,
     context: str | None = None,
     sync: bool = True,
@@ -157,6 +164,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     in_place : bool
         Whether the flags are added to the input itself instead of a copy. The file is as it was,
         or complete, whatever happens; an interrupted run is taken back by the next one.
+    dry_run : bool
+        Whether everything is done but the writing: the same checks, the same counts. A compressed
+        input is expanded into the system's folder for temporary files.
     crds_path, context : optional
         As in `tmt_dq.select_mask`.
     sync : bool
@@ -192,7 +202,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         if value not in known:
             raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
     source = Path(ramp)
-    job = _Job(
+    job = Initializer(
         source,
         mask,
         user_dq,
@@ -208,13 +218,18 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     if in_place:
         if output is not None or output_dir is not None:
             raise ConfigError("in_place and an output are both given; expected one of them")
-        with locked(source) as fd, open_input(source) as file:
+        opened = unlocked(source) if dry_run else locked(source)
+        with opened as fd, open_input(source) as file:
             if file.compressed:
                 raise ConfigError(
                     "a compressed file cannot be changed in place",
                     where=source,
                     hint="Expand it first, or write an output of its own.",
                 )
+            if dry_run:
+                from tmt_dq.io.rehearsal import rehearse_change
+
+                return dataclasses.replace(job.run(file, source, rehearse_change), written=False)
             return job.run(file, source, InPlaceWriter(fd, progress))
     target = _target(source, output, output_dir)
     check_output(target, overwrite=overwrite, inputs=[source])
@@ -225,12 +240,17 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         record: Record,
     ) -> Written:
         check_output(target, overwrite=overwrite, inputs=[source, *job.references])
+        if dry_run:
+            from tmt_dq.io.rehearsal import rehearse
+
+            return rehearse(exposure, sources, record)
         with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
             writer = UnitWriter(out.fd, progress=progress, writeback=sync)
             return write_exposure(exposure, sources, record, target, writer)
 
-    with open_input(source, scratch=target.parent, progress=progress) as file:
-        return job.run(file, target, write)
+    scratch = Path(tempfile.gettempdir()) if dry_run else target.parent
+    with open_input(source, scratch=scratch, progress=progress) as file:
+        return dataclasses.replace(job.run(file, target, write), written=not dry_run)
 
 
 Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
@@ -238,7 +258,7 @@ Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
 
 
 @dataclass(slots=True)
-class _Job:
+class Initializer:
     """What is asked for one exposure; however the result is written, the work is the same."""
 
     source: Path
@@ -273,12 +293,15 @@ class _Job:
             sources = gather_sources(
                 ramp, self.source, reference, name, user, recipe=recipe, readout=readout
             )
+        lines = [] if missing is None else [f"no mask: {missing.what.splitlines()[0]}"]
+        if sources and exposure.pixeldq is None and exposure.groupdq is None:
+            lines.append(NO_FLAGS_BEFORE)
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
             mask=name,
             context=None if selection is None else selection.context,
             crds_version=None if selection is None else selection.crds_version,
-            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
+            lines=tuple(lines),
         )
         written = write(exposure, sources, record)
         return Applied(

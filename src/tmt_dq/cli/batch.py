@@ -1,18 +1,18 @@
 """``tmt-dq batch``."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import table
-from tmt_dq.cli.options import FilePath, recipe_fields
+from tmt_dq.cli.console import json_list, print_json, table
+from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet"}
+_OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quiet"}
 
 
 @click.command("batch", short_help="Initialize many ramps, on all cores or a cluster.")
-@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     required=True,
     help="Folder of the outputs; made if it does not exist.",
@@ -50,7 +50,7 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet"}
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(  # noqa: PLR0913 - the options of the verb
     inputs: tuple[str, ...],
@@ -101,7 +101,7 @@ def command(  # noqa: PLR0913 - the options of the verb
             **options,
         )
     if as_json:
-        click.echo(json.dumps(_as_dict(result)))
+        print_json(_as_dict(result))
     elif not quiet:
         _show(result)
     result.raise_failures()
@@ -130,16 +130,20 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
     from tmt_dq.batch import plan_batch
 
     total: dict[str, int] = {}
-    for plan in plan_batch(inputs, **options):
-        total[plan.action] = total.get(plan.action, 0) + 1
-        line = {
-            "input": plan.job.input,
-            "output": plan.job.output,
-            "action": plan.action,
-            "reason": plan.reason,
-        }
-        text = f"{plan.action:8}{plan.job.input}  ({plan.reason})"
-        click.echo(json.dumps(line) if as_json else text)
+    plans = plan_batch(inputs, **options)
+    with json_list("plans", wanted=as_json) as add:
+        for plan in plans:
+            total[plan.action] = total.get(plan.action, 0) + 1
+            add(
+                {
+                    "input": plan.job.input,
+                    "output": plan.job.output,
+                    "action": plan.action,
+                    "reason": plan.reason,
+                }
+            )
+            if not as_json:
+                click.echo(f"{plan.action:8}{plan.job.input}  ({plan.reason})")
     if not as_json:
         click.echo(", ".join(f"{number} to {action}" for action, number in total.items()))
 

@@ -18,6 +18,7 @@ __all__ = [
     "complain",
     "counted",
     "echo",
+    "json_list",
     "print_json",
     "progress_bar",
     "report_error",
@@ -77,6 +78,41 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 def print_json(document: Any) -> None:
     """Print the one JSON document of a call."""
     click.echo(json.dumps(document, indent=2))
+
+
+@contextlib.contextmanager
+def json_list(name: str, *, wanted: bool = True) -> Iterator[Callable[[Any], None]]:
+    """Print one JSON document that holds a list, item by item as they come.
+
+    The document is complete also where the command ends early: it then holds what came.
+
+    Parameters
+    ----------
+    name : str
+        Key of the list.
+    wanted : bool
+        Whether to print anything at all.
+
+    Yields
+    ------
+    callable
+        Prints an item.
+    """
+    if not wanted:
+        yield lambda _item: None
+        return
+    separator = ""
+    click.echo(f'{{"{name}": [', nl=False)
+
+    def add(item: Any) -> None:
+        nonlocal separator
+        click.echo(f"{separator}\n{json.dumps(item)}", nl=False)
+        separator = ","
+
+    try:
+        yield add
+    finally:
+        click.echo("\n]}")
 
 
 def as_record(error: BaseException) -> dict[str, Any]:

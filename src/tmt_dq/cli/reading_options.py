@@ -7,52 +7,9 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import print_json, table
-from tmt_dq.cli.options import FilePath, Position
+from tmt_dq.cli.options import Bad, FilePath, Position, Values
 
-__all__ = ["Values", "mask_options", "reading_options", "show_made"]
-
-
-class Values(click.ParamType["str | dict[int, str]"]):
-    """What numbers mean: ``convention``, or ``16=HOT,4=DEAD|DO_NOT_USE``."""
-
-    name = "values"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the word, or names by number."""
-        if not isinstance(value, str) or value.strip().lower() == "convention":
-            return value if not isinstance(value, str) else "convention"
-        meanings: dict[int, str] = {}
-        for item in value.split(","):
-            number, separator, names = item.partition("=")
-            try:
-                key = int(number)
-            except ValueError:
-                separator = ""
-                key = 0
-            if not separator or key in meanings:
-                self.fail(
-                    f"{item!r} does not say what one number means; expected 'convention' or "
-                    "16=HOT,4=DEAD",
-                    param,
-                    ctx,
-                )
-            meanings[key] = names
-        return meanings
-
-
-class Bad(click.ParamType["int | str"]):
-    """The value of bad pixels: a number, or ``nonzero``."""
-
-    name = "value"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number or the word."""
-        if isinstance(value, int) or str(value).lower() == "nonzero":
-            return value if isinstance(value, int) else "nonzero"
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no value; expected a whole number or nonzero", param, ctx)
+__all__ = ["mask_options", "reading_options", "show_made"]
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
