@@ -40,6 +40,7 @@ from tmt_dq.io.reading import Reading
 from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.user_flags import read_user_flags
+from tmt_dq.io.verification import has_flags
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -294,7 +295,9 @@ class Initializer:
                 ramp, self.source, reference, name, user, recipe=recipe, readout=readout
             )
         lines = [] if missing is None else [f"no mask: {missing.what.splitlines()[0]}"]
-        if sources and exposure.pixeldq is None and exposure.groupdq is None:
+        if sources and not any(
+            has_flags(file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
+        ):
             lines.append(NO_FLAGS_BEFORE)
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
