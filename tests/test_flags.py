@@ -166,6 +166,10 @@ def test_count_of_groups() -> None:
         dqflags.group.count(np.array([16], np.uint8))
 
 
+def test_a_table_shown_is_its_title_and_size_not_all_of_it() -> None:
+    assert repr(dqflags.pixel) == "<FlagTable PIXELDQ: 32 flags>"
+
+
 def test_tables_cross_processes() -> None:
     assert dict(pickle.loads(pickle.dumps(dqflags.pixel))) == CONVENTION
 
