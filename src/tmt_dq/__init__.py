@@ -27,6 +27,7 @@ _HOMES = {
     "import_mask": "tmt_dq.make",
     "make_mask": "tmt_dq.make",
     "merge_subarrays": "tmt_dq.core.detector",
+    "reinitialize_dq": "tmt_dq.reinitialize",
     "rollback": "tmt_dq.deliver",
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.select",

@@ -19,6 +19,7 @@ __all__ = [
     "RampFormatError",
     "SelectionError",
     "TmtDqError",
+    "UnexplainedFlagsError",
     "UnknownFlagError",
     "WorkerError",
 ]
@@ -72,6 +73,10 @@ class RampFormatError(TmtDqError, ValueError):
     """The input is not a ramp that can be understood: not FITS, truncated, no SCI, no keywords."""
 
     exit_code = 3
+
+
+class UnexplainedFlagsError(RampFormatError):
+    """The sources that an initialized exposure names do not explain its flags."""
 
 
 class MaskFormatError(TmtDqError, ValueError):

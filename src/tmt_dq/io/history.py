@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["NO_FLAGS_BEFORE", "dq_init_cards", "history_entries"]
+__all__ = ["NO_FLAGS_BEFORE", "REPLACED", "dq_init_cards", "history_entries"]
 
 NO_FLAGS_BEFORE = "the exposure had no flags before"
 """Recorded where neither PIXELDQ nor GROUPDQ had a flag: all there are now are the sources'."""
+
+REPLACED = "in place of "
+"""Begins the entry that names an outcome whose flags were taken back."""
 
 _CARD = 72
 """Characters of a HISTORY card."""
