@@ -116,6 +116,21 @@ class TestContract:
         assert report.kind in report.describe()
 
 
+@pytest.mark.parametrize("image", [False, True], ids=["ramp", "image"])
+def test_no_report_is_longer_than_the_longest(image: bool) -> None:
+    """The header is made as large before the counts are known as it may have to be after."""
+    worst = np.full(SHAPE[2:], 0xFFFF_FFFF, np.uint32)
+    makers = [make() for make in SOURCES.values()]
+    work = Initialization([*makers, FlagSource("user", "u.fits", worst)], image=image)
+    longest = work.longest_reports((1, 1, *SHAPE[2:]) if image else SHAPE)
+    data = _counts("f4")
+    work.samples(0, 0, data[0, 0], None)
+    work.pixels(slice(None), np.zeros(SHAPE[2:], np.uint32))
+    assert [report.kind for report in longest] == [report.kind for report in work.reports()]
+    for most, got in zip(longest, work.reports(), strict=True):
+        assert len(got.describe()) <= len(most.describe())
+
+
 def test_the_order_of_sources_does_not_matter() -> None:
     data = _counts("f4")
     sources = [make() for make in SOURCES.values()]
