@@ -32,6 +32,7 @@ _HOMES = {
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.select",
     "summarize": "tmt_dq.report.summary",
+    "watch_folder": "tmt_dq.watch",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604

@@ -24,6 +24,7 @@ _VERBS = {
     "apply": "Initialize the data quality of raw ramps.",
     "select": "Show which mask belongs to an exposure, and why.",
     "batch": "Initialize many ramps, on all cores or a cluster.",
+    "watch": "Initialize ramps as they arrive in a folder.",
     "inspect": "Show what a mask or ramp flags.",
     "diff": "Compare the flags of two masks or ramps.",
     "explain": "Tell why a pixel is flagged, and since when.",
