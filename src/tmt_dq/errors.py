@@ -17,6 +17,7 @@ __all__ = [
     "NoMatchError",
     "OutputError",
     "RampFormatError",
+    "RemoteError",
     "SelectionError",
     "TmtDqError",
     "UnexplainedFlagsError",
@@ -142,4 +143,12 @@ class OutputError(TmtDqError, OSError):
     exit_code = 10
 
     # OSError formats its own arguments; ours are not (errno, strerror).
+    __str__ = TmtDqError.__str__
+
+
+class RemoteError(TmtDqError, OSError):
+    """A file elsewhere cannot be read: not there, no right to it, no connection, or it changes."""
+
+    exit_code = 11
+
     __str__ = TmtDqError.__str__
