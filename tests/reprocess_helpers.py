@@ -1,10 +1,12 @@
 """A cache with three contexts, exposures of it, and the comparison of two outputs."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, make_ramp
@@ -39,6 +41,22 @@ def make_contexts(root: Path, flags: Any = None) -> Path:
         deliver_mask(mask, cache=root, max_flagged=1)
         mask.unlink()
     return root
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the cache, made once: two deliveries take half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        # CRDS' own certify takes two seconds; other tests run it.
+        target = "tmt_dq.references.crds_certify.certify_reference"
+        patch.setattr(target, lambda *_args, **_options: ())
+        return make_contexts(tmp_path_factory.mktemp("contexts") / "cache")
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path) -> Path:
+    """Return a cache of the test's own."""
+    return Path(shutil.copytree(template, tmp_path / "cache"))
 
 
 def exposure(path: Path, shape: tuple[int, ...] = (1, 3, 6, 8), **options: Any) -> Path:

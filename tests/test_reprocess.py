@@ -17,7 +17,6 @@ from astropy.io import fits
 
 import tmt_dq.io.journal as journal_module
 from builders import CONVENTION, arrays, make_mask
-from delivery_helpers import no_crds
 from reprocess_helpers import (
     BAD,
     DEAD,
@@ -29,6 +28,8 @@ from reprocess_helpers import (
     make_contexts,
     new_flags,
     old_flags,
+    root,
+    template,
 )
 from tmt_dq import apply_dq, reinitialize_dq
 from tmt_dq.core.geometry import Window
@@ -36,14 +37,7 @@ from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, GeometryError, OutputError, UnexplainedFlagsError
 
-__all__ = ["no_crds"]
-
-pytestmark = pytest.mark.usefixtures("no_crds")
-
-
-@pytest.fixture
-def root(folder: Path) -> Path:
-    return make_contexts(folder / "cache")
+__all__ = ["root", "template"]
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def test_equals_the_ramp_processed_afresh(raw: Path, root: Path) -> None:
     assert header["R_MASK"] == "crds://tmt_iris_mask_0003.fits"
     said = "in place of COMPLETE, mask crds://tmt_iris_mask_0002.fits (context tmt_0002.pmap)"
     assert said in "".join(header["HISTORY"])
-    names = ["cache", "copy.fits", "fresh.fits", "place.fits", "ramp.fits"]
+    names = ["copy.fits", "fresh.fits", "place.fits", "ramp.fits"]
     assert sorted(path.name for path in raw.parent.iterdir()) == names
 
 
@@ -275,10 +269,15 @@ def test_flags_hidden_under_those_of_the_mask_are_not_lost(folder: Path, root: P
     assert arrays(place)["PIXELDQ"][2, 3] == BAD
 
 
-def test_a_mask_that_only_adds_needs_no_raw_ramp(folder: Path) -> None:
+def test_a_mask_that_only_adds_needs_no_raw_ramp(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     more = old_flags()
     more[4, 4] = WARM
-    root = make_contexts(folder / "cache", (old_flags(), more))
+    with monkeypatch.context() as patch:
+        target = "tmt_dq.references.crds_certify.certify_reference"
+        patch.setattr(target, lambda *_args, **_options: ())
+        root = make_contexts(folder / "cache", (old_flags(), more))
     raw = exposure(folder / "ramp.fits", pixeldq=old_flags())
     fresh, copy, place = ways(raw, root)
     assert_same(copy, fresh)
@@ -376,7 +375,7 @@ def test_flags_that_are_not_explained(raw: Path, root: Path, folder: Path, name:
         with pytest.raises(UnexplainedFlagsError, match=f"(?s){message}"):
             reinitialize_dq(old, crds_path=root, context=NEW, **options)
     assert digest(old) == before
-    assert sorted(p.name for p in folder.iterdir()) == ["cache", "old.fits", "ramp.fits"]
+    assert sorted(p.name for p in folder.iterdir()) == ["old.fits", "ramp.fits"]
 
 
 def test_what_is_not_an_output(raw: Path, root: Path, folder: Path) -> None:

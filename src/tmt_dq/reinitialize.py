@@ -14,7 +14,6 @@ from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.errors import ConfigError, GeometryError, TmtDqError, UnexplainedFlagsError
-from tmt_dq.instruments import Instrument
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.io.history import NO_FLAGS_BEFORE, REPLACED
 from tmt_dq.io.inplace import InPlaceWriter, locked
@@ -29,8 +28,9 @@ from tmt_dq.io.recorded import Recorded, RestoredInput, read_record
 from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.user_flags import read_user_flags
 from tmt_dq.io.verification import compare_flags, has_flags, take_away
+from tmt_dq.reprocessing import recorded_mask
 
-__all__ = ["read_recorded_mask", "reinitialize_dq"]
+__all__ = ["reinitialize_dq"]
 
 PathLike = str | os.PathLike[str]
 
@@ -276,7 +276,7 @@ class _Asked:
         ramp = begun.ramp
         drop: Unknown = "drop" if said.drops_unknown else "error"
         try:
-            path = read_recorded_mask(said.mask, ramp.instrument, self.old_cache)
+            path = recorded_mask(said.mask, ramp.instrument, self.old_cache)
             mask = read_mask(path, unknown=drop)
             user = None
             if user_dq is not None:
@@ -343,33 +343,3 @@ def _check_raw(present: RampFile, raw: RampFile) -> None:
             where=raw.file.path,
             hint="Name the raw ramp itself.",
         )
-
-
-def read_recorded_mask(name: str, instrument: Instrument, crds_path: PathLike | None) -> Path:
-    """Return the file that R_MASK names.
-
-    Parameters
-    ----------
-    name : str
-        R_MASK: ``crds://`` and a name, or a path.
-    instrument : Instrument
-        The exposure's instrument.
-    crds_path : path or None
-        CRDS cache, as in `tmt_dq.select_mask`.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    SelectionError
-        Raised if the cache does not have it.
-    """
-    if not name.startswith("crds://"):
-        return Path(name)
-    from tmt_dq.references.cache import open_cache
-
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
-    return cache.reference(instrument.name, name.removeprefix("crds://"))

@@ -29,8 +29,8 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
     "--output-dir",
     type=FolderPath(),
     metavar="DIR",
-    required=True,
-    help="Folder of the outputs; made if it does not exist.",
+    help="Folder of the outputs; made if it does not exist. Needed unless --affected-by changes "
+    "outputs --in-place.",
 )
 @click.option(
     "--manifest",
@@ -47,6 +47,29 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
 )
 @click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
 @click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")
+@click.option(
+    "--affected-by",
+    metavar="OLD",
+    shell_complete=offers.contexts("old_crds_path", "crds_path"),
+    help="Do only what the rules of --context change, compared with the context OLD.",
+)
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="With --affected-by: rewrite the flags in outputs that are there, and copy no science "
+    "data. Without --output-dir, INPUT are the outputs.",
+)
+@click.option(
+    "--flags-only",
+    is_flag=True,
+    help="With --affected-by: another mask with the same flags in a ramp's pixels changes nothing.",
+)
+@click.option(
+    "--old-crds-path",
+    type=FolderPath(),
+    metavar="DIR",
+    help="With --affected-by: CRDS cache of OLD, if it is another one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
@@ -77,9 +100,12 @@ def command(  # noqa: PLR0913 - the options of the verb
       tmt-dq batch 'night/**/*_uncal.fits' --output-dir reduced --jobs 8
       find /data -name '*_uncal.fits' | tmt-dq batch - --output-dir reduced
       tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
+      tmt-dq batch reduced --affected-by tmt_0100.pmap --in-place
     """  # noqa: D301
     if not inputs and not manifests:
         raise click.UsageError("Missing argument 'INPUT...'.")
+    if options["output_dir"] is None and options["affected_by"] is None:
+        raise click.UsageError("Missing option '--output-dir'.")
     options["user_reading"] = user_reading(options)
     options["recipe"] = recipe_fields(options)
     options["sync"] = not options.pop("no_sync")
