@@ -6,15 +6,16 @@ which credentials and at which endpoint. It is imported here and nowhere else.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tmt_dq.errors import ConfigError, RemoteError
 from tmt_dq.io.remote_errors import missing_library, remote_errors, status_of
 from tmt_dq.io.urls import Url
 
 __all__ = [
+    "AHEAD",
     "PIECE",
     "Remote",
     "connect",
@@ -23,7 +24,10 @@ __all__ = [
     "is_s3",
     "mark_of",
     "pieces",
+    "pieces_of",
 ]
+
+T = TypeVar("T")
 
 PIECE = 16 * 1024 * 1024
 """Bytes that are asked for at once."""
@@ -224,19 +228,26 @@ def pieces(
     bytes
         The next piece.
     """
+    yield from pieces_of(
+        lambda place, count: remote.read_range(start + place, count), size, piece=piece, ahead=ahead
+    )
+
+
+def pieces_of(
+    read: Callable[[int, int], T], size: int, *, piece: int = PIECE, ahead: int = AHEAD
+) -> Iterator[T]:
+    """Yield what `read` returns for each piece of `size` bytes, in order, a few of them ahead."""
     if size <= piece:
         if size:
-            yield remote.read_range(start, size)
+            yield read(0, size)
         return
-    end = start + size
-    places = iter(range(start, end, piece))
-    waiting: deque[Future[bytes]] = deque()
+    places = iter(range(0, size, piece))
+    waiting: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="tmt-dq-read")
     try:
         while True:
             while len(waiting) < ahead and (place := next(places, None)) is not None:
-                count = min(piece, end - place)
-                waiting.append(pool.submit(remote.read_range, place, count))
+                waiting.append(pool.submit(read, place, min(piece, size - place)))
             if not waiting:
                 return
             yield waiting.popleft().result()
