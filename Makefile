@@ -10,7 +10,7 @@ SOURCES := src tests benchmarks
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format type contracts check notebook bench bench-peers clean
+.PHONY: help env demo test lint format type contracts check docs notebook bench bench-peers clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,20 +41,23 @@ format: $(STAMP)  ## let ruff mend what it can
 type: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-contracts: $(STAMP)  ## import-linter: the layers of docs/architecture.md
+contracts: $(STAMP)  ## import-linter: the layers of docs/contributing/architecture.md
 	$(BIN)/lint-imports
 
 check: lint type contracts test  ## all that CI runs
 
+docs: $(STAMP)  ## build the documentation site: docs/_build/html/index.html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(JOBS) -b html -d docs/_build/doctrees docs docs/_build/html
+
 notebook: $(STAMP)  ## run the example notebook and keep what it shows
 	$(BIN)/python docs/examples/render.py
 
-bench: $(STAMP)  ## measure tmt-dq against cp (see docs/performance.md)
+bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
 	$(BIN)/python -m benchmarks.run --peers $(BENCH_ARGS)
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov docs/_build
+	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov docs/_build docs/reference/generated
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

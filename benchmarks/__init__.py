@@ -1,1 +1,1 @@
-"""Measurements of tmt-dq against ``cp`` and against its peers; see docs/performance.md."""
+"""Measurements of tmt-dq against ``cp`` and against its peers; see docs/topics/performance.md."""

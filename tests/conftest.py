@@ -1,6 +1,7 @@
 """What all tests share: an environment without CRDS, one cache a session, and paths."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import builders
 # Files and cold imports make the time of a first example meaningless.
 settings.register_profile("tmt-dq", deadline=None)
 settings.load_profile("tmt-dq")
+
+# A job in a shell's background ignores Ctrl-C, and so would everything that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

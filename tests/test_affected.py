@@ -146,7 +146,7 @@ def test_command_line(root: Path, ramp: Callable[..., Path]) -> None:
     lines = outcome.out.splitlines()
     assert [line.split()[1] for line in lines] == ["affected", "no", "yes"]
     outcome = invoke(*arguments, "--json")
-    tables = [json.loads(line) for line in outcome.out.splitlines()]
+    tables = json.loads(outcome.out)["exposures"]
     assert [table["affected"] for table in tables] == [False, True]
     assert tables[1]["path"] == str(paths[1])
     outcome = invoke(*arguments, paths[0].with_name("missing.fits"))

@@ -292,7 +292,7 @@ def test_command_line(folder: Path) -> None:
     assert (outcome.code, "FAILED" in outcome.out, "AUTHOR" in outcome.out) == (7, True, True)
     outcome = invoke("certify", good, bad, "--json")
     assert outcome.code == 7
-    first, second = map(json.loads, outcome.out.splitlines())
+    first, second = json.loads(outcome.out)["masks"]
     assert (first["passed"], second["passed"]) == (True, False)
     assert second["findings"][0]["severity"] == "error"
     assert second["findings"][0]["remedy"] == "Write AUTHOR."

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,10 @@ def test_help_of_each_verb(verb: str, option: str) -> None:
 
 
 def test_version() -> None:
-    assert invoke("--version").out == f"tmt-dq, version {__version__}\n"
+    first, second = invoke("--version").out.splitlines()
+    assert first == f"tmt-dq, version {__version__}"
+    assert f"numpy {np.__version__}, " in second
+    assert f"crds {metadata.version('crds')}, " in second
 
 
 def test_help_imports_nothing_slow() -> None:
@@ -133,7 +137,7 @@ def test_json(folder: Path) -> None:
     mask = make_mask(folder / "mask.fits")
     outcome = invoke("apply", *ramps, "--mask", mask, "--json")
     assert outcome.code == 0
-    reports = [json.loads(line) for line in outcome.out.splitlines()]
+    reports = json.loads(outcome.out)["ramps"]
     assert [report["input"] for report in reports] == [str(ramp) for ramp in ramps]
     report = reports[0]
     assert report["output"] == str(folder / "a_dqinit.fits")

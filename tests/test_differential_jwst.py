@@ -1,7 +1,7 @@
 """jwst 3.0.0's DQ initialization and ours on the same exposures: equal where jwst is right.
 
 Where it is not, each test first shows what jwst does, so that a corrected jwst is noticed, and then
-that ours refuses the input or gives the specified result. docs/peers.md explains the cases.
+that ours refuses the input or gives the specified result. docs/topics/peers.md explains the cases.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The documentation is true: every block of code in README.md and docs/*.md is run.
+"""The documentation is true: every block of code in README.md and below docs is run.
 
 The blocks of a page run one after the other in an empty folder that holds a small simulated ramp,
 under the two names that the pages use. Blocks of Python share their names; a block of ``console``
@@ -29,12 +29,22 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.simulate import simulate_ramp
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*)\s*")
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+]
+
+OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*|\{.*)\s*")
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>\S.*) -->")
 RUN = {"python", "sh", "console"}
 SHOWN = {"", "text", "toml", "json", "ini"}
 """Languages of blocks that are not commands."""
+
+
+def named(page: Path) -> str:
+    """Return the name of a page in the repository."""
+    return page.relative_to(ROOT).as_posix()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +130,10 @@ def run_console(block: Block) -> None:
         got = shell(command)
         if expected.strip():
             same = doctest.OutputChecker().check_output(expected, got, options)
-            assert same, f"{block.page.name}, line {block.line}: $ {command}\n{got}"
+            assert same, f"{named(block.page)}, line {block.line}: $ {command}\n{got}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_runs(page: Path, page_folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page):
@@ -139,15 +149,15 @@ def test_every_block_runs(page: Path, page_folder: Path) -> None:
             run_console(block)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_says_what_it_is(page: Path) -> None:
     for block in blocks(page):
-        assert block.language in RUN | SHOWN, f"{page.name}, line {block.line}"
+        assert block.language in RUN | SHOWN, f"{named(page)}, line {block.line}"
         if block.language == "" and block.reason is None:
             assert not block.text.lstrip().startswith(("$", "tmt-dq ")), "commands are `sh`"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
@@ -163,14 +173,14 @@ def test_the_readme_lists_every_verb() -> None:
 
 
 def test_the_page_of_the_instruments_shows_liger_as_it_is_described() -> None:
-    page = ROOT / "docs" / "add_an_instrument.md"
+    page = DOCS / "how_to" / "add_an_instrument.md"
     shown = [block.text for block in blocks(page) if block.language == "toml"]
     described = (ROOT / "src" / "tmt_dq" / "instruments" / "liger.toml").read_text("utf-8")
     assert [tomllib.loads(text) for text in shown] == [tomllib.loads(described)]
 
 
 def test_the_page_of_the_flag_sources_names_every_field_and_option() -> None:
-    text = (ROOT / "docs" / "flag_sources.md").read_text("utf-8")
+    text = (DOCS / "topics" / "flag_sources.md").read_text("utf-8")
     fields = [field.name for field in dataclasses.fields(Recipe)]
     assert [name for name in fields if f"`{name}`" not in text] == []
 

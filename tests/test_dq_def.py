@@ -145,6 +145,13 @@ def test_unknown_names_are_dropped_on_request_and_counted() -> None:
     assert left_out == {0: 2}
 
 
+def test_unknown_names_that_no_pixel_has_are_not_counted() -> None:
+    meaning = translation(defined([(0, 1, "MINE"), (1, 2, "HOT")]), unknown="drop")
+    dq, left_out = translate(np.array([0, 2], np.uint32), meaning)
+    assert dq.tolist() == [0, 2048]
+    assert left_out == {}
+
+
 def test_undeclared_bits() -> None:
     meaning = translation(defined([(1, 2, "HOT")]))
     dq = np.array([0, 2, 5, 2**31], np.uint32)

@@ -20,6 +20,7 @@ TABLE = [
     ("BatchError", ExceptionGroup, 9),
     ("WorkerError", RuntimeError, 9),
     ("OutputError", OSError, 10),
+    ("RemoteError", OSError, 11),
 ]
 ONES = [name for name, _, _ in TABLE if name != "BatchError"]
 

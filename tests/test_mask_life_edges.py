@@ -121,9 +121,10 @@ def test_certify_looks_at_every_mask(folder: Path) -> None:
     good = deliverable(folder / "good.fits")
     outcome = invoke("certify", folder / "notes.fits", good, "--json")
     assert outcome.code == 7
-    reports = [json.loads(line) for line in outcome.out.splitlines()]
+    reports = json.loads(outcome.out)["masks"]
     assert [(report["path"], report["passed"]) for report in reports] == [
         (str(folder / "notes.fits"), False),
         (str(good), True),
     ]
-    assert "cannot be read" in reports[0]["error"]
+    assert "cannot be read" in reports[0]["error"]["what"]
+    assert reports[0]["error"]["exit_code"] == 4

@@ -116,6 +116,21 @@ class TestContract:
         assert report.kind in report.describe()
 
 
+@pytest.mark.parametrize("image", [False, True], ids=["ramp", "image"])
+def test_no_report_is_longer_than_the_longest(image: bool) -> None:
+    """The header is made as large before the counts are known as it may have to be after."""
+    worst = np.full(SHAPE[2:], 0xFFFF_FFFF, np.uint32)
+    makers = [make() for make in SOURCES.values()]
+    work = Initialization([*makers, FlagSource("user", "u.fits", worst)], image=image)
+    longest = work.longest_reports((1, 1, *SHAPE[2:]) if image else SHAPE)
+    data = _counts("f4")
+    work.samples(0, 0, data[0, 0], None)
+    work.pixels(slice(None), np.zeros(SHAPE[2:], np.uint32))
+    assert [report.kind for report in longest] == [report.kind for report in work.reports()]
+    for most, got in zip(longest, work.reports(), strict=True):
+        assert len(got.describe()) <= len(most.describe())
+
+
 def test_the_order_of_sources_does_not_matter() -> None:
     data = _counts("f4")
     sources = [make() for make in SOURCES.values()]
@@ -141,6 +156,20 @@ def test_the_mask_wins_over_the_border_and_the_difference_is_told() -> None:
     pixels, _, _ = initialize(_counts(), [source])
     assert not pixels.any()
     assert "1 are not in the border, 16 of the border are not in the mask" in source.remarks[0]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["as the border", "none"])
+def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None:
+    mask = MASK.copy()
+    if named:
+        mask[:, :4] |= REFERENCE_PIXEL
+    source = detector.reference_pixels(WINDOW, FRAME, 8, mask)
+    assert source.remarks == ()
+    # The mask's own source flags them, or the border does: together they are the same.
+    pixels, _, _ = initialize(_counts(), [FlagSource("mask", "m.fits", mask), source])
+    expected = MASK.copy()
+    expected[:, :4] |= REFERENCE_PIXEL
+    np.testing.assert_array_equal(pixels, expected)
 
 
 def test_a_moving_guide_window() -> None:
@@ -191,6 +220,49 @@ def test_guide_windows_anywhere(y: int, x: int, ny: int, nx: int, expand: int) -
             if in_rows and in_columns:
                 expected |= NON_SCIENCE | DO_NOT_USE
             assert source.pixels[row, column] == expected
+
+
+def test_guide_windows_that_would_flag_nothing_are_all_told_at_once() -> None:
+    fits = GuideWindow(Window.from_fits(xstart=61, ystart=1, xsize=4, ysize=64), (0, 3))
+    leaves = GuideWindow(Window.from_fits(xstart=62, ystart=1, xsize=4, ysize=2))
+    late = GuideWindow(Window.from_fits(xstart=1, ystart=1, xsize=2, ysize=2), (1, 4))
+    detector.check_guide_windows([fits], FRAME, 3, where="ramp.fits")
+    with pytest.raises(GeometryError) as caught:
+        detector.check_guide_windows([fits, leaves, late], FRAME, 3, where="ramp.fits")
+    message = str(caught.value)
+    assert message.startswith("ramp.fits: ")
+    assert "62,1,4,2 leaves the detector" in message
+    assert "1,1,2,2,2:4 is there after the last group, 3" in message
+    assert "61,1,4,64" not in message
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"floor": 5}, [AD_FLOOR, AD_FLOOR, 0, 0]),
+        ({"full_scale": 9}, [0, 0, 0, SATURATED]),
+        ({"floor": -1}, [0, 0, 0, 0]),
+        ({"full_scale": 10}, [0, 0, 0, 0]),
+    ],
+)
+def test_one_limit_alone(limits: dict[str, float], expected: list[int]) -> None:
+    counts = np.array([0, 5, 6, 9], np.int32).reshape(1, 1, 1, 4)
+    _, samples, _ = initialize(counts, [reads.ad_limits(**limits)])
+    assert samples.ravel().tolist() == expected
+
+
+def test_the_source_whose_flags_can_be_copied() -> None:
+    mask = FlagSource("mask", "m.fits", MASK)
+    other = FlagSource("user", "u.fits", MASK)
+    looking = reads.dropouts([0])  # flags samples, no pixels
+    assert Initialization([mask]).sole_source is mask
+    assert Initialization([mask, looking]).sole_source is mask
+    assert Initialization([mask, other]).sole_source is None
+    assert Initialization([looking]).sole_source is None
+    # Non-finite counts flag pixels that only the counts tell.
+    assert Initialization([reads.non_finite()]).sole_source is None
+    # Of an image the flags of samples become those of pixels.
+    assert Initialization([mask, looking], image=True).sole_source is None
 
 
 def test_dropouts_and_limits() -> None:
@@ -313,6 +385,8 @@ def test_merging_refuses_what_does_not_fit() -> None:
         (lambda: reads.dropouts([]), "expected at least one"),
         (reads.ad_limits, "neither a floor nor a full scale"),
         (lambda: reads.ad_limits(floor=5, full_scale=5), "not below"),
+        (lambda: reads.ad_limits(floor=float("nan")), "the floor is NaN"),
+        (lambda: reads.ad_limits(full_scale=float("nan")), "the full scale is NaN"),
         (lambda: reads.missing_reads([1, 2], SHAPE), "2 read numbers are given; expected 3"),
         (lambda: reads.missing_reads([1, 3, 2], SHAPE), "do not increase"),
         (lambda: GuideWindow(Window(0, 0, 0, 4)), "empty"),

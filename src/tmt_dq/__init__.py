@@ -27,10 +27,12 @@ _HOMES = {
     "import_mask": "tmt_dq.make",
     "make_mask": "tmt_dq.make",
     "merge_subarrays": "tmt_dq.core.detector",
+    "reinitialize_dq": "tmt_dq.reinitialize",
     "rollback": "tmt_dq.deliver",
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.select",
     "summarize": "tmt_dq.report.summary",
+    "watch_folder": "tmt_dq.watch",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604

@@ -3,10 +3,11 @@
 import dataclasses
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from tmt_dq.core.detector import (
     check_guide_windows,
@@ -27,9 +28,11 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource, SourceReport
 from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.instruments import Instrument
+from tmt_dq.io import fetched
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.io.headstart import Headstart
-from tmt_dq.io.inplace import InPlaceWriter, locked
+from tmt_dq.io.history import NO_FLAGS_BEFORE
+from tmt_dq.io.inplace import InPlaceWriter, locked, unlocked
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
 from tmt_dq.io.names import default_output
@@ -39,6 +42,8 @@ from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
 from tmt_dq.io.reading import Reading
 from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.units import UnitWriter
+from tmt_dq.io.urls import Place, Url, place_of
+from tmt_dq.io.verification import has_flags
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Applied",
     "IfNoMask",
+    "Initializer",
     "Recipe",
     "apply_dq",
     "choose_recipe",
@@ -53,7 +59,7 @@ __all__ = [
     "gather_sources",
 ]
 
-PathLike = str | os.PathLike[str]
+PathLike = str | os.PathLike[str] | Url
 Status = Literal["COMPLETE", "SKIPPED"]
 IfNoMask = Literal["error", "skip", "continue"]
 
@@ -67,7 +73,7 @@ class Applied:
     Attributes
     ----------
     input, output : Path
-        The files.
+        The files; a `Url` in the place of a path for one elsewhere.
     status : str
         S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
     mask : str
@@ -84,6 +90,8 @@ class Applied:
         (nints, ngroups, ny, nx) of the exposure.
     left_out : mapping of str to mapping of int to int
         Bits without a meaning that were dropped on request: file to bit to number of pixels.
+    written : bool
+        Whether the output was written; False for a dry run.
     """
 
     input: Path
@@ -96,6 +104,7 @@ class Applied:
     counts: Mapping[str, int]
     shape: tuple[int, int, int, int]
     left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    written: bool = True
 
 
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -113,11 +122,13 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     unknown: Unknown = "error",
     overwrite: bool = False,
     in_place: bool = False,
-    crds_path: PathLike | None = None,
+    dry_run: bool = False,
+    crds_path: str | os.PathLike[str] | None = None,
     context: str | None = None,
     sync: bool = True,
     progress: Callable[[int], None] | None = None,
     begun: Headstart | None = None,
+    fsspec_kwargs: Mapping[str, Any] | None = None,
 ) -> Applied:
     """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
 
@@ -126,8 +137,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
 
     Parameters
     ----------
-    ramp : path
-        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed.
+    ramp : path or URL
+        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed. Names with
+        ``://`` are opened with fsspec; so are `output`, `output_dir`, `mask` and `user_dq`.
     output : path, optional
         The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
         ``_uncal`` of the input's name is left out.
@@ -158,6 +170,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     in_place : bool
         Whether the flags are added to the input itself instead of a copy. The file is as it was,
         or complete, whatever happens; an interrupted run is taken back by the next one.
+    dry_run : bool
+        Whether everything is done but the writing: the same checks, the same counts. A compressed
+        input is expanded into the system's folder for temporary files.
     crds_path, context : optional
         As in `tmt_dq.select_mask`.
     sync : bool
@@ -167,6 +182,9 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     begun : Headstart, optional
         A copy of the ramp's science data into this output that was begun before
         (`tmt_dq.io.headstart.begin`); the caller's to give up if this raises.
+    fsspec_kwargs : mapping, optional
+        Arguments for fsspec's file systems of all URLs given here, as in `astropy.io.fits.open`. By
+        default what fsspec's configuration says.
 
     Returns
     -------
@@ -183,23 +201,20 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if the mask or the user's flags cannot be used.
     OutputError
         Raised if the output exists, or cannot be written.
+    RemoteError
+        Raised if what a URL names cannot be read.
 
     Notes
     -----
     Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
     """
-    for name, value, known in (
-        ("if_no_mask", if_no_mask, get_args(IfNoMask)),
-        ("unknown", unknown, get_args(Unknown)),
-    ):
-        # Anything else would quietly be taken for the milder choice.
-        if value not in known:
-            raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-    source = Path(ramp)
-    job = _Job(
+    _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
+    _check_choice("unknown", unknown, get_args(Unknown))
+    source = place_of(ramp, fsspec_kwargs)
+    job = Initializer(
         source,
-        mask,
-        user_dq,
+        mask if isinstance(mask, Mask) else _place(mask, fsspec_kwargs),
+        _place(user_dq, fsspec_kwargs),
         user_reading,
         subarray,
         recipe,
@@ -212,38 +227,120 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     if in_place:
         if output is not None or output_dir is not None:
             raise ConfigError("in_place and an output are both given; expected one of them")
-        with locked(source) as fd, open_input(source) as file:
+        here = _path_in_place(source)
+        opened = unlocked(here) if dry_run else locked(here)
+        with opened as fd, open_input(source) as file:
             if file.compressed:
                 raise ConfigError(
                     "a compressed file cannot be changed in place",
                     where=source,
                     hint="Expand it first, or write an output of its own.",
                 )
+            if dry_run:
+                from tmt_dq.io.rehearsal import rehearse_change
+
+                return dataclasses.replace(job.run(file, source, rehearse_change), written=False)
             return job.run(file, source, InPlaceWriter(fd, progress))
-    target = _target(source, output, output_dir)
-    check_output(target, overwrite=overwrite, inputs=[source])
+    target = _target(source, _place(output, fsspec_kwargs), _place(output_dir, fsspec_kwargs))
+    _check_output(target, overwrite=overwrite, inputs=[source])
 
     def write(
         exposure: RampFile,
         sources: Sequence[FlagSource],
         record: Record,
     ) -> Written:
-        check_output(target, overwrite=overwrite, inputs=[source, *job.references])
-        output = AtomicOutput(target, overwrite=overwrite, sync=sync)
-        copy = None
-        if begun is not None and begun.belongs_to(exposure.file.fd, output):
-            output, copy = begun.output, begun.copy
-        with (
-            output as out,
-            output_errors(target),
-            UnitWriter(
-                out.fd, progress=progress, writeback=sync, begun=copy, background=True
-            ) as writer,
-        ):
-            return write_exposure(exposure, sources, record, target, writer)
+        if isinstance(target, Path):
+            _check_output(target, overwrite=overwrite, inputs=[source, *job.references])
+        if dry_run:
+            from tmt_dq.io.rehearsal import rehearse
 
-    with open_input(source, scratch=target.parent, progress=progress) as file:
-        return job.run(file, target, write)
+            return rehearse(exposure, sources, record)
+        return _write_output(
+            exposure,
+            sources,
+            record,
+            target,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+            begun=begun,
+        )
+
+    scratch = Path(tempfile.gettempdir())
+    if isinstance(target, Path) and not dry_run:
+        scratch = target.parent
+    with open_input(source, scratch=scratch, progress=progress) as file:
+        return dataclasses.replace(job.run(file, target, write), written=not dry_run)
+
+
+def _write_output(
+    exposure: RampFile,
+    sources: Sequence[FlagSource],
+    record: Record,
+    target: Place,
+    *,
+    overwrite: bool,
+    sync: bool,
+    progress: Callable[[int], None] | None,
+    begun: Headstart | None,
+) -> Written:
+    """Write an output of its own, here or elsewhere."""
+    if isinstance(target, Url) or isinstance(exposure.file.path, Url):
+        from tmt_dq.io.remote_outputs import write_elsewhere
+
+        return write_elsewhere(
+            exposure,
+            sources,
+            record,
+            target,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+        )
+    output = AtomicOutput(target, overwrite=overwrite, sync=sync)
+    copy = None
+    if begun is not None and begun.belongs_to(exposure.file.fd, output):
+        output, copy = begun.output, begun.copy
+    with (
+        output as out,
+        output_errors(target),
+        UnitWriter(
+            out.fd, progress=progress, writeback=sync, begun=copy, background=True
+        ) as writer,
+    ):
+        return write_exposure(exposure, sources, record, target, writer)
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    # Anything else would quietly be taken for the milder choice.
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+def _path_in_place(source: Place) -> Path:
+    """Return the path of an exposure that is to be changed where it is."""
+    if isinstance(source, Url):
+        raise ConfigError(
+            "a file elsewhere cannot be changed in place",
+            where=source,
+            hint="Write an output of its own: objects are only replaced as a whole.",
+        )
+    return source
+
+
+def _check_output(target: Place, *, overwrite: bool, inputs: Sequence[Place]) -> None:
+    """Make sure that an output can be written, here or elsewhere."""
+    if isinstance(target, Url):
+        from tmt_dq.io.remote_outputs import check_remote_output
+
+        check_remote_output(target, overwrite=overwrite, inputs=inputs)
+        return
+    here = [path for path in inputs if isinstance(path, Path)]
+    check_output(target, overwrite=overwrite, inputs=here)
+
+
+def _place(name: PathLike | None, options: Mapping[str, Any] | None) -> Place | None:
+    return None if name is None else place_of(name, options)
 
 
 Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
@@ -251,10 +348,10 @@ Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
 
 
 @dataclass(slots=True)
-class _Job:
+class Initializer:
     """What is asked for one exposure; however the result is written, the work is the same."""
 
-    source: Path
+    source: Place
     mask: PathLike | Mask | None
     user_dq: PathLike | None
     user_reading: Reading | None
@@ -263,12 +360,16 @@ class _Job:
     propagate: bool | None
     if_no_mask: IfNoMask
     unknown: Unknown
-    crds_path: PathLike | None
+    crds_path: str | os.PathLike[str] | None
     context: str | None
     references: list[Path] = field(default_factory=list)
 
-    def run(self, file: FitsInput, target: Path, write: Writer) -> Applied:
+    def run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
         """Look at the exposure, gather its flags, have them written."""
+        with fetched.names_of_fetched():
+            return self._run(file, target, write)
+
+    def _run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
         exposure = read_ramp(file, start=self.subarray)
         ramp = exposure.ramp
         recipe = choose_recipe(ramp.instrument, self.recipe, propagate_do_not_use=self.propagate)
@@ -278,7 +379,10 @@ class _Job:
             from tmt_dq.io.user_flags import read_user_flags
 
             user = read_user_flags(
-                Path(self.user_dq), ramp, unknown=self.unknown, reading=self.user_reading
+                fetched.fetch(place_of(self.user_dq)),
+                ramp,
+                unknown=self.unknown,
+                reading=self.user_reading,
             )
         self.references = [flags.path for flags in (reference, user) if flags is not None]
         name = _mask_name(selection, self.mask)
@@ -288,26 +392,36 @@ class _Job:
             sources = gather_sources(
                 ramp, self.source, reference, name, user, recipe=recipe, readout=readout
             )
+        lines = [] if missing is None else [f"no mask: {missing.what.splitlines()[0]}"]
+        if sources and not any(
+            has_flags(file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
+        ):
+            lines.append(NO_FLAGS_BEFORE)
         record = Record(
             status="COMPLETE" if sources else "SKIPPED",
             mask=name,
             context=None if selection is None else selection.context,
             crds_version=None if selection is None else selection.crds_version,
-            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
+            lines=tuple(lines),
         )
         written = write(exposure, sources, record)
         return Applied(
-            input=self.source,
-            output=target,
+            input=cast("Path", self.source),
+            output=cast("Path", target),
             status=record.status,
             mask=name,
-            mask_path=None if reference is None else reference.path,
+            mask_path=None if reference is None else self._mask_path(reference),
             selection=selection,
             sources=written.reports,
             counts=written.counts,
             shape=ramp.shape,
-            left_out={str(m.path): m.left_out for m in (reference, user) if m and m.left_out},
+            left_out={
+                fetched.origin(m.path): m.left_out for m in (reference, user) if m and m.left_out
+            },
         )
+
+    def _mask_path(self, reference: Mask) -> Path:
+        return cast("Path", self.mask) if isinstance(self.mask, Url) else reference.path
 
     def _reference(self, ramp: Ramp) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
         """Find and read the mask, from the caller or from the rules."""
@@ -317,7 +431,7 @@ class _Job:
         elif self.mask is not None:
             if str(self.mask).strip().upper() == _NOT_APPLICABLE:
                 return None, None, None
-            reference = read_mask(Path(self.mask), unknown=self.unknown)
+            reference = read_mask(fetched.fetch(place_of(self.mask)), unknown=self.unknown)
         else:
             from tmt_dq.references.selection import select_reference
 
@@ -382,15 +496,15 @@ def choose_recipe(
     return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)
 
 
-def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> Path:
+def _target(source: Place, output: Place | None, folder: Place | None) -> Place:
     if output is not None and folder is not None:
         raise ConfigError(
             "output and output_dir are both given; expected one of them",
             hint="Give output a path with a folder, or output_dir alone.",
         )
     if output is not None:
-        return Path(output)
-    return default_output(source, None if folder is None else Path(folder))
+        return output
+    return default_output(source, folder)
 
 
 def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> str:
@@ -399,6 +513,8 @@ def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> s
         return selection.uri
     if isinstance(mask, Mask):
         return str(mask.path)
+    if isinstance(mask, Url):
+        return str(mask)
     text = _NOT_APPLICABLE if mask is None else str(mask).strip()
     return _NOT_APPLICABLE if text.upper() == _NOT_APPLICABLE else str(Path(text).absolute())
 

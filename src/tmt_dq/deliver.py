@@ -20,7 +20,14 @@ from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.derivation import derive, next_reference
 from tmt_dq.references.locks import exclusive
 from tmt_dq.references.probes import check_answers
-from tmt_dq.references.publication import FOLDER, Step, carry_out, recover, staging_folder
+from tmt_dq.references.publication import (
+    FOLDER,
+    Step,
+    carry_out,
+    is_pending,
+    recover,
+    staging_folder,
+)
 from tmt_dq.references.receipts import (
     DeliveredFile,
     Receipt,
@@ -272,7 +279,9 @@ def _try_rules(
     )
 
 
-def rollback(receipt: str | os.PathLike[str] | Receipt, *, wait_s: float = 60.0) -> Receipt:
+def rollback(
+    receipt: str | os.PathLike[str] | Receipt, *, dry_run: bool = False, wait_s: float = 60.0
+) -> Receipt:
     """Take the last delivery out of its cache again.
 
     The context before becomes the default again. The mask and the rules of the delivery are moved
@@ -283,13 +292,15 @@ def rollback(receipt: str | os.PathLike[str] | Receipt, *, wait_s: float = 60.0)
     ----------
     receipt : path or Receipt
         The receipt of the delivery, in the cache.
+    dry_run : bool
+        Only make sure that the delivery can be taken back; the cache is not touched.
     wait_s : float
         How many seconds to wait for a delivery into the same cache.
 
     Returns
     -------
     Receipt
-        The receipt, which says now that the delivery was taken back.
+        The receipt, which says now that the delivery was taken back; in a dry run it does not.
 
     Raises
     ------
@@ -302,26 +313,44 @@ def rollback(receipt: str | os.PathLike[str] | Receipt, *, wait_s: float = 60.0)
     path = receipt.path if isinstance(receipt, Receipt) else Path(receipt)
     if path is None:
         raise DeliveryError("was not delivered (dry_run), so it cannot be taken back")
-    root = read_receipt(path).cache
+    found = read_receipt(path)
+    root = found.cache
+    if dry_run:
+        if is_pending(root):
+            raise DeliveryError(
+                "an earlier change was interrupted; it must be settled before this can be judged",
+                where=root,
+                hint="The next delivery, or rollback without a dry run, settles it.",
+            )
+        cache, instrument = _last_delivery(path, found)
+        with tempfile.TemporaryDirectory(prefix="tmt-dq-rollback-") as scratch:
+            stage_rollback(Stage(cache, Path(scratch)), instrument, found, _now())
+        return found
     with exclusive(root / FOLDER / "lock", wait_s=wait_s):
         recover(root)
         # Read again: it may have been taken back, or its delivery be the one that recovery undid.
         found = read_receipt(path)
-        instrument = load(found.instrument)
-        cache = _open(root, instrument)
-        current = cache.context("latest", {})
-        if found.rolled_back is not None:
-            raise DeliveryError(f"was taken back already, at {found.rolled_back}", where=path)
-        if current != found.context:
-            raise DeliveryError(
-                f"the cache's context is {current}, not {found.context}, which this delivery made",
-                where=path,
-                hint="Take back later deliveries first, the last one first.",
-            )
+        cache, instrument = _last_delivery(path, found)
         with staging_folder(root) as folder:
             found, steps = stage_rollback(Stage(cache, folder), instrument, found, _now())
             carry_out(root, folder, steps)
     return found
+
+
+def _last_delivery(path: Path, found: Receipt) -> tuple[Cache, Instrument]:
+    """Return the cache of a receipt, and its instrument, if it is of the cache's last delivery."""
+    instrument = load(found.instrument)
+    cache = _open(found.cache, instrument)
+    current = cache.context("latest", {})
+    if found.rolled_back is not None:
+        raise DeliveryError(f"was taken back already, at {found.rolled_back}", where=path)
+    if current != found.context:
+        raise DeliveryError(
+            f"the cache's context is {current}, not {found.context}, which this delivery made",
+            where=path,
+            hint="Take back later deliveries first, the last one first.",
+        )
+    return cache, instrument
 
 
 def _now() -> str:

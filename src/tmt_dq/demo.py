@@ -1,5 +1,7 @@
 """The main job on a simulated full-frame ramp, for those who see tmt-dq for the first time."""
 
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,12 +9,13 @@ from pathlib import Path
 
 from tmt_dq.apply import Applied, apply_dq
 from tmt_dq.errors import OutputError
+from tmt_dq.io.atomic import check_output
 from tmt_dq.io.ramps import read_pixeldq
 from tmt_dq.pictures import draw_flags
 from tmt_dq.references import embedded
 from tmt_dq.simulate import simulate_ramp
 
-__all__ = ["Demo", "run_demo"]
+__all__ = ["Demo", "plan_demo", "run_demo"]
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
 """Opens a progress display for a step of the demo, given its name and size in bytes."""
@@ -35,6 +38,54 @@ class Demo:
     ramp: Path
     applied: Applied
     picture: Path
+
+
+_RAMP, _OUTPUT, _PICTURE = "iris_demo_uncal.fits", "iris_demo_dqinit.fits", "iris_demo_flags.png"
+_FRAME = 4096 * 4096
+_PER_READ, _PER_PIXEL = 2 * 2 * _FRAME, 4 * _FRAME
+"""Bytes on the disk: counts of 16 bits, in two files, and PIXELDQ. GROUPDQ is a hole."""
+
+
+def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
+    """Make sure that a demo could be written, and return its files.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to put the files; it need not exist.
+    ngroups : int
+        Number of reads.
+
+    Returns
+    -------
+    tuple of Path
+        What `run_demo` would write.
+
+    Raises
+    ------
+    OutputError
+        Raised if the folder cannot be made or written, or the disk is too full.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"the folder cannot be made or written: {existing} is "
+            + ("not writable" if existing.is_dir() else "not a folder"),
+            where=folder,
+            hint="Name a folder elsewhere.",
+        )
+    for name in (_RAMP, _OUTPUT, _PICTURE):
+        if folder.is_dir():
+            check_output(folder / name, overwrite=True)
+    needed = ngroups * _PER_READ + _PER_PIXEL
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise OutputError(
+            f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+            where=folder,
+            hint="Ask for fewer reads (--groups), or name a folder elsewhere.",
+        )
+    return tuple(folder / name for name in (_RAMP, _OUTPUT, _PICTURE))
 
 
 def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
@@ -67,9 +118,7 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
         raise OutputError(f"the folder cannot be made: {error.strerror}", where=folder) from error
     size = ngroups * 4096 * 4096 * 2
     with watch("simulating a ramp", size) as progress:
-        ramp = simulate_ramp(
-            folder / "iris_demo_uncal.fits", ngroups=ngroups, overwrite=True, progress=progress
-        )
+        ramp = simulate_ramp(folder / _RAMP, ngroups=ngroups, overwrite=True, progress=progress)
     with watch("initializing its data quality", size) as progress:
         applied = apply_dq(
             ramp,
@@ -79,7 +128,7 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
             progress=progress,
         )
     picture = draw_flags(
-        folder / "iris_demo_flags.png",
+        folder / _PICTURE,
         read_pixeldq(applied.output),
         title=f"{applied.output.name}: flags of {applied.mask}",
         overwrite=True,

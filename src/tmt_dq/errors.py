@@ -17,8 +17,10 @@ __all__ = [
     "NoMatchError",
     "OutputError",
     "RampFormatError",
+    "RemoteError",
     "SelectionError",
     "TmtDqError",
+    "UnexplainedFlagsError",
     "UnknownFlagError",
     "WorkerError",
 ]
@@ -72,6 +74,10 @@ class RampFormatError(TmtDqError, ValueError):
     """The input is not a ramp that can be understood: not FITS, truncated, no SCI, no keywords."""
 
     exit_code = 3
+
+
+class UnexplainedFlagsError(RampFormatError):
+    """The sources that an initialized exposure names do not explain its flags."""
 
 
 class MaskFormatError(TmtDqError, ValueError):
@@ -137,4 +143,12 @@ class OutputError(TmtDqError, OSError):
     exit_code = 10
 
     # OSError formats its own arguments; ours are not (errno, strerror).
+    __str__ = TmtDqError.__str__
+
+
+class RemoteError(TmtDqError, OSError):
+    """A file elsewhere cannot be read: not there, no right to it, no connection, or it changes."""
+
+    exit_code = 11
+
     __str__ = TmtDqError.__str__

@@ -1,5 +1,6 @@
 """Which exposures a change of the rules, or of a mask, makes worth processing again."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import BatchError, GeometryError, NoMatchError, TmtDqError
+from tmt_dq.instruments import Instrument
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.ramps import Ramp, read_ramp
@@ -17,7 +19,7 @@ from tmt_dq.io.ramps import Ramp, read_ramp
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Effect", "affected"]
+__all__ = ["Effect", "affected", "affected_output", "check_context", "recorded_mask"]
 
 _NO_RULE = "no rule"
 
@@ -104,7 +106,7 @@ def affected(
     """
     sides = ((old_crds_path or crds_path, old_context), (crds_path, new_context))
     for side in sides:
-        _check_context(*side)
+        check_context(*side)
     effects: dict[int, Effect] = {}
     waiting: dict[tuple[Path, Path], dict[int, tuple[Path, Ramp, tuple[str, str]]]] = {}
     for number, name in enumerate(files):
@@ -133,8 +135,113 @@ def affected(
     return result
 
 
-def _check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:
-    """Complain about a cache or context once, not for each exposure."""
+def affected_output(
+    path: Path,
+    new_context: str,
+    *,
+    subarray: tuple[int, int] | None = None,
+    crds_path: str | os.PathLike[str] | None = None,
+    old_crds_path: str | os.PathLike[str] | None = None,
+    flags_only: bool = False,
+) -> Effect:
+    """Find out whether an initialized exposure gets another mask, or other flags, under new rules.
+
+    What counts is the mask that the exposure itself names, not what old rules would select.
+
+    Parameters
+    ----------
+    path : Path
+        The exposure.
+    new_context : str
+        CRDS context.
+    subarray : tuple of int, optional
+        1-based x and y of its first pixel, where the header does not say.
+    crds_path, old_crds_path, flags_only : optional
+        As in `affected`.
+
+    Returns
+    -------
+    Effect
+        What the new rules mean for it.
+
+    Raises
+    ------
+    TmtDqError
+        Raised if the exposure cannot be judged.
+    """
+    with open_input(path) as file:
+        header = file.units[0].header
+        said = [header.get(key) for key in ("S_DQINIT", "R_MASK", "CRDS_CTX")]
+        if said[0] is None:
+            return Effect(path, affected=False, reason="it was not initialized yet")
+        name, context = str(said[1]), said[2]
+        ramp = read_ramp(file, start=subarray).ramp
+    if context is None:
+        reason = f"its mask, {name}, was not chosen by rules"
+        return Effect(path, affected=False, reason=reason, old=name)
+    new = _select(ramp, path, crds_path, new_context)
+    names = (name.removeprefix("crds://"), _name(new))
+    if new is not None and new.context == context and names[0] == names[1]:
+        reason = f"it was made with {context} already"
+        return Effect(path, affected=False, reason=reason, old=names[0], new=names[1])
+    if new is None or new.path is None or names[0] == "N/A":
+        if names[0] == names[1]:
+            return Effect(path, False, _same(names[0]), *names)
+        return Effect(path, True, f"{names[0]} before, {names[1]} now", *names)
+    old = recorded_mask(name, ramp.instrument, old_crds_path or crds_path)
+    if old.samefile(new.path):
+        return Effect(path, False, _same(names[0]), *names)
+    found = _compare((old, new.path), {0: (path, ramp, names)}, flags_only=flags_only)
+    return found[0]
+
+
+def recorded_mask(
+    name: str, instrument: Instrument, crds_path: str | os.PathLike[str] | None
+) -> Path:
+    """Return the file that R_MASK names.
+
+    Parameters
+    ----------
+    name : str
+        R_MASK: ``crds://`` and a name, or a path.
+    instrument : Instrument
+        The exposure's instrument.
+    crds_path : path or None
+        CRDS cache, as in `affected`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    SelectionError
+        Raised if the cache does not have it.
+    """
+    if not name.startswith("crds://"):
+        return Path(name)
+    from tmt_dq.references.cache import open_cache
+
+    cache = open_cache(crds_path, instrument.observatory, os.environ)
+    return cache.reference(instrument.name, name.removeprefix("crds://"))
+
+
+def check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:
+    """Complain about a cache or context once, not for each exposure.
+
+    Parameters
+    ----------
+    crds_path : path or None
+        CRDS cache, as in `affected`.
+    context : str
+        CRDS context.
+
+    Raises
+    ------
+    ConfigError, SelectionError
+        Raised if there is no such cache or context.
+    """
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.observatories import available
 
@@ -228,6 +335,7 @@ def _compare(
     return effects
 
 
+@functools.lru_cache(maxsize=8)
 def _differing(old: Mask, new: Mask, window: Window) -> int:
     """Count the pixels of a window in which two masks differ."""
     ours, theirs = (mask.dq[window.slices(mask.window)] for mask in (old, new))

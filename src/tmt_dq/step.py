@@ -1,6 +1,7 @@
 """DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import tempfile
@@ -23,6 +24,7 @@ from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.io.atomic import check_output
+from tmt_dq.io.history import NO_FLAGS_BEFORE
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.masks import Mask, read_mask
@@ -305,6 +307,8 @@ class _Plan:
                 )
         record = self.record
         if self.sources:
+            if not (model.pixeldq.any() or model.groupdq.any()):
+                record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
             model.pixeldq, model.groupdq, reports = initialize(
                 model.data, self.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
             )

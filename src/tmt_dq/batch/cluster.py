@@ -38,8 +38,8 @@ class Shared:
 
     Parameters
     ----------
-    memory : str
-        The batch's own file in the output folder.
+    memory : str or None
+        The batch's own file in the output folder; None where there is no such folder.
     identity : str
         The word in it that no other folder has.
     folders : tuple of str
@@ -50,7 +50,7 @@ class Shared:
         Version of tmt-dq.
     """
 
-    memory: str
+    memory: str | None
     identity: str
     folders: tuple[str, ...] = ()
     files: tuple[tuple[str, int], ...] = ()
@@ -63,16 +63,8 @@ def unfit(shared: Shared) -> tuple[str, ...]:
     problems = []
     if shared.version != __version__:
         problems.append(f"it has tmt-dq {__version__}; expected {shared.version}")
-    try:
-        first = next(read_lines(Path(shared.memory)), {})
-    except OutputError as error:
-        first = {}
-        problems.append(str(error.what))
-    folder = Path(shared.memory).parent
-    if first.get("folder") != shared.identity:
-        problems.append(f"it does not see the output folder {folder}")
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        problems.append(f"it may not write into the output folder {folder}")
+    if shared.memory is not None:
+        problems += _folder_problems(Path(shared.memory), shared.identity)
     problems += [
         f"it does not see the folder {name}" for name in shared.folders if not Path(name).is_dir()
     ]
@@ -85,6 +77,21 @@ def unfit(shared: Shared) -> tuple[str, ...]:
         if found != size:
             problems.append(f"its {name} has {found} bytes; expected {size}")
     return tuple(problems)
+
+
+def _folder_problems(memory: Path, identity: str) -> list[str]:
+    """Say what is wrong with the output folder, as this process sees it."""
+    problems = []
+    try:
+        first = next(read_lines(memory), {})
+    except OutputError as error:
+        first = {}
+        problems.append(str(error.what))
+    if first.get("folder") != identity:
+        problems.append(f"it does not see the output folder {memory.parent}")
+    elif not os.access(memory.parent, os.W_OK | os.X_OK):
+        problems.append(f"it may not write into the output folder {memory.parent}")
+    return problems
 
 
 class _UnfitError(Exception):

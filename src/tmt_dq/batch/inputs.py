@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["find_inputs"]
+__all__ = ["find_inputs", "is_ramp_name"]
 
 _FITS = tuple(
     ending + packed for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")
@@ -28,7 +28,7 @@ def find_inputs(
     names: Iterable[str | os.PathLike[str]],
     *,
     manifests: Iterable[str | os.PathLike[str]] = (),
-    output_dir: Path,
+    output_dir: Path | None,
     stdin: TextIO | None = None,
 ) -> list[str]:
     """Return the exposures that a batch is about.
@@ -43,8 +43,9 @@ def find_inputs(
     manifests : iterable of path
         Files with one name a line, or a table (``.csv``) with a column ``input``, ``path``,
         ``file``, ``filename`` or ``expname``.
-    output_dir : Path
-        Folder of the outputs; it is not searched unless it is named itself.
+    output_dir : Path or None
+        Folder of the outputs; it is not searched unless it is named itself. None where outputs
+        themselves are the input: searches then find them too.
     stdin : text stream, optional
         What ``-`` reads.
 
@@ -79,7 +80,7 @@ def find_inputs(
 
 
 def _expand(
-    name: str | os.PathLike[str], output_dir: Path, stdin: TextIO
+    name: str | os.PathLike[str], output_dir: Path | None, stdin: TextIO
 ) -> Iterable[str | os.PathLike[str]]:
     """Return the files that one name stands for."""
     text = os.fspath(name)
@@ -98,7 +99,8 @@ def _expand(
             )
         return paths
     if not plain and any(sign in text for sign in _MAGIC):
-        paths = [path for path in sorted(glob.glob(text, recursive=True)) if _wanted(path)]
+        found = sorted(glob.glob(text, recursive=True))
+        paths = [path for path in found if is_ramp_name(path, outputs=output_dir is None)]
         if not paths:
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
@@ -107,22 +109,26 @@ def _expand(
     return [text]
 
 
-def _search(folder: str, output_dir: Path) -> Iterator[str]:
+def _search(folder: str, output_dir: Path | None) -> Iterator[str]:
     """Find the FITS files below a folder, in the order of their names."""
-    own = os.path.abspath(output_dir)
+    own = None if output_dir is None else os.path.abspath(output_dir)
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(place, name)) != own
         )
-        yield from (os.path.join(place, name) for name in sorted(files) if _wanted(name))
+        wanted = (name for name in sorted(files) if is_ramp_name(name, outputs=own is None))
+        yield from (os.path.join(place, name) for name in wanted)
 
 
-def _wanted(path: str) -> bool:
+def is_ramp_name(path: str, *, outputs: bool = False) -> bool:
+    """Tell whether a name is that of a FITS file that is neither hidden nor (if so) an output."""
     name = os.path.basename(path)
     lower = name.lower()
-    return lower.endswith(_FITS) and not lower.endswith(_OUTPUTS) and not name.startswith(".")
+    if name.startswith(".") or not lower.endswith(_FITS):
+        return False
+    return outputs or not lower.endswith(_OUTPUTS)
 
 
 def _read(path: Path) -> str:

@@ -14,7 +14,17 @@ from typing import Any, Literal, NamedTuple
 from tmt_dq import __version__
 from tmt_dq.errors import RampFormatError, TmtDqError
 
-__all__ = ["FileResult", "FileState", "Job", "Rule", "Settings", "Terms", "process", "state_of"]
+__all__ = [
+    "FileResult",
+    "FileState",
+    "Job",
+    "Reprocessing",
+    "Rule",
+    "Settings",
+    "Terms",
+    "process",
+    "state_of",
+]
 
 _PIECE = 4 * 1024 * 1024
 
@@ -70,12 +80,38 @@ class Job:
     sha256 : str or None
         Digest of the input that the existing output was made of: where it is still the same, there
         is nothing to do.
+    rewrite : bool
+        Whether the output is there and only the rules have changed since: its flags can be
+        rewritten in place. Where `input` and `output` are the same, that is all that can be done.
     """
 
     input: str
     output: str
     replace: bool = False
     sha256: str | None = None
+    rewrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reprocessing:
+    """That only those exposures are meant which new rules change.
+
+    Parameters
+    ----------
+    old_context : str
+        The rules of before.
+    old_crds_path : str or None
+        CRDS cache of the rules of before, if it is another one.
+    flags_only : bool
+        Whether another mask with the same flags in an exposure's pixels changes nothing.
+    in_place : bool
+        Whether the flags of outputs are rewritten in place where that can be done.
+    """
+
+    old_context: str
+    old_crds_path: str | None = None
+    flags_only: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +130,8 @@ class Settings:
         Whether the sha256 of inputs is recorded.
     embedded : bool
         Whether the masks are those that come with tmt-dq, wherever the worker keeps them.
+    again : Reprocessing or None
+        Which exposures are meant; None for all.
     """
 
     options: Mapping[str, Any]
@@ -101,6 +139,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     checksum: bool = False
     embedded: bool = False
+    again: Reprocessing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +192,7 @@ class FileResult:
     output_state: FileState | None = None
     sha256: str | None = None
     terms: Terms | None = None
+    unaffected: bool = False
 
     @classmethod
     def failure(
@@ -248,15 +288,27 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         digest = _sha256(job.input)
         if digest == job.sha256:
             return _result(job, "skipped", before, digest)
-    from tmt_dq.apply import apply_dq
-
     options = dict(settings.options)
     if settings.embedded:
         from tmt_dq.references import embedded
 
         options["crds_path"] = embedded.cache_path()
-    replace = job.replace or _left_by_a_lost_worker(job)
-    applied = apply_dq(job.input, job.output, overwrite=replace, **options)
+    applied = None
+    if settings.again is not None:
+        from tmt_dq.batch import again
+
+        why = again.judge(job, settings, options)
+        if why is not None:
+            skipped = _result(job, "skipped", before, digest)
+            return dataclasses.replace(skipped, reason=why, unaffected=True)
+        if job.rewrite:
+            applied = again.rewrite(job, settings, options)
+    in_place = applied is not None
+    if applied is None:
+        from tmt_dq.apply import apply_dq
+
+        replace = job.replace or _left_by_a_lost_worker(job)
+        applied = apply_dq(job.input, job.output, overwrite=replace, **options)
     selection = applied.selection
     rules: tuple[Rule, ...] = ()
     if selection is not None:
@@ -281,6 +333,7 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         counts=applied.counts,
         output_state=state_of(job.output),
         terms=terms,
+        reason="rewritten in place" if in_place else "",
     )
 
 
@@ -307,8 +360,14 @@ def _left_by_a_lost_worker(job: Job) -> bool:
     """
     if not os.path.lexists(job.output):
         return False
+    from tmt_dq.io.inplace import locked
     from tmt_dq.io.inputs import open_input
+    from tmt_dq.io.journal import pending
 
+    if pending(Path(job.output)):
+        # A rewriting in place was interrupted: the file is ours, and whole again after this.
+        with locked(Path(job.output)):
+            pass
     try:
         with open_input(Path(job.output)) as file:
             return "S_DQINIT" in file.units[0].header

@@ -18,6 +18,8 @@ __all__ = ["Planned", "Planner", "name_outputs"]
 
 _SHOWN = 5
 
+RULES_CHANGED = "rules changed"
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -159,7 +161,17 @@ class Planner:
         if self._settings.checksum and reason == "content to be compared":
             digest = None if entry is None else entry.sha256
         replace = ours or (there and self._overwrite)
-        return Planned(Job(path, output, replace, digest), "process", reason, size)
+        again = self._settings.again
+        rewrite = (
+            again is not None
+            and again.in_place
+            and ours
+            and reason == RULES_CHANGED
+            and entry is not None
+            and entry.input_state == now
+        )
+        job = Job(path, output, replace, digest, rewrite=rewrite)
+        return Planned(job, "process", reason, size)
 
     def _outdated(self, entry: Entry, now: FileState | None) -> str | None:
         """Say why what is done must be done again; None if it need not."""
@@ -211,7 +223,7 @@ def outdated(terms: Terms | None, settings: Settings) -> str | None:
     if terms.parameters != settings.parameters:
         return "parameters changed"
     if not set(terms.rules) <= set(settings.rules):
-        return "rules changed"
+        return RULES_CHANGED
     for path, state in terms.references:
         if state_of(path) != state:
             return f"{os.path.basename(path)} changed"

@@ -20,7 +20,16 @@ from typing import Any, Generic, TypeVar
 
 from tmt_dq.errors import ConfigError, WorkerError
 
-__all__ = ["Processes", "serial"]
+__all__ = [
+    "Lane",
+    "Processes",
+    "Ticket",
+    "cannot_start",
+    "ctrl_c_waits",
+    "died",
+    "serial",
+    "stop_lanes",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -77,7 +86,7 @@ class Processes:
             Raised if workers cannot start.
         """
         waiting = _Queue(jobs)
-        lanes: list[_Lane[T]] = []
+        lanes: list[Lane[T]] = []
         starts_failed = 0
         in_order = False
         try:
@@ -96,18 +105,18 @@ class Processes:
                         if not lane.ready:
                             starts_failed += 1
                             if starts_failed >= _STARTS:
-                                raise _cannot_start(what) from None
+                                raise cannot_start(what) from None
                         elif lane.job is not None and not waiting.again(lane.job):
-                            yield lane.job.content, _died(what)
+                            yield lane.job.content, died(what)
                         continue
                     if answer is not None:
                         yield answer
             in_order = True
         finally:
-            _stop(lanes, at_once=not in_order)
+            stop_lanes(lanes, at_once=not in_order)
 
 
-class _Ticket(Generic[T]):
+class Ticket(Generic[T]):
     """A job and how often a worker died of it."""
 
     def __init__(self, content: T) -> None:
@@ -120,9 +129,9 @@ class _Queue(Generic[T]):
 
     def __init__(self, jobs: Iterable[T]) -> None:
         self._jobs = iter(jobs)
-        self._next: deque[_Ticket[T]] = deque()
+        self._next: deque[Ticket[T]] = deque()
 
-    def again(self, ticket: _Ticket[T]) -> bool:
+    def again(self, ticket: Ticket[T]) -> bool:
         """Take a job back; False if it had its chances."""
         ticket.deaths += 1
         if ticket.deaths >= _ATTEMPTS:
@@ -133,26 +142,26 @@ class _Queue(Generic[T]):
     def ahead(self, number: int) -> int:
         """Return how many jobs there are, looking no further than `number`."""
         missing = max(0, number - len(self._next))
-        self._next.extend(_Ticket(job) for job in itertools.islice(self._jobs, missing))
+        self._next.extend(Ticket(job) for job in itertools.islice(self._jobs, missing))
         return min(number, len(self._next))
 
-    def take(self) -> _Ticket[T]:
+    def take(self) -> Ticket[T]:
         """Return the next job; there must be one."""
         return self._next.popleft()
 
 
-class _Lane(Generic[T]):
+class Lane(Generic[T]):
     """A worker process, and the job it has."""
 
     def __init__(self, work: Callable[[T], Any]) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
         self.ready = False
-        self.job: _Ticket[T] | None = None
+        self.job: Ticket[T] | None = None
         self.process.start()
         theirs.close()
 
-    def give(self, ticket: _Ticket[T]) -> None:
+    def give(self, ticket: Ticket[T]) -> None:
         """Send a job to the worker."""
         self.job = ticket
         # A worker that is gone is noticed where its answer is read.
@@ -184,7 +193,7 @@ class _Lane(Generic[T]):
         return f"ended with status {code}"
 
 
-def _feed(lanes: list[_Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], count: int) -> None:
+def _feed(lanes: list[Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], count: int) -> None:
     """Give every free worker a job; start as many workers as there are jobs for."""
     for lane in lanes:
         if lane.ready and lane.job is None and waiting.ahead(1):
@@ -194,11 +203,11 @@ def _feed(lanes: list[_Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], c
     if room > 0:
         wanted = waiting.ahead(free + room) - free
         for _ in range(wanted):
-            with _ctrl_c_waits():
-                lanes.append(_Lane(work))
+            with ctrl_c_waits():
+                lanes.append(Lane(work))
 
 
-def _stop(lanes: list[_Lane[Any]], *, at_once: bool) -> None:
+def stop_lanes(lanes: list[Lane[Any]], *, at_once: bool) -> None:
     """End the workers; those that are at work clean up and end, or are killed."""
     for lane in lanes:
         if at_once:
@@ -217,7 +226,7 @@ def _stop(lanes: list[_Lane[Any]], *, at_once: bool) -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
+def ctrl_c_waits() -> Iterator[None]:
     """Hold SIGINT back; a process started meanwhile never gets it: its end is our decision."""
     # It lets SIGINT through again when it starts, which must not be in the middle of this.
     resource_tracker.ensure_running()
@@ -262,14 +271,16 @@ def _answer(connection: Connection, work: Callable[[Any], Any]) -> None:
         connection.send(answer)
 
 
-def _died(what: str) -> WorkerError:
+def died(what: str) -> WorkerError:
+    """Return the error of a job that ended its workers."""
     return WorkerError(
         f"the worker process {what}, twice, while it had this file",
         hint="Look at the memory of the machine; try fewer --jobs, or the file on its own.",
     )
 
 
-def _cannot_start(what: str) -> ConfigError:
+def cannot_start(what: str) -> ConfigError:
+    """Return the error of workers that end before they begin."""
     return ConfigError(
         f"worker processes end before they begin to work: the last one {what}",
         hint="What it wrote is above. A script that calls run_batch must do so under "

@@ -8,19 +8,20 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from tmt_dq.batch.again import Folders, InPlacePlanner, check_again, check_old_rules, rehearse
 from tmt_dq.batch.inputs import find_inputs
-from tmt_dq.batch.jobs import FileResult, Job, Settings, process
+from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings, process
 from tmt_dq.batch.lines import JsonLines
 from tmt_dq.batch.plan import Planned, Planner, name_outputs
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import State
-from tmt_dq.errors import BatchError, OutputError, TmtDqError
+from tmt_dq.errors import BatchError, ConfigError, OutputError, TmtDqError
 
-__all__ = ["BatchResult", "Mapper", "plan_batch", "run_batch"]
+__all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
 
 PathLike = str | os.PathLike[str]
 
@@ -28,6 +29,7 @@ _BLOCK = 32
 """Jobs that are announced in the folder's memory at once, with a single wait for the disk."""
 
 _KEPT_ERRORS = 1000
+_KNOWN_BY = 3
 
 
 class Mapper(Protocol):
@@ -86,13 +88,17 @@ class BatchResult:
 def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     inputs: PathLike | Iterable[PathLike],
     *,
-    output_dir: PathLike,
+    output_dir: PathLike | None = None,
     manifests: Iterable[PathLike] = (),
     jobs: int | None = None,
     report: PathLike | None = None,
     retry_failed: bool = False,
     checksum: bool = False,
     overwrite: bool = False,
+    affected_by: str | None = None,
+    old_crds_path: PathLike | None = None,
+    flags_only: bool = False,
+    in_place: bool = False,
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
     on_result: Callable[[FileResult], None] | None = None,
@@ -109,9 +115,10 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     ----------
     inputs : path or iterable of path
         Files, patterns, folders, ``-``, ``@manifest``, associations: `tmt_dq.batch.find_inputs`.
-    output_dir : path
+    output_dir : path, optional
         Folder of the outputs ``<root>_dqinit.fits``; made if it does not exist. A small file in
-        it, ``.tmt-dq-batch.jsonl``, remembers what was done.
+        it, ``.tmt-dq-batch.jsonl``, remembers what was done. Without it the inputs are outputs,
+        which are changed themselves (`affected_by` and `in_place`).
     manifests : iterable of path
         Files with names of exposures.
     jobs : int, optional
@@ -124,6 +131,16 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         Whether the sha256 of inputs is recorded and compared, which reads them once more.
     overwrite : bool
         Whether files that this batch did not make are replaced.
+    affected_by : str, optional
+        The CRDS context of before: only exposures are processed that the new one (`context`)
+        gives another mask. Where there is an output, the mask that it names is what counts.
+    old_crds_path : path, optional
+        CRDS cache of `affected_by`, if it is another one.
+    flags_only : bool
+        Whether another mask with the same flags in an exposure's pixels changes nothing.
+    in_place : bool
+        Whether the flags of outputs are rewritten in place (`tmt_dq.reinitialize_dq`) where
+        nothing but the mask has changed, instead of writing them anew.
     mapper : callable, optional
         Does the jobs, instead of processes on this machine: a `tmt_dq.batch.Cluster`.
     on_start : callable, optional
@@ -159,23 +176,39 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     (1200, 0, 0)
     """
     start = time.perf_counter()
-    folder = Path(output_dir).absolute()
-    settings = make_settings(options, checksum=checksum)
-    outputs = name_outputs(_find(inputs, manifests, folder, stdin), folder)
+    again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
+    settings, outputs = _prepare(
+        inputs,
+        manifests,
+        output_dir,
+        stdin,
+        options,
+        again,
+        checksum=checksum,
+        retry_failed=retry_failed,
+    )
     if mapper is None:
         from tmt_dq.batch.processes import Processes
 
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
-        _make_folder(folder)
-        state = State(folder)
-        stack.callback(state.close)
+        memory: _Folder | Folders
+        planner: Planner | InPlacePlanner
+        state = None
+        if output_dir is None:
+            memory, planner = Folders(), InPlacePlanner()
+        else:
+            folder = Path(output_dir).absolute()
+            _make_folder(folder)
+            state = State(folder)
+            memory = _Folder(state)
+            planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+        stack.callback(memory.close)
         lines = None
         if report is not None:
             lines = JsonLines(Path(report))
             stack.callback(lines.close)
-        account = _Account(state, lines, on_result)
-        planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+        account = _Account(memory, lines, on_result)
         if on_start is not None:
             on_start(len(outputs))
         share = getattr(mapper, "share", None)
@@ -185,14 +218,18 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     return account.result(time.perf_counter() - start)
 
 
-def plan_batch(
+def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     inputs: PathLike | Iterable[PathLike],
     *,
-    output_dir: PathLike,
+    output_dir: PathLike | None = None,
     manifests: Iterable[PathLike] = (),
     retry_failed: bool = False,
     checksum: bool = False,
     overwrite: bool = False,
+    affected_by: str | None = None,
+    old_crds_path: PathLike | None = None,
+    flags_only: bool = False,
+    in_place: bool = False,
     stdin: TextIO | None = None,
     **options: Any,
 ) -> Iterator[Planned]:
@@ -200,7 +237,8 @@ def plan_batch(
 
     Parameters
     ----------
-    inputs, output_dir, manifests, retry_failed, checksum, overwrite, stdin, **options
+    inputs, output_dir, manifests, retry_failed, checksum, overwrite, affected_by, old_crds_path, \
+flags_only, in_place, stdin, **options
         As in `run_batch`.
 
     Yields
@@ -208,18 +246,70 @@ def plan_batch(
     Planned
         One for each exposure.
     """
-    folder = Path(output_dir).absolute()
+    again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
+    settings, outputs = _prepare(
+        inputs,
+        manifests,
+        output_dir,
+        stdin,
+        options,
+        again,
+        checksum=checksum,
+        retry_failed=retry_failed,
+    )
+    planner: Planner | InPlacePlanner = InPlacePlanner()
+    if output_dir is not None:
+        state = State(Path(output_dir).absolute(), read_only=True)
+        planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+    plans = itertools.starmap(planner.decide, outputs.items())
+    return plans if again is None else (rehearse(plan, settings) for plan in plans)
+
+
+def _again(
+    affected_by: str | None, old_crds_path: PathLike | None, *, flags_only: bool, in_place: bool
+) -> Reprocessing | None:
+    """Return which exposures are meant; None for all."""
+    if affected_by is None:
+        said = {"old_crds_path": old_crds_path, "flags_only": flags_only, "in_place": in_place}
+        for name, value in said.items():
+            if value:
+                raise ConfigError(
+                    f"{name} is given, but not affected_by",
+                    hint="It is about what new rules change: name the context of before.",
+                )
+        return None
+    old = None if old_crds_path is None else str(Path(old_crds_path).absolute())
+    return Reprocessing(affected_by, old, flags_only, in_place)
+
+
+def _prepare(
+    inputs: PathLike | Iterable[PathLike],
+    manifests: Iterable[PathLike],
+    output_dir: PathLike | None,
+    stdin: TextIO | None,
+    options: Mapping[str, Any],
+    again: Reprocessing | None,
+    *,
+    checksum: bool,
+    retry_failed: bool,
+) -> tuple[Settings, dict[str, str]]:
+    """Check what all exposures share, and name their outputs; nothing is written."""
+    told = {name: value for name, value in options.items() if value is not None}
+    check_again(again, told, alone=output_dir is None, retry_failed=retry_failed)
     settings = make_settings(options, checksum=checksum)
-    outputs = name_outputs(_find(inputs, manifests, folder, stdin), folder)
-    state = State(folder, read_only=True)
-    planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
-    return itertools.starmap(planner.decide, outputs.items())
+    if again is not None:
+        check_old_rules(again, settings)
+        settings = replace(settings, again=again)
+    if output_dir is None:
+        return settings, {path: path for path in _find(inputs, manifests, None, stdin)}
+    folder = Path(output_dir).absolute()
+    return settings, name_outputs(_find(inputs, manifests, folder, stdin), folder)
 
 
 def _find(
     inputs: PathLike | Iterable[PathLike],
     manifests: Iterable[PathLike],
-    folder: Path,
+    folder: Path | None,
     stdin: TextIO | None,
 ) -> list[str]:
     names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
@@ -237,7 +327,7 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _shared(state: State, settings: Settings, outputs: Mapping[str, str]) -> object:
+def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str]) -> object:
     """Say what the workers of a cluster must see."""
     from tmt_dq.batch.cluster import Shared
 
@@ -246,13 +336,40 @@ def _shared(state: State, settings: Settings, outputs: Mapping[str, str]) -> obj
     folders = {str(Path(path).parent) for path in outputs}
     if not settings.embedded:
         folders |= {rule.cache for rule in settings.rules}
+    if state is None:
+        # No file of ours is there to know the folders by: some of the exposures must do.
+        named += [path for path in list(outputs)[:_KNOWN_BY] if Path(path).is_file()]
+    elif settings.again is not None and settings.again.old_crds_path is not None:
+        folders.add(settings.again.old_crds_path)
     return Shared(
-        memory=str(state.path),
-        identity=state.identity,
+        memory=None if state is None else str(state.path),
+        identity="" if state is None else state.identity,
         # Folders that are not here either are the business of the files in them.
         folders=tuple(sorted(filter(os.path.isdir, folders))),
         files=tuple((path, Path(path).stat().st_size) for path in named),
     )
+
+
+class _Folder:
+    """What is remembered of the folder of outputs."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def begin(self, outputs: Iterable[str]) -> None:
+        """Remember that these outputs are about to be written."""
+        self._state.begin(os.path.basename(path) for path in outputs)  # noqa: PTH119
+
+    def finish(self, result: FileResult) -> None:
+        """Remember what became of an output."""
+        if result.unaffected:
+            self._state.change(result)
+        else:
+            self._state.finish(result)
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self._state.close()
 
 
 class _Account:
@@ -260,11 +377,11 @@ class _Account:
 
     def __init__(
         self,
-        state: State,
+        memory: _Folder | Folders,
         lines: JsonLines | None,
         on_result: Callable[[FileResult], None] | None,
     ) -> None:
-        self.state = state
+        self.memory = memory
         self._lines = lines
         self._on_result = on_result
         self._status: Counter[str] = Counter()
@@ -277,8 +394,8 @@ class _Account:
     def enter(self, result: FileResult, *, worked_on: bool) -> None:
         """Take a result down."""
         if worked_on or result.status == "failed":
-            self.state.finish(result)
-        if worked_on:
+            self.memory.finish(result)
+        if worked_on and result.status != "skipped":
             self._size += result.size
         self._status[result.status] += 1
         if result.mask is not None:
@@ -310,7 +427,7 @@ class _Account:
 
 def _work(
     outputs: Mapping[str, str],
-    planner: Planner,
+    planner: "Planner | InPlacePlanner",
     settings: Settings,
     mapper: Mapper,
     account: _Account,
@@ -326,9 +443,9 @@ def _work(
                     account.enter(plan.settled(), worked_on=False)
             work = [plan for plan in plans if plan.action == "process"]
             # From here on these outputs are ours, even if nobody lives to say that they are done.
-            account.state.begin(Path(plan.job.output).name for plan in work)
+            account.memory.begin(plan.job.output for plan in work)
             for plan in work:
-                _remove_leftovers(plan)
+                remove_leftovers(plan)
                 yield plan.job
 
     task = functools.partial(process, settings=settings)
@@ -346,7 +463,7 @@ def _work(
             close()
 
 
-def _remove_leftovers(plan: Planned) -> None:
+def remove_leftovers(plan: Planned) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
     if plan.reason != "interrupted":
         return

@@ -93,11 +93,14 @@ class State:
             self.close()
             raise
 
-    def begin(self, outputs: Iterable[str]) -> None:
-        """Remember, on the disk, that these outputs are about to be written by the batch."""
+    def begin(self, outputs: Iterable[str], *, sync: bool = True) -> None:
+        """Remember, on the disk, that these outputs are about to be written by the batch.
+
+        Without `sync`, a power failure (not a killed process) may make it forget.
+        """
         names = list(outputs)
         if names and self._lines is not None:
-            self._lines.append({"begin": names}, sync=True)
+            self._lines.append({"begin": names}, sync=sync)
         for name in names:
             self._begun(name)
 
@@ -115,7 +118,6 @@ class State:
                 record = {"done": name, "input": str(result.input)}
                 key = self.entries[name].terms
             elif result.terms is not None and key is not None and key not in self.terms:
-                self.terms[key] = result.terms
                 new.append(_terms_record(key, result.terms))
             record |= {
                 "in": result.input_state,
@@ -126,7 +128,54 @@ class State:
         new.append({name: value for name, value in record.items() if value is not None})
         if self._lines is not None:
             self._lines.append(*new)
-        self._take(new[-1])
+        # Not before: where the disk is full, nothing was written, and it is done again.
+        for entry in new:
+            self._take(entry)
+
+    def change(self, result: FileResult) -> None:
+        """Remember what became of an output that was to be changed in place, or of the plan to.
+
+        What is known of it stays, but for what the change made untrue; an output of others stays
+        one of others.
+        """
+        name = result.output.name
+        known = self.entries.get(name)
+        if known is None:
+            return
+        if known.output_state is None:
+            if self._lines is not None:
+                self._lines.append({"forget": name})
+            self._take({"forget": name})
+            return
+        record: dict[str, Any] = {
+            "done": name,
+            "input": known.input,
+            "in": known.input_state,
+            "out": known.output_state,
+            "terms": known.terms,
+            "sha256": known.sha256,
+        }
+        new: list[dict[str, Any]] = []
+        old = self.terms.get(known.terms or "")
+        if result.status == "done" and result.terms is not None:
+            record["out"] = result.output_state
+            record["terms"] = None
+            if old is not None:
+                # The user's flags are the same; the mask, read first, is another.
+                kept = old.references[1:] if old.references else ()
+                terms = replace(
+                    old,
+                    version=result.terms.version,
+                    rules=result.terms.rules,
+                    references=(*result.terms.references[:1], *kept),
+                )
+                record["terms"] = _key(terms)
+                new.append(_terms_record(record["terms"], terms))
+        new.append({key: value for key, value in record.items() if value is not None})
+        if self._lines is not None:
+            self._lines.append(*new)
+        for entry in new:
+            self._take(entry)
 
     def close(self) -> None:
         """Give the folder back."""
@@ -147,6 +196,8 @@ class State:
             elif "begin" in record:
                 for name in record["begin"]:
                     self._begun(name)
+            elif "forget" in record:
+                self.entries.pop(record["forget"], None)
             elif "failed" in record:
                 name = record["failed"]
                 known = self.entries.get(name, Entry("failed"))

@@ -3,15 +3,19 @@
 Each verb is a module of this package, imported when it is called, so that ``--help`` is quick.
 """
 
+import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import click
 
 from tmt_dq import __version__
-from tmt_dq.cli.console import report_error
+from tmt_dq.cli.console import begin, complain, report_error, set_color
 from tmt_dq.errors import BatchError, TmtDqError
 
 __all__ = ["main"]
@@ -20,6 +24,7 @@ _VERBS = {
     "apply": "Initialize the data quality of raw ramps.",
     "select": "Show which mask belongs to an exposure, and why.",
     "batch": "Initialize many ramps, on all cores or a cluster.",
+    "watch": "Initialize ramps as they arrive in a folder.",
     "inspect": "Show what a mask or ramp flags.",
     "diff": "Compare the flags of two masks or ramps.",
     "explain": "Tell why a pixel is flagged, and since when.",
@@ -31,10 +36,47 @@ _VERBS = {
     "affected": "List the exposures that new rules make worth processing again.",
     "crds": "Run a CRDS tool with TMT's rules known to it.",
     "demo": "Simulate a full-frame IRIS ramp and flag it.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 """The verbs and what they do; here, so that listing them imports none."""
 
+_LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
+"""What --version names: the libraries on which results depend."""
+
 _INTERRUPTED = 130
+
+_ENDED = {
+    int(getattr(signal, name)): name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+}
+"""Signals that end a command as Ctrl-C does: nothing half-written is left behind."""
+
+
+def _choose_color(_context: click.Context, _option: click.Parameter, when: str | None) -> None:
+    if when is not None:
+        set_color(when)
+
+
+def _color_option() -> click.Option:
+    return click.Option(
+        ["--color"],
+        type=click.Choice(["auto", "always", "never"]),
+        expose_value=False,
+        is_eager=True,
+        callback=_choose_color,
+        help="Colour errors and titles. [default: auto, on terminals unless NO_COLOR is set]",
+    )
+
+
+def _show_versions(context: click.Context, _option: click.Parameter, wanted: object) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib import metadata
+
+    click.echo(f"tmt-dq, version {__version__}")
+    python = ".".join(map(str, sys.version_info[:3]))
+    versions = {"Python": python} | {name: metadata.version(name) for name in _LIBRARIES}
+    click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
+    context.exit()
 
 
 class _LazyGroup(click.Group):
@@ -48,12 +90,17 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"tmt_dq.cli.{cmd_name}")
         command: click.Command = module.command
+        # A CRDS tool has its own options: all that is said belongs to it.
+        taken = {name for param in command.params for name in param.opts}
+        if cmd_name != "crds" and "--color" not in taken:
+            command.params.append(_color_option())
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+        wrong = args and args[0] not in _VERBS and not args[0].startswith("-")
+        if wrong and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], _VERBS, n=1)
@@ -65,9 +112,28 @@ class _LazyGroup(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(_VERBS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Let the shell complete verbs, without importing any."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(name, help=text)
+            for name, text in _VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="tmt-dq")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions of tmt-dq and its libraries.",
+)
 def _group() -> None:
     """Initialize the data quality of TMT/IRIS exposures, and keep their bad-pixel masks.
 
@@ -81,38 +147,95 @@ def _group() -> None:
     """  # noqa: D301 - \b is click's mark for "keep these lines"
 
 
+_group.params.append(_color_option())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process.
 
     The exit status is 0 for success, that of the error's class (`tmt_dq.errors`) for an expected
-    failure, 2 for wrong options, 130 for Ctrl-C, and 1, with a traceback, for a bug.
+    failure, 2 for wrong options, 130 for Ctrl-C, 128 and its number for another signal that asks
+    for the end, and 1, with a traceback, for a bug.
     """
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    begin(json_errors=_asks_for_json(words))
     try:
-        result: Any = _group.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="tmt-dq",
-            standalone_mode=False,
-        )
+        with _signals_end_it():
+            result: Any = _group.main(args=words, prog_name="tmt-dq", standalone_mode=False)
     except (TmtDqError, BatchError) as error:
         report_error(error)
         return error.exit_code
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing half-written is left behind.", err=True)
+        complain("Interrupted", _ended("Interrupted"), exit_code=_INTERRUPTED)
         return _INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        _report_usage(error)
         return error.exit_code
     except SystemExit as stop:
+        if isinstance(stop, _EndedBySignal):
+            name = f"Ended by {_ENDED[stop.number]}"
+            complain("Interrupted", _ended(name), exit_code=128 + stop.number)
+            return 128 + stop.number
         # Outside its standalone mode click ends the process for one reason only, with status 1:
         # the reader of our output (head, less) has seen enough. Verbs return, they do not exit.
         if stop.code == 1:
             return 0
         raise
     return result if isinstance(result, int) else 0
+
+
+def _ended(how: str) -> str:
+    return f"{how}; nothing half-written is left behind."
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Whether errors are to be JSON, also those about the options themselves."""
+    if words and words[0] == "crds":
+        return False
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options
+
+
+def _report_usage(error: click.ClickException) -> None:
+    """Show what is wrong with the options: the finding first, then where to look."""
+    context = getattr(error, "ctx", None)
+    hint = None if context is None else f"Say {context.command_path} --help for what is possible."
+    complain(type(error).__name__, error.format_message(), exit_code=error.exit_code, hint=hint)
+
+
+class _EndedBySignal(SystemExit):
+    """The process was asked to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """Turn signals that would end the process at once into an exception, so that it cleans up."""
+    before: dict[int, Any] = {}
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        # Once: a second signal must not disturb the cleaning up.
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise _EndedBySignal(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDED:
+            # Whoever ignores them (nohup) or has a handler of their own keeps it.
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

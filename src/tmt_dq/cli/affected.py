@@ -1,13 +1,13 @@
 """``tmt-dq affected``."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import counted, table
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli import offers
+from tmt_dq.cli.console import as_record, counted, json_list, table
+from tmt_dq.cli.options import FilePath, FolderPath
 from tmt_dq.errors import BatchError
 
 __all__ = ["command"]
@@ -16,18 +16,20 @@ __all__ = ["command"]
 @click.command(
     "affected", short_help="List the exposures that new rules make worth processing again."
 )
-@click.argument("old_context", metavar="OLD")
-@click.argument("new_context", metavar="NEW")
+@click.argument(
+    "old_context", metavar="OLD", shell_complete=offers.contexts("old_crds_path", "crds_path")
+)
+@click.argument("new_context", metavar="NEW", shell_complete=offers.contexts("crds_path"))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FilePath())
 @click.option(
     "--crds-path",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
 )
 @click.option(
     "--old-crds-path",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     help="CRDS cache of OLD, if it is another one.",
 )
@@ -36,7 +38,7 @@ __all__ = ["command"]
     is_flag=True,
     help="Another mask with the same flags in an exposure's pixels does not count.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line an exposure.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
     old_context: str,
     new_context: str,
@@ -65,12 +67,12 @@ def command(
         flags_only=flags_only,
         keep_errors=True,
     )
-    if as_json:
+    with json_list("exposures", wanted=as_json) as add:
         for effect in effects:
             line = {field.name: getattr(effect, field.name) for field in dataclasses.fields(effect)}
-            error = None if effect.error is None else str(effect.error)
-            click.echo(json.dumps({**line, "path": str(effect.path), "error": error}))
-    else:
+            error = None if effect.error is None else as_record(effect.error)
+            add({**line, "path": str(effect.path), "error": error})
+    if not as_json:
         rows = [
             (str(effect.path), "yes" if effect.affected else "no", effect.reason)
             for effect in effects

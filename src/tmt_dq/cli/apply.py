@@ -1,7 +1,6 @@
 """``tmt-dq apply``."""
 
 import contextlib
-import json
 import sys
 import time
 from pathlib import Path
@@ -9,17 +8,28 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import progress_bar, report_error, table
+from tmt_dq.cli import offers
+from tmt_dq.cli.console import (
+    as_record,
+    echo,
+    json_list,
+    progress_bar,
+    report_error,
+    table,
+)
 from tmt_dq.cli.options import (
+    Bad,
     FilePath,
+    FolderPath,
     Position,
+    Values,
     crds_options,
     recipe_fields,
     source_options,
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 
-__all__ = ["command", "show", "user_reading"]
+__all__ = ["command", "describe", "show", "user_reading"]
 
 
 @click.command("apply", short_help="Initialize the data quality of raw ramps.")
@@ -27,13 +37,14 @@ __all__ = ["command", "show", "user_reading"]
 @click.option("-o", "--output", type=FilePath(), help="Output of a single ramp.")
 @click.option(
     "--output-dir",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     help="Folder of the outputs. [default: that of each ramp]",
 )
 @click.option(
     "--mask",
     metavar="FILE",
+    shell_complete=offers.files,
     help="Use this mask instead of the one the rules choose; N/A for none.",
 )
 @click.option(
@@ -41,14 +52,44 @@ __all__ = ["command", "show", "user_reading"]
     type=FilePath(),
     help="Add the flags of this image, list of pixels or boxes, or region file.",
 )
-@click.option("--user-flag", metavar="NAME", help="Flag of the pixels in the file of --user-dq.")
-@click.option("--user-bad", metavar="V", help="Value of bad pixels in it: a number, or nonzero.")
 @click.option(
-    "--user-columns", metavar="NAMES", help="Columns of a list without a line of names: x,y,flag."
+    "--user-flag",
+    metavar="NAME[,NAME]",
+    shell_complete=offers.flags,
+    help="Flags of the pixels in the file of --user-dq.",
+)
+@click.option(
+    "--user-bad",
+    type=Bad(),
+    metavar="V|nonzero",
+    shell_complete=offers.words("nonzero"),
+    help="Value of bad pixels in it.",
 )
 @click.option("--user-good", type=int, metavar="V", help="Value of good pixels in it.")
 @click.option(
-    "--user-base", type=click.IntRange(0, 1), help="Number of the first pixel in a list of pixels."
+    "--user-values",
+    type=Values(),
+    metavar="convention|N=FLAG,...",
+    shell_complete=offers.words("convention"),
+    help="What each bit of the numbers in it means.",
+)
+@click.option(
+    "--user-base",
+    type=click.IntRange(0, 1),
+    metavar="0|1",
+    help="Number of the first pixel in a list of pixels.",
+)
+@click.option(
+    "--user-at",
+    type=Position(),
+    metavar="X,Y",
+    help="1-based detector position of the first pixel of a smaller image or list.",
+)
+@click.option(
+    "--user-columns", metavar="NAMES", help="Columns of a list without a line of names: x,y,flag."
+)
+@click.option(
+    "--user-extension", metavar="NAME", help="FITS: which extension, where several could be meant."
 )
 @click.option(
     "--subarray",
@@ -75,7 +116,8 @@ __all__ = ["command", "show", "user_reading"]
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 @click.option("--in-place", is_flag=True, help="Add the flags to RAMP itself; no second copy.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a ramp.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write the outputs.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(
     ramps: tuple[Path, ...],
@@ -110,15 +152,21 @@ def command(
     if len(ramps) > 1 and not options["in_place"]:
         _check_outputs(ramps, options["output_dir"], overwrite=options["overwrite"])
     failures: list[Exception] = []
-    for ramp in ramps:
-        try:
-            _apply_one(ramp, output, options, as_json=as_json, quiet=quiet)
-        except TmtDqError as error:
-            if len(ramps) == 1:
-                raise
-            # One bad file does not stop the others.
-            report_error(error)
-            failures.append(error)
+    with json_list("ramps", wanted=as_json) as add:
+        for ramp in ramps:
+            try:
+                applied, seconds = _apply_one(ramp, output, options)
+            except TmtDqError as error:
+                add({"input": str(ramp), "error": as_record(error)})
+                if len(ramps) == 1:
+                    raise
+                # One bad file does not stop the others.
+                report_error(error)
+                failures.append(error)
+                continue
+            add({**describe(applied), "seconds": round(seconds, 3)})
+            if not (as_json or quiet):
+                show(applied, seconds)
     if failures:
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
 
@@ -154,28 +202,20 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
 
 def user_reading(options: dict[str, Any]) -> Any:
     """Take what is said about the file of --user-dq out of `options`; None if nothing is."""
-    said = {
-        name: options.pop(f"user_{name}") for name in ("flag", "bad", "good", "base", "columns")
-    }
+    names = ("flag", "bad", "good", "values", "base", "at", "columns", "extension")
+    said = {name: options.pop(f"user_{name}") for name in names}
     if all(value is None for value in said.values()):
         return None
     from tmt_dq.io.reading import Reading
 
-    if said["bad"] is not None and said["bad"] != "nonzero":
-        try:
-            said["bad"] = int(said["bad"])
-        except ValueError:
-            raise ConfigError(
-                f"--user-bad is {said['bad']!r}; expected a whole number or nonzero"
-            ) from None
     if said["columns"] is not None:
         said["columns"] = tuple(name.strip() for name in said["columns"].split(","))
     return Reading(**said)
 
 
-def _begin(ramp: Path, output: Path | None, options: dict[str, Any]) -> Any:
+def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
     """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
-    if "tmt_dq.apply" in sys.modules or options["in_place"]:
+    if "tmt_dq.apply" in sys.modules or options["in_place"] or options["dry_run"]:
         return None
     folder = options["output_dir"]
     if output is not None and folder is not None:
@@ -184,12 +224,12 @@ def _begin(ramp: Path, output: Path | None, options: dict[str, Any]) -> Any:
     from tmt_dq.io.names import default_output
 
     target = default_output(ramp, folder) if output is None else output
+    if not (isinstance(ramp, Path) and isinstance(target, Path)):
+        return None  # elsewhere
     return begin(ramp, target, overwrite=options["overwrite"], sync=options["sync"])
 
 
-def _apply_one(
-    ramp: Path, output: Path | None, options: dict[str, Any], *, as_json: bool, quiet: bool
-) -> None:
+def _apply_one(ramp: Path, output: Path | None, options: dict[str, Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         begun = _begin(ramp, output, options)
@@ -199,18 +239,16 @@ def _apply_one(
 
         progress = stack.enter_context(progress_bar(ramp.name, _size(ramp)))
         applied = apply_dq(ramp, output, progress=progress, begun=begun, **options)
-    seconds = time.perf_counter() - start
-    if as_json:
-        click.echo(json.dumps(_as_dict(applied, seconds)))
-    elif not quiet:
-        show(applied, seconds)
+    return applied, time.perf_counter() - start
 
 
-def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
+def describe(applied: Any) -> dict[str, Any]:
+    """Return what was done to an exposure as it stands in JSON."""
     selection = applied.selection
     return {
         "input": str(applied.input),
         "output": str(applied.output),
+        "written": applied.written,
         "status": applied.status,
         "mask": applied.mask,
         "mask_path": None if applied.mask_path is None else str(applied.mask_path),
@@ -230,7 +268,6 @@ def _as_dict(applied: Any, seconds: float) -> dict[str, Any]:
         "counts": applied.counts,
         "shape": applied.shape,
         "left_out": applied.left_out,
-        "seconds": round(seconds, 3),
     }
 
 
@@ -238,7 +275,8 @@ def show(applied: Any, seconds: float) -> None:
     """Print what was done and how many pixels carry each flag."""
     selection = applied.selection
     chosen = "" if selection is None else f" (chosen by {selection.context})"
-    click.echo(f"{applied.output}  {applied.status} in {seconds:.1f} s")
+    written = "" if applied.written else "  (dry run: not written)"
+    echo(f"{applied.output}  {applied.status} in {seconds:.1f} s{written}")
     click.echo(f"mask {applied.mask}{chosen}")
     for source in applied.sources:
         click.echo(f"  {source.describe()}")

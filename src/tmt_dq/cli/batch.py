@@ -1,18 +1,18 @@
 """``tmt-dq batch``."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import table
-from tmt_dq.cli.options import FilePath, recipe_fields
+from tmt_dq.cli.console import json_list, print_json, table
+from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet"}
+_OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quiet"}
 
 
 @click.command("batch", short_help="Initialize many ramps, on all cores or a cluster.")
-@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
-    required=True,
-    help="Folder of the outputs; made if it does not exist.",
+    help="Folder of the outputs; made if it does not exist. Needed unless --affected-by changes "
+    "outputs --in-place.",
 )
 @click.option(
     "--manifest",
@@ -47,10 +47,33 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet"}
 )
 @click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
 @click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")
+@click.option(
+    "--affected-by",
+    metavar="OLD",
+    shell_complete=offers.contexts("old_crds_path", "crds_path"),
+    help="Do only what the rules of --context change, compared with the context OLD.",
+)
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="With --affected-by: rewrite the flags in outputs that are there, and copy no science "
+    "data. Without --output-dir, INPUT are the outputs.",
+)
+@click.option(
+    "--flags-only",
+    is_flag=True,
+    help="With --affected-by: another mask with the same flags in a ramp's pixels changes nothing.",
+)
+@click.option(
+    "--old-crds-path",
+    type=FolderPath(),
+    metavar="DIR",
+    help="With --affected-by: CRDS cache of OLD, if it is another one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(  # noqa: PLR0913 - the options of the verb
     inputs: tuple[str, ...],
@@ -77,9 +100,12 @@ def command(  # noqa: PLR0913 - the options of the verb
       tmt-dq batch 'night/**/*_uncal.fits' --output-dir reduced --jobs 8
       find /data -name '*_uncal.fits' | tmt-dq batch - --output-dir reduced
       tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
+      tmt-dq batch reduced --affected-by tmt_0100.pmap --in-place
     """  # noqa: D301
     if not inputs and not manifests:
         raise click.UsageError("Missing argument 'INPUT...'.")
+    if options["output_dir"] is None and options["affected_by"] is None:
+        raise click.UsageError("Missing option '--output-dir'.")
     options["user_reading"] = user_reading(options)
     options["recipe"] = recipe_fields(options)
     options["sync"] = not options.pop("no_sync")
@@ -101,7 +127,7 @@ def command(  # noqa: PLR0913 - the options of the verb
             **options,
         )
     if as_json:
-        click.echo(json.dumps(_as_dict(result)))
+        print_json(_as_dict(result))
     elif not quiet:
         _show(result)
     result.raise_failures()
@@ -130,16 +156,20 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
     from tmt_dq.batch import plan_batch
 
     total: dict[str, int] = {}
-    for plan in plan_batch(inputs, **options):
-        total[plan.action] = total.get(plan.action, 0) + 1
-        line = {
-            "input": plan.job.input,
-            "output": plan.job.output,
-            "action": plan.action,
-            "reason": plan.reason,
-        }
-        text = f"{plan.action:8}{plan.job.input}  ({plan.reason})"
-        click.echo(json.dumps(line) if as_json else text)
+    plans = plan_batch(inputs, **options)
+    with json_list("plans", wanted=as_json) as add:
+        for plan in plans:
+            total[plan.action] = total.get(plan.action, 0) + 1
+            add(
+                {
+                    "input": plan.job.input,
+                    "output": plan.job.output,
+                    "action": plan.action,
+                    "reason": plan.reason,
+                }
+            )
+            if not as_json:
+                click.echo(f"{plan.action:8}{plan.job.input}  ({plan.reason})")
     if not as_json:
         click.echo(", ".join(f"{number} to {action}" for action, number in total.items()))
 

@@ -1,13 +1,12 @@
 """``tmt-dq certify``."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tmt_dq.cli.console import counted, report_error, table
+from tmt_dq.cli.console import as_record, counted, echo, json_list, report_error, table
 from tmt_dq.cli.options import FilePath, crds_options
 from tmt_dq.errors import CertificationError, MaskFormatError
 
@@ -24,7 +23,7 @@ __all__ = ["command"]
     "[default: the instrument's limits]",
 )
 @crds_options
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON, one line a mask.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
     masks: tuple[Path, ...],
     max_flagged: float | None,
@@ -46,26 +45,25 @@ def command(
     from tmt_dq.certify import certify_mask
 
     failed = []
-    for mask in counted("certifying", masks):
-        try:
-            certification = certify_mask(
-                mask, crds_path=crds_path, context=context, max_flagged=max_flagged
-            )
-        except MaskFormatError as error:
-            if len(masks) == 1:
-                raise
-            # One file that is no mask does not keep the others from being looked at.
-            failed.append(mask)
-            report_error(error)
-            if as_json:
-                click.echo(json.dumps({"path": str(mask), "passed": False, "error": str(error)}))
-            continue
-        if not certification.passed:
-            failed.append(mask)
-        if as_json:
-            click.echo(json.dumps(_as_dict(certification)))
-        else:
-            _show(certification)
+    with json_list("masks", wanted=as_json) as add:
+        for mask in counted("certifying", masks):
+            try:
+                certification = certify_mask(
+                    mask, crds_path=crds_path, context=context, max_flagged=max_flagged
+                )
+            except MaskFormatError as error:
+                add({"path": str(mask), "passed": False, "error": as_record(error)})
+                if len(masks) == 1:
+                    raise
+                # One file that is no mask does not keep the others from being looked at.
+                failed.append(mask)
+                report_error(error)
+                continue
+            if not certification.passed:
+                failed.append(mask)
+            add(_as_dict(certification))
+            if not as_json:
+                _show(certification)
     if failed:
         raise CertificationError(
             f"{len(failed)} of {len(masks)} masks do not pass"
@@ -88,7 +86,9 @@ def _as_dict(certification: Any) -> dict[str, Any]:
 
 
 def _show(certification: Any) -> None:
-    click.echo(f"{certification.path}  {'passed' if certification.passed else 'FAILED'}")
+    passed = certification.passed
+    verdict = click.style("passed", fg="green") if passed else click.style("FAILED", fg="red")
+    echo(f"{certification.path}  {verdict}")
     rows = [
         (found.severity, found.where, found.what, found.remedy or "")
         for found in certification.findings

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
@@ -19,6 +20,7 @@ __all__ = ["command"]
     "rules",
     multiple=True,
     metavar="any|all|K|FLAG=...",
+    shell_complete=offers.merge_rules,
     help="Keep a flag that any, all or at least K of the masks give a pixel; FLAG=K for one flag. "
     "Repeatable. [default: any]",
 )
@@ -29,10 +31,21 @@ __all__ = ["command"]
 @click.option(
     "--clear-flag",
     metavar="NAME[,NAME]",
+    shell_complete=offers.flags,
     help="Flags that --clear takes away. [default: as --flag]",
 )
-@click.option("--detector", metavar="NAME", help="Detector, where the masks do not say.")
-@click.option("--instrument", metavar="NAME", help="Instrument, where the masks do not say.")
+@click.option(
+    "--detector",
+    metavar="NAME",
+    shell_complete=offers.detectors,
+    help="Detector, where the masks do not say.",
+)
+@click.option(
+    "--instrument",
+    metavar="NAME",
+    shell_complete=offers.instruments,
+    help="Instrument, where the masks do not say.",
+)
 @reading_options
 @mask_options
 def command(

@@ -1,30 +1,155 @@
 """What the command line shows: errors, tables, progress. Plain text where there is no terminal."""
 
 import contextlib
+import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 
 from tmt_dq.errors import BatchError, TmtDqError
 
-__all__ = ["counted", "progress_bar", "report_error", "table", "working"]
+__all__ = [
+    "as_record",
+    "begin",
+    "complain",
+    "counted",
+    "echo",
+    "json_list",
+    "print_json",
+    "progress_bar",
+    "report_error",
+    "set_color",
+    "table",
+    "working",
+]
 
 Item = TypeVar("Item")
 
 _WORTH_A_BAR = 64 * 1024 * 1024
 
 
+@dataclass(slots=True)
+class _Manner:
+    """How one call of the command line shows things."""
+
+    color: bool | None = None
+    """Whether to colour; None where it depends on each stream being a terminal."""
+
+    json_errors: bool = False
+
+
+_manner = _Manner()
+
+
+def begin(*, json_errors: bool) -> None:
+    """Begin a call of the command line: forget what an earlier one in this process was told.
+
+    Parameters
+    ----------
+    json_errors : bool
+        Whether errors are shown as JSON too, one line each.
+    """
+    _manner.json_errors = json_errors
+    set_color("auto")
+
+
+def set_color(when: str) -> None:
+    """Choose when text is coloured.
+
+    Parameters
+    ----------
+    when : {"auto", "always", "never"}
+        With "auto", on terminals, unless NO_COLOR is set (https://no-color.org) or TERM is dumb.
+    """
+    _manner.color = {"always": True, "never": False}.get(when)
+    if when == "auto" and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
+        _manner.color = False
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text; its colours only where they are wanted."""
+    click.echo(text, err=err, nl=nl, color=_manner.color)
+
+
+def print_json(document: Any) -> None:
+    """Print the one JSON document of a call."""
+    click.echo(json.dumps(document, indent=2))
+
+
+@contextlib.contextmanager
+def json_list(name: str, *, wanted: bool = True) -> Iterator[Callable[[Any], None]]:
+    """Print one JSON document that holds a list, item by item as they come.
+
+    The document is complete also where the command ends early: it then holds what came.
+
+    Parameters
+    ----------
+    name : str
+        Key of the list.
+    wanted : bool
+        Whether to print anything at all.
+
+    Yields
+    ------
+    callable
+        Prints an item.
+    """
+    if not wanted:
+        yield lambda _item: None
+        return
+    separator = ""
+    click.echo(f'{{"{name}": [', nl=False)
+
+    def add(item: Any) -> None:
+        nonlocal separator
+        click.echo(f"{separator}\n{json.dumps(item)}", nl=False)
+        separator = ","
+
+    try:
+        yield add
+    finally:
+        click.echo("\n]}")
+
+
+def as_record(error: BaseException) -> dict[str, Any]:
+    """Return an error as it stands in JSON: kind, exit_code, what, where, hint."""
+    if isinstance(error, BatchError):
+        what, where, hint = error.message, None, None
+    elif isinstance(error, TmtDqError):
+        what, where, hint = error.what, error.where, error.hint
+    else:
+        what, where, hint = str(error), None, None
+    return {
+        "kind": type(error).__name__,
+        "exit_code": getattr(error, "exit_code", 1),
+        "what": what,
+        "where": where,
+        "hint": hint,
+    }
+
+
 def report_error(error: TmtDqError | BatchError) -> None:
     """Show an error: what and where first, then what to do."""
-    if isinstance(error, BatchError):
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True)
+    _show_error(as_record(error))
+
+
+def complain(kind: str, what: str, *, exit_code: int, hint: str | None = None) -> None:
+    """Show an error that has no class of ours: wrong options, an interruption."""
+    _show_error({"kind": kind, "exit_code": exit_code, "what": what, "where": None, "hint": hint})
+
+
+def _show_error(record: Mapping[str, Any]) -> None:
+    if _manner.json_errors:
+        click.echo(json.dumps({"error": record}), err=True)
         return
-    where = "" if error.where is None else f"{error.where}: "
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {where}{error.what}", err=True)
-    if error.hint is not None:
-        click.echo(f"{click.style('Hint:', fg='yellow')} {error.hint}", err=True)
+    where = "" if record["where"] is None else f"{record['where']}: "
+    echo(f"{click.style('Error:', fg='red', bold=True)} {where}{record['what']}", err=True)
+    if record["hint"] is not None:
+        echo(f"{click.style('Hint:', fg='yellow')} {record['hint']}", err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
@@ -32,13 +157,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         shown = Table(box=None, header_style="bold", pad_edge=False)
         for number, title in enumerate(header):
             shown.add_column(title, justify="right" if number in right else "left")
         for row in rows:
-            shown.add_row(*row)
-        Console().print(shown)
+            # As they are: a file's name may hold what rich would take for its markup.
+            shown.add_row(*map(Text, row))
+        Console(no_color=_manner.color is False).print(shown)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
@@ -46,7 +173,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
             cell.rjust(width) if number in right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import click
 
+from tmt_dq.cli import offers
+
 __all__ = ["command"]
 
 
@@ -11,7 +13,7 @@ __all__ = ["command"]
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=offers.crds_tools)
 def command(arguments: tuple[str, ...]) -> int:
     """Run a CRDS tool with TMT's rules known to it.
 

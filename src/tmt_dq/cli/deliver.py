@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.console import echo, working
+from tmt_dq.cli.options import FilePath, FolderPath
 
 __all__ = ["command"]
 
@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.option(
     "--cache",
     required=True,
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     help="CRDS cache; a new one starts as a copy of the one that comes with tmt-dq.",
 )
@@ -84,6 +84,6 @@ def command(
     if receipt.replaces:
         click.echo(f"it takes the place of {receipt.replaces}, which had the same USEAFTER")
     for warning in receipt.warnings:
-        click.echo(f"{click.style('Warning:', fg='yellow')} {warning}", err=True)
+        echo(f"{click.style('Warning:', fg='yellow')} {warning}", err=True)
     if receipt.path is not None:
         click.echo(f"receipt {receipt.path}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
@@ -15,8 +16,21 @@ __all__ = ["command"]
 
 @click.command("import", short_help="Make a mask from bad pixels in any format.")
 @click.argument("source", type=FilePath())
-@click.option("--detector", required=True, metavar="NAME", help="Detector, for example IRIS1.")
-@click.option("--instrument", default="IRIS", show_default=True, metavar="NAME")
+@click.option(
+    "--detector",
+    required=True,
+    metavar="NAME",
+    shell_complete=offers.detectors,
+    help="Detector, for example IRIS1.",
+)
+@click.option(
+    "--instrument",
+    default="IRIS",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=offers.instruments,
+    help="Instrument that the detector belongs to.",
+)
 @reading_options
 @mask_options
 def command(source: Path, output: Path | None, *, as_json: bool, **options: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
@@ -23,6 +24,7 @@ __all__ = ["command"]
 @click.option(
     "--flags",
     metavar="NAMES",
+    shell_complete=offers.flags,
     help="Flags that count as defects, for example HOT,DEAD. [default: all]",
 )
 @click.option(

@@ -6,7 +6,19 @@ from typing import Any
 
 import click
 
-__all__ = ["FilePath", "Guide", "Position", "crds_options", "recipe_fields", "source_options"]
+from tmt_dq.cli import offers
+
+__all__ = [
+    "Bad",
+    "FilePath",
+    "FolderPath",
+    "Guide",
+    "Position",
+    "Values",
+    "crds_options",
+    "recipe_fields",
+    "source_options",
+]
 
 
 class FilePath(click.ParamType[Path]):
@@ -23,6 +35,18 @@ class FilePath(click.ParamType[Path]):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
+
+
+class FolderPath(FilePath):
+    """The name of a folder."""
+
+    name = "folder"
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Let the shell complete names of folders."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
 
 
 class Position(click.ParamType[tuple[int, int]]):
@@ -69,6 +93,49 @@ class Guide(click.ParamType[Any]):
         return GuideWindow(Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), groups)
 
 
+class Values(click.ParamType["str | dict[int, str]"]):
+    """What numbers mean: ``convention``, or ``16=HOT,4=DEAD|DO_NOT_USE``."""
+
+    name = "values"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the word, or names by number."""
+        if not isinstance(value, str) or value.strip().lower() == "convention":
+            return value if not isinstance(value, str) else "convention"
+        meanings: dict[int, str] = {}
+        for item in value.split(","):
+            number, separator, names = item.partition("=")
+            try:
+                key = int(number)
+            except ValueError:
+                separator = ""
+                key = 0
+            if not separator or key in meanings:
+                self.fail(
+                    f"{item!r} does not say what one number means; expected 'convention' or "
+                    "16=HOT,4=DEAD",
+                    param,
+                    ctx,
+                )
+            meanings[key] = names
+        return meanings
+
+
+class Bad(click.ParamType["int | str"]):
+    """The value of bad pixels: a number, or ``nonzero``."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number or the word."""
+        if isinstance(value, int) or str(value).lower() == "nonzero":
+            return value if isinstance(value, int) else "nonzero"
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no value; expected a whole number or nonzero", param, ctx)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which flag sources run; None where the user does not say."""
     switches = {
@@ -98,6 +165,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--guide-parts",
             metavar="PARTS",
+            shell_complete=offers.parts("box", "rows", "columns"),
             help="What of guide windows to flag. [default: box,rows,columns]",
         ),
         click.option(
@@ -149,12 +217,13 @@ def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--context",
             metavar="NAME",
+            shell_complete=offers.contexts("crds_path"),
             help="CRDS context, for example tmt_0001.pmap. "
             "[default: CRDS_CONTEXT, or the newest of the cache]",
         ),
         click.option(
             "--crds-path",
-            type=FilePath(),
+            type=FolderPath(),
             metavar="DIR",
             help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
         ),

@@ -1,58 +1,15 @@
 """Options of the verbs that read bad pixels and write masks."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from tmt_dq.cli.console import table
-from tmt_dq.cli.options import FilePath, Position
+from tmt_dq.cli import offers
+from tmt_dq.cli.console import print_json, table
+from tmt_dq.cli.options import Bad, FilePath, Position, Values
 
-__all__ = ["Values", "mask_options", "reading_options", "show_made"]
-
-
-class Values(click.ParamType["str | dict[int, str]"]):
-    """What numbers mean: ``convention``, or ``16=HOT,4=DEAD|DO_NOT_USE``."""
-
-    name = "values"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the word, or names by number."""
-        if not isinstance(value, str) or value.strip().lower() == "convention":
-            return value if not isinstance(value, str) else "convention"
-        meanings: dict[int, str] = {}
-        for item in value.split(","):
-            number, separator, names = item.partition("=")
-            try:
-                key = int(number)
-            except ValueError:
-                separator = ""
-                key = 0
-            if not separator or key in meanings:
-                self.fail(
-                    f"{item!r} does not say what one number means; expected 'convention' or "
-                    "16=HOT,4=DEAD",
-                    param,
-                    ctx,
-                )
-            meanings[key] = names
-        return meanings
-
-
-class Bad(click.ParamType["int | str"]):
-    """The value of bad pixels: a number, or ``nonzero``."""
-
-    name = "value"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number or the word."""
-        if isinstance(value, int) or str(value).lower() == "nonzero":
-            return value if isinstance(value, int) else "nonzero"
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no value; expected a whole number or nonzero", param, ctx)
+__all__ = ["mask_options", "reading_options", "show_made"]
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +23,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--columns",
             metavar="x,y[,flag]",
+            shell_complete=offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
             help="List without a line of column names: their names.",
         ),
         click.option(
@@ -84,14 +42,24 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--values",
             type=Values(),
             metavar="convention|N=FLAG,...",
+            shell_complete=offers.words("convention"),
             help="Numbers: what each bit means; convention for flag values as they are.",
         ),
         click.option(
             "--good", type=int, metavar="V", help="Image: value of good pixels; others are bad."
         ),
-        click.option("--bad", type=Bad(), metavar="V|nonzero", help="Image: value of bad pixels."),
         click.option(
-            "--flag", metavar="NAME[,NAME]", help="Flags that the bad pixels of the file get."
+            "--bad",
+            type=Bad(),
+            metavar="V|nonzero",
+            shell_complete=offers.words("nonzero"),
+            help="Image: value of bad pixels.",
+        ),
+        click.option(
+            "--flag",
+            metavar="NAME[,NAME]",
+            shell_complete=offers.flags,
+            help="Flags that the bad pixels of the file get.",
         ),
     ):
         command = decorate(command)
@@ -106,7 +74,12 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--overwrite", is_flag=True, help="Replace an existing mask."),
         click.option("--descrip", "description", metavar="TEXT", help="DESCRIP of the mask."),
         click.option("--author", metavar="TEXT", help="AUTHOR of the mask."),
-        click.option("--pedigree", metavar="TEXT", help="PEDIGREE: INFLIGHT, GROUND, DUMMY, ..."),
+        click.option(
+            "--pedigree",
+            metavar="TEXT",
+            shell_complete=offers.words("INFLIGHT", "GROUND", "MODEL", "SIMULATION", "DUMMY"),
+            help="PEDIGREE: INFLIGHT, GROUND, DUMMY, ...",
+        ),
         click.option(
             "--useafter", metavar="T", help="USEAFTER: date, or date and time, UTC, ISO 8601."
         ),
@@ -115,6 +88,7 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="instrument",
             show_default=True,
             metavar="instrument|keep|NAME,...",
+            shell_complete=offers.flag_lists("instrument", "keep"),
             help="Flags that set DO_NOT_USE: the instrument's, none, or these.",
         ),
         click.option(
@@ -133,7 +107,7 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def show_made(made: Any, *, as_json: bool) -> None:
     """Report a mask that was made."""
     if as_json:
-        click.echo(json.dumps(_as_dict(made), indent=2))
+        print_json(_as_dict(made))
         return
     name = made.output or "no file"
     written = "" if made.written else "  (dry run: not written)"

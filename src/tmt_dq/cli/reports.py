@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tmt_dq.cli.console import table
+from tmt_dq.cli.console import echo, table
 from tmt_dq.errors import OutputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def show_report(report: "Report", *, as_json: bool) -> None:
         click.echo(line)
     for shown in report.tables():
         click.echo()
-        click.echo(click.style(shown.title, bold=True))
+        echo(click.style(shown.title, bold=True))
         table(shown.header, shown.rows, right=shown.right)
 
 

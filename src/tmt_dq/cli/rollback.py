@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 
 __all__ = ["command"]
@@ -11,22 +12,35 @@ __all__ = ["command"]
 
 @click.command("rollback", short_help="Take the last delivery out of its cache again.")
 @click.argument("receipt", type=FilePath())
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another delivery.",
+)
+@click.option("--dry-run", is_flag=True, help="Make sure that it can be taken back; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
-def command(receipt: Path, *, as_json: bool) -> None:
+def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> None:
     """Take the last delivery out of its cache again.
 
     RECEIPT is the file that tmt-dq deliver named. The context before becomes the default again; the
     mask and its rules are moved aside, among the receipts.
 
     \b
-    Example:
+    Examples:
+      tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json --dry-run
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json
     """  # noqa: D301
     from tmt_dq.deliver import rollback
 
-    taken_back = rollback(receipt)
+    with working("taking a delivery back"):
+        taken_back = rollback(receipt, dry_run=dry_run, wait_s=wait_s)
     if as_json:
         click.echo(taken_back.as_json(), nl=False)
         return
-    click.echo(f"{taken_back.mask} was taken out of {taken_back.cache}")
+    verb = "would be" if dry_run else "was"
+    click.echo(f"{taken_back.mask} {verb} taken out of {taken_back.cache}")
     click.echo(f"context {taken_back.context_before}")

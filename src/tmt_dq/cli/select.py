@@ -1,12 +1,11 @@
 """``tmt-dq select``."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import table
+from tmt_dq.cli.console import print_json, table
 from tmt_dq.cli.options import FilePath, crds_options
 
 __all__ = ["command"]
@@ -53,7 +52,7 @@ def command(
             "cache": str(selection.cache),
             "rules": [dataclasses.asdict(rule) for rule in selection.rules],
         }
-        click.echo(json.dumps(report, indent=2))
+        print_json(report)
         return
     click.echo("N/A" if selection.path is None else str(selection.path))
     if explain:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tmt_dq.errors import OutputError
+from tmt_dq.errors import OutputError, TmtDqError
 
 __all__ = ["AtomicOutput", "check_output", "output_errors"]
 
@@ -89,7 +89,8 @@ def output_errors(path: Path) -> Iterator[None]:
     """Turn the system's errors while writing into `OutputError` that names the output."""
     try:
         yield
-    except OutputError:
+    except TmtDqError:
+        # Also of an input elsewhere, whose errors are those of the system too.
         raise
     except OSError as error:
         hints = {

@@ -35,7 +35,7 @@ from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["InPlaceWriter", "locked"]
+__all__ = ["InPlaceWriter", "check_plan", "locked", "unlocked"]
 
 _PROBE = 65536
 """Bytes of science data by which the journal knows its file again."""
@@ -73,16 +73,47 @@ def locked(path: Path) -> Iterator[int]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _in_use(path, "another run of tmt-dq is changing it") from None
-        if os.fstat(fd).st_nlink > 1:
-            raise OutputError(
-                f"has {os.fstat(fd).st_nlink} names (hard links), which would all change",
-                where=path,
-                hint="Process it into an output of its own.",
-            )
+        _refuse_other_names(path, os.fstat(fd).st_nlink)
         roll_back(path, fd)
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def unlocked(path: Path) -> Iterator[int]:
+    """Make sure that a file could be changed in place, and leave it as it is.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    int
+        No descriptor: -1.
+
+    Raises
+    ------
+    OutputError
+        Raised as by `locked`.
+    """
+    with output_errors(path):
+        _refuse_writers(path)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _refuse_other_names(path, path.stat().st_nlink)
+    yield -1
+
+
+def _refuse_other_names(path: Path, count: int) -> None:
+    if count > 1:
+        raise OutputError(
+            f"has {count} names (hard links), which would all change",
+            where=path,
+            hint="Process it into an output of its own.",
+        )
 
 
 def _refuse_writers(path: Path) -> None:
@@ -185,6 +216,17 @@ class InPlaceWriter:
             raise
         discard(path)
         return written
+
+
+def check_plan(exposure: RampFile, sources: Sequence[FlagSource], record: Record) -> None:
+    """Make sure that a change in place is possible, as far as that can be known beforehand.
+
+    Raises
+    ------
+    OutputError
+        Raised if it is not.
+    """
+    _Plan(exposure, sources, record)
 
 
 def _make_room(fd: int, plan: "_Plan") -> None:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from tmt_dq.io.cards import Header
 from tmt_dq.io.copying import Progress, copy_range, write_all, zero_range
 from tmt_dq.io.journal import pending
 from tmt_dq.io.layout import FileReader, Unit, padded, scan
+from tmt_dq.io.urls import Place, Url
 
-__all__ = ["FitsInput", "open_input"]
+__all__ = ["FitsInput", "as_images", "from_descriptor", "open_input", "scan_stream"]
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 4 * 1024 * 1024
@@ -39,10 +40,11 @@ class FitsInput:
     Parameters
     ----------
     path : Path
-        The file as the user named it.
+        The file as the user named it: a `Url` in its place for a file elsewhere, which can be named
+        and shown like a path, and not be opened like one.
     fd : int
         Descriptor of plain FITS bytes: of `path`, or of its expansion. -1 where a compressed file
-        was opened for its headers alone.
+        was opened for its headers alone, and for a file elsewhere (`remote_inputs.RemoteInput`).
     units : tuple of Unit
         Its header and data units.
     compressed : bool
@@ -81,13 +83,13 @@ class FitsInput:
 
 @contextlib.contextmanager
 def open_input(
-    path: Path, *, scratch: Path | None = None, progress: Progress | None = None
+    path: Place, *, scratch: Path | None = None, progress: Progress | None = None
 ) -> Iterator[FitsInput]:
     """Open a FITS file and find its units.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         The file.
     scratch : Path, optional
         Folder for the expansion of a compressed file. Without it, only the headers of a
@@ -105,40 +107,57 @@ def open_input(
     RampFormatError
         Raised if the file does not exist, cannot be read, is not FITS or truncated, or was left
         half changed by an interrupted run in place.
+    RemoteError
+        Raised if `path` is a URL and the file cannot be reached.
     """
+    if isinstance(path, Url):
+        from tmt_dq.io.remote_inputs import open_remote
+
+        with open_remote(path, scratch=scratch, progress=progress) as file:
+            yield file
+        return
     if pending(path):
         raise RampFormatError(
             "an earlier run in place was interrupted, the file is half changed",
             where=path,
             hint="Run tmt-dq apply --in-place (in_place=True) again: it takes that run back first.",
         )
+    fd = _open(path)
+    try:
+        yield from from_descriptor(fd, path, scratch, progress)
+    finally:
+        os.close(fd)
+
+
+def from_descriptor(
+    fd: int, path: Place, scratch: Path | None, progress: Progress | None
+) -> Iterator[FitsInput]:
+    """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
+    named = cast("Path", path)
     with contextlib.ExitStack() as stack:
-        fd = _open(path)
-        stack.callback(os.close, fd)
         compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
-            with gzip.open(path) as stream:
-                units = _scan_stream(stream, path)
-            yield FitsInput(path, -1, units, compressed=True)
+            with _unzipped(fd) as stream:
+                units = scan_stream(stream, path)
+            yield FitsInput(named, -1, units, compressed=True)
             return
         if compressed:
             assert scratch is not None
             expanded = stack.enter_context(_nameless(scratch))
-            _gunzip(path, expanded, progress)
+            _gunzip(fd, path, expanded, progress)
             fd = expanded
         units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
         if any(unit.is_compressed_image for unit in units):
             compressed = True
             if scratch is None:
-                units = tuple(_logical(unit, path) for unit in units)
-                yield FitsInput(path, -1, units, compressed=True)
+                yield FitsInput(named, -1, as_images(units, path), compressed=True)
                 return
             plain = stack.enter_context(_nameless(scratch))
             with output_errors(scratch):
                 _expand_tiles(fd, units, plain, path, progress)
             fd = plain
             units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
-        yield FitsInput(path, fd, units, compressed)
+        yield FitsInput(named, fd, units, compressed)
 
 
 def _open(path: Path) -> int:
@@ -164,10 +183,22 @@ def _nameless(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+class Stream(Protocol):
+    """A stream that can be read, and sought forward."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        ...
+
+
 class _StreamReader:
     """A `Reader` of a stream that is decompressed on the way."""
 
-    def __init__(self, stream: gzip.GzipFile) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -176,7 +207,7 @@ class _StreamReader:
 
 
 @contextlib.contextmanager
-def _gzip_errors(path: Path) -> Iterator[None]:
+def _gzip_errors(path: Place) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -185,15 +216,22 @@ def _gzip_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _scan_stream(stream: gzip.GzipFile, path: Path) -> tuple[Unit, ...]:
+def scan_stream(stream: Stream, path: Place) -> tuple[Unit, ...]:
+    """Find the units of a file that is read from its beginning."""
     with _gzip_errors(path):
         return tuple(_logical(unit, path) for unit in scan(_StreamReader(stream), path))
 
 
-def _gunzip(path: Path, target: int, progress: Progress | None) -> None:
+def _unzipped(fd: int) -> gzip.GzipFile:
+    """Read a gzip file through its descriptor, from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    return gzip.open(open(fd, "rb", closefd=False))
+
+
+def _gunzip(fd: int, path: Place, target: int, progress: Progress | None) -> None:
     """Expand a gzip file piece by piece."""
     place = 0
-    with _gzip_errors(path), gzip.open(path) as stream:
+    with _gzip_errors(path), _unzipped(fd) as stream:
         while piece := stream.read(_PIECE):
             write_all(target, piece, place)
             place += len(piece)
@@ -201,7 +239,12 @@ def _gunzip(path: Path, target: int, progress: Progress | None) -> None:
                 progress(len(piece))
 
 
-def _logical(unit: Unit, path: Path) -> Unit:
+def as_images(units: tuple[Unit, ...], path: Place) -> tuple[Unit, ...]:
+    """Return units, tile-compressed images as what they stand for."""
+    return tuple(_logical(unit, path) for unit in units)
+
+
+def _logical(unit: Unit, path: Place) -> Unit:
     """Return a tile-compressed image's unit as the image that it stands for."""
     if not unit.is_compressed_image:
         return unit
@@ -223,7 +266,7 @@ def _image_header(table: Header) -> Header:
 
 
 def _expand_tiles(
-    fd: int, units: tuple[Unit, ...], target: int, path: Path, progress: Progress | None
+    fd: int, units: tuple[Unit, ...], target: int, path: Place, progress: Progress | None
 ) -> None:
     """Write a file with tile-compressed images again, all of its units plain."""
     from astropy.io import fits
@@ -245,7 +288,7 @@ def _expand_tiles(
 
 
 @contextlib.contextmanager
-def _tile_errors(path: Path, label: str) -> Iterator[None]:
+def _tile_errors(path: Place, label: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -260,7 +303,7 @@ def _expand_image(
     unit: Unit,
     target: int,
     place: int,
-    path: Path,
+    path: Place,
     progress: Progress | None,
 ) -> int:
     """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""

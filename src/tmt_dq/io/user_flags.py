@@ -1,9 +1,12 @@
 """A user's own flags for one exposure, from any file that people keep them in."""
 
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from tmt_dq.core.dq_def import Unknown
-from tmt_dq.errors import MaskFormatError, RampFormatError
+from tmt_dq.errors import MaskFormatError, RampFormatError, TmtDqError
 from tmt_dq.io.flag_files import file_kind, read_flags
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.masks import Mask, read_user_dq
@@ -11,6 +14,9 @@ from tmt_dq.io.ramps import Ramp
 from tmt_dq.io.reading import Reading
 
 __all__ = ["read_user_flags"]
+
+_OPTION = re.compile(r"--(flag|bad|good|values|base|at|columns|extension)\b")
+"""Options of the verbs that make masks; those that apply flags have them with ``user-``."""
 
 
 def read_user_flags(
@@ -47,7 +53,20 @@ def read_user_flags(
     plain = reading is None or reading == Reading()
     if plain and (not path.is_file() or (file_kind(path) == "fits" and _has_image(path))):
         return read_user_dq(path, ramp, unknown=unknown)
-    return read_flags(path, shape=ramp.detector.shape, reading=reading, data=ramp.window)
+    with _options_of_apply():
+        return read_flags(path, shape=ramp.detector.shape, reading=reading, data=ramp.window)
+
+
+@contextlib.contextmanager
+def _options_of_apply() -> Iterator[None]:
+    """Let hints name the options as they are called where flags are applied."""
+    try:
+        yield
+    except TmtDqError as error:
+        if error.hint is not None:
+            error.hint = _OPTION.sub(r"--user-\1", error.hint)
+            error.args = (str(error),)
+        raise
 
 
 def _has_image(path: Path) -> bool:

@@ -22,7 +22,7 @@ from tmt_dq.io.atomic import AtomicOutput, output_errors
 from tmt_dq.io.copying import copy_range, write_all
 from tmt_dq.references.sums import file_sha256
 
-__all__ = ["FOLDER", "Step", "carry_out", "recover", "staging_folder"]
+__all__ = ["FOLDER", "Step", "carry_out", "is_pending", "recover", "staging_folder"]
 
 FOLDER = ".tmt-dq"
 """Where a cache's changes are prepared; empty but for the lock when nothing is going on."""
@@ -130,6 +130,11 @@ def recover(root: Path) -> None:
             if (staging / _PLAN).exists():
                 _settle(root, staging, _read_plan(staging / _PLAN))
         _remove(staging)
+
+
+def is_pending(root: Path) -> bool:
+    """Whether something was left in a cache for `recover`, or is being done to it right now."""
+    return any((root / FOLDER).glob(f"{_STAGING}*"))
 
 
 def _read_plan(path: Path) -> list[Step]:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import TmtDqError
 from tmt_dq.instruments import Instrument
+from tmt_dq.io.history import history_entries
 from tmt_dq.io.masks import Mask, check_belongs, read_mask, read_user_dq
 from tmt_dq.report.image import FlagImage
 
-__all__ = ["SourceFlags", "brief", "find_sources", "flags_at", "history_entries"]
+__all__ = ["SourceFlags", "brief", "find_sources", "flags_at"]
 
-_CARD = 72
-"""Characters of a HISTORY card."""
-
-_ENTRY = re.compile(r"tmt-dq \S+ dq_init: (.*)", re.DOTALL)
 _SOURCE = re.compile(r"(?P<what>.+): (?P<count>\d+) pixels? flagged\b.*", re.DOTALL)
 _USER = re.compile(r"user DQ (?P<name>.+?)(?: \(sha256 (?P<sha>[0-9a-f]{64})\))?", re.DOTALL)
 
@@ -44,34 +40,6 @@ class SourceFlags:
     origin: str
     flags: tuple[str, ...] | None
     problem: str | None = None
-
-
-def history_entries(cards: Iterable[str]) -> list[str]:
-    """Return what HISTORY says of DQ initialization, an entry each, without the version.
-
-    Parameters
-    ----------
-    cards : iterable of str
-        HISTORY cards; an entry longer than one goes on in the next.
-
-    Returns
-    -------
-    list of str
-        The entries.
-    """
-    entries: list[str] = []
-    full = False
-    for card in cards:
-        if card.startswith("tmt-dq "):
-            entries.append(card)
-        elif entries and full:
-            # A space at the end of a card is lost in FITS.
-            entries[-1] = entries[-1].ljust(-(-len(entries[-1]) // _CARD) * _CARD) + card
-        else:
-            full = False
-            continue
-        full = len(card) >= _CARD - 1
-    return [match[1] for entry in entries if (match := _ENTRY.fullmatch(entry.rstrip()))]
 
 
 def brief(problem: Exception | str) -> str:

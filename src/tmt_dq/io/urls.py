@@ -1,0 +1,149 @@
+"""Names with ``://``: files elsewhere, and how they are shown without what is secret in them.
+
+Nothing here reaches for a network or for fsspec: that is `tmt_dq.io.remote`.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tmt_dq.errors import ConfigError
+
+__all__ = ["Place", "Url", "is_url", "place_of", "redacted"]
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/[^/]")
+_USER = re.compile(r"(?<=://)[^/?#@]*@")
+_SECRET = re.compile(r"[?#].*", re.DOTALL)
+_CHAIN = "::"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Url:
+    """A file elsewhere, as fsspec names it.
+
+    Shown as text it has no user, password, query or fragment: those of a presigned URL are keys to
+    the file. `full` is for who opens it.
+
+    Parameters
+    ----------
+    full : str
+        The URL.
+    options : mapping
+        Arguments for fsspec, as astropy's ``fsspec_kwargs``.
+    """
+
+    full: str
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def protocol(self) -> str:
+        """What is before ``://``; of a chain (``a::b://``) the first."""
+        return re.split(r"::|://", self.full, maxsplit=1)[0].lower()
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return unquote_http(self.protocol, self._path.rstrip("/").rpartition("/")[2])
+
+    @property
+    def suffix(self) -> str:
+        """What the name ends with, from its last dot on."""
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> "Url":
+        """The folder, without what came behind the path."""
+        return Url(self._path.rstrip("/").rpartition("/")[0], self.options)
+
+    @property
+    def _path(self) -> str:
+        return _SECRET.sub("", self.full)
+
+    def __truediv__(self, name: str) -> "Url":
+        return Url(f"{self._path.rstrip('/')}/{name}", self.options)
+
+    def __str__(self) -> str:
+        return redacted(self.full)
+
+    def __repr__(self) -> str:
+        return f"Url({redacted(self.full)!r})"
+
+
+Place = Path | Url
+"""A file here or elsewhere."""
+
+
+def unquote_http(protocol: str, name: str) -> str:
+    """Return a name as people read it: in the web, ``%20`` is a blank."""
+    return unquote(name) if protocol in {"http", "https"} else name
+
+
+def is_url(name: object) -> bool:
+    """Tell whether a name is a URL of something that is not a file of this system."""
+    if isinstance(name, Url):
+        return True
+    return isinstance(name, str) and "://" in name and not name.lower().startswith("file://")
+
+
+def redacted(text: str) -> str:
+    """Return a URL without user, password, query and fragment; other text as it is."""
+    if "://" not in text:
+        return text
+    parts = [_USER.sub("", part) for part in text.split(_CHAIN)]
+    shown = [_SECRET.sub("?...", part) if _SCHEME.match(part) else part for part in parts]
+    return _CHAIN.join(shown)
+
+
+def place_of(name: object, options: Mapping[str, Any] | None = None) -> Place:
+    """Return what a name stands for.
+
+    Parameters
+    ----------
+    name : str, path or Url
+        A name with ``://`` is a URL; ``file://`` is a file of this system.
+    options : mapping, optional
+        Arguments for fsspec.
+
+    Returns
+    -------
+    Path or Url
+        The file.
+
+    Raises
+    ------
+    ConfigError
+        Raised if it is a URL that lost a slash on its way through `pathlib.Path`, or a
+        ``file://`` of another machine.
+    """
+    if isinstance(name, Url):
+        return name
+    # A path object of universal_pathlib says a URL, and what fsspec is to be told of it.
+    said = getattr(name, "storage_options", None)
+    text = str(os.fspath(name) if isinstance(name, os.PathLike) else name)
+    if "://" not in text:
+        path = Path(text)
+        if isinstance(name, Path) and _LOST_SLASH.match(text) and not path.exists():
+            raise ConfigError(
+                "looks like a URL that was made a pathlib.Path, which takes one of its slashes",
+                where=redacted(text.replace(":/", "://", 1)),
+                hint="Give the URL as text.",
+            )
+        return path
+    if text.lower().startswith("file://"):
+        return _local(text)
+    return Url(text, dict(options or said or {}))
+
+
+def _local(text: str) -> Path:
+    host, slash, path = text[len("file://") :].partition("/")
+    if host.lower() not in {"", "localhost"} or not slash:
+        raise ConfigError(
+            f"{text} is no file of this machine; expected file:///folder/name",
+            hint="Give the path itself.",
+        )
+    return Path(unquote(slash + path))

@@ -1,0 +1,68 @@
+"""How a running watch is told to stop, and woken when there is something to do."""
+
+import socket
+from typing import Literal
+
+__all__ = ["Control"]
+
+
+class Control:
+    """The handle of a running `watch_folder`.
+
+    Its methods may be called from any thread and from signal handlers.
+
+    Examples
+    --------
+    >>> import threading
+    >>> from tmt_dq import watch_folder
+    >>> from tmt_dq.watch import Control
+    >>> control = Control()
+    >>> thread = threading.Thread(
+    ...     target=watch_folder,
+    ...     args=["incoming"],
+    ...     kwargs={"output_dir": "reduced", "control": control},
+    ... )
+    >>> thread.start()  # doctest: +SKIP
+    >>> control.stop()  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self.stopping: Literal["no", "finish", "now"] = "no"
+        self.reload_wanted = False
+
+    def stop(self) -> None:
+        """End: what is at work is finished first. A second call ends at once."""
+        self.stopping = "finish" if self.stopping == "no" else "now"
+        self.ring()
+
+    def reload(self) -> None:
+        """Search the folder again, and try again what was set aside."""
+        self.reload_wanted = True
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the watch."""
+        try:
+            self._writer.send(b".")
+        except OSError:
+            return  # it was rung before and nobody answered yet, or it is closed
+
+    def fileno(self) -> int:
+        """Return what becomes readable when it is rung."""
+        return self._reader.fileno()
+
+    def answer(self) -> None:
+        """Take note of the rings so far."""
+        try:
+            while self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._reader.close()
+        self._writer.close()

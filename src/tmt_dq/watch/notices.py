@@ -1,0 +1,245 @@
+"""Who tells that something happened in a folder: the kernel, and searches from time to time.
+
+Both run in threads of their own and put names into one queue. A search finds what the kernel did
+not tell: what came before the watch began, what it dropped because its queue was full, what other
+machines did, and what lay in a folder before the folder was watched.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tmt_dq.errors import ConfigError
+from tmt_dq.watch.completeness import Identity
+
+__all__ = ["Notices"]
+
+log = logging.getLogger(__name__)
+
+_STEP_MS = 10
+_DEBOUNCE_MS = 20
+_READY_MS = 250
+_SHARE = 0.02
+"""Searches of a large folder may take this part of the time."""
+_BACKLOG = 256
+
+
+class Notices:
+    """Names of files that came or changed, from wherever they are known.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to watch.
+    wanted : callable
+        Whether a path is that of a ramp, by its name alone.
+    enter : callable
+        Whether a folder below is watched too.
+    ring : callable
+        Called, from any thread, when there is something.
+    search_s : float
+        Seconds between searches, at least.
+    events : bool
+        Whether the kernel is asked.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wanted: Callable[[str], bool],
+        enter: Callable[[str], bool],
+        ring: Callable[[], None],
+        search_s: float,
+        events: bool,
+    ) -> None:
+        self._folder = os.fspath(folder)
+        self._wanted = wanted
+        self._enter = enter
+        self._ring = ring
+        self._search_s = search_s
+        self._queue: deque[tuple[str, bool]] = deque()
+        self._known: dict[str, Identity] = {}
+        self._request = threading.Event()
+        self._end = threading.Event()
+        self.searches = 0
+        self.searched_at = 0.0
+        self.events = events
+        self._threads = [threading.Thread(target=self._search_loop, daemon=True, name="search")]
+        if events:
+            _import_watchfiles()
+            self._threads.append(
+                threading.Thread(target=self._listen_loop, daemon=True, name="listen")
+            )
+
+    def start(self) -> None:
+        """Begin to listen and to search."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._end.set()
+        self._request.set()
+        for thread in self._threads:
+            thread.join(2)
+
+    def search(self, *, everything: bool = False) -> None:
+        """Search the folder now; `everything`, as if nothing were known of it."""
+        if everything:
+            self._known = {}
+        self._request.set()
+
+    @property
+    def all_told(self) -> bool:
+        """Whether the folder was searched, and all that was found was taken."""
+        # In this order: a search counts when all that it found is in the queue.
+        return self.searches > 0 and not self._queue
+
+    def take(self) -> Iterator[tuple[str, bool]]:
+        """Yield what was noticed: the path, and whether it was seen when it happened."""
+        while True:
+            try:
+                yield self._queue.popleft()
+            except IndexError:
+                return
+
+    def _tell(self, path: str, *, live: bool) -> None:
+        self._queue.append((path, live))
+
+    # --- the kernel -----------------------------------------------------------------------------
+
+    def _listen_loop(self) -> None:
+        while not self._end.is_set():
+            try:
+                self._listen()
+            except FileNotFoundError:
+                pass  # said by the service, which looks after the folder
+            except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
+                log.warning(
+                    "the kernel does not tell about new files (%s); the folder is searched every "
+                    "%.1f s instead",
+                    error,
+                    self._search_s,
+                )
+                self.events = False
+                return
+            self._end.wait(0.5)
+
+    def _listen(self) -> None:
+        """Pass on what the kernel tells, until the folder is another one or gone."""
+        from watchfiles import watch
+
+        told_of = _inode(self._folder)
+        ready = False
+        for changes in watch(
+            self._folder,
+            watch_filter=None,
+            step=_STEP_MS,
+            debounce=_DEBOUNCE_MS,
+            rust_timeout=_READY_MS,
+            yield_on_timeout=True,
+            stop_event=self._end,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        ):
+            if not ready:
+                # Only now is the watch known to be set: what came before is searched for.
+                ready = True
+                self._request.set()
+            for change, path in changes:
+                if change.name != "deleted":
+                    self._happened(path)
+            if changes:
+                self._ring()
+            if _inode(self._folder) != told_of:
+                return
+
+    def _happened(self, path: str) -> None:
+        if self._wanted(path):
+            self._tell(path, live=True)
+        elif os.path.isdir(path) and self._enter(path):  # noqa: PTH112 - names are text here
+            # What was in it before the kernel watched it is not told.
+            for found, _ in self._walk(path):
+                self._tell(found, live=True)
+
+    # --- searches -------------------------------------------------------------------------------
+
+    def _search_loop(self) -> None:
+        pause = 0.0
+        while not self._end.is_set():
+            self._request.wait(pause)
+            self._request.clear()
+            if self._end.is_set():
+                return
+            start = time.monotonic()
+            self._search()
+            taken = time.monotonic() - start
+            pause = self._search_s if not self.events else max(self._search_s, taken / _SHARE)
+
+    def _search(self) -> None:
+        before, found = self._known, {}
+        # What is there when a watch begins did not come just now.
+        live = self.searches > 0
+        told = 0
+        try:
+            for path, identity in self._walk(self._folder):
+                found[path] = identity
+                if before.get(path) != identity:
+                    self._tell(path, live=live)
+                    told += 1
+                    if told % _BACKLOG == 0:
+                        self._ring()
+                if self._end.is_set():
+                    return
+        except OSError as error:
+            log.debug("the folder cannot be searched: %s", error)
+            return
+        if self._known is before:
+            self._known = found
+        self.searches += 1
+        self.searched_at = time.time()
+        self._ring()
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, Identity]]:
+        """Yield the ramps below a folder, in the order of their names."""
+        folders: list[str] = []
+        with os.scandir(folder) as entries:
+            listing = sorted(entries, key=lambda entry: entry.name)
+        for entry in listing:
+            try:
+                if self._wanted(entry.path):
+                    status = entry.stat()
+                    identity = Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+                    yield entry.path, identity
+                elif entry.is_dir(follow_symlinks=False) and self._enter(entry.path):
+                    folders.append(entry.path)
+            except OSError:
+                continue  # gone meanwhile
+        for below in folders:
+            try:
+                yield from self._walk(below)
+            except OSError as error:
+                log.debug("%s cannot be searched: %s", below, error.strerror)
+
+
+def _import_watchfiles() -> None:
+    try:
+        import watchfiles  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "watchfiles is not installed",
+            hint='Install it with `pip install "tmt-dq[watch]"`, or search with --poll SECONDS.',
+        ) from error
+
+
+def _inode(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,163 @@
+"""What worker processes do for a watch."""
+
+import contextlib
+import dataclasses
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tmt_dq.batch.jobs import FileResult, Job, Settings, process
+from tmt_dq.errors import RampFormatError, TmtDqError
+from tmt_dq.watch.completeness import Identity, identity_of
+
+__all__ = ["Answer", "Task", "work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something for a worker to do.
+
+    Parameters
+    ----------
+    job : Job or None
+        The exposure; None to get ready for the first one.
+    settings : Settings
+        What is to be done, by the rules of this moment.
+    identity : Identity or None
+        The exposure's file as it was found to be complete.
+    memory : str or None
+        The folder's file, in which the job is announced: it is flushed to the disk first.
+    """
+
+    job: Job | None
+    settings: Settings
+    identity: Identity | None = None
+    memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a task.
+
+    Parameters
+    ----------
+    result : FileResult or None
+        The account of the exposure; None if there was none.
+    changed : bool
+        Whether the exposure's file changed meanwhile, so that nothing was made of it.
+    errno : int or None
+        The system's number of the error, where it was one of the system's.
+    """
+
+    result: FileResult | None
+    changed: bool = False
+    errno: int | None = None
+
+
+class _Guard:
+    """Stops the work on a file that changes meanwhile; called for every piece that is copied."""
+
+    def __init__(self, path: str, identity: Identity | None) -> None:
+        self._path = path
+        self._identity = identity
+        self.changed = False
+
+    def __call__(self, _count: int) -> None:
+        if self._identity is not None and identity_of(self._path) != self._identity:
+            self.changed = True
+            raise RampFormatError(
+                "changed while it was being read",
+                where=self._path,
+                hint="It is looked at again when it does not change any more.",
+            )
+
+
+def work(task: Task) -> Answer:
+    """Do a task; what goes wrong is in the answer.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be done.
+
+    Returns
+    -------
+    Answer
+        What became of it.
+    """
+    if task.job is None:
+        _get_ready(task.settings)
+        return Answer(None)
+    guard = _Guard(task.job.input, task.identity)
+    try:
+        guard(0)
+    except RampFormatError:
+        return Answer(None, changed=True)
+    if task.memory is not None:
+        # Here and not where it was written: there it would hold up all that comes meanwhile.
+        _flush(task.memory)
+    options = {**task.settings.options, "progress": guard}
+    result = process(task.job, settings=dataclasses.replace(task.settings, options=options))
+    if guard.changed:
+        return Answer(None, changed=True)
+    return Answer(result, errno=_errno(result.error))
+
+
+def _flush(path: str) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """Return the number of the system's error below one of ours, which does not cross processes."""
+    while error is not None:
+        if type(error).__module__ == "builtins" and isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _get_ready(settings: Settings) -> None:
+    """Load what the first exposure needs: the code, the rules, a mask that is always the same.
+
+    Masks that rules choose are compared with the cache's sums here, but read when they are needed:
+    a worker need not hold those of detectors that it never meets. What fails here fails again with
+    the first exposure, which then says so.
+    """
+    with contextlib.suppress(TmtDqError, OSError):
+        from tmt_dq.apply import apply_dq  # noqa: F401
+        from tmt_dq.io.masks import read_mask
+
+        mask = settings.options.get("mask")
+        if mask is None:
+            _load_rules(settings)
+        elif str(mask).strip().upper() != "N/A":
+            read_mask(Path(mask), unknown=settings.options.get("unknown", "error"))
+
+
+def _load_rules(settings: Settings) -> None:
+    from tmt_dq import instruments
+    from tmt_dq.references import embedded
+    from tmt_dq.references.selection import select_reference
+
+    cache = embedded.cache_path() if settings.embedded else settings.options.get("crds_path")
+    with_rules = {rule.observatory for rule in settings.rules}
+    today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    for name in instruments.available():
+        instrument = instruments.load(name)
+        if instrument.observatory not in with_rules:
+            continue
+        for detector in instrument.detectors:
+            header = {"INSTRUME": instrument.name, "DETECTOR": detector, "DATE-OBS": today}
+            with contextlib.suppress(TmtDqError):
+                select_reference(
+                    header,
+                    instrument=instrument,
+                    crds_path=cache,
+                    context=settings.options.get("context"),
+                )

@@ -1,0 +1,188 @@
+"""Dry runs: every verb that writes says what it would write, with all its checks, and writes
+nothing: no file, no folder, no time of change.
+
+What could go wrong: a lock or an empty folder left behind; an access that touches a file; a dry
+run that promises what the real one refuses, or counts otherwise.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import compress_gzip, invoke, make_mask, make_ramp
+from delivery_helpers import deliverable, no_crds, small_cache
+from tmt_dq.apply import apply_dq
+from tmt_dq.deliver import deliver_mask
+
+__all__ = ["no_crds"]
+
+Entry = tuple[int, int, int, bytes]
+
+
+def tree(folder: Path) -> dict[str, Entry]:
+    """Return all that is below a folder: inode, size, time of change, content."""
+    state = {}
+    for path in sorted((folder, *folder.rglob("*"))):
+        info = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        state[str(path)] = (info.st_ino, info.st_size, info.st_mtime_ns, content)
+    return state
+
+
+@pytest.mark.parametrize("how", ["beside", "in place", "gzip"])
+def test_apply_counts_what_it_would_write(folder: Path, how: str) -> None:
+    ramp = make_ramp(folder / "a_uncal.fits", (1, 3, 6, 8))
+    mask = make_mask(folder / "mask.fits")
+    if how == "gzip":
+        ramp = compress_gzip(ramp, folder / "b_uncal.fits.gz")
+    words = ["apply", ramp, "--mask", mask, "--propagate-do-not-use", "--full-scale", "143"]
+    words += ["--in-place"] if how == "in place" else []
+    before = tree(folder)
+    rehearsed = invoke(*words, "--dry-run", "--json")
+    assert (rehearsed.code, rehearsed.err) == (0, "")
+    assert tree(folder) == before
+    (would,) = json.loads(rehearsed.out)["ramps"]
+    # 3 groups of 48 samples counting up from 0: one, the last, has 143. DEAD and HOT | DO_NOT_USE.
+    assert would["counts"] == {"GOOD": 46, "DO_NOT_USE": 1, "DEAD": 1, "HOT": 1}
+    (done,) = json.loads(invoke(*words, "--json").out)["ramps"]
+    assert (would.pop("written"), done.pop("written")) == (False, True)
+    for report in (would, done):
+        del report["seconds"]
+    assert would == done
+
+
+def test_apply_shows_that_nothing_was_written(folder: Path) -> None:
+    ramps = [make_ramp(folder / f"{name}.fits") for name in "ab"]
+    outcome = invoke("apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "--dry-run")
+    assert outcome.code == 0
+    assert outcome.out.count("(dry run: not written)") == 2
+    assert not list(folder.glob("*_dqinit.fits"))
+
+
+def test_apply_refuses_what_it_would_refuse(folder: Path) -> None:
+    mask = make_mask(folder / "mask.fits")
+    ramp = make_ramp(folder / "a.fits")
+    apply_dq(ramp, mask=mask)
+    for words, code in (
+        ([ramp], 10),  # the output exists
+        ([ramp, "-o", folder / "no" / "out.fits"], 10),
+        ([make_ramp(folder / "b.fits", start=(5, 5))], 5),  # beside the mask
+        ([mask], 3),  # no ramp
+        ([compress_gzip(ramp, folder / "c.fits.gz"), "--in-place"], 2),
+    ):
+        before = tree(folder)
+        outcome = invoke("apply", *words, "--mask", mask, "--dry-run")
+        assert (outcome.code, tree(folder) == before) == (code, True), outcome.err
+    (folder / "link.fits").hardlink_to(ramp)
+    outcome = invoke("apply", ramp, "--mask", mask, "--dry-run", "--in-place")
+    assert (outcome.code, "2 names" in outcome.err) == (10, True)
+
+
+def test_apply_without_sources(folder: Path) -> None:
+    ramp = make_ramp(folder / "a.fits")
+    outcome = invoke("apply", ramp, "--mask", "N/A", "--dry-run", "--json")
+    (would,) = json.loads(outcome.out)["ramps"]
+    assert (would["status"], would["counts"], would["sources"]) == ("SKIPPED", {}, [])
+
+
+@pytest.mark.parametrize("verb", ["import", "combine"])
+def test_new_masks(folder: Path, verb: str) -> None:
+    (folder / "hot.txt").write_text("x y\n3 2\n")
+    mask = make_mask(folder / "mask.fits")
+    words = {
+        "import": [folder / "hot.txt", "--detector", "IRIS1", "--flag", "HOT", "--base", "1"],
+        "combine": [mask, "--add", folder / "hot.txt", "--flag", "HOT", "--base", "1"],
+    }[verb]
+    before = tree(folder)
+    outcome = invoke(verb, *words, "-o", folder / "new.fits", "--dry-run", "--json")
+    assert outcome.code == 0, outcome.err
+    assert tree(folder) == before
+    report = json.loads(outcome.out)
+    assert report["written"] is False
+    assert report["counts"]["HOT"] == (1 if verb == "import" else 2)
+
+
+def test_batch(folder: Path, tmp_path: Path) -> None:
+    make_ramp(folder / "a_uncal.fits")
+    mask = make_mask(tmp_path / "mask.fits")
+    before = tree(tmp_path)
+    outcome = invoke("batch", folder, "--output-dir", tmp_path / "out", "--mask", mask, "--dry-run")
+    assert (outcome.code, "1 to " in outcome.out) == (0, True)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_crds")
+def test_deliver_and_rollback(folder: Path) -> None:
+    root = small_cache(folder / "cache")
+    mask = deliverable(folder / "mask.fits")
+    before = tree(folder)
+    for words in (["--cache", root], ["--cache", folder / "new cache"]):
+        outcome = invoke("deliver", mask, *words, "--dry-run", "--json")
+        if words[1] == root:
+            assert outcome.code == 0, outcome.err
+            assert json.loads(outcome.out)["path"] is None
+        assert tree(folder) == before
+    receipt = deliver_mask(mask, cache=root)
+    before = tree(folder)
+    outcome = invoke("rollback", receipt.path, "--dry-run")
+    assert (outcome.code, "would be taken out" in outcome.out) == (0, True)
+    outcome = invoke("rollback", receipt.path, "--dry-run", "--json")
+    assert json.loads(outcome.out)["rolled_back"] is None
+    assert tree(folder) == before
+    assert invoke("rollback", receipt.path).code == 0
+    before = tree(folder)
+    outcome = invoke("rollback", receipt.path, "--dry-run")
+    assert (outcome.code, "taken back already" in outcome.err) == (8, True)
+    assert tree(folder) == before
+
+
+@pytest.mark.usefixtures("no_crds")
+def test_rollback_says_that_a_changed_mask_stays(folder: Path) -> None:
+    root = small_cache(folder / "cache")
+    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    assert receipt.mask_path is not None
+    receipt.mask_path.write_bytes(receipt.mask_path.read_bytes() + b"\0" * 2880)
+    outcome = invoke("rollback", receipt.path, "--dry-run")
+    assert (outcome.code, "was changed after its delivery" in outcome.err) == (8, True)
+
+
+@pytest.mark.usefixtures("no_crds")
+def test_rollback_does_not_settle_what_was_interrupted(folder: Path) -> None:
+    root = small_cache(folder / "cache")
+    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    (root / ".tmt-dq" / "change-0123abcd").mkdir(parents=True)
+    before = tree(folder)
+    outcome = invoke("rollback", receipt.path, "--dry-run")
+    assert (outcome.code, "was interrupted" in outcome.err) == (8, True)
+    assert tree(folder) == before
+
+
+def test_demo(folder: Path) -> None:
+    before = tree(folder)
+    outcome = invoke("demo", "--output-dir", folder / "a" / "b", "--dry-run", "--json")
+    assert tree(folder) == before
+    assert json.loads(outcome.out) == {
+        "written": False,
+        "files": [
+            str(folder / "a" / "b" / name)
+            for name in ("iris_demo_uncal.fits", "iris_demo_dqinit.fits", "iris_demo_flags.png")
+        ],
+    }
+    (folder / "file").write_text("")
+    outcome = invoke("demo", "--output-dir", folder / "file" / "b", "--dry-run")
+    assert (outcome.code, "not a folder" in outcome.err) == (10, True)
+    outcome = invoke("demo", "--output-dir", folder, "--groups", 10**9, "--dry-run")
+    assert (outcome.code, "GB are free" in outcome.err) == (10, True)
+
+
+def test_image_without_groups(folder: Path) -> None:
+    ramp = make_ramp(folder / "a.fits", sci=np.arange(48, dtype=np.uint16).reshape(6, 8))
+    words = ["apply", ramp, "--mask", make_mask(folder / "m.fits"), "--full-scale", "47", "--json"]
+    outcome = invoke(*words, "--dry-run")
+    assert outcome.code == 0, outcome.err
+    (would,) = json.loads(outcome.out)["ramps"]
+    (done,) = json.loads(invoke(*words).out)["ramps"]
+    assert would["counts"] == done["counts"]
+    assert would["counts"]["SATURATED"] == 1

@@ -1,0 +1,493 @@
+"""The command line in the shell: completion, colours, JSON, suggestions, ends by a signal.
+
+What could go wrong: completion that imports the world or prints an error into a half-typed line;
+colours in a file; a report that is no JSON because something else is on standard output; a verb
+without an example; a process that leaves its temporary copy when the machine is shut down.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, invoke, make_mask, make_ramp, run_python
+from delivery_helpers import deliverable, no_crds, small_cache
+from tmt_dq import cli
+
+__all__ = ["no_crds"]
+
+COMMAND = Path(sys.executable).with_name("tmt-dq")
+VERBS = [verb for verb in cli._VERBS if verb != "crds"]
+
+
+# --- completion -----------------------------------------------------------------------------
+
+
+def offered(*words: str) -> list[tuple[str, str]]:
+    """Return what completion offers for the last word, as (type, value), by bash's protocol."""
+    from click.shell_completion import BashComplete
+
+    class Asked(BashComplete):
+        def get_completion_args(self) -> tuple[list[str], str]:
+            return list(words[:-1]), words[-1]
+
+    asked = Asked(cli._group, {}, "tmt-dq", "_TMT_DQ_COMPLETE")
+    lines = asked.complete().splitlines()
+    return [(kind, value) for kind, _, value in (line.partition(",") for line in lines)]
+
+
+def values(*words: str) -> list[str]:
+    """Return the values that completion offers for the last word."""
+    found = offered(*words)
+    assert all(kind == "plain" for kind, _ in found)
+    return [value for _, value in found]
+
+
+def test_verbs() -> None:
+    assert values("") == list(cli._VERBS)
+    assert values("de") == ["deliver", "demo"]
+    assert values("--ver") == ["--version"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_options_of_each_verb(verb: str) -> None:
+    command = cli._group.get_command(click.Context(cli._group), verb)
+    assert command is not None
+    names = {
+        name
+        for param in command.params
+        if isinstance(param, click.Option) and not param.hidden
+        for name in (*param.opts, *param.secondary_opts)
+    }
+    long = {name for name in names if name.startswith("--")}
+    assert long | {"--help"} == set(values(verb, "--"))
+    assert {"--color", "--help"} <= set(values(verb, "--"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["apply", "--if-no-mask", ""], ["error", "skip", "continue"]),
+        (["apply", "--user-flag", "ho"], ["HOT"]),
+        (["import", "x", "--flag", "HOT,DE"], ["HOT,DEAD"]),
+        (["import", "x", "--flag", "HOT,ho"], []),
+        (["import", "x", "--flag", ""], list(CONVENTION)[1:]),
+        (["import", "x", "--do-not-use", "k"], ["keep"]),
+        (["import", "x", "--detector", "IRIS"], ["IRIS1", "IRIS2", "IRIS3", "IRIS4"]),
+        (["import", "x", "--instrument", "LIGER", "--detector", "IRIS"], []),
+        (["import", "x", "--instrument", "l"], ["LIGER"]),
+        (["combine", "x", "--rule", "DEAD"], ["DEAD=any", "DEAD=all"]),
+        (["inspect", "x", "--flags", "warm"], ["WARM"]),
+        (["diff", "x", "y", "--color", "a"], ["auto", "always"]),
+        (["crds", "li"], ["list"]),
+        (["completion", "f"], ["fish"]),
+        (["nonsense", ""], list(cli._VERBS)),
+    ],
+    ids=str,
+)
+def test_values(words: list[str], expected: list[str]) -> None:
+    assert sorted(values(*words)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["apply", "night/"], "file"),
+        (["apply", "--mask", ""], "file"),
+        (["apply", "--output-dir", ""], "dir"),
+        (["batch", ""], "file"),
+        (["batch", "x", "--crds-path", ""], "dir"),
+        (["deliver", "x", "--cache", "/da"], "dir"),
+        (["crds", "list", ""], "file"),
+        (["rollback", ""], "file"),
+    ],
+    ids=str,
+)
+def test_files_are_left_to_the_shell(words: list[str], kind: str) -> None:
+    assert offered(*words) == [(kind, words[-1])]
+
+
+def test_contexts_of_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mappings = small_cache(folder / "cache") / "mappings" / "tmt"
+    (mappings / "tmt_0002.pmap").write_text("")
+    mine = ["tmt_0002.pmap", "tmt_0001.pmap"]
+    assert values("select", "x", "--crds-path", str(folder / "cache"), "--context", "tmt") == mine
+    assert values("select", "x", "--context", "") == ["tmt_0100.pmap", "latest"]
+    assert values("affected", "--old-crds-path", str(folder / "cache"), "tmt_") == mine
+    assert values("affected", "--old-crds-path", str(folder / "cache"), "a.pmap", "tmt_") == [
+        "tmt_0100.pmap"
+    ]
+    monkeypatch.setenv("CRDS_PATH", str(folder / "cache"))
+    assert values("select", "x", "--context", "tmt") == mine
+    monkeypatch.setenv("CRDS_PATH", str(folder / "nowhere"))
+    assert values("select", "x", "--context", "tmt") == []
+
+
+def test_completion_is_quick_and_silent() -> None:
+    """Asked as a shell asks, in a process of its own."""
+    code = (
+        "import sys\n"
+        "from tmt_dq.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "slow = 'astropy crds stpipe stdatamodels asdf rich matplotlib'\n"
+        "print(sorted(set(slow.split()) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    for words, position, expected in (
+        ("tmt-dq ", 1, "plain,apply"),
+        ("tmt-dq import --flag ho", 3, "plain,HOT"),
+        ("tmt-dq apply --ov", 2, "plain,--overwrite"),
+        ("tmt-dq select x --context ", 4, "plain,latest"),
+    ):
+        asked = {"_TMT_DQ_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        done = run_python("-c", code, env={**os.environ, **asked, "COMP_CWORD": str(position)})
+        assert expected in done.stdout.splitlines()
+        assert done.stderr == "[]\n"
+
+
+def _shell(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_script_is_one_of_the_shell(name: str, folder: Path) -> None:
+    outcome = invoke("completion", name)
+    assert outcome.code == 0
+    script = folder / "script"
+    script.write_text(outcome.out)
+    subprocess.run([_shell(name), "-n", script], check=True, timeout=60)
+
+
+def test_script_of_bash_completes() -> None:
+    asks = """
+    eval "$(tmt-dq completion bash)"
+    COMP_WORDS=(tmt-dq import x --flag HOT,d) COMP_CWORD=4
+    _tmt_dq_completion tmt-dq
+    printf '%s\\n' "${COMPREPLY[@]}"
+    complete -p tmt-dq
+    """
+    path = f"{COMMAND.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [_shell("bash"), "--norc", "-c", asks],
+        env={**os.environ, "PATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    *found, registered = done.stdout.splitlines()
+    assert sorted(found) == ["HOT,DEAD", "HOT,DO_NOT_USE", "HOT,DROPOUT"]
+    assert "-F _tmt_dq_completion tmt-dq" in registered
+    assert done.stderr == ""
+
+
+def test_script_of_fish_completes(folder: Path) -> None:
+    path = f"{COMMAND.parent}:{os.environ['PATH']}"
+    home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    asks = "tmt-dq completion fish | source; complete -C 'tmt-dq apply --user-flag ho'"
+    done = subprocess.run(
+        [_shell("fish"), "--no-config", "-c", asks],
+        env={**os.environ, **home, "PATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "HOT\tHot pixel\n"
+
+
+def test_shell_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/zsh")
+    assert invoke("completion").out == invoke("completion", "zsh").out
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    outcome = invoke("completion")
+    assert (outcome.code, "tcsh" in outcome.err, outcome.out) == (2, True, "")
+
+
+# --- help, typing errors --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_examples_that_are_commands(verb: str) -> None:
+    """Each example's words are options and arguments that the verb takes."""
+    text = invoke(verb, "--help").out
+    examples = re.findall(rf"^ +(?:.*[|(] *)?tmt-dq {verb} ([^|)#>&\n]+)", text, re.MULTILINE)
+    assert examples, text
+    command = cli._group.get_command(click.Context(cli._group), verb)
+    assert command is not None
+    for example in examples:
+        words = [word.strip("'\"") for word in example.split()]
+        command.make_context(verb, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["aply"], "Did you mean apply?"),
+        (["apply", "a.fits", "--overwrit"], "Did you mean '--overwrite'?"),
+        (["apply", "a.fits", "--user-flags", "HOT"], "--user-flag"),
+        (["import", "a.txt", "--detector", "IRIS1", "--unknown", "dorp"], "'error', 'drop'"),
+        (["completion", "bsh"], "'bash'"),
+    ],
+)
+def test_typing_errors_are_answered_with_what_was_meant(words: list[str], message: str) -> None:
+    outcome = invoke(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    first, *_, last = outcome.err.splitlines()
+    assert first.startswith("Error: ")
+    assert message in outcome.err
+    assert last.startswith("Hint: Say tmt-dq ")
+
+
+def test_hints_name_the_options_of_the_verb(folder: Path) -> None:
+    """A list is read by import and by apply, whose options have other names."""
+    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
+    listed = folder / "hot.txt"
+    for text, option in (
+        ("x y\n3 2\n", "base"),
+        ("# base: 1\nx y\n3 2\n", "flag"),
+        ("3 2\n", "columns"),
+        ("# base: 1\nx y flag\n3 2 16\n", "values"),
+    ):
+        listed.write_text(text)
+        imported = invoke("import", listed, "--detector", "IRIS1", "-o", folder / "o.fits")
+        assert f"(--{option} " in imported.err or f" --{option} " in imported.err
+        applied = invoke("apply", ramp, "--mask", mask, "--user-dq", listed)
+        assert applied.code == imported.code == 2
+        assert f"--user-{option} " in applied.err
+        assert not re.search(r"--(flag|base|columns|values)\b", applied.err)
+
+
+def test_options_about_a_users_file(folder: Path) -> None:
+    """Every hint can be followed: values, place and extension can be said too."""
+    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
+    (folder / "list.txt").write_text("x y flag\n1 1 16\n2 1 4\n")
+    outcome = invoke(
+        *("apply", ramp, "--mask", mask, "--user-dq", folder / "list.txt", "--user-base", 1),
+        *("--user-values", "16=HOT,4=DEAD", "--user-at", "3,2", "--json"),
+    )
+    assert outcome.code == 0, outcome.err
+    with fits.open(folder / "a_dqinit.fits") as hdus:
+        assert hdus["PIXELDQ"].data[1, 2:4].tolist() == [2048, 1024]
+
+
+# --- colours --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make click take what it writes to for a terminal."""
+    monkeypatch.setattr("click._compat.isatty", lambda _stream: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+RED = "\x1b[31m"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_errors_are_coloured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["apply", "missing.fits"]
+    assert RED in invoke(*words).err
+    assert "\x1b" not in invoke(*words, "--color", "never").err
+    assert "\x1b" not in invoke("--color", "never", *words).err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in invoke(*words).err
+    assert RED in invoke(*words, "--color", "always").err
+    monkeypatch.setenv("NO_COLOR", "")  # which counts as not set
+    assert RED in invoke(*words).err
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in invoke(*words).err
+
+
+def test_no_colours_elsewhere(folder: Path) -> None:
+    assert "\x1b" not in invoke("apply", folder / "missing.fits").err
+    assert RED in invoke("apply", folder / "missing.fits", "--color", "always").err
+    mask = make_mask(folder / "m.fits")
+    assert "\x1b" not in invoke("inspect", mask).out
+    assert "\x1b[1m" in invoke("inspect", mask, "--color", "always").out
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (["select", "missing.fits"], 3, "RampFormatError"),
+        (["inspect", "missing.fits"], 3, None),
+        (["diff", "missing.fits", "missing.fits"], 3, None),
+        (["apply", "missing.fits"], 3, "RampFormatError"),
+        (["certify", "missing.fits"], 4, "MaskFormatError"),
+        (["rollback", "missing.json"], 8, "DeliveryError"),
+        (["apply"], 2, "MissingParameter"),
+        (["apply", "--no-such"], 2, "NoSuchOption"),
+        (["aply"], 2, "UsageError"),
+    ],
+    ids=str,
+)
+def test_errors_as_json(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, kind: str | None
+) -> None:
+    monkeypatch.chdir(folder)
+    plain = invoke(*words)
+    outcome = invoke(*words, "--json")
+    assert outcome.code == plain.code
+    assert kind is None or plain.code == code
+    (line,) = outcome.err.splitlines()
+    error = json.loads(line)["error"]
+    assert set(error) == {"kind", "exit_code", "what", "where", "hint"}
+    assert error["exit_code"] == plain.code
+    assert kind is None or error["kind"] == kind
+    assert error["what"] in plain.err
+    if outcome.out:
+        json.loads(outcome.out)
+
+
+def test_a_list_holds_the_ramps_that_failed(folder: Path) -> None:
+    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
+    outcome = invoke("apply", folder / "no.fits", ramp, "--mask", mask, "--json")
+    assert outcome.code == 9
+    failed, done = json.loads(outcome.out)["ramps"]
+    assert failed["input"] == str(folder / "no.fits")
+    assert failed["error"]["kind"] == "RampFormatError"
+    assert failed["error"]["exit_code"] == 3
+    assert done["status"] == "COMPLETE"
+    assert [json.loads(line)["error"]["exit_code"] for line in outcome.err.splitlines()] == [3, 9]
+
+
+def test_json_of_every_report_is_one_document(folder: Path, tmp_path: Path) -> None:
+    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
+    other = make_mask(folder / "n.fits", header={"AUTHOR": None})
+    flagged = folder / "a_dqinit.fits"
+    context = ("tmt_0100.pmap", "tmt_0100.pmap")
+    expected: dict[tuple[Any, ...], tuple[int, set[str]]] = {
+        ("select", ramp): (0, {"ramp", "mask", "path", "context", "cache", "rules"}),
+        ("apply", ramp, "--mask", mask): (0, {"ramps"}),
+        ("inspect", flagged): (0, {"path", "instrument", "detector", "pixels", "flags"}),
+        ("diff", mask, other): (0, {"old", "new", "differing", "flags", "pixels"}),
+        ("explain", flagged, "--pixel", "1,1"): (0, {"x", "y", "value", "flags", "history"}),
+        ("certify", other): (7, {"masks"}),
+        ("affected", *context, ramp): (0, {"exposures"}),
+        ("combine", mask, "--dry-run"): (0, {"output", "written", "counts", "sources"}),
+        ("batch", ramp, "--output-dir", tmp_path / "o", "--dry-run"): (0, {"plans"}),
+    }
+    for words, (code, keys) in expected.items():
+        outcome = invoke(*words, "--json")
+        assert outcome.code == code, outcome.err
+        assert keys <= set(json.loads(outcome.out))
+
+
+# --- ends by a signal -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Return the folder for temporary files of a process."""
+    path = tmp_path / "scratch"
+    path.mkdir()
+    return path
+
+
+def _ended(
+    words: list[object], number: int, begun: Any, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the command until `begun` returns true, then send it a signal."""
+    process = subprocess.Popen(
+        [COMMAND, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    deadline = time.monotonic() + 60
+    while not begun() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_temporary_copy(folder: Path, scratch: Path, number: int) -> None:
+    """CRDS' own certify takes two seconds, in which the copy of the mask lies in TMPDIR."""
+    root, mask = small_cache(folder / "cache"), deliverable(folder / "mask.fits")
+    done = _ended(
+        ["deliver", mask, "--cache", root],
+        number,
+        lambda: list(scratch.rglob("*.fits")),
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )
+    assert done.returncode == 128 + number
+    assert done.stdout == ""
+    name = signal.Signals(number).name
+    assert done.stderr == f"Error: Ended by {name}; nothing half-written is left behind.\n"
+    assert list(scratch.iterdir()) == []
+    assert not (root / "mappings/tmt/tmt_0002.pmap").exists()
+
+
+def test_sigterm_between_ramps(folder: Path) -> None:
+    (folder / "red").mkdir()
+    ramps = [make_ramp(folder / f"{number}.fits") for number in range(200)]
+    mask = make_mask(folder / "mask.fits")
+    done = _ended(
+        ["apply", *ramps, "--mask", mask, "--output-dir", folder / "red", "--json"],
+        signal.SIGTERM,
+        lambda: any((folder / "red").iterdir()),
+    )
+    assert done.returncode == 143
+    error = json.loads(done.stderr)["error"]
+    assert (error["kind"], error["exit_code"]) == ("Interrupted", 143)
+    # Those that were done are in the report, which is complete all the same, and on the disk. The
+    # last one may have got its name just before the signal.
+    reported = json.loads(done.stdout)["ramps"]
+    outputs = list((folder / "red").iterdir())
+    assert len(outputs) - len(reported) in {0, 1}
+    assert 0 < len(outputs) < 200
+    for output in outputs:
+        assert fits.getheader(output)["S_DQINIT"] == "COMPLETE"
+
+
+def test_sigterm_ends_the_workers_of_a_batch(folder: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        make_ramp(folder / f"{number}_uncal.fits")
+    mask = make_mask(tmp_path / "mask.fits")
+    out = tmp_path / "out"
+    done = _ended(
+        ["batch", folder, "--output-dir", out, "--mask", mask, "--jobs", "2"],
+        signal.SIGTERM,
+        lambda: out.is_dir() and any(out.glob("*_dqinit.fits")),
+        start_new_session=True,
+    )
+    # communicate() returned: no worker holds the pipes any more.
+    assert done.returncode == 143
+    assert "Traceback" not in done.stderr
+    assert 0 < len(list(out.glob("*_dqinit.fits"))) < 200
+
+
+def test_nohup_is_respected(folder: Path) -> None:
+    """A signal that the shell has set to be ignored stays ignored."""
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "import tmt_dq.apply\n"
+        "from tmt_dq.cli import run\n"
+        "def hung_up(*arguments, **options):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    raise KeyError('went on')\n"
+        "tmt_dq.apply.apply_dq = hung_up\n"
+        "run(['apply', 'a.fits'])\n"
+    )
+    assert "KeyError: 'went on'" in run_python("-c", code).stderr
