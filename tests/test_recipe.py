@@ -62,12 +62,12 @@ def test_a_wrong_value_in_a_mapping(folder: Path, name: str, value: Any) -> None
 def test_lists_and_numbers_of_other_kinds_are_taken() -> None:
     window = GuideWindow(Window(0, 0, 2, 2))
     recipe = Recipe(
-        guide_windows=[window],  # type: ignore[arg-type]
-        guide_parts=["rows"],  # type: ignore[arg-type]
-        dropout_values=[0, np.float32(-1)],  # type: ignore[arg-type]
-        guide_expand=np.int64(2),  # type: ignore[arg-type]
+        guide_windows=[window],
+        guide_parts=["rows"],
+        dropout_values=[0, np.float32(-1)],
+        guide_expand=np.int64(2),
         ad_floor=0,
-        full_scale=np.uint16(65535),  # type: ignore[arg-type]
+        full_scale=np.uint16(65535),
     )
     assert recipe.guide_windows == (window,)
     assert recipe.guide_parts == ("rows",)
@@ -84,4 +84,4 @@ def test_guide_windows(field: str, value: Any) -> None:
 def test_an_unknown_field_of_an_instrument() -> None:
     with pytest.raises(ConfigError, match=r"the recipe has no ad_flour; expected some of ad_floor"):
         description._recipe({"ad_flour": 1})
-    assert load("IRIS").recipe == Recipe(**{})
+    assert load("IRIS").recipe == Recipe()
