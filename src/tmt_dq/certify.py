@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,13 @@ from tmt_dq.core.findings import (
     count_flags,
 )
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.errors import CertificationError, MaskFormatError, RampFormatError, TmtDqError
+from tmt_dq.errors import (
+    CertificationError,
+    ConfigError,
+    MaskFormatError,
+    RampFormatError,
+    TmtDqError,
+)
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import keywords
@@ -32,6 +39,9 @@ from tmt_dq.io.mask_certification import (
 )
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.reference_files import write_reference
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
 
 __all__ = ["Certification", "Finding", "FlagCount", "certify_mask"]
 
@@ -74,6 +84,42 @@ class Certification:
     def passed(self) -> bool:
         """Whether there are no errors."""
         return not self.errors
+
+    def to_table(self, name: str = "findings") -> "astropy_table.Table":
+        """Return findings, or the pixels per flag, as a table of astropy.
+
+        Parameters
+        ----------
+        name : {"findings", "flags"}
+            Which.
+
+        Returns
+        -------
+        astropy.table.Table
+            A row for each.
+
+        Raises
+        ------
+        ConfigError
+            Raised if `name` is another word.
+        """
+        from tmt_dq.notebook import as_astropy
+
+        if name not in {"findings", "flags"}:
+            raise ConfigError(f"there is no table {name!r}; expected findings or flags")
+        kind: type = Finding if name == "findings" else FlagCount
+        return as_astropy(getattr(self, name), kind, meta={"file": str(self.path)})
+
+    def _repr_html_(self) -> str:
+        """Show the verdict in a notebook."""
+        from tmt_dq.notebook import Table, as_html
+
+        rows = tuple(
+            (found.severity, found.where, found.what, found.remedy or "") for found in self.findings
+        )
+        tables = [Table("Findings", ("severity", "where", "found", "remedy"), rows)]
+        verdict = "passed" if self.passed else "FAILED"
+        return as_html([f"{self.path}  {verdict}"], tables if rows else ())
 
     def raise_errors(self) -> None:
         """Raise the errors, if there are any, as one exception.

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from tmt_dq.io.atomic import check_output
 from tmt_dq.io.mask_files import useafter_text, write_mask
 from tmt_dq.io.masks import Mask
 from tmt_dq.io.reading import Reading
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
 
 __all__ = ["Account", "Made", "Order", "find_detector", "finish", "take_account"]
 
@@ -170,6 +174,34 @@ class Made:
     gained: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     history: tuple[str, ...] = ()
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the pixels per flag as a table of astropy: flag, pixels, gained, lost."""
+        from tmt_dq.notebook import as_astropy
+
+        rows = [
+            (name, *(each.get(name, 0) for each in (self.counts, self.gained, self.lost)))
+            for name in dict.fromkeys((*self.counts, *self.lost))
+        ]
+        return as_astropy(rows, ("flag", "pixels", "gained", "lost"))
+
+    def _repr_html_(self) -> str:
+        """Show what was made in a notebook."""
+        from tmt_dq.notebook import Table, as_html, count_rows
+
+        lines = [
+            f"{self.output or 'no file'}{'' if self.written else ' (dry run: not written)'}",
+            f"mask of {self.instrument} {self.detector}",
+            *(source.describe() for source in self.sources),
+        ]
+        if self.missing:
+            lines.append(f"needed to deliver it: {', '.join(self.missing)}")
+        rows = count_rows(self.counts, self._size())
+        return as_html(lines, [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))])
+
+    def _size(self) -> int:
+        ny, nx = load(self.instrument).detector(self.detector).shape
+        return ny * nx
 
 
 def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]:

@@ -22,8 +22,9 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
-from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, OutputError, RampFormatError
 from tmt_dq.io.atomic import check_output
+from tmt_dq.io.fetched import fetch, names_of_fetched
 from tmt_dq.io.history import NO_FLAGS_BEFORE
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.layout import Unit
@@ -32,6 +33,7 @@ from tmt_dq.io.names import default_output
 from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
 from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
 from tmt_dq.io.readout import Readout, read_readout
+from tmt_dq.io.urls import Place, Url, is_url, place_of
 from tmt_dq.io.user_flags import read_user_flags
 
 __all__ = ["DQInitStep", "FlaggedRamp"]
@@ -102,6 +104,26 @@ class DQInitStep(Step):
         """
         return super().call(*args, **_without_paths(kwargs))
 
+    def run(self, *args: Any) -> Any:
+        """Run the step, as stpipe does.
+
+        Parameters
+        ----------
+        *args
+            The exposure.
+
+        Returns
+        -------
+        FlaggedRamp or TMTRampModel
+            The flagged exposure.
+        """
+        # stpipe logs the arguments; a `Url` shows nothing secret.
+        return super().run(*(place_of(arg) if is_url(arg) else arg for arg in args))
+
+    def set_primary_input(self, obj: Any, exclusive: bool = True) -> None:  # noqa: FBT001, FBT002 - stpipe's
+        """Take the name of outputs from the input (stpipe's hook)."""
+        super().set_primary_input(obj.name if isinstance(obj, Url) else obj, exclusive=exclusive)
+
     def process(self, exposure: Any) -> Any:
         """Do the work (stpipe's hook).
 
@@ -127,22 +149,27 @@ class DQInitStep(Step):
             exposure = exposure.model
         if isinstance(exposure, DataModel):
             return self._flag_model(exposure)
-        if not isinstance(exposure, (str, os.PathLike)):
+        if not isinstance(exposure, (str, os.PathLike, Url)):
             raise ConfigError(
                 f"the input is {type(exposure).__name__}; expected a path or a data model",
                 where=self.name,
             )
-        path = Path(self.make_input_path(os.fspath(exposure)))
-        if path.suffix == ".asdf":
+        path = self._input_place(exposure)
+        if isinstance(path, Path) and path.suffix == ".asdf":
             return self._flag_model(TMTRampModel(path))
         with contextlib.ExitStack() as stack:
+            stack.enter_context(names_of_fetched())
             file = stack.enter_context(open_input(path))
-            if file.fd < 0 and any(map(_tells_of_readout, file.units)):
+            if file.compressed and any(map(_tells_of_readout, file.units)):
                 scratch = Path(tempfile.gettempdir())
                 file = stack.enter_context(open_input(path, scratch=scratch))
             found = read_ramp(file, start=self._start())
             plan = self._plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
         return FlaggedRamp(self, path, plan)
+
+    def _input_place(self, exposure: Any) -> Place:
+        place = place_of(exposure)
+        return place if isinstance(place, Url) else Path(self.make_input_path(os.fspath(place)))
 
     def _start(self) -> tuple[int, int] | None:
         return None if self.subarray is None else (self.subarray[0], self.subarray[1])
@@ -165,10 +192,12 @@ class DQInitStep(Step):
             mask = _as_mask(reference)
             name = str(mask.path)
         elif reference != _NOT_APPLICABLE:
-            mask = read_mask(Path(reference), unknown=self.unknown)
-            name = str(mask.path) if selection is None else selection.uri
+            mask = read_mask(fetch(place_of(reference)), unknown=self.unknown)
+            name = str(place_of(reference)) if selection is None else selection.uri
         if self.user_supplied_dq is not None:
-            user = read_user_flags(Path(self.user_supplied_dq), ramp, unknown=self.unknown)
+            user = read_user_flags(
+                fetch(place_of(self.user_supplied_dq)), ramp, unknown=self.unknown
+            )
         sources: list[FlagSource] = []
         if missing is None or self.if_no_mask == "continue":
             sources = gather_sources(
@@ -225,10 +254,10 @@ class DQInitStep(Step):
                 f"{', '.join(self.reference_file_types)}",
                 where=self.name,
             )
-        if isinstance(input_file, (str, os.PathLike)):
-            with open_input(Path(input_file)) as file:
+        if isinstance(input_file, (str, os.PathLike, Url)):
+            with open_input(place_of(input_file)) as file:
                 instrument, header = read_selectors(file)
-                return self._choose(header, instrument, input_file)[0]
+                return self._choose(header, instrument, place_of(input_file))[0]
         model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
         return self._choose(model.fits_keywords(), None, model.meta.filename)[0]
 
@@ -256,6 +285,9 @@ class DQInitStep(Step):
             raise ConfigError(
                 "override_mask is empty; expected a file, or N/A for none", where=self.name
             )
+        if is_url(override):
+            self._reference_files_used.append(("mask", str(place_of(override))))
+            return override, None
         wanted = text.upper() != _NOT_APPLICABLE
         reference = str(Path(text).absolute()) if wanted else _NOT_APPLICABLE
         self._reference_files_used.append(("mask", reference))
@@ -343,7 +375,7 @@ class FlaggedRamp:
         What is to be done.
     """
 
-    def __init__(self, step: DQInitStep, path: Path, plan: _Plan) -> None:
+    def __init__(self, step: DQInitStep, path: Place, plan: _Plan) -> None:
         self._path = path
         self._plan = plan
         self._options = {
@@ -380,10 +412,12 @@ class FlaggedRamp:
     def model(self) -> TMTRampModel:
         """The exposure as a model: the saved file's, or made in memory where it was not saved."""
         if self._model is None:
-            if self._applied is not None and self._applied.output.exists():
-                self._model = TMTRampModel(self._applied.output)
+            saved = None if self._applied is None else self._applied.output
+            if isinstance(saved, Path) and saved.exists():
+                self._model = TMTRampModel(saved)
             else:
-                self._model = self._plan.carry_out(TMTRampModel(self._path), self._path)
+                # What is elsewhere is fetched: a model may be asked for any of it.
+                self._model = self._plan.carry_out(TMTRampModel(fetch(self._path)), self._path)
         return self._model
 
     def save(
@@ -414,14 +448,20 @@ class FlaggedRamp:
         OutputError
             Raised if the file cannot be written, or is the input.
         """
-        target = Path(path(self._path.name) if callable(path) else path)
+        target = place_of(path(self._path.name) if callable(path) else path)
         if dir_path is not None:
-            target = Path(dir_path) / target.name
+            target = place_of(dir_path) / target.name
         if self._model is not None or target.suffix == ".asdf":
-            check_output(target, overwrite=overwrite, inputs=[self._path])
+            if isinstance(target, Url):
+                raise OutputError(
+                    "a model cannot be written to a URL",
+                    where=target,
+                    hint="Save it before anything of it is looked at, or save it here.",
+                )
+            check_output(target, overwrite=overwrite, inputs=_here(self._path))
             return str(self.model.save(target, overwrite=overwrite))
         self._applied = apply_dq(self._path, target, overwrite=overwrite, **self._options)
-        return str(target)
+        return target.full if isinstance(target, Url) else str(target)
 
     def close(self) -> None:
         """Close the model, if it was opened."""
@@ -447,6 +487,10 @@ class FlaggedRamp:
             object.__setattr__(self, name, value)
         else:
             setattr(self.model, name, value)
+
+
+def _here(place: Place) -> list[Path]:
+    return [] if isinstance(place, Url) else [place]
 
 
 def _without_paths(parameters: dict[str, Any]) -> dict[str, Any]:

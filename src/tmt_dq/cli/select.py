@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from tmt_dq.cli.console import print_json, table
-from tmt_dq.cli.options import FilePath, crds_options
+from tmt_dq.cli.options import AnyFile, crds_options
 
 __all__ = ["command"]
 
 
 @click.command("select", short_help="Show which mask belongs to an exposure, and why.")
-@click.argument("ramp", type=FilePath())
+@click.argument("ramp", type=AnyFile())
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
 @click.option(
     "--verify/--no-verify",

@@ -1,5 +1,6 @@
 """Which flag sources run, and how. No arrays: instruments hold recipes, and load at once."""
 
+import numbers
 from dataclasses import dataclass
 
 from tmt_dq.core.geometry import Window
@@ -27,6 +28,9 @@ class GuideWindow:
     groups: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name, value, kind in (("window", self.window, Window), ("groups", self.groups, tuple)):
+            if not isinstance(value, kind) and not (name == "groups" and value is None):
+                raise _wrong(f"guide window's {name}", value, f"a {kind.__name__}")
         if min(self.window.shape) < 1:
             raise ConfigError(f"the guide window {self.window.describe()} is empty")
         if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
@@ -74,6 +78,11 @@ class Recipe:
         Ends of the A/D converter's range, DN: AD_FLOOR and SATURATED of the samples.
     non_finite : bool
         DO_NOT_USE and OTHER_BAD_PIXEL of pixels with NaN or infinite values.
+
+    Raises
+    ------
+    ConfigError
+        Raised if a field has a value of the wrong type, or an impossible one.
     """
 
     propagate_do_not_use: bool = False
@@ -87,3 +96,55 @@ class Recipe:
     ad_floor: float | None = None
     full_scale: float | None = None
     non_finite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong(name, getattr(self, name), "True or False")
+        expand: object = self.guide_expand
+        if not isinstance(expand, numbers.Integral) or isinstance(expand, bool):
+            raise _wrong("guide_expand", expand, "a whole number of pixels")
+        if self.guide_expand < 0:
+            raise _wrong("guide_expand", self.guide_expand, "0 or more pixels")
+        for name in ("ad_floor", "full_scale"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value):
+                raise _wrong(name, value, "a number, DN, or None")
+        self._sequence("guide_windows", GuideWindow, "guide windows (tmt_dq.GuideWindow)")
+        self._sequence("guide_parts", str, f"some of {', '.join(GUIDE_PARTS)}")
+        for part in self.guide_parts:
+            if part not in GUIDE_PARTS:
+                raise _wrong("guide_parts", part, f"some of {', '.join(GUIDE_PARTS)}")
+        self._sequence("dropout_values", float, "numbers, DN")
+
+    def _sequence(self, name: str, kind: type, expected: str) -> None:
+        """Check a field of several values; a list, as files have it, becomes a tuple."""
+        values = getattr(self, name)
+        # A text is a sequence too, of letters.
+        if not isinstance(values, tuple | list):
+            raise _wrong(name, values, f"a tuple or list of {expected}")
+        for value in values:
+            fits = _is_number(value) if kind is float else isinstance(value, kind)
+            if not fits:
+                raise _wrong(name, value, f"a tuple or list of {expected}")
+        object.__setattr__(self, name, tuple(values))
+
+
+_SWITCHES = (
+    "propagate_do_not_use",
+    "reference_pixels",
+    "guide_windows_from_file",
+    "missing_reads",
+    "non_finite",
+)
+
+
+def _is_number(value: object) -> bool:
+    # NumPy's scalars are among them.
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _wrong(name: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(
+        f"{name} is {value!r} ({type(value).__name__}); expected {expected}", where="recipe"
+    )

@@ -1,7 +1,7 @@
 """The bad-pixel mask as a data model."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,19 @@ from tmt_dq.core.dq_def import translate, translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.values import as_flags
+from tmt_dq.datamodels import nddata
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
+from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
+from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.pixels import positions
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import available, load
+
+if TYPE_CHECKING:
+    from astropy import nddata as nddata_package
+    from astropy import table as astropy_table
 
 __all__ = ["TMTMaskModel"]
 
@@ -301,6 +308,113 @@ class TMTMaskModel(TMTDataModel):
         value, index = self._addressed("clear_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
         self.dq[index] &= ~value
         return _distinct(index, self.dq.shape)
+
+    def _repr_html_(self) -> str:
+        """Show what the mask is in a notebook."""
+        return model_html(self, ("dq",), "dq")
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the flagged pixels as a table of astropy.
+
+        Returns
+        -------
+        astropy.table.Table
+            Columns x and y, 1-based detector positions; flag, the names with commas between them;
+            value, uint32. Row by row. Written as ECSV it is a list that `tmt_dq.import_mask`
+            reads.
+
+        Raises
+        ------
+        GeometryError
+            Raised if there are no flags yet.
+
+        Examples
+        --------
+        >>> mask = TMTMaskModel((4, 6))
+        >>> mask.flag_pixels("DEAD", yx=[(0, 1)])
+        1
+        >>> mask.to_table()["x", "y", "flag"].pformat(show_unit=False)
+        [' x   y  flag', '--- --- ----', '  2   1 DEAD']
+        """
+        from astropy.table import Table
+
+        window = self.window
+        y, x = np.nonzero(self.dq)
+        values = self.dq[y, x]
+        names = {value: ",".join(PIXEL.decode(value)) for value in np.unique(values)}
+        return Table(
+            {
+                "x": x + window.xstart,
+                "y": y + window.ystart,
+                "flag": np.array([names[value] for value in values], np.str_),
+                "value": values,
+            },
+            meta={
+                "base": 1,
+                "instrument": str(self.meta.instrument.name),
+                "detector": str(self.meta.instrument.detector),
+            },
+        )
+
+    def to_nddata(self, *, mask_flags: MaskFlags = "DO_NOT_USE") -> "nddata_package.NDDataArray":
+        """Return the mask as astropy's NDData: the flags, and which of them mask a pixel.
+
+        Parameters
+        ----------
+        mask_flags : str or iterable of str, optional
+            Flags by which a pixel counts as masked; "any" for all, None for no mask.
+
+        Returns
+        -------
+        astropy.nddata.NDDataArray
+            ``data`` and ``flags`` (ny, nx) are the model's own array `dq`, uint32; ``mask`` is
+            True where a pixel is masked.
+
+        Raises
+        ------
+        UnknownFlagError
+            Raised if a name is not in the convention.
+        ConfigError
+            Raised if no flag is named.
+        GeometryError
+            Raised if there are no flags yet.
+        """
+        from astropy.nddata import NDDataArray
+
+        return NDDataArray(**self._export("to_nddata", mask_flags))
+
+    def to_ccddata(self, *, mask_flags: MaskFlags = "DO_NOT_USE") -> "nddata_package.CCDData":
+        """Return the mask as astropy's CCDData; as `to_nddata`, with the keywords as header.
+
+        Parameters
+        ----------
+        mask_flags : str or iterable of str, optional
+            As for `to_nddata`.
+
+        Returns
+        -------
+        astropy.nddata.CCDData
+            The flags and the mask.
+
+        Raises
+        ------
+        UnknownFlagError, ConfigError, GeometryError
+            Raised as by `to_nddata`.
+        """
+        from astropy.nddata import CCDData
+
+        return CCDData(**self._export("to_ccddata", mask_flags))
+
+    def _export(self, method: str, mask_flags: MaskFlags) -> dict[str, Any]:
+        _ = self.window  # which raises what is wrong with the shape
+        value = nddata.mask_value(mask_flags, f"{type(self).__name__}.{method}")
+        return {
+            "data": self.dq,
+            "mask": nddata.mask_of(self.dq, value),
+            "flags": self.dq,
+            "unit": "",
+            "meta": nddata.header(self.fits_keywords()),
+        }
 
     def _addressed(
         self, method: str, flags: str | Iterable[str], **forms: Any

@@ -1,6 +1,6 @@
 """The ramp as a data model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +8,15 @@ from astropy.io import fits
 
 from tmt_dq.core.dqinit import new_groupdq, new_pixeldq
 from tmt_dq.core.values import as_flags
+from tmt_dq.datamodels import nddata
+from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
+from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.schema_resources import PREFIX
-from tmt_dq.errors import GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+
+if TYPE_CHECKING:
+    from astropy import nddata as nddata_package
 
 __all__ = ["TMTRampModel"]
 
@@ -118,6 +124,121 @@ class TMTRampModel(TMTDataModel):
                     where=self._where,
                     hint="Flags cannot be moved to another shape without loss.",
                 )
+
+    def _repr_html_(self) -> str:
+        """Show what the ramp is in a notebook; its samples are not looked at."""
+        return model_html(self, ("data", "pixeldq", "groupdq", "err", "subarr_map"), "pixeldq")
+
+    def to_nddata(
+        self, *, mask_flags: MaskFlags = "DO_NOT_USE", unit: Any = None
+    ) -> "nddata_package.NDDataArray":
+        """Return the whole ramp as astropy's NDData, with mask and flags.
+
+        Parameters
+        ----------
+        mask_flags : str or iterable of str, optional
+            Flags of a pixel, or of a sample, by which a sample counts as masked; "any" for all,
+            None for no mask.
+        unit : str or Unit, optional
+            Unit of the counts. By default BUNIT or, where there is none, DN.
+
+        Returns
+        -------
+        astropy.nddata.NDDataArray
+            ``data`` (nints, ngroups, ny, nx) is the model's own array, not a copy. ``mask`` is
+            True where a sample is masked, ``flags`` uint32: the flags of PIXELDQ and GROUPDQ
+            together. Where no sample has flags of its own both are read-only views of one frame.
+            ``uncertainty`` is that of `err`, if there is one; ``wcs`` is None, for a frame's world
+            coordinates are of two axes.
+
+        Raises
+        ------
+        UnknownFlagError
+            Raised if a name is not in the convention.
+        ConfigError
+            Raised if there are no counts, or the unit is not known.
+        GeometryError
+            Raised if the shapes of the arrays contradict one another.
+        """
+        from astropy.nddata import NDDataArray
+
+        return NDDataArray(**self._export((), mask_flags, unit))
+
+    def to_ccddata(
+        self,
+        *,
+        group: int = -1,
+        integration: int = 0,
+        mask_flags: MaskFlags = "DO_NOT_USE",
+        unit: Any = None,
+    ) -> "nddata_package.CCDData":
+        """Return one read as astropy's CCDData, with mask and flags.
+
+        Parameters
+        ----------
+        group, integration : int
+            0-based numbers of the read; negative ones count from the end.
+        mask_flags, unit : optional
+            As for `to_nddata`.
+
+        Returns
+        -------
+        astropy.nddata.CCDData
+            ``data`` (ny, nx) is a view of the model's own array. ``mask`` and ``flags`` as of
+            `to_nddata`; ``wcs`` is that of the header, where it has one; ``header`` the keywords.
+
+        Raises
+        ------
+        GeometryError
+            Raised if there is no such read, or shapes contradict one another.
+        UnknownFlagError, ConfigError
+            Raised as by `to_nddata`.
+        """
+        from astropy.nddata import CCDData
+
+        shape = () if self.data is None else self.data.shape
+        for name, number, size in zip(
+            ("integration", "group"), (integration, group), shape[:2], strict=False
+        ):
+            if not -size <= number < size:
+                raise GeometryError(
+                    f"there is no {name} {number}; the ramp has {size}, counted from 0",
+                    where=self._where,
+                )
+        export = self._export((integration, group), mask_flags, unit)
+        return CCDData(**export, wcs=nddata.frame_wcs(self._cards(), export["data"].shape))
+
+    def _export(self, place: tuple[int, ...], mask_flags: MaskFlags, unit: Any) -> dict[str, Any]:
+        """Return what NDData and CCDData are made of."""
+        from astropy.nddata import StdDevUncertainty
+
+        where = f"{type(self).__name__}.{'to_ccddata' if place else 'to_nddata'}"
+        if self.data is None:
+            raise ConfigError("there are no counts", where=where)
+        self.check_shapes()
+        value = nddata.mask_value(mask_flags, where)
+        own = self.groupdq[place]
+        flags = nddata.read_flags(self.pixeldq, own)
+        mask = nddata.mask_of(self.pixeldq, value)
+        if mask is not None:
+            samples = nddata.mask_of(own, value) if flags.base is not self.pixeldq else None
+            mask = np.broadcast_to(mask, own.shape) if samples is None else mask | samples
+        cards = self._cards()
+        return {
+            "data": self.data[place],
+            "mask": mask,
+            "flags": flags,
+            "unit": nddata.unit_of(cards, unit, where),
+            "uncertainty": None
+            if self.err is None
+            else StdDevUncertainty(self.err[place], copy=False),
+            "meta": nddata.header(cards),
+        }
+
+    def _cards(self) -> dict[str, Any]:
+        """Return the keywords of the counts: the primary header's, and SCI's where it has none."""
+        extra = self.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
+        return {**{keyword: value for keyword, value, _ in extra}, **self.fits_keywords()}
 
 
 def _flags(value: Any, name: str, *, where: str) -> npt.NDArray[Any]:

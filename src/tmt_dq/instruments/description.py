@@ -1,5 +1,6 @@
 """What tmt-dq must know of an instrument, read from its TOML file."""
 
+import dataclasses
 import functools
 import tomllib
 from collections.abc import Mapping
@@ -212,4 +213,11 @@ def _recipe(table: Mapping[str, object]) -> Recipe:
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise ConfigError(
+            f"the recipe has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}",
+            where="instrument description",
+        )
     return Recipe(**values)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
@@ -15,6 +15,9 @@ from tmt_dq.references.explain import RuleCheck, table, winner
 from tmt_dq.references.private_crds import LOCK
 from tmt_dq.references.rule_files import NOT_APPLICABLE
 from tmt_dq.references.rules import Rules, load_rules
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
 
 __all__ = ["RuleCheck", "Selection", "applicable_name", "select_reference"]
 
@@ -62,6 +65,24 @@ class Selection:
     def uri(self) -> str:
         """What is recorded in the data: ``crds://tmt_iris_mask_0001.fits``, or N/A."""
         return "N/A" if self.name is None else f"crds://{self.name}"
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the keys of the rule as a table of astropy."""
+        from tmt_dq.notebook import as_astropy
+
+        return as_astropy(self.rules, RuleCheck, meta={"context": self.context})
+
+    def _repr_html_(self) -> str:
+        """Show the selection in a notebook."""
+        from tmt_dq.notebook import Table, as_html
+
+        rows = tuple(
+            (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")
+            for rule in self.rules
+        )
+        header = ("rule key", "required", "found", "matched")
+        lines = ("N/A" if self.path is None else str(self.path), f"context {self.context}")
+        return as_html([*lines, f"cache {self.cache}"], [Table("Rule", header, rows)])
 
 
 def select_reference(

@@ -1,10 +1,12 @@
 """The flags to report on, from a mask, a ramp or an array, and where on the detector they are."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +23,17 @@ from tmt_dq.errors import (
 )
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.io.encoding import read_rows
+from tmt_dq.io.fetched import fetch, names_of_fetched
 from tmt_dq.io.inputs import FitsInput, open_input
 from tmt_dq.io.layout import keywords
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.ramps import Ramp, read_ramp
 from tmt_dq.io.tables import read_dq_def
+from tmt_dq.io.urls import Place, Url, place_of
 
 __all__ = ["FlagImage", "Source", "as_image"]
 
-Source = str | os.PathLike[str] | Mask | npt.ArrayLike
+Source = str | os.PathLike[str] | Url | Mask | npt.ArrayLike
 """What reports are made of: a file, a mask that was read, or an array of flags."""
 
 
@@ -97,7 +101,7 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
 
     Parameters
     ----------
-    source : path, Mask or array_like
+    source : path, URL, Mask or array_like
         FITS file of a mask (DQ) or of a ramp (PIXELDQ), plain or compressed; or flags, (ny, nx).
     unknown : {"error", "drop"}
         What to do about names and bits without a meaning.
@@ -118,8 +122,8 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
     """
     if isinstance(source, Mask):
         return _from_mask(source)
-    if isinstance(source, str | os.PathLike):
-        return _from_file(Path(source), unknown)
+    if isinstance(source, str | os.PathLike | Url):
+        return _from_file(place_of(source), unknown)
     dq = as_flags(source, where="array")
     if dq.ndim != 2 or min(dq.shape) < 1:
         raise GeometryError(
@@ -130,7 +134,7 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
     return FlagImage("array", None, "array", dq, Window.full(*dq.shape))
 
 
-def _from_file(path: Path, unknown: Unknown) -> FlagImage:
+def _from_file(path: Place, unknown: Unknown) -> FlagImage:
     # A compressed ramp is expanded once and used from there; a plain file is only looked at.
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
         header = {
@@ -147,7 +151,11 @@ def _from_file(path: Path, unknown: Unknown) -> FlagImage:
                 where=path,
                 hint="Make a mask of it first: tmt-dq import, which asks what its values mean.",
             )
-    return _from_mask(read_mask(path, unknown=unknown), header, history)
+    with names_of_fetched():
+        mask = read_mask(fetch(path), unknown=unknown)
+    if isinstance(path, Url):
+        mask = dataclasses.replace(mask, path=cast("Path", path), stored=None)
+    return _from_mask(mask, header, history)
 
 
 def _from_ramp(

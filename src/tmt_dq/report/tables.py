@@ -1,12 +1,16 @@
 """Reports as headings and tables: what the command line prints, pages show and Python returns."""
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from tmt_dq.errors import ConfigError
+from tmt_dq.notebook import Table, as_astropy, as_html
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
 
 __all__ = ["HIDDEN", "Report", "Table", "number", "share"]
 
@@ -14,28 +18,6 @@ HIDDEN: dict[str, Any] = {"hidden": True}
 """Metadata of a field that is kept for further work but is no part of the report."""
 
 Plain = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table of a report.
-
-    Parameters
-    ----------
-    title : str
-        What it is about.
-    header : tuple of str
-        Names of the columns.
-    rows : tuple of tuple of str
-        The cells.
-    right : tuple of int
-        Columns to align right: numbers.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: tuple[int, ...] = ()
 
 
 class Report:
@@ -58,13 +40,50 @@ class Report:
         """Return the report as JSON."""
         return json.dumps(self.to_dict(), indent=indent)
 
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the report's parts that are lists, for `to_table`."""
+        return tuple(self._records())
+
+    def _records(self) -> dict[str, type]:
+        """Return the fields that hold several records, and the class of those."""
+        assert dataclasses.is_dataclass(self)
+        kinds = {field.name: get_args(field.type)[:1] for field in dataclasses.fields(self)}
+        return {
+            name: kind[0]
+            for name, kind in kinds.items()
+            if kind and isinstance(kind[0], type) and dataclasses.is_dataclass(kind[0])
+        }
+
+    def to_table(self, name: str | None = None) -> "astropy_table.Table":
+        """Return a part of the report as a table of astropy, numbers as numbers.
+
+        Parameters
+        ----------
+        name : str, optional
+            The part, one of `table_names`; by default the flags.
+
+        Returns
+        -------
+        astropy.table.Table
+            A row for each of its entries.
+
+        Raises
+        ------
+        ConfigError
+            Raised if the report has no such part.
+        """
+        wanted = "flags" if name is None else name
+        records = self._records()
+        if wanted not in records:
+            raise ConfigError(
+                f"the report has no table {wanted!r}; expected one of {', '.join(records)}"
+            )
+        return as_astropy(getattr(self, wanted), records[wanted], meta={"table": wanted})
+
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
-        first, *others = self.headline()
-        parts = [f"<p><strong>{html.escape(first)}</strong></p>"]
-        parts += [f"<p>{html.escape(line)}</p>" for line in others]
-        parts += [_table_html(table) for table in self.tables()]
-        return f"<div>{''.join(parts)}</div>"
+        return as_html(self.headline(), self.tables())
 
 
 def number(value: int) -> str:
@@ -89,18 +108,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _table_html(table: Table) -> str:
-    def row(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} style="text-align:{"right" if place in table.right else "left"}">'
-            f"{html.escape(cell)}</{tag}>"
-            for place, cell in enumerate(cells)
-        )
-
-    body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in table.rows)
-    return (
-        f"<table><caption>{html.escape(table.title)}</caption>"
-        f"<thead><tr>{row('th', table.header)}</tr></thead><tbody>{body}</tbody></table>"
-    )

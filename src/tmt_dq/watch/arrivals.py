@@ -14,6 +14,7 @@ _LATEST_S = 0.5
 _PART = 0.1
 """The next look at a file comes after this part of the time that it has been unchanged."""
 _SCAN_EVERY_S = 0.25
+_TINY_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Arrivals:
                 patience = max(patience, _SCAN_EVERY_S)
         if unchanged >= patience:
             return True
-        pause = min(max(_PART * unchanged, _SOONEST_S), _LATEST_S, patience - unchanged)
+        pause = min(max(_PART * unchanged, _SOONEST_S), _LATEST_S, patience - unchanged + _TINY_S)
         self._schedule(path, candidate, now + pause)
         return False
 

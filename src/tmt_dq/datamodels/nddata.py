@@ -1,0 +1,146 @@
+"""Models as astropy's NDData and CCDData: data, mask, flags, unit, world coordinates, header."""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.core.flags import GROUP, PIXEL
+from tmt_dq.errors import ConfigError
+
+__all__ = ["frame_wcs", "header", "mask_of", "mask_value", "read_flags", "unit_of"]
+
+MaskFlags = str | Iterable[str] | None
+"""Flags by which a pixel counts as masked: names, "any" for all of them, None for no mask."""
+
+_LONGEST = 8
+"""Characters of an ordinary keyword; longer ones are HIERARCH's."""
+
+_DEFAULT_UNIT = "DN"
+"""What the counts of raw reads are, where BUNIT does not say."""
+
+_WORLD: tuple[str, ...] = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA", "CD1_", "CD2_")
+_WORLD += ("PC1_", "PC2_", "PV1_", "PV2_", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "WCSAXES")
+
+
+def mask_value(flags: MaskFlags, where: str) -> int | None:
+    """Return the bits by which a pixel counts as masked, None for no mask at all.
+
+    Raises
+    ------
+    UnknownFlagError
+        Raised if a name is not in the convention.
+    ConfigError
+        Raised if there is no flag.
+    """
+    if flags is None:
+        return None
+    names = [flags] if isinstance(flags, str) else list(flags)
+    if [str(name).strip().lower() for name in names] == ["any"]:
+        return PIXEL.mask
+    value = PIXEL.encode(" ".join(map(str, names)))
+    if not value:
+        raise ConfigError(
+            f"{flags!r} is no flag by which to mask",
+            where=where,
+            hint="Name some, or say mask_flags='any', or None for no mask.",
+        )
+    return value
+
+
+def mask_of(flags: npt.NDArray[Any], value: int | None) -> npt.NDArray[np.bool_] | None:
+    """Return a mask, True where a pixel has one of the flags `value`, as astropy has it."""
+    if value is None:
+        return None
+    bits = flags.dtype.type(value & int(np.iinfo(flags.dtype).max))
+    masked: npt.NDArray[np.bool_] = np.not_equal(flags & bits, 0)
+    return masked
+
+
+def read_flags(
+    pixeldq: npt.NDArray[np.uint32], groupdq: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint32]:
+    """Return the flags of samples: those of their pixel and their own, in the same bits.
+
+    Parameters
+    ----------
+    pixeldq : ndarray of uint32, (ny, nx)
+        Flags of the pixels.
+    groupdq : ndarray of uint8, (..., ny, nx)
+        Flags of the samples.
+
+    Returns
+    -------
+    ndarray of uint32, (..., ny, nx)
+        Where no sample has a flag of its own, a read-only view of `pixeldq` that takes no memory.
+    """
+    assert all(GROUP[flag.name] == PIXEL[flag.name] for flag in GROUP.flags)
+    if not groupdq.any():
+        return np.broadcast_to(pixeldq, groupdq.shape)
+    return np.bitwise_or(pixeldq, groupdq, dtype=np.uint32)
+
+
+def unit_of(cards: Mapping[str, Any], unit: Any, where: str) -> Any:
+    """Return the unit of the counts: the caller's, BUNIT's, or DN.
+
+    Raises
+    ------
+    ConfigError
+        Raised if it is no unit that astropy knows.
+    """
+    from astropy import units
+
+    named = cards.get("BUNIT") if unit is None else unit
+    try:
+        return units.Unit(_DEFAULT_UNIT if named in (None, "") else named)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{'BUNIT' if unit is None else 'unit'} is {named!r}, which astropy does not know",
+            where=where,
+            hint="Say which unit is meant: unit='electron'.",
+        ) from error
+
+
+def frame_wcs(cards: Mapping[str, Any], shape: tuple[int, int]) -> Any:
+    """Return the world coordinates of a frame; None where the header has none.
+
+    Parameters
+    ----------
+    cards : mapping
+        The keywords of the image.
+    shape : tuple of int
+        Rows and columns.
+    """
+    if not (cards.get("CTYPE1") and cards.get("CTYPE2")):
+        return None
+    import warnings
+
+    from astropy.io import fits
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    # Only these, and of the two axes of a frame: the header is that of four axes.
+    world = {key: cards[key] for key in cards if key.startswith(_WORLD) and key[-1] not in "34"}
+    plain = fits.Header()
+    plain.update({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
+    plain.update({key: value for key, value in world.items() if key != "WCSAXES"})
+    with warnings.catch_warnings():
+        # astropy says what it made of old notations; the result is the same.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        return WCS(plain, naxis=2)
+
+
+def header(cards: Mapping[str, Any]) -> Any:
+    """Return keywords as a header, without those of which astropy has its own idea."""
+    from astropy.io import fits
+
+    made = fits.Header()
+    for key, value in cards.items():
+        if key == "BUNIT" or key.startswith(_WORLD):
+            continue
+        plain = len(key) <= _LONGEST and key.replace("-", "").replace("_", "").isalnum()
+        # A value that no card can hold stays in the model.
+        with contextlib.suppress(ValueError):
+            made[key if plain else f"HIERARCH {key}"] = value
+    return made

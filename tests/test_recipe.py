@@ -1,0 +1,87 @@
+"""Recipes: a value of the wrong type is told at once, with the field, from wherever it comes.
+
+What could go wrong: a text taken for a list of letters; True taken for the number 1; a list of a
+TOML file refused; a wrong value that only shows while the ramp is written.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders import folder_state, make_mask, make_ramp
+from tmt_dq import GuideWindow, Recipe, Window, apply_dq
+from tmt_dq.errors import ConfigError
+from tmt_dq.instruments import description, load
+
+WRONG: list[tuple[str, Any]] = [
+    ("propagate_do_not_use", "no"),
+    ("propagate_do_not_use", 1),
+    ("reference_pixels", None),
+    ("guide_windows_from_file", "false"),
+    ("missing_reads", 0),
+    ("non_finite", "yes"),
+    ("guide_windows", "1,2,3,4"),
+    ("guide_windows", [(1, 2, 3, 4)]),
+    ("guide_windows", GuideWindow(Window(0, 0, 2, 2))),
+    ("guide_parts", "box"),
+    ("guide_parts", ("box", "cols")),
+    ("guide_parts", [1]),
+    ("guide_expand", 1.5),
+    ("guide_expand", -1),
+    ("guide_expand", True),
+    ("guide_expand", "2"),
+    ("dropout_values", 0),
+    ("dropout_values", ["0"]),
+    ("dropout_values", "0"),
+    ("ad_floor", "0"),
+    ("ad_floor", False),
+    ("full_scale", [65535]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_names_its_field(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^recipe: {name} is .*; expected "):
+        Recipe(**{name: value})
+    # As in the table [recipe] of an instrument's description.
+    with pytest.raises(ConfigError, match=rf"^recipe: {name} is "):
+        description._recipe({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG[::5])
+def test_a_wrong_value_in_a_mapping(folder: Path, name: str, value: Any) -> None:
+    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
+    before = folder_state(folder)
+    with pytest.raises(ConfigError, match=rf"recipe: {name} is "):
+        apply_dq(ramp, mask=mask, recipe={name: value})
+    assert folder_state(folder) == before
+
+
+def test_lists_and_numbers_of_other_kinds_are_taken() -> None:
+    window = GuideWindow(Window(0, 0, 2, 2))
+    recipe = Recipe(
+        guide_windows=[window],
+        guide_parts=["rows"],
+        dropout_values=[0, np.float32(-1)],
+        guide_expand=np.int64(2),
+        ad_floor=0,
+        full_scale=np.uint16(65535),
+    )
+    assert recipe.guide_windows == (window,)
+    assert recipe.guide_parts == ("rows",)
+    assert recipe.dropout_values == (0, -1)
+    assert hash(recipe) == hash(recipe)
+
+
+@pytest.mark.parametrize(("field", "value"), [("window", (1, 2, 3, 4)), ("groups", [0, 3])])
+def test_guide_windows(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"guide window's {field} is "):
+        GuideWindow(**{"window": Window(0, 0, 2, 2), field: value})
+
+
+def test_an_unknown_field_of_an_instrument() -> None:
+    with pytest.raises(ConfigError, match=r"the recipe has no ad_flour; expected some of ad_floor"):
+        description._recipe({"ad_flour": 1})
+    assert load("IRIS").recipe == Recipe()
