@@ -34,10 +34,12 @@ from builders import (
     unit_bytes,
     write_hdus,
 )
-from tmt_dq.apply import Applied, apply_dq, default_output
+from tmt_dq.apply import Applied, apply_dq
 from tmt_dq.errors import ConfigError, RampFormatError
 from tmt_dq.io import copying
 from tmt_dq.io.masks import read_mask
+from tmt_dq.io.names import default_output
+from tmt_dq.simulate import simulate_ramp
 
 Run = Callable[..., Path]
 
@@ -579,6 +581,27 @@ def test_sample_ramp_elsewhere(shared: Path, folder: Path, start: tuple[int, int
     existing = arrays(sample)["PIXELDQ"]
     expected = specified_pixeldq(frame, (1, 1), start, (10, 10), existing)
     assert np.array_equal(arrays(folder / "out.fits")["PIXELDQ"], expected)
+
+
+def test_the_output_says_where_it_lies(folder: Path) -> None:
+    """What the caller had to say of the input need not be said of the output."""
+    ramp = make_ramp(folder / "ramp.fits", start=(100, 200))
+    with fits.open(ramp, mode="update") as hdus:
+        del hdus[0].header["SUBSTRT1"], hdus[0].header["SUBSIZE2"]
+    apply_dq(ramp, folder / "out.fits", subarray=(100, 200))
+    said = header(folder / "out.fits")
+    assert [said[f"SUB{key}"] for key in ("STRT1", "STRT2", "SIZE1", "SIZE2")] == [100, 200, 8, 6]
+    assert invoke("inspect", folder / "out.fits").code == 0
+    assert invoke("explain", folder / "out.fits", "--pixel", "100,200").code == 0
+
+
+def test_a_full_frame_needs_no_place(folder: Path) -> None:
+    ramp = simulate_ramp(folder / "ramp.fits", ngroups=1)
+    with fits.open(ramp, mode="update") as hdus:
+        for key in ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"):
+            del hdus[0].header[key]
+    apply_dq(ramp, folder / "out.fits")
+    assert not any(key.startswith("SUBSTRT") for key in header(folder / "out.fits"))
 
 
 # --- compressed inputs, and other ways to the same bytes ------------------------------------

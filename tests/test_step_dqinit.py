@@ -464,6 +464,8 @@ def test_the_place_can_be_said(here: Any, shared: Any) -> None:
         expected = np.zeros((10, 10), bool)
         expected[:4] = expected[:, :4] = True
         assert np.array_equal(flagged, expected)
+        place = result.meta.subarray
+        assert (place.xstart, place.ystart, place.xsize, place.ysize) == (1, 1, 10, 10)
 
 
 @pytest.mark.parametrize(

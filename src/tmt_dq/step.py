@@ -18,6 +18,7 @@ from tmt_dq.apply import Applied, apply_dq, choose_recipe, gather_sources
 from tmt_dq.core.detector import subarray_windows
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.dqinit import initialize
+from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
@@ -212,7 +213,7 @@ class DQInitStep(Step):
         )
         _log.info("%s: %s, mask %s", where, record.status, record.mask)
         given = mask if isinstance(reference, TMTMaskModel) else self.override_mask
-        return _Plan(record, sources, given)
+        return _Plan(record, sources, given, ramp)
 
     def _flag_model(self, model: DataModel) -> TMTRampModel:
         # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
@@ -326,6 +327,7 @@ class _Plan:
     sources: list[FlagSource]
     mask: Any
     """For `apply_dq`: the override, None where the rules choose."""
+    ramp: Ramp
 
     def carry_out(self, model: TMTRampModel, where: object) -> TMTRampModel:
         """Flag a model, in place."""
@@ -346,6 +348,7 @@ class _Plan:
             )
             model.dq_def = convention_table()
             record = record.with_reports(reports)
+        _say_place(model, self.ramp)
         model.meta.cal_step.dq_init = self.record.status
         model.meta.ref_file.mask.name = self.record.mask
         model.meta.calibration_software_version = SOFTWARE
@@ -511,6 +514,21 @@ def _header(model: TMTRampModel) -> dict[str, object]:
     """Return a model's keywords as those of a file are merged: SCI's where the primary has none."""
     cards = model.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
     return {**{keyword: value for keyword, value, _ in cards}, **model.fits_keywords()}
+
+
+def _say_place(model: TMTRampModel, ramp: Ramp) -> None:
+    """Let a subarray say itself where it lies, as in a file, where the caller had to say it."""
+    window, header = ramp.window, _header(model)
+    if window == Window.full(*ramp.detector.shape):
+        return
+    for keyword, name, number in (
+        ("SUBSTRT1", "xstart", window.xstart),
+        ("SUBSTRT2", "ystart", window.ystart),
+        ("SUBSIZE1", "xsize", window.nx),
+        ("SUBSIZE2", "ysize", window.ny),
+    ):
+        if header.get(keyword) is None:
+            setattr(model.meta.subarray, name, number)
 
 
 def _as_mask(model: TMTMaskModel) -> Mask:

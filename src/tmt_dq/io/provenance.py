@@ -8,12 +8,13 @@ from typing import Literal
 
 from tmt_dq import __version__
 from tmt_dq.core.dq_def import translation
+from tmt_dq.core.geometry import Window
 from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import RampFormatError
 from tmt_dq.io import checksums
 from tmt_dq.io.cards import Header, Value, ascii_text
 from tmt_dq.io.inputs import FitsInput
-from tmt_dq.io.ramps import RampFile
+from tmt_dq.io.ramps import RampFile, merged_header
 from tmt_dq.io.tables import convention_unit, read_dq_def
 
 __all__ = ["SOFTWARE", "Headers", "Record", "Tables", "history_lines"]
@@ -137,11 +138,26 @@ class Headers:
             cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
         if "DATAMODL" not in primary:
             primary["DATAMODL"] = "TMTRampModel"
+        cards |= self._place()
         for keyword, (value, comment) in cards.items():
             primary.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
         for line in history_lines(record):
             primary.add_history(ascii_text(line))
         return primary
+
+    def _place(self) -> dict[str, tuple[Value, str]]:
+        """Return the keywords of a subarray's place that the caller said, not the headers."""
+        ramp = self._exposure.ramp
+        if ramp.window == Window.full(*ramp.detector.shape):
+            return {}
+        window, said = ramp.window, merged_header(self._exposure)
+        cards: dict[str, tuple[Value, str]] = {
+            "SUBSTRT1": (window.xstart, "First detector pixel in x, from 1"),
+            "SUBSTRT2": (window.ystart, "First detector pixel in y, from 1"),
+            "SUBSIZE1": (window.nx, "Pixels in x"),
+            "SUBSIZE2": (window.ny, "Pixels in y"),
+        }
+        return {keyword: card for keyword, card in cards.items() if keyword not in said}
 
 
 def history_lines(record: Record) -> list[str]:
