@@ -128,3 +128,17 @@ def test_certify_looks_at_every_mask(folder: Path) -> None:
     ]
     assert "cannot be read" in reports[0]["error"]["what"]
     assert reports[0]["error"]["exit_code"] == 4
+
+
+def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
+    """Certification warns of what a delivery will refuse, and both say what to write."""
+    root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
+    dq = np.zeros((4096, 4096), np.uint32)
+    dq[:4] = dq[-4:] = dq[:, :4] = dq[:, -4:] = 1 << 31
+    mask = deliverable(folder / "mask.fits", dq, start=(1, 1), header={"SUBARRAY": "N/A"})
+    outcome = invoke("certify", mask, "--crds-path", root)
+    assert outcome.code == 0, outcome.err
+    assert "Write GENERIC" in outcome.out
+    outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    assert outcome.code == 8
+    assert "write SUBARRAY = GENERIC into the mask" in outcome.err
