@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed
-SOURCES := src tests benchmarks
+SOURCES := src tests benchmarks docs noxfile.py .ci
+# The tests of core that need no files: together they take all of its branches.
+CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit findings flags geometry import_lists inspect_clusters sources values))
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format type contracts check docs notebook bench bench-peers clean
+.PHONY: help env demo test coverage core-coverage lint format type contracts check hooks nox package \
+	changelog docs notebook pictures bench bench-peers clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "tmt-dq needs Python 3.11 to 3.14 with the venv module; none was found. On Debian: apt-get install python3-venv"; exit 1; }
@@ -30,13 +33,20 @@ demo: $(STAMP)  ## simulate a full-frame IRIS ramp, flag it, show the result
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
-lint: $(STAMP)  ## ruff: style and formatting
-	$(BIN)/ruff check $(SOURCES) docs
-	$(BIN)/ruff format --check $(SOURCES) docs
+coverage: $(STAMP)  ## run the tests and report what they reach: htmlcov/index.html
+	$(BIN)/python -m pytest -n $(JOBS) --cov=tmt_dq --cov-report=term --cov-report=html $(PYTEST_ARGS)
+
+core-coverage: $(STAMP)  ## fail unless the tests of core take all of its branches
+	COVERAGE_FILE=.coverage.core $(BIN)/python -m pytest -q -n $(JOBS) --cov=tmt_dq.core --cov-report=term-missing --cov-fail-under=100 $(CORE_TESTS)
+
+lint: $(STAMP)  ## ruff: style and formatting; deptry: what is imported is declared
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/deptry src
 
 format: $(STAMP)  ## let ruff mend what it can
-	$(BIN)/ruff check --fix $(SOURCES) docs
-	$(BIN)/ruff format $(SOURCES) docs
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
 
 type: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
@@ -44,13 +54,29 @@ type: $(STAMP)  ## mypy, strict
 contracts: $(STAMP)  ## import-linter: the layers of docs/contributing/architecture.md
 	$(BIN)/lint-imports
 
-check: lint type contracts test  ## all that CI runs
+check:  ## all that CI runs
+	.ci/run
+
+hooks: $(STAMP)  ## let git run the quick checks before each commit
+	$(BIN)/pre-commit install
+
+nox: $(STAMP)  ## run the tests with the oldest and with the newest dependencies
+	$(BIN)/nox $(NOX_ARGS)
+
+package: $(STAMP)  ## build sdist and wheel; run README with the wheel in a clean environment
+	$(BIN)/python .ci/check_package.py
+
+changelog: $(STAMP)  ## show what the next release will say
+	@$(BIN)/towncrier build --draft --version next 2>/dev/null
 
 docs: $(STAMP)  ## build the documentation site: docs/_build/html/index.html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(JOBS) -b html -d docs/_build/doctrees docs docs/_build/html
 
 notebook: $(STAMP)  ## run the example notebook and keep what it shows
 	$(BIN)/python docs/examples/render.py
+
+pictures: $(STAMP)  ## draw README's picture again
+	$(BIN)/python docs/images/render_readme.py
 
 bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
@@ -59,5 +85,5 @@ bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
 	$(BIN)/python -m benchmarks.run --peers $(BENCH_ARGS)
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov docs/_build docs/reference/generated
+	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .nox .coverage .coverage.* htmlcov docs/_build docs/reference/generated
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

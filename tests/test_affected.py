@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from builders import folder_state, invoke, make_ramp
 from delivery_helpers import NEW, OLD, deliverable, no_crds, small_cache
@@ -156,3 +157,18 @@ def test_command_line(root: Path, ramp: Callable[..., Path]) -> None:
         invoke("affected", "tmt_0001.pmap", "tmt_0009.pmap", paths[0], "--crds-path", root).code
         == 6
     )
+
+
+def test_masks_that_are_not_as_recorded(root: Path, ramp: Callable[..., Path]) -> None:
+    """--no-verify judges with a mask whose sha256 is not the one on record."""
+    path = ramp("after")
+    (mask,) = (root / "references/tmt/iris").glob("*0002.fits")
+    with fits.open(mask, mode="update") as hdus:
+        hdus[0].header["COMMENT"] = "changed by hand"
+    words: list[Any] = ["affected", *CONTEXTS, path, "--crds-path", root, "--json"]
+    outcome = invoke(*words)
+    (exposure,) = json.loads(outcome.out)["exposures"]
+    assert (outcome.code, "sha256" in exposure["error"]["what"]) == (9, True)
+    outcome = invoke(*words, "--no-verify")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["exposures"][0]["error"] is None

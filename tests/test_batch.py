@@ -581,7 +581,7 @@ def test_lines_without_a_terminal(
     outcome = invoke("batch", folder, "--output-dir", out, "--mask", mask, "--jobs", 1)
     lines = outcome.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("1 of 2 ramps, 0 failed, 0.00 GB, ")
+    assert lines[0].startswith("1 of 2 ramps, 0 failed, 0.0 MB, ")
     assert lines[1].startswith("2 of 2 ramps, ")
     assert lines[1].endswith(" left")
     assert "\x1b" not in outcome.err

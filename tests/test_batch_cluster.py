@@ -1,6 +1,10 @@
 """A batch on a dask cluster: a real scheduler and real workers, each a process, on loopback."""
 
+import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +13,18 @@ import pytest
 
 import batch_work
 from batch_helpers import Dask, dask_cluster, night, run, until
-from builders import invoke, make_mask, run_python
+from builders import arrays, invoke, make_mask, run_python
+from reprocess_helpers import NEW, OLD, exposure, new_flags, root, template
+from tmt_dq import apply_dq
 from tmt_dq.batch import Cluster
 from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.jobs import FileResult, Job
 from tmt_dq.batch.state import STATE_NAME
 from tmt_dq.errors import ConfigError, WorkerError
 
-pytest.importorskip("distributed")
+__all__ = ["root", "template"]
+
+Client = pytest.importorskip("distributed").Client
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +72,80 @@ def test_command_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Pa
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("3 done, 0 skipped, 0 failed")
     assert invoke(*words).out.startswith("0 done, 3 skipped, 0 failed")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Press Ctrl-C; the process ends within two seconds, if it is given a core."""
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - start < 2 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return stdout, stderr
+
+
+def test_ctrl_c(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:
+    (ramp,) = night(folder, 1)
+    for place in range(1, 400):
+        os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
+    out = tmp_path / "out"
+    words = [str(Path(sys.executable).with_name("tmt-dq")), "batch", str(folder), "-q"]
+    words += ["--output-dir", str(out), "--scheduler", dask.address, "--mask", str(mask)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: len(list(out.glob("*.fits"))) > 3)
+    stdout, stderr = interrupt(process)
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    # What workers had begun is ended or given up, and never half there.
+    with Client(dask.address, set_as_default=False) as client:
+        until(lambda: not any(client.processing().values()))
+    made = {path for path in out.iterdir() if path.name != STATE_NAME}
+    assert all(path.name.endswith("_dqinit.fits") for path in made)
+    assert len({path.stat().st_size for path in made}) == 1
+    assert 3 < len(made) < 400
+    # The same command goes on, though the night is cut short here.
+    for place in range(10, 400):
+        (folder / f"iris_{place:04}_uncal.fits").unlink()
+    result, _ = run([folder], out, mask=mask, mapper=Cluster(dask.address))
+    assert (result.total, result.failed) == (10, 0)
+
+
+def test_a_file_that_nobody_wants_is_given_up(dask: Dask, tmp_path: Path) -> None:
+    """After Ctrl-C a worker does not end a file of 14 GB first."""
+    note = tmp_path / "note"
+    code = (
+        "import batch_work; from tmt_dq.batch import Cluster\n"
+        f"list(Cluster({dask.address!r})(batch_work.write_until_stopped, [{str(note)!r}]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(note.exists)
+    interrupt(process)
+    until(note.read_text)
+    assert note.read_text() == "_UnwantedError"
+
+
+def test_outputs_rewritten_in_place(dask: Dask, folder: Path, root: Path) -> None:
+    """Without a folder of outputs workers are known by the exposures themselves."""
+    for number in range(3):
+        apply_dq(exposure(folder / "ramp"), folder / f"{number}.fits", crds_path=root, context=OLD)
+    options = {"crds_path": root, "context": NEW, "affected_by": OLD, "in_place": True}
+    result, results = run([folder / f"{n}.fits" for n in range(3)], None, **options)
+    for path in folder.glob("?.fits"):
+        apply_dq(folder / "ramp", path, crds_path=root, context=OLD, overwrite=True)
+    mapper = Cluster(dask.address)
+    again, others = run([folder], None, mapper=mapper, **options)
+    assert (result.done, again.done, again.skipped) == (3, 3, 0)
+    assert {one.worker for one in results.values()}.isdisjoint(o.worker for o in others.values())
+    for path in folder.glob("?.fits"):
+        assert arrays(path)["PIXELDQ"].tolist() == new_flags().tolist()
+    away = Shared(None, "", files=((str(folder / "0.fits"), 1),))
+    assert "expected 1" in unfit(away)[0]
 
 
 def test_a_night_is_not_queued_at_once(dask: Dask) -> None:

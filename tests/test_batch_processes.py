@@ -176,7 +176,7 @@ def test_ctrl_c(folder: Path, tmp_path: Path, when: str) -> None:
     seconds = time.monotonic() - start
     assert process.returncode == 130, stderr
     lines = [line for line in stderr.splitlines() if line and " ramps, " not in line]
-    assert lines == ["Interrupted; nothing half-written is left behind."], stderr
+    assert lines == ["Error: Interrupted; nothing half-written is left behind."], stderr
     assert stdout == ""
     # Two seconds, where there are not more processes than cores.
     assert seconds < 2 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -1,5 +1,6 @@
 """Deliveries with dates at the ends of the calendar, and into caches that are not complete."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from builders import invoke
-from delivery_helpers import NEW, OLD, answer, deliverable, no_crds, small_cache
+from delivery_helpers import NEW, OLD, answer, deliverable, exposure, no_crds, small_cache
 from tmt_dq.deliver import deliver_mask
 from tmt_dq.errors import DeliveryError, SelectionError
+from tmt_dq.references import select_reference
 
 __all__ = ["no_crds"]
 
@@ -128,3 +130,37 @@ def test_certify_looks_at_every_mask(folder: Path) -> None:
     ]
     assert "cannot be read" in reports[0]["error"]["what"]
     assert reports[0]["error"]["exit_code"] == 4
+
+
+def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
+    """Certification warns of what a delivery will refuse, and both say what to write."""
+    root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
+    dq = np.zeros((4096, 4096), np.uint32)
+    dq[:4] = dq[-4:] = dq[:, :4] = dq[:, -4:] = 1 << 31
+    mask = deliverable(folder / "mask.fits", dq, start=(1, 1), header={"SUBARRAY": "N/A"})
+    outcome = invoke("certify", mask, "--crds-path", root)
+    assert outcome.code == 0, outcome.err
+    assert "Write GENERIC" in outcome.out
+    outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    assert outcome.code == 8
+    assert "write SUBARRAY = GENERIC into the mask" in outcome.err
+
+
+def test_references_that_are_links(folder: Path) -> None:
+    """As in crds, links are followed, out of the cache too; the content must be that on record."""
+    root = small_cache(folder / "cache")
+    place = root / "references/tmt/iris" / OLD
+    elsewhere = folder / "shared.fits"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    assert select_reference(exposure("2026-05-01"), crds_path=root).path == place
+    digest = hashlib.sha256(elsewhere.read_bytes()).hexdigest()
+    record = root / "references/tmt/SHA256SUMS"
+    record.write_text(f"{digest}  iris/{OLD}\n")
+    assert select_reference(exposure("2026-05-01"), crds_path=root).path == place
+    elsewhere.write_bytes(elsewhere.read_bytes()[:-1] + b"x")
+    with pytest.raises(SelectionError, match="sha256"):
+        select_reference(exposure("2026-05-01"), crds_path=root)
+    elsewhere.unlink()
+    with pytest.raises(SelectionError, match="a link to a file that is not there"):
+        select_reference(exposure("2026-05-01"), crds_path=root)

@@ -263,8 +263,11 @@ def _try_rules(
             f"the new rules would select {name} for the mask's own keywords; expected "
             f"{receipt.mask}",
             where=receipt.context,
-            hint="Nothing was delivered. Look at the rules for this detector and subarray "
-            f"({receipt.subarray}); what serves all subarrays is called GENERIC there.",
+            hint="Nothing was delivered. These rules call what serves all subarrays GENERIC: write "
+            "SUBARRAY = GENERIC into the mask."
+            if receipt.subarray == "N/A"
+            else "Nothing was delivered. Look at the rules for this detector and subarray "
+            f"({receipt.subarray}).",
         )
     # With the file: it must be one, with the sum that will be on record.
     select_reference(

@@ -63,6 +63,7 @@ def affected(
     old_crds_path: str | os.PathLike[str] | None = None,
     flags_only: bool = False,
     keep_errors: bool = False,
+    verify: bool | None = None,
 ) -> tuple[Effect, ...]:
     """Find out which exposures get another mask, or other flags, under new rules.
 
@@ -85,6 +86,9 @@ def affected(
     keep_errors : bool
         Whether exposures that cannot be judged are in the result, with their error. Otherwise
         there is an exception at the end.
+    verify : bool, optional
+        Whether the masks must be the files whose sha256 their caches have on record. By default
+        yes, unless ``TMT_DQ_VERIFY`` is 0.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def affected(
         try:
             with open_input(path) as file:
                 ramp = read_ramp(file).ramp
-            old, new = (_select(ramp, path, *side) for side in sides)
+            old, new = (_select(ramp, path, *side, verify=verify) for side in sides)
         except TmtDqError as error:
             effects[number] = _unknown(path, error)
             continue
@@ -260,7 +264,12 @@ def check_context(crds_path: str | os.PathLike[str] | None, context: str) -> Non
 
 
 def _select(
-    ramp: Ramp, path: Path, crds_path: str | os.PathLike[str] | None, context: str
+    ramp: Ramp,
+    path: Path,
+    crds_path: str | os.PathLike[str] | None,
+    context: str,
+    *,
+    verify: bool | None = None,
 ) -> "Selection | None":
     """Return what rules select for an exposure, None if none matches."""
     from tmt_dq.references.selection import select_reference
@@ -272,6 +281,7 @@ def _select(
             crds_path=crds_path,
             context=context,
             where=path,
+            verify=verify,
         )
     except NoMatchError:
         return None

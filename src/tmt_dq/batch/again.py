@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings
+from tmt_dq.batch.meter import meter
 from tmt_dq.batch.plan import Planned
 from tmt_dq.batch.state import STATE_NAME, State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError, UnexplainedFlagsError
@@ -207,6 +208,7 @@ def rewrite(job: Job, settings: Settings, options: Mapping[str, Any]) -> Any:
             in_place=True,
             raw=None if alone else job.input,
             old_crds_path=again.old_crds_path,
+            progress=meter(),
             **kept,
         )
     except _SAFE:

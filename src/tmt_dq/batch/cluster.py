@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from tmt_dq import __version__
 from tmt_dq.batch.lines import read_lines
+from tmt_dq.batch.meter import count_with
 from tmt_dq.errors import ConfigError, OutputError, WorkerError
 
 __all__ = ["Cluster", "Shared", "unfit"]
@@ -98,13 +99,32 @@ class _UnfitError(Exception):
     """The worker that got a job cannot do it."""
 
 
-def _on_worker(work: Callable[[T], R], shared: Shared, job: T) -> R:
+class _UnwantedError(Exception):
+    """Nobody waits for the result of a job any more."""
+
+
+def _end_if_unwanted(_size: int) -> None:
+    """End the job of this thread if it was cancelled, or whoever wanted it is gone.
+
+    dask cannot interrupt what is being done. Called with the bytes that a job writes, which it does
+    in steps: so one that is not wanted ends in the middle of its file, and cleans up.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    if task is None or task.state == "cancelled":
+        raise _UnwantedError
+
+
+def _on_worker(work: Callable[[T], R], shared: Shared | None, job: T) -> R:
     """Do a job, if this worker sees what it must."""
-    problems = unfit(shared)
+    problems = () if shared is None else unfit(shared)
     if problems:
         from distributed import get_worker
 
         raise _UnfitError(get_worker().address, "; ".join(problems))
+    count_with(_end_if_unwanted)
     return work(job)
 
 
@@ -170,7 +190,7 @@ class Cluster:
         ConfigError
             Raised if the scheduler does not answer, or no worker is fit for the work.
         """
-        task = work if self._shared is None else functools.partial(_on_worker, work, self._shared)
+        task = functools.partial(_on_worker, work, self._shared)
         with self._connect() as client:
             fleet = _Fleet(client, self._patience_s)
             if self._shared is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tmt_dq import __version__
+from tmt_dq.batch.meter import meter
 from tmt_dq.errors import RampFormatError, TmtDqError
 
 __all__ = [
@@ -308,7 +309,7 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         from tmt_dq.apply import apply_dq
 
         replace = job.replace or _left_by_a_lost_worker(job)
-        applied = apply_dq(job.input, job.output, overwrite=replace, **options)
+        applied = apply_dq(job.input, job.output, overwrite=replace, progress=meter(), **options)
     selection = applied.selection
     rules: tuple[Rule, ...] = ()
     if selection is not None:

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from tmt_dq.batch.meter import Meter, count_with
 from tmt_dq.errors import ConfigError, WorkerError
 
 __all__ = [
@@ -61,6 +62,17 @@ class Processes:
         if count is not None and count < 1:
             raise ConfigError(f"jobs is {count}; expected at least 1")
         self.count = count or len(os.sched_getaffinity(0))
+        self._on_bytes: Callable[[int], None] | None = None
+
+    def watch(self, on_bytes: Callable[[int], None]) -> None:
+        """Have somebody told of the bytes that workers write.
+
+        Parameters
+        ----------
+        on_bytes : callable
+            Called with a number of bytes; when a job ends, with the negative of all its bytes.
+        """
+        self._on_bytes = on_bytes
 
     def __call__(
         self, work: Callable[[T], R], jobs: Iterable[T]
@@ -91,7 +103,7 @@ class Processes:
         in_order = False
         try:
             while True:
-                _feed(lanes, waiting, work, self.count)
+                _feed(lanes, waiting, work, self.count, self._on_bytes)
                 busy = {lane.connection: lane for lane in lanes}
                 if not any(lane.job is not None for lane in lanes) and not waiting.ahead(1):
                     break
@@ -114,6 +126,12 @@ class Processes:
             in_order = True
         finally:
             stop_lanes(lanes, at_once=not in_order)
+
+
+class _Moved(NamedTuple):
+    """What a worker says while it is at work: bytes written since it last said so."""
+
+    size: int
 
 
 class Ticket(Generic[T]):
@@ -153,9 +171,14 @@ class _Queue(Generic[T]):
 class Lane(Generic[T]):
     """A worker process, and the job it has."""
 
-    def __init__(self, work: Callable[[T], Any]) -> None:
+    def __init__(
+        self, work: Callable[[T], Any], on_bytes: Callable[[int], None] | None = None
+    ) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
+        arguments = (theirs, work, on_bytes is not None)
+        self.process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
+        self._on_bytes = on_bytes
+        self._moved = 0
         self.ready = False
         self.job: Ticket[T] | None = None
         self.process.start()
@@ -169,17 +192,27 @@ class Lane(Generic[T]):
             self.connection.send(ticket.content)
 
     def receive(self) -> tuple[T, Any] | None:
-        """Return a job and its result; None if the worker only says that it is there."""
+        """Return a job and its result; None if the worker only says how far it is."""
         answer = self.connection.recv()
+        if isinstance(answer, _Moved):
+            self._count(answer.size)
+            return None
         if not self.ready:
             self.ready = True
             return None
         assert self.job is not None
         ticket, self.job = self.job, None
+        self._count(-self._moved)
         return ticket.content, answer
+
+    def _count(self, size: int) -> None:
+        self._moved += size
+        if self._on_bytes is not None and size:
+            self._on_bytes(size)
 
     def epitaph(self) -> str:
         """Say how the worker ended."""
+        self._count(-self._moved)
         self.process.join(_GRACE_S)
         code = self.process.exitcode
         self.connection.close()
@@ -193,7 +226,13 @@ class Lane(Generic[T]):
         return f"ended with status {code}"
 
 
-def _feed(lanes: list[Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], count: int) -> None:
+def _feed(
+    lanes: list[Lane[T]],
+    waiting: _Queue[T],
+    work: Callable[[T], Any],
+    count: int,
+    on_bytes: Callable[[int], None] | None,
+) -> None:
     """Give every free worker a job; start as many workers as there are jobs for."""
     for lane in lanes:
         if lane.ready and lane.job is None and waiting.ahead(1):
@@ -204,7 +243,7 @@ def _feed(lanes: list[Lane[T]], waiting: _Queue[T], work: Callable[[T], Any], co
         wanted = waiting.ahead(free + room) - free
         for _ in range(wanted):
             with ctrl_c_waits():
-                lanes.append(Lane(work))
+                lanes.append(Lane(work, on_bytes))
 
 
 def stop_lanes(lanes: list[Lane[Any]], *, at_once: bool) -> None:
@@ -247,10 +286,12 @@ def ctrl_c_waits() -> Iterator[None]:
                 signal.raise_signal(signal.SIGINT)
 
 
-def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection, work: Callable[[Any], Any], count: bool) -> None:  # noqa: FBT001
     """Do jobs until there are no more, or the process that sends them is gone."""
     # An exception, so that files without a name of their own are cleaned up on every file system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if count:
+        count_with(Meter(lambda size: connection.send(_Moved(size))))
     try:
         _answer(connection, work)
     except (EOFError, OSError):

@@ -102,6 +102,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
     on_result: Callable[[FileResult], None] | None = None,
+    on_bytes: Callable[[int], None] | None = None,
     stdin: TextIO | None = None,
     **options: Any,
 ) -> BatchResult:
@@ -147,6 +148,9 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         Called with the number of exposures before the first of them.
     on_result : callable, optional
         Called with the result of each exposure.
+    on_bytes : callable, optional
+        Called with numbers of bytes while files are being written, where the mapper knows; their
+        sum is that of the files at work: it goes down when one of them ends.
     stdin : text stream, optional
         What the input ``-`` reads.
     **options
@@ -211,6 +215,9 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         account = _Account(memory, lines, on_result)
         if on_start is not None:
             on_start(len(outputs))
+        watch = getattr(mapper, "watch", None)
+        if watch is not None and on_bytes is not None:
+            watch(on_bytes)
         share = getattr(mapper, "share", None)
         if share is not None:
             share(_shared(state, settings, outputs))

@@ -7,7 +7,7 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import as_record, counted, json_list, table
-from tmt_dq.cli.options import FilePath, FolderPath
+from tmt_dq.cli.options import FilePath, FolderPath, verify_option
 from tmt_dq.errors import BatchError
 
 __all__ = ["command"]
@@ -38,6 +38,7 @@ __all__ = ["command"]
     is_flag=True,
     help="Another mask with the same flags in an exposure's pixels does not count.",
 )
+@verify_option
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
     old_context: str,
@@ -47,6 +48,7 @@ def command(
     old_crds_path: Path | None,
     *,
     flags_only: bool,
+    verify: bool | None,
     as_json: bool,
 ) -> None:
     """List the exposures that get another mask, or other flags, with the context NEW.
@@ -65,6 +67,7 @@ def command(
         crds_path=crds_path,
         old_crds_path=old_crds_path,
         flags_only=flags_only,
+        verify=verify,
         keep_errors=True,
     )
     with json_list("exposures", wanted=as_json) as add:

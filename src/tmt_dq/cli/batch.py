@@ -124,6 +124,7 @@ def command(  # noqa: PLR0913 - the options of the verb
             report=report,
             on_start=progress.start,
             on_result=progress.result,
+            on_bytes=progress.moved,
             **options,
         )
     if as_json:

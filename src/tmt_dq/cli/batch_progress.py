@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,36 +14,54 @@ from tmt_dq.cli.console import report_error
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
+    from tmt_dq.errors import TmtDqError
 
 __all__ = ["Progress", "watch"]
 
 _LINE_EVERY_S = 10.0
 _ERRORS_SHOWN = 100
+_BAR_WIDTH = 24
+_NARROW = 60
+"""On terminals narrower than this there is no bar, only numbers."""
 
 
 class Progress:
     """Counts results; subclasses show the counts.
 
+    Rates and the time left are those since work began: neither the start of the workers nor files
+    that were skipped before say anything of them.
+
     Parameters
     ----------
     quiet : bool
         Whether only errors are shown.
+    clock : callable
+        Returns seconds.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self.quiet = quiet
         self.total = 0
         self.seen = 0
         self.worked = 0
         self.failed = 0
         self.size = 0
-        self.began = time.monotonic()
-        self._shown = self.began
+        self.moving = 0
+        self._clock = clock
+        self._shown = clock()
+        self._before: tuple[float, int, int, int] | None = None
 
     def start(self, total: int) -> None:
         """Begin with `total` exposures."""
         self.total = total
-        self.began = self._shown = time.monotonic()
+        self._shown = self._clock()
+
+    def moved(self, size: int) -> None:
+        """Take bytes into account that were written; they count as none when their file ends."""
+        self.moving += size
+        if self._before is None:
+            self._before = (self._clock(), self.seen, self.worked, self.size)
+        self.show()
 
     def result(self, result: "FileResult") -> None:
         """Take a result into account; show an error at once."""
@@ -50,46 +69,117 @@ class Progress:
         if result.status != "skipped":
             self.worked += 1
             self.size += result.size
+            if self._before is None:
+                self._before = (self._clock(), self.seen, self.worked, self.size)
         if result.error is not None:
             self.failed += 1
             if self.failed <= _ERRORS_SHOWN:
-                report_error(result.error)
+                self.complain(result.error)
             if self.failed == _ERRORS_SHOWN:
-                click.echo("Further errors are not shown; they are in the report.", err=True)
+                self.say("Further errors are not shown; they are in the report.")
         self.show()
+
+    def complain(self, error: "TmtDqError") -> None:
+        """Show an error."""
+        report_error(error)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        click.echo(text, err=True)
 
     def show(self) -> None:
         """Write a line from time to time."""
-        now = time.monotonic()
+        now = self._clock()
         if not self.quiet and now - self._shown >= _LINE_EVERY_S:
             self._shown = now
-            click.echo(self.describe(), err=True)
+            click.echo(", ".join(self.parts()), err=True)
 
-    def describe(self) -> str:
-        """Describe how far it is."""
-        elapsed = max(time.monotonic() - self.began, 1e-9)
-        left = elapsed / max(self.worked, 1) * (self.total - self.seen)
-        return (
-            f"{self.seen} of {self.total} ramps, {self.failed} failed, {self.size / 1e9:.2f} GB, "
-            f"{self.size / 1e6 / elapsed:.1f} MB/s, {self.worked / elapsed:.1f} ramps/s, "
-            f"{_clock(left)} left"
-        )
+    def parts(self) -> list[str]:
+        """Describe how far it is, in pieces, the least important ones before the last."""
+        pieces = [f"{self.seen} of {self.total} ramps", f"{self.failed} failed"]
+        done = self.size + self.moving
+        pieces.append(f"{done / 1e9:.2f} GB" if done >= 1e9 else f"{done / 1e6:.1f} MB")
+        left = "-:--:--"
+        if self._before is not None:
+            since, seen, worked, size = self._before
+            elapsed = self._clock() - since
+            if elapsed > 0:
+                pieces.append(f"{max(0, done - size) / 1e6 / elapsed:.0f} MB/s")
+                pieces.append(_pace(self.worked - worked, elapsed))
+            if self.seen > seen:
+                left = _time(elapsed / (self.seen - seen) * (self.total - self.seen))
+        if self.seen == self.total:
+            left = _time(0)
+        return [piece for piece in pieces if piece] + [f"{left} left"]
+
+
+def _pace(number: int, elapsed: float) -> str:
+    """Say how fast ramps end; nothing where none has."""
+    if not number:
+        return ""
+    per_s = number / elapsed
+    return f"{per_s:.1f} ramps/s" if per_s >= 1 else f"{1 / per_s:.1f} s/ramp"
 
 
 class _Bar(Progress):
     """A bar of rich."""
 
-    def __init__(self, bar: Any) -> None:
+    def __init__(self, bar: Any, console: Any) -> None:
         super().__init__()
         self._bar = bar
-        self._task = bar.add_task("", total=None)
+        self._console = console
+        self._task = bar.add_task("starting", total=None)
+        self._lock = threading.RLock()
 
     def start(self, total: int) -> None:
         super().start(total)
         self._bar.update(self._task, total=total)
+        self.show()
 
     def show(self) -> None:
-        self._bar.update(self._task, completed=self.seen, description=self.describe())
+        self._bar.update(self._task, completed=self.seen, description=self._line())
+
+    def complain(self, error: "TmtDqError") -> None:
+        with self.aside():
+            super().complain(error)
+
+    def say(self, text: str) -> None:
+        with self.aside():
+            super().say(text)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away while something else is written: both would share a line."""
+        with self._lock:
+            self._bar.stop()
+            try:
+                yield
+            finally:
+                self._bar.start()
+
+    def _line(self) -> str:
+        """Return as much as there is room for."""
+        pieces = self.parts()
+        room = self._console.width - 1
+        if self._console.width >= _NARROW:
+            room -= _BAR_WIDTH + 1
+        # GB first, then the pace, then the failures if there are none.
+        for index in (2, -2, 1, -2):
+            if len(", ".join(pieces)) > room and len(pieces) > 2:
+                del pieces[index if abs(index) < len(pieces) else -2]
+        return ", ".join(pieces)
+
+
+class _Lines(logging.Handler):
+    """Shows what is logged beside the bar."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record (logging's hook)."""
+        self._say(self.format(record))
 
 
 @contextlib.contextmanager
@@ -104,29 +194,43 @@ def watch(*, quiet: bool) -> Iterator[Progress]:
     Yields
     ------
     Progress
-        Its `start` and `result` are to be called.
+        Its `start`, `moved` and `result` are to be called.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    logger = logging.getLogger("tmt_dq.batch")
-    logger.addHandler(handler)
-    if not quiet:
-        logger.setLevel(logging.INFO)
+    with contextlib.ExitStack() as stack:
+        progress = Progress(quiet=quiet)
+        if not quiet and sys.stderr.isatty():
+            progress = stack.enter_context(_bar())
+        logger = logging.getLogger("tmt_dq.batch")
+        handler = _Lines(progress.say)
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        if not quiet:
+            logger.setLevel(logging.INFO)
+        yield progress
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[_Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+    from rich.table import Column
+
+    console = Console(stderr=True)
+    text = TextColumn(
+        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop")
+    )
+    columns = (BarColumn(bar_width=_BAR_WIDTH), text) if console.width >= _NARROW else (text,)
+    bar = RichProgress(*columns, console=console, transient=True, redirect_stderr=False)
     try:
-        if quiet or not sys.stderr.isatty():
-            yield Progress(quiet=quiet)
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
-        with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
-            yield _Bar(bar)
+        with bar:
+            yield _Bar(bar, console)
     finally:
-        logger.removeHandler(handler)
+        # Once more: with an error being shown, it may have been started again.
+        bar.stop()
 
 
-def _clock(seconds: float) -> str:
+def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"

@@ -21,6 +21,7 @@ __all__ = [
     "crds_options",
     "recipe_fields",
     "source_options",
+    "verify_option",
 ]
 
 
@@ -229,6 +230,16 @@ def recipe_fields(options: dict[str, Any]) -> dict[str, Any]:
     if parts is not None:
         given["guide_parts"] = tuple(part.strip() for part in parts.split(",") if part.strip())
     return {name: value for name, value in given.items() if value is not None}
+
+
+def verify_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --verify and --no-verify; None where the user does not say."""
+    return click.option(
+        "--verify/--no-verify",
+        default=None,
+        help="Compare masks with the sha256 that the cache has on record. "
+        "[default: yes, unless TMT_DQ_VERIFY is 0]",
+    )(command)
 
 
 def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:

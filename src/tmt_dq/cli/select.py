@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tmt_dq.cli.console import print_json, table
-from tmt_dq.cli.options import AnyFile, crds_options
+from tmt_dq.cli.options import AnyFile, crds_options, verify_option
 
 __all__ = ["command"]
 
@@ -14,12 +14,7 @@ __all__ = ["command"]
 @click.command("select", short_help="Show which mask belongs to an exposure, and why.")
 @click.argument("ramp", type=AnyFile())
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
-@click.option(
-    "--verify/--no-verify",
-    default=None,
-    help="Compare the mask with the sha256 that the cache has on record. "
-    "[default: yes, unless TMT_DQ_VERIFY is 0]",
-)
+@verify_option
 @crds_options
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(

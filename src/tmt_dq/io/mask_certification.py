@@ -183,6 +183,14 @@ def check_place(
             f"{what}; expected {', '.join(sorted(SUBARRAYS))}",
             "GENERIC serves exposures with any subarray.",
         )
+    elif subarray == "N/A" and window == frame:
+        yield Finding(
+            "warning",
+            "SUBARRAY",
+            "is N/A; TMT's rules call what serves all subarrays GENERIC, and such a mask cannot be "
+            "delivered into a cache with rules for GENERIC",
+            "Write GENERIC, unless the cache's own rules say N/A.",
+        )
     elif window != frame and subarray != "CUSTOM":
         yield Finding(
             "error",
