@@ -36,6 +36,7 @@ AHEAD = 4
 """Pieces that are on their way at the same time."""
 
 _FIRST = 64 * 1024
+_MOST_AHEAD = 4 * 1024 * 1024
 _ATTEMPTS = 5
 _WAIT_S = 0.1
 _GROWTH = 1.7
@@ -257,12 +258,13 @@ def pieces_of(
 
 
 class Ahead:
-    """Reads small parts one after the other, as headers are, with few requests."""
+    """Reads small parts with few requests: more and more at once where one follows the other."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self._start = 0
         self._data = b""
+        self._count = _FIRST
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`; fewer at the end of the file."""
@@ -271,7 +273,10 @@ class Ahead:
         size = max(0, min(size, total - offset))
         inside = offset - self._start
         if inside < 0 or inside + size > len(self._data):
+            end = self._start + len(self._data)
+            goes_on = self._start <= offset <= end and self._data
+            self._count = min(_MOST_AHEAD, 4 * self._count) if goes_on else _FIRST
             self._start, inside = offset, 0
-            count = min(max(size, _FIRST), total - offset)
+            count = min(max(size, self._count), total - offset)
             self._data = self._remote.read_range(offset, count) if size else b""
         return self._data[inside : inside + size]

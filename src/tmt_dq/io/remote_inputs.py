@@ -23,6 +23,7 @@ from tmt_dq.io.urls import Url
 __all__ = ["RemoteInput", "fetch_into", "open_remote"]
 
 _GZIP = b"\x1f\x8b"
+_SMALL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,21 @@ class RemoteInput(inputs.FitsInput):
     ----------
     remote : Remote
         The file.
+    ahead : Ahead
+        Reads small parts of it.
     """
 
     remote: Remote
+    ahead: Ahead
 
     def read_into(self, unit: Unit, buffer: memoryview, start: int = 0) -> None:
         """Fill `buffer` (of bytes) with a unit's data, from byte `start` of the data."""
+        if buffer.nbytes <= _SMALL:
+            data = self.ahead.read_at(unit.data_offset + start, buffer.nbytes)
+            if len(data) != buffer.nbytes:
+                raise changed(self.remote.url, f"ended inside {unit.label}")
+            buffer[:] = data
+            return
         done = 0
         for piece in pieces(self.remote, unit.data_offset + start, buffer.nbytes):
             buffer[done : done + len(piece)] = piece
@@ -111,9 +121,10 @@ def open_remote(
         with _as_stream(remote, scratch, progress) as file:
             yield file
         return
-    units = tuple(scan(Ahead(remote), url, size=remote.size))
+    ahead = Ahead(remote)
+    units = tuple(scan(ahead, url, size=remote.size))
     if not any(unit.is_compressed_image for unit in units):
-        yield RemoteInput(named, -1, units, compressed=False, remote=remote)
+        yield RemoteInput(named, -1, units, compressed=False, remote=remote, ahead=ahead)
     elif scratch is None:
         yield inputs.FitsInput(named, -1, inputs.as_images(units, url), compressed=True)
     else:

@@ -1,0 +1,141 @@
+"""Servers on loopback: an S3 store in a process of its own, and a web server that can fail."""
+
+import contextlib
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Answer", "WebServer", "s3_server", "web_server"]
+
+HERE = Path(__file__).parent
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[str]:
+    """Start moto's S3 server; yield its address."""
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "s3_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@dataclass
+class Answer:
+    """What the web server is to do with a request, instead of what is right.
+
+    Parameters
+    ----------
+    status : int or None
+        Another status, without content.
+    cut : int or None
+        Bytes after which the connection is closed.
+    etag : str or None
+        Another ETag.
+    """
+
+    status: int | None = None
+    cut: int | None = None
+    etag: str | None = None
+
+
+@dataclass
+class WebServer:
+    """A web server's content and what it was asked for.
+
+    Parameters
+    ----------
+    address : str
+        ``http://127.0.0.1:port``.
+    """
+
+    address: str
+    ranges: bool = True
+    etag: str | None = '"one"'
+    content: dict[str, bytes] = field(default_factory=dict)
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    misbehave: Callable[[int], Answer | None] = lambda _: None
+    sent: int = 0
+
+
+@contextlib.contextmanager
+def web_server() -> Iterator[WebServer]:
+    """Start a web server in a thread."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            # As for a URL that is presigned for GET.
+            state.requests.append(("HEAD", self.path, None))
+            self._empty(403)
+
+        def do_PUT(self) -> None:
+            state.requests.append(("PUT", self.path, None))
+            self._empty(405)
+
+        def _empty(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            number = len(state.requests)
+            asked = self.headers.get("Range")
+            state.requests.append(("GET", self.path, asked))
+            answer = state.misbehave(number) or Answer()
+            data = state.content.get(self.path.partition("?")[0])
+            if answer.status is not None or data is None:
+                self._empty(answer.status or 404)
+                return
+            match = _RANGE.fullmatch(asked or "") if state.ranges else None
+            if match is None:
+                self.send_response(200)
+                part = data
+            else:
+                first, last = int(match[1]), min(int(match[2]), len(data) - 1)
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+                part = data[first : last + 1]
+            etag = answer.etag or state.etag
+            if etag is not None:
+                self.send_header("ETag", etag)
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(part[: answer.cut])
+                state.sent += len(part[: answer.cut])
+            if answer.cut is not None and answer.cut < len(part):
+                self.close_connection = True
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        state = WebServer(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()
