@@ -153,14 +153,14 @@ def test_references_that_are_links(folder: Path) -> None:
     elsewhere = folder / "shared.fits"
     place.rename(elsewhere)
     place.symlink_to(elsewhere)
-    assert select_reference(exposure("2026-05-01"), crds_path=root).path == place
+    assert select_reference(exposure("2026-05-01T00:00:00"), crds_path=root).path == place
     digest = hashlib.sha256(elsewhere.read_bytes()).hexdigest()
     record = root / "references/tmt/SHA256SUMS"
     record.write_text(f"{digest}  iris/{OLD}\n")
-    assert select_reference(exposure("2026-05-01"), crds_path=root).path == place
+    assert select_reference(exposure("2026-05-01T00:00:00"), crds_path=root).path == place
     elsewhere.write_bytes(elsewhere.read_bytes()[:-1] + b"x")
     with pytest.raises(SelectionError, match="sha256"):
-        select_reference(exposure("2026-05-01"), crds_path=root)
+        select_reference(exposure("2026-05-01T00:00:00"), crds_path=root)
     elsewhere.unlink()
     with pytest.raises(SelectionError, match="a link to a file that is not there"):
-        select_reference(exposure("2026-05-01"), crds_path=root)
+        select_reference(exposure("2026-05-01T00:00:00"), crds_path=root)

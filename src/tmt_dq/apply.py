@@ -46,6 +46,8 @@ from tmt_dq.io.urls import Place, Url, place_of
 from tmt_dq.io.verification import has_flags
 
 if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
     from tmt_dq.references.selection import Selection
 
 __all__ = [
@@ -105,6 +107,30 @@ class Applied:
     shape: tuple[int, int, int, int]
     left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     written: bool = True
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the pixels per flag as a table of astropy: flag, pixels, fraction."""
+        from tmt_dq.notebook import as_astropy
+
+        size = self.shape[2] * self.shape[3]
+        rows = [(name, count, count / size) for name, count in self.counts.items()]
+        return as_astropy(rows, ("flag", "pixels", "fraction"), meta={"file": str(self.output)})
+
+    def _repr_html_(self) -> str:
+        """Show what was done in a notebook."""
+        from tmt_dq.notebook import Table, as_html, count_rows
+
+        left_out = self.left_out.items()
+        context = "" if self.selection is None else f" (chosen by {self.selection.context})"
+        lines = [
+            f"{self.output}  {self.status}{'' if self.written else ' (dry run: not written)'}",
+            f"mask {self.mask}{context}",
+            *(source.describe() for source in self.sources),
+            *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
+        ]
+        rows = count_rows(self.counts, self.shape[2] * self.shape[3])
+        tables = [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))]
+        return as_html(lines, tables if rows else ())
 
 
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
