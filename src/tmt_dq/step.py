@@ -36,6 +36,7 @@ from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
 from tmt_dq.io.readout import Readout, read_readout
 from tmt_dq.io.urls import Place, Url, is_url, place_of
 from tmt_dq.io.user_flags import read_user_flags
+from tmt_dq.step_parameters import reading_of, recipe_of
 
 __all__ = ["DQInitStep", "FlaggedRamp"]
 
@@ -68,7 +69,25 @@ class DQInitStep(Step):
 
     spec = """
         user_supplied_dq = string(default=None)  # FITS image, list or regions with flags of your own
+        user_flag = string(default=None)  # Flags of the pixels in that file: HOT, or HOT|DO_NOT_USE
+        user_bad = string(default=None)  # Value of bad pixels in it: a number, or nonzero
+        user_good = integer(default=None)  # Value of good pixels in it
+        user_values = string(default=None)  # What its bits mean: convention, or 16:HOT;4:DEAD
+        user_base = integer(min=0, max=1, default=None)  # Number of the first pixel in a list
+        user_at = int_list(min=2, max=2, default=None)  # 1-based X,Y on the detector of its first pixel
+        user_columns = string_list(default=None)  # Columns of a list without a line of names: x,y,flag
+        user_extension = string(default=None)  # FITS extension, where several could be meant
         propagate_do_not_use = boolean(default=None)  # Flag the mask's DO_NOT_USE pixels in every group
+        reference_pixels = boolean(default=None)  # Flag the border of reference pixels if the mask does not
+        guide_windows = string(default=None)  # Windows read for guiding: X,Y,NX,NY[,FIRST:LAST]; one after a semicolon
+        guide_windows_from_file = boolean(default=None)  # Flag the guide windows that the file's table or header names
+        guide_parts = string_list(default=None)  # What of guide windows to flag: box,rows,columns
+        guide_expand = integer(min=0, default=None)  # Make guide windows larger by so many pixels on all sides
+        missing_reads = boolean(default=None)  # Flag groups next to missing reads as DROPOUT
+        dropout_values = float_list(default=None)  # Flag samples of these values as DROPOUT
+        ad_floor = float(default=None)  # Flag samples at or below this value as AD_FLOOR
+        full_scale = float(default=None)  # Flag samples at or above this value as SATURATED
+        non_finite = boolean(default=None)  # Flag pixels with NaN or infinite values
         subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
         if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
         unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
@@ -178,7 +197,7 @@ class DQInitStep(Step):
     def _plan(self, ramp: Ramp, where: object, readout: Callable[[Recipe], Readout]) -> "_Plan":
         """Find out what applies to an exposure; everything that can be wrong is found here."""
         recipe = choose_recipe(
-            ramp.instrument, None, propagate_do_not_use=self.propagate_do_not_use
+            ramp.instrument, recipe_of(self), propagate_do_not_use=self.propagate_do_not_use
         )
         reference: Any = _NOT_APPLICABLE
         selection = missing = mask = user = None
@@ -197,7 +216,10 @@ class DQInitStep(Step):
             name = str(place_of(reference)) if selection is None else selection.uri
         if self.user_supplied_dq is not None:
             user = read_user_flags(
-                fetch(place_of(self.user_supplied_dq)), ramp, unknown=self.unknown
+                fetch(place_of(self.user_supplied_dq)),
+                ramp,
+                unknown=self.unknown,
+                reading=reading_of(self),
             )
         sources: list[FlagSource] = []
         if missing is None or self.if_no_mask == "continue":
@@ -384,6 +406,8 @@ class FlaggedRamp:
         self._options = {
             "mask": plan.mask,
             "user_dq": step.user_supplied_dq,
+            "user_reading": reading_of(step),
+            "recipe": recipe_of(step),
             "subarray": step._start(),  # noqa: SLF001 - made for each other
             "propagate_do_not_use": step.propagate_do_not_use,
             "if_no_mask": step.if_no_mask,

@@ -151,7 +151,10 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> str | Non
 
     again = settings.again
     assert again is not None
-    caches = {"crds_path": options.get("crds_path"), "old_crds_path": again.old_crds_path}
+    caches: dict[str, Any] = {
+        "crds_path": options.get("crds_path"),
+        "old_crds_path": again.old_crds_path,
+    }
     context = str(options.get("context") or "latest")
     if os.path.lexists(job.output):
         try:

@@ -93,25 +93,15 @@ class Guide(click.ParamType[Any]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the window."""
-        from tmt_dq.core.geometry import Window
         from tmt_dq.core.recipe import GuideWindow
+        from tmt_dq.errors import ConfigError
 
         if isinstance(value, GuideWindow):
             return value
-        numbers, groups = str(value).split(","), None
         try:
-            if len(numbers) == 5:
-                first, _, last = numbers.pop().partition(":")
-                groups = (int(first) - 1, int(last or first))
-            x, y, nx, ny = (int(number) for number in numbers)
-        except ValueError:
-            self.fail(
-                f"{value!r} is not a window; expected X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST with whole "
-                "numbers, pixels and groups counted from 1",
-                param,
-                ctx,
-            )
-        return GuideWindow(Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), groups)
+            return GuideWindow.parse(str(value))
+        except ConfigError as error:
+            self.fail(error.what, param, ctx)
 
 
 class Values(click.ParamType["str | dict[int, str]"]):

@@ -1,7 +1,7 @@
 """Which flag sources run, and how. No arrays: instruments hold recipes, and load at once."""
 
-import numbers
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError
@@ -39,6 +39,41 @@ class GuideWindow:
                 f"the guide window is there from group {first + 1} to {end}; expected 1 ≤ first ≤ "
                 "last"
             )
+
+    @classmethod
+    def parse(cls, text: str, *, where: object = None) -> "GuideWindow":
+        """Return a window from X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST, as `describe` says it.
+
+        Parameters
+        ----------
+        text : str
+            Pixels and groups, counted from 1.
+        where : object, optional
+            Named in errors.
+
+        Returns
+        -------
+        GuideWindow
+            The window.
+
+        Raises
+        ------
+        ConfigError
+            Raised if that is not what the text says.
+        """
+        numbers, groups = text.strip().split(","), None
+        try:
+            if len(numbers) == 5:
+                first, _, last = numbers.pop().partition(":")
+                groups = (int(first) - 1, int(last or first))
+            x, y, nx, ny = (int(number) for number in numbers)
+        except ValueError:
+            raise ConfigError(
+                f"{text!r} is not a window; expected X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST with whole "
+                "numbers, pixels and groups counted from 1",
+                where=where,
+            ) from None
+        return cls(Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), groups)
 
     def describe(self) -> str:
         """Describe the window in FITS terms: X,Y,NX,NY[,FIRST:LAST], all 1-based."""
@@ -102,7 +137,7 @@ class Recipe:
             if not isinstance(getattr(self, name), bool):
                 raise _wrong(name, getattr(self, name), "True or False")
         expand: object = self.guide_expand
-        if not isinstance(expand, numbers.Integral) or isinstance(expand, bool):
+        if not isinstance(expand, Integral) or isinstance(expand, bool):
             raise _wrong("guide_expand", expand, "a whole number of pixels")
         if self.guide_expand < 0:
             raise _wrong("guide_expand", self.guide_expand, "0 or more pixels")
@@ -141,7 +176,7 @@ _SWITCHES = (
 
 def _is_number(value: object) -> bool:
     # NumPy's scalars are among them.
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _wrong(name: str, value: object, expected: str) -> ConfigError:
