@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.apply import default_output
 from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings
 from tmt_dq.batch.lines import JsonLines
 from tmt_dq.batch.plan import Planner, outdated
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
+from tmt_dq.io.names import default_output
 from tmt_dq.watch.completeness import Identity
 
 __all__ = ["LIST_NAME", "Aside", "Decision", "Ledger"]

@@ -137,10 +137,10 @@ class Service:
     def _is_done(self) -> bool:
         if not self.options.once or not self.notices.all_told:
             return False
-        if self.queue or self.backlog or self.pool.busy:
-            return False
         if self.trouble is not None:
             raise OutputError(self.trouble.why, where=self.options.output_dir)
+        if self.queue or self.backlog or self.pool.busy:
+            return False
         self._searched = self._searched or time.monotonic()
         waited = time.monotonic() - self._searched
         return not self.arrivals or waited > self.options.patience.settle_s + _TICK_S
@@ -293,8 +293,6 @@ class Service:
         except OutputError as error:
             self.trouble.again(str(error.what))
             return False
-        if not self.queue and not self.backlog:
-            self._out_of_trouble()
         return True
 
     def _open_again(self) -> None:
@@ -334,8 +332,9 @@ class Service:
             if time.monotonic() - self._said > _SAY_AGAIN_S:
                 self._said = time.monotonic()
                 log.error("still waiting: %s", self.trouble.why)
-            if not self.queue and not self.backlog and self.trouble.worth_trying(None):
-                self._can_write()
+            idle = not (self.queue or self.backlog or self._running or len(self.arrivals))
+            if idle and self.trouble.worth_trying(None) and self._can_write():
+                self._out_of_trouble()
         self.reporting.tick()
 
     def _look_after_folders(self) -> None:

@@ -1,13 +1,13 @@
 """What worker processes do for a watch."""
 
 import contextlib
-import dataclasses
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tmt_dq.batch.jobs import FileResult, Job, Settings, process
+from tmt_dq.batch.meter import count_with
 from tmt_dq.errors import RampFormatError, TmtDqError
 from tmt_dq.watch.completeness import Identity, identity_of
 
@@ -97,8 +97,11 @@ def work(task: Task) -> Answer:
     if task.memory is not None:
         # Here and not where it was written: there it would hold up all that comes meanwhile.
         _flush(task.memory)
-    options = {**task.settings.options, "progress": guard}
-    result = process(task.job, settings=dataclasses.replace(task.settings, options=options))
+    count_with(guard)
+    try:
+        result = process(task.job, settings=task.settings)
+    finally:
+        count_with(None)
     if guard.changed:
         return Answer(None, changed=True)
     return Answer(result, errno=_errno(result.error))
