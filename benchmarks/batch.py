@@ -1,11 +1,15 @@
 """How many files a second a batch does, against ``cp`` in as many processes.
 
-python -m benchmarks.batch                     # subarrays, full frames
-python -m benchmarks.batch --dask 1 2 4        # weak scaling on a dask cluster too
+python -m benchmarks.batch                       # subarrays, full frames
+python -m benchmarks.batch --dask 1 2 3 4        # weak scaling on a dask cluster too
+python -m benchmarks.batch --peer                # jwst: for f in *; do strun …
+python -m benchmarks.batch --again               # --affected-by, anew and in place
 python -m benchmarks.batch --jobs 2 --files 400 --frames 8 --groups 10
 
 Files are in the page cache. Rates of small files are those between the end of the first tenth of
-the files and the end of the last, so that the start of workers (told apart) does not count.
+the files and the end of the last, so that the start of workers (told apart) does not count. Full
+frames are timed as a whole, and from the end of each worker's first file on (*steady*), as a night
+would go.
 """
 
 import argparse
@@ -21,8 +25,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy.io import fits
+
 from benchmarks import machine
+from benchmarks.contenders import tmt_dq
 from benchmarks.measure import spread, warm
+from benchmarks.peers import JWST
 from benchmarks.ramps import write_ramp
 from benchmarks.report import machine_lines
 
@@ -40,14 +49,16 @@ def main() -> int:
     print(machine_lines(machine.describe(folder)), flush=True)
     rows: list[dict[str, Any]] = []
     try:
-        for side in _SIDES:
+        for side in _SIDES if options.files else ():
             rows += _subarrays(folder, side, options)
+        if options.peer:
+            rows += _peer(folder, options)
         rows += _frames(folder, options)
-        for workers in options.dask:
-            rows.append(_dask(folder, workers, options))
-            _show(rows[-1])
+        if options.again:
+            rows += _again(folder, options)
+        rows += _weak_scaling(folder, options)
     finally:
-        for name in ("in", "out", "dask"):
+        for name in ("in", "out", "dask", "peer", "crds"):
             shutil.rmtree(folder / name, ignore_errors=True)
     options.json.write_text(json.dumps(rows, indent=1))
     print(f"\nraw results: {options.json}")
@@ -63,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--groups", type=int, default=10, help="reads of each file [10]")
     parser.add_argument("--runs", type=int, default=3, help="rounds [3]")
     parser.add_argument("--dask", type=int, nargs="*", default=[], help="numbers of workers")
+    parser.add_argument("--peer", action="store_true", help="jwst's strun too, in a loop")
+    parser.add_argument("--peers", type=Path, default=Path(".bench"), help="its environment")
+    parser.add_argument("--peer-files", type=int, default=10, help="its subarrays [10]")
+    parser.add_argument("--dask-files", type=int, default=200, help="subarrays a worker [200]")
+    parser.add_argument("--again", action="store_true", help="--affected-by on full frames too")
     parser.add_argument("--dir", type=Path, default=Path(".bench/batch"))
     parser.add_argument("--json", type=Path, default=Path(".bench/batch.json"))
     return parser
@@ -141,9 +157,13 @@ def _frames(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
         ways: dict[str, Callable[[], float]] = {
             "cp": lambda jobs=jobs: _copy(folder, paths, jobs, sync=False),  # type: ignore[misc]
             "cp, then sync": lambda jobs=jobs: _copy(folder, paths, jobs, sync=True),  # type: ignore[misc]
-            "batch": lambda jobs=jobs: _batch(folder, jobs=jobs, sync=True)[-1],  # type: ignore[misc]
-            "batch --no-sync": lambda jobs=jobs: _batch(folder, jobs=jobs, sync=False)[-1],  # type: ignore[misc]
         }
+        steady: dict[str, list[float]] = {}
+        for name, sync in (("batch", True), ("batch --no-sync", False)):
+            rates = steady.setdefault(name, [])
+            ways[name] = lambda jobs=jobs, sync=sync, rates=rates: _timed(  # type: ignore[misc]
+                _batch(folder, jobs=jobs, sync=sync), jobs, rates
+            )
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(options.runs):
             for name, way in ways.items():
@@ -159,6 +179,119 @@ def _frames(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
                 "MB_per_s": spread([size / 1e6 / value for value in values]),
                 "bytes": paths[0].stat().st_size,
             }
+            if steady.get(name):
+                row["steady_files_per_s"] = spread(steady[name])
+            _show(row)
+            yield row
+
+
+def _timed(times: list[float], jobs: int, rates: list[float]) -> float:
+    """Return how long a batch took; note its rate after each worker's first file."""
+    if len(times) > jobs:
+        rates.append((len(times) - jobs) / (times[-1] - times[jobs - 1]))
+    return times[-1]
+
+
+def _peer(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
+    """Time ``for f in *; do strun …``: a process a file, which is what its users have."""
+    missing = JWST.build(options.peers)
+    if missing is not None:
+        print(missing)
+        return
+    python = JWST.python(options.peers.resolve())
+    env = {**os.environ, **JWST.environment(options.peers.resolve())}
+    for side, number in ((256, options.peer_files), (4096, min(2, options.frames))):
+        if not number:
+            continue
+        place = folder / "peer"
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "out").mkdir(parents=True)
+        paths = _make(folder, 1, side, options.groups)
+        mask = place / "mask.fits"
+        _write_mask(mask, side)
+        first = place / "ramp_0_uncal.fits"
+        words = [str(python), str(JWST.script("make")), str(paths[0]), str(mask), str(first)]
+        subprocess.run([*words, str(place / "jwst_mask.fits")], env=env, check=True)
+        for index in range(1, number):
+            shutil.copyfile(first, place / f"ramp_{index}_uncal.fits")
+        strun = python.with_name("strun")
+        loop = (
+            'for f in *_uncal.fits; do "$0" jwst.dq_init.DQInitStep "$f" --save_results=true '
+            "--output_dir=out --override_mask=jwst_mask.fits >/dev/null 2>&1 || exit 1; done"
+        )
+        rates = []
+        for _ in range(options.runs):
+            start = time.perf_counter()
+            subprocess.run(["sh", "-c", loop, str(strun)], cwd=place, env=env, check=True)
+            rates.append(number / (time.perf_counter() - start))
+        made = len(list((place / "out").iterdir()))
+        assert made == number, f"strun made {made} files of {number}"
+        row = {
+            "what": f"{side} × {side} × {options.groups}: for f in *; do strun … (jwst)",
+            "jobs": 1,
+            "files_per_s": spread(rates),
+            "bytes": first.stat().st_size,
+        }
+        _show(row)
+        yield row
+
+
+def _write_mask(path: Path, side: int) -> None:
+    """Write a mask of the peer's ramps: four pixels at the border, as IRIS' own."""
+    dq = np.zeros((side, side), np.uint32)
+    dq[:4] = dq[-4:] = dq[:, :4] = dq[:, -4:] = 1 << 31
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(dq, name="DQ")]).writeto(path)
+
+
+def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
+    """Time a new mask for full frames: outputs written anew, and rewritten in place."""
+    from tmt_dq import deliver_mask, run_batch, select_mask
+
+    paths = _make(folder, options.frames, 4096, options.groups)
+    cache = folder / "crds"
+    shutil.rmtree(cache, ignore_errors=True)
+    spots, mask = folder / "spots.txt", folder / "mask.fits"
+    spots.write_text("x y\n1205 877\n1206 877\n")
+    words = [*tmt_dq(), "combine", str(select_mask(paths[0]).path), "--add", str(spots)]
+    words += ["--flag", "HOT", "--base", "1", "-o", str(mask), "--overwrite"]
+    words += ["--useafter", "2025-12-01", "--pedigree", "DUMMY", "--author", "a", "--descrip", "b"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    receipt = deliver_mask(mask, cache=cache)
+    for path in (spots, mask):
+        path.unlink()
+    assert receipt.context_before is not None
+    for jobs in options.jobs:
+        for in_place in (False, True):
+            rates, steady = [], []
+            for _ in range(options.runs):
+                out = _clear(folder)
+                common = {"output_dir": out, "jobs": jobs, "crds_path": cache}
+                run_batch(folder / "in", context=receipt.context_before, **common)
+                os.sync()
+                times: list[float] = []
+                start = time.perf_counter()
+                result = run_batch(
+                    folder / "in",
+                    context=receipt.context,
+                    affected_by=receipt.context_before,
+                    in_place=in_place,
+                    on_result=lambda _, times=times, start=start: times.append(  # type: ignore[misc]
+                        time.perf_counter() - start
+                    ),
+                    **common,
+                )
+                result.raise_failures()
+                assert result.done == len(paths)
+                rates.append(len(paths) / _timed(times, jobs, steady))
+            row = {
+                "what": f"{len(paths)} × 4096 × 4096 × {options.groups}: --affected-by"
+                + (" --in-place" if in_place else ""),
+                "jobs": jobs,
+                "files_per_s": spread(rates),
+                "bytes": paths[0].stat().st_size,
+            }
+            if steady:
+                row["steady_files_per_s"] = spread(steady)
             _show(row)
             yield row
 
@@ -202,23 +335,30 @@ def _batch(folder: Path, *, jobs: int = 1, sync: bool, mapper: Any = None) -> li
     return times
 
 
-def _dask(folder: Path, workers: int, options: Any) -> dict[str, Any]:
-    """Time `workers` times as many subarrays on as many workers."""
+def _weak_scaling(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
+    """Time n times as many subarrays on n workers of a dask cluster: the time should stay."""
     from tmt_dq.batch import Cluster
 
-    _make(folder, workers * options.files, 256, options.groups)
-    rates = []
-    with _cluster(folder, workers) as file:
-        for _ in range(options.runs):
-            times = _batch(folder, sync=True, mapper=Cluster(scheduler_file=file))
-            first = max(1, len(times) // 10)
-            rates.append((len(times) - first) / (times[-1] - times[first - 1]))
-    return {
-        "what": f"256 × 256 × {options.groups} on dask",
-        "jobs": workers,
-        "files_per_s": spread(rates),
-        "bytes": (folder / "in" / "iris_000000_uncal.fits").stat().st_size,
-    }
+    alone = None
+    for workers in options.dask:
+        _make(folder, workers * options.dask_files, 256, options.groups)
+        rates = []
+        with _cluster(folder, workers) as file:
+            for _ in range(options.runs):
+                times = _batch(folder, sync=True, mapper=Cluster(scheduler_file=file))
+                first = max(1, len(times) // 10)
+                rates.append((len(times) - first) / (times[-1] - times[first - 1]))
+        found = spread(rates)
+        alone = alone or found[0] / workers
+        row = {
+            "what": f"256 × 256 × {options.groups} on dask",
+            "jobs": workers,
+            "files_per_s": found,
+            "efficiency": found[0] / workers / alone,
+            "bytes": (folder / "in" / "iris_000000_uncal.fits").stat().st_size,
+        }
+        _show(row)
+        yield row
 
 
 @contextlib.contextmanager
@@ -258,6 +398,10 @@ def _show(row: dict[str, Any]) -> None:
     text = f"{row['what']:44} {row['jobs']:3} jobs {middle:8.2f} files/s ({low:.2f}–{high:.2f})"
     if "MB_per_s" in row:
         text += f" {row['MB_per_s'][0]:8.0f} MB/s"
+    if "steady_files_per_s" in row:
+        text += "  steady {:.2f} ({:.2f}–{:.2f})".format(*row["steady_files_per_s"])
+    if "efficiency" in row:
+        text += f"  {row['efficiency']:.0%} of {row['jobs']} times one worker"
     if "first_file_s" in row:
         text += f"  first after {row['first_file_s'][0]:.1f} s"
     print(text, flush=True)
