@@ -1,7 +1,6 @@
 """Data-quality initialization of one exposure, from file to file."""
 
 import dataclasses
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -9,63 +8,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from tmt_dq.core.detector import (
-    check_guide_windows,
-    guide_windows,
-    inside_subarrays,
-    reference_pixels,
-)
 from tmt_dq.core.dq_def import Unknown
-from tmt_dq.core.geometry import Window
-from tmt_dq.core.reads import (
-    ad_limits,
-    do_not_use_in_groups,
-    dropouts,
-    missing_reads,
-    non_finite,
-)
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import FlagSource, SourceReport
-from tmt_dq.errors import ConfigError, NoMatchError
-from tmt_dq.instruments import Instrument
+from tmt_dq.errors import ConfigError
 from tmt_dq.io import fetched
 from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.io.headstart import Headstart
 from tmt_dq.io.history import NO_FLAGS_BEFORE
 from tmt_dq.io.inplace import InPlaceWriter, locked, unlocked
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.masks import Mask, check_belongs, cut_out, read_mask
+from tmt_dq.io.masks import Mask
 from tmt_dq.io.names import default_output
 from tmt_dq.io.outputs import Written, write_exposure
 from tmt_dq.io.provenance import Record
-from tmt_dq.io.ramps import Ramp, RampFile, read_ramp
+from tmt_dq.io.ramps import RampFile, read_ramp
 from tmt_dq.io.reading import Reading
-from tmt_dq.io.readout import Readout, read_readout
+from tmt_dq.io.readout import read_readout
 from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.urls import Place, Url, place_of
 from tmt_dq.io.verification import has_flags
+from tmt_dq.planning import IfNoMask, PathLike, Request
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
     from tmt_dq.references.selection import Selection
 
-__all__ = [
-    "Applied",
-    "IfNoMask",
-    "Initializer",
-    "Recipe",
-    "apply_dq",
-    "choose_recipe",
-    "default_output",
-    "gather_sources",
-]
+__all__ = ["Applied", "Initializer", "apply_dq"]
 
-PathLike = str | os.PathLike[str] | Url
 Status = Literal["COMPLETE", "SKIPPED"]
-IfNoMask = Literal["error", "skip", "continue"]
-
-_NOT_APPLICABLE = "N/A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +209,18 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
     _check_choice("unknown", unknown, get_args(Unknown))
     source = place_of(ramp, fsspec_kwargs)
-    job = Initializer(
-        source,
-        mask if isinstance(mask, Mask) else _place(mask, fsspec_kwargs),
-        _place(user_dq, fsspec_kwargs),
-        user_reading,
-        subarray,
-        recipe,
-        propagate_do_not_use,
-        if_no_mask,
-        unknown,
-        crds_path,
-        context,
+    request = Request(
+        mask=mask if isinstance(mask, Mask) else _place(mask, fsspec_kwargs),
+        user_dq=_place(user_dq, fsspec_kwargs),
+        user_reading=user_reading,
+        recipe=recipe,
+        propagate_do_not_use=propagate_do_not_use,
+        if_no_mask=if_no_mask,
+        unknown=unknown,
+        crds_path=crds_path,
+        context=context,
     )
+    job = Initializer(source, request, subarray)
     if in_place:
         if output is not None or output_dir is not None:
             raise ConfigError("in_place and an output are both given; expected one of them")
@@ -375,19 +346,26 @@ Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
 
 @dataclass(slots=True)
 class Initializer:
-    """What is asked for one exposure; however the result is written, the work is the same."""
+    """What is done to one exposure in a file; however the result is written, the work is the same.
+
+    Parameters
+    ----------
+    source : Place
+        The exposure.
+    request : Request
+        What is asked for it.
+    subarray : tuple of int or None
+        1-based x and y of the first pixel on the detector, where the header does not say.
+
+    Attributes
+    ----------
+    references : list of Path
+        The files that flags were read from, once they were.
+    """
 
     source: Place
-    mask: PathLike | Mask | None
-    user_dq: PathLike | None
-    user_reading: Reading | None
-    subarray: tuple[int, int] | None
-    recipe: Recipe | Mapping[str, object] | None
-    propagate: bool | None
-    if_no_mask: IfNoMask
-    unknown: Unknown
-    crds_path: str | os.PathLike[str] | None
-    context: str | None
+    request: Request
+    subarray: tuple[int, int] | None = None
     references: list[Path] = field(default_factory=list)
 
     def run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
@@ -397,129 +375,33 @@ class Initializer:
 
     def _run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
         exposure = read_ramp(file, start=self.subarray)
-        ramp = exposure.ramp
-        recipe = choose_recipe(ramp.instrument, self.recipe, propagate_do_not_use=self.propagate)
-        selection, reference, missing = self._reference(ramp)
-        user = None
-        if self.user_dq is not None:
-            from tmt_dq.io.user_flags import read_user_flags
-
-            user = read_user_flags(
-                fetched.fetch(place_of(self.user_dq)),
-                ramp,
-                unknown=self.unknown,
-                reading=self.user_reading,
-            )
-        self.references = [flags.path for flags in (reference, user) if flags is not None]
-        name = _mask_name(selection, self.mask)
-        sources: list[FlagSource] = []
-        if missing is None or self.if_no_mask == "continue":
-            readout = read_readout(exposure, recipe)
-            sources = gather_sources(
-                ramp, self.source, reference, name, user, recipe=recipe, readout=readout
-            )
-        lines = [] if missing is None else [f"no mask: {missing.what.splitlines()[0]}"]
-        if sources and not any(
+        plan = self.request.plan(
+            exposure.ramp, self.source, lambda recipe: read_readout(exposure, recipe)
+        )
+        given = [flags for flags in (plan.mask, plan.user) if flags is not None]
+        self.references = [flags.path for flags in given]
+        record = plan.record
+        if plan.sources and not any(
             has_flags(file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
         ):
-            lines.append(NO_FLAGS_BEFORE)
-        record = Record(
-            status="COMPLETE" if sources else "SKIPPED",
-            mask=name,
-            context=None if selection is None else selection.context,
-            crds_version=None if selection is None else selection.crds_version,
-            lines=tuple(lines),
-        )
-        written = write(exposure, sources, record)
+            record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
+        written = write(exposure, plan.sources, record)
         return Applied(
             input=cast("Path", self.source),
             output=cast("Path", target),
             status=record.status,
-            mask=name,
-            mask_path=None if reference is None else self._mask_path(reference),
-            selection=selection,
+            mask=record.mask,
+            mask_path=None if plan.mask is None else self._mask_path(plan.mask),
+            selection=plan.selection,
             sources=written.reports,
             counts=written.counts,
-            shape=ramp.shape,
-            left_out={
-                fetched.origin(m.path): m.left_out for m in (reference, user) if m and m.left_out
-            },
+            shape=exposure.ramp.shape,
+            left_out={fetched.origin(m.path): m.left_out for m in given if m.left_out},
         )
 
-    def _mask_path(self, reference: Mask) -> Path:
-        return cast("Path", self.mask) if isinstance(self.mask, Url) else reference.path
-
-    def _reference(self, ramp: Ramp) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
-        """Find and read the mask, from the caller or from the rules."""
-        selection = None
-        if isinstance(self.mask, Mask):
-            reference = self.mask
-        elif self.mask is not None:
-            if str(self.mask).strip().upper() == _NOT_APPLICABLE:
-                return None, None, None
-            reference = read_mask(fetched.fetch(place_of(self.mask)), unknown=self.unknown)
-        else:
-            from tmt_dq.references.selection import select_reference
-
-            try:
-                selection = select_reference(
-                    ramp.selectors,
-                    instrument=ramp.instrument,
-                    crds_path=None if self.crds_path is None else Path(self.crds_path),
-                    context=self.context,
-                    where=self.source,
-                )
-            except NoMatchError as error:
-                if self.if_no_mask == "error":
-                    raise
-                return None, None, error
-            if selection.path is None:
-                return selection, None, None
-            reference = read_mask(selection.path, unknown=self.unknown)
-        check_belongs(reference, ramp, where=self.source)
-        return selection, reference, None
-
-
-def choose_recipe(
-    instrument: Instrument,
-    recipe: Recipe | Mapping[str, object] | None,
-    *,
-    propagate_do_not_use: bool | None = None,
-) -> Recipe:
-    """Return the recipe to follow.
-
-    Parameters
-    ----------
-    instrument : Instrument
-        The exposure's instrument.
-    recipe : Recipe, mapping or None
-        The caller's recipe; or what is different from the instrument's, by field.
-    propagate_do_not_use : bool or None
-        The caller's own word on that, which wins.
-
-    Returns
-    -------
-    Recipe
-        The recipe.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the mapping has a field that recipes do not have.
-    """
-    if isinstance(recipe, Recipe):
-        chosen = recipe
-    else:
-        known = [entry.name for entry in dataclasses.fields(Recipe)]
-        unknown = sorted(set(recipe or {}) - set(known))
-        if unknown:
-            raise ConfigError(
-                f"a recipe has no {', '.join(unknown)}; expected some of {', '.join(known)}"
-            )
-        chosen = dataclasses.replace(instrument.recipe, **(recipe or {}))  # type: ignore[arg-type]
-    if propagate_do_not_use is None:
-        return chosen
-    return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)
+    def _mask_path(self, mask: Mask) -> Path:
+        given = self.request.mask
+        return cast("Path", given) if isinstance(given, Url) else mask.path
 
 
 def _target(source: Place, output: Place | None, folder: Place | None) -> Place:
@@ -531,135 +413,3 @@ def _target(source: Place, output: Place | None, folder: Place | None) -> Place:
     if output is not None:
         return output
     return default_output(source, folder)
-
-
-def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> str:
-    """Return what R_MASK says."""
-    if selection is not None:
-        return selection.uri
-    if isinstance(mask, Mask):
-        return str(mask.path)
-    if isinstance(mask, Url):
-        return str(mask)
-    text = _NOT_APPLICABLE if mask is None else str(mask).strip()
-    return _NOT_APPLICABLE if text.upper() == _NOT_APPLICABLE else str(Path(text).absolute())
-
-
-def gather_sources(
-    ramp: Ramp,
-    where: object,
-    mask: Mask | None,
-    mask_name: str,
-    user: Mask | None,
-    *,
-    recipe: Recipe | None = None,
-    readout: Readout | None = None,
-) -> list[FlagSource]:
-    """Return the sources that apply to an exposure, in their order.
-
-    Parameters
-    ----------
-    ramp : Ramp
-        The exposure.
-    where : object
-        Its file, named in errors.
-    mask : Mask or None
-        The mask reference.
-    mask_name : str
-        What R_MASK says.
-    user : Mask or None
-        The user's flags.
-    recipe : Recipe, optional
-        Which other sources run.
-    readout : Readout, optional
-        What the exposure's file says of its readout.
-
-    Returns
-    -------
-    list of FlagSource
-        Flags of the exposure's window.
-
-    Raises
-    ------
-    GeometryError
-        Raised if a source does not cover the data.
-    MaskFormatError
-        Raised if the mask or the user's flags are for another detector.
-    """
-    recipe = Recipe() if recipe is None else recipe
-    readout = Readout() if readout is None else readout
-    frame = Window.full(*ramp.detector.shape)
-    sources = []
-    for flags in (mask, user):
-        if flags is not None:
-            check_belongs(flags, ramp, where=where)
-    mask_flags = None
-    if mask is not None:
-        mask_flags = cut_out(mask, ramp.window)
-        stored = mask.stored if mask.window == ramp.window else None
-        sources.append(
-            FlagSource(
-                "mask",
-                mask_name,
-                mask_flags,
-                remarks=_left_out(mask),
-                counts=None if stored is None else stored.counts,
-                stored=stored,
-            )
-        )
-    if user is not None:
-        with user.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        user_flags = cut_out(user, ramp.window)
-        parameters = {"sha256": digest}
-        remarks = _left_out(user)
-        sources.append(
-            FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)
-        )
-    if readout.subarr_map is not None:
-        sources.append(inside_subarrays(readout.subarr_map))
-    if recipe.reference_pixels:
-        border = ramp.detector.reference_border
-        sources.append(reference_pixels(ramp.window, frame, border, mask_flags))
-    for windows, origin in (
-        (recipe.guide_windows, "caller"),
-        (readout.guide_windows, readout.guide_origin),
-    ):
-        if windows:
-            check_guide_windows(windows, frame, ramp.shape[1], where=where)
-            sources.append(
-                guide_windows(
-                    windows,
-                    ramp.window,
-                    origin=origin,
-                    parts=recipe.guide_parts,
-                    expand=recipe.guide_expand,
-                )
-            )
-    if recipe.propagate_do_not_use and mask_flags is not None:
-        sources.append(do_not_use_in_groups(mask_flags))
-    return sources + _from_reads(ramp, recipe, readout)
-
-
-def _left_out(flags: Mask | None) -> tuple[str, ...]:
-    """Say which bits of a file were left out on request: the output must not hide it."""
-    bits = {} if flags is None else flags.left_out
-    return tuple(f"bit {bit} of {number} pixels left out" for bit, number in bits.items())
-
-
-def _from_reads(ramp: Ramp, recipe: Recipe, readout: Readout) -> list[FlagSource]:
-    """Return the sources that look at reads."""
-    sources = []
-    if recipe.missing_reads and readout.read_numbers is not None:
-        source = missing_reads(readout.read_numbers, ramp.shape)
-        if readout.incomplete and not source.remarks:
-            remark = "COMPLETE is F, but no read is missing between the groups that are there"
-            source = dataclasses.replace(source, remarks=(remark,))
-        sources.append(source)
-    if recipe.dropout_values:
-        sources.append(dropouts(recipe.dropout_values))
-    if recipe.ad_floor is not None or recipe.full_scale is not None:
-        sources.append(ad_limits(floor=recipe.ad_floor, full_scale=recipe.full_scale))
-    if recipe.non_finite:
-        sources.append(non_finite())
-    return sources

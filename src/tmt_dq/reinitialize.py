@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.apply import Applied, Initializer, gather_sources
+from tmt_dq.apply import Applied, Initializer
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.sources import FlagSource
@@ -28,6 +28,7 @@ from tmt_dq.io.recorded import Recorded, RestoredInput, read_record
 from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.user_flags import read_user_flags
 from tmt_dq.io.verification import compare_flags, has_flags, take_away
+from tmt_dq.planning import Request, gather_sources
 from tmt_dq.reprocessing import recorded_mask
 
 __all__ = ["reinitialize_dq"]
@@ -206,19 +207,16 @@ class _Asked:
             found = dataclasses.replace(found, own=own)
             return write(found, sources, dataclasses.replace(record, lines=lines))
 
-        job = Initializer(
-            self.path,
-            self.mask,
-            user_dq,
-            self.user_reading,
-            self.subarray,
-            said.recipe,
-            None,
-            "error",
-            self._unknown(said),
-            crds_path,
-            context,
+        request = Request(
+            mask=self.mask,
+            user_dq=user_dq,
+            user_reading=self.user_reading,
+            recipe=said.recipe,
+            unknown=self._unknown(said),
+            crds_path=crds_path,
+            context=context,
         )
+        job = Initializer(self.path, request, self.subarray)
         return job.run(restored, target, checked)
 
     def _record(self, file: FitsInput) -> Recorded:

@@ -5,42 +5,29 @@ import dataclasses
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from stdatamodels import DataModel
 from stpipe import Step
 from stpipe.config_parser import ConfigObj
 
-from tmt_dq.apply import Applied, apply_dq, choose_recipe, gather_sources
-from tmt_dq.core.detector import subarray_windows
-from tmt_dq.core.dq_def import translation
-from tmt_dq.core.dqinit import initialize
-from tmt_dq.core.geometry import Window
-from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources import FlagSource
-from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
-from tmt_dq.datamodels.definitions import convention_table, defined_bits
-from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, OutputError, RampFormatError
-from tmt_dq.io.atomic import check_output
-from tmt_dq.io.fetched import fetch, names_of_fetched
-from tmt_dq.io.history import NO_FLAGS_BEFORE
+from tmt_dq.datamodels import is_data_model
+from tmt_dq.errors import ConfigError
+from tmt_dq.flagged_ramp import FlaggedRamp
+from tmt_dq.io.fetched import names_of_fetched
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.layout import Unit
-from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.names import default_output
-from tmt_dq.io.provenance import SOFTWARE, Record, history_lines
-from tmt_dq.io.ramps import Ramp, describe_ramp, read_ramp, read_selectors
-from tmt_dq.io.readout import Readout, read_readout
+from tmt_dq.io.ramps import read_ramp, read_selectors
+from tmt_dq.io.readout import read_readout
 from tmt_dq.io.urls import Place, Url, is_url, place_of
-from tmt_dq.io.user_flags import read_user_flags
+from tmt_dq.planning import NOT_APPLICABLE, Plan, Request
 from tmt_dq.step_parameters import reading_of, recipe_of
 
-__all__ = ["DQInitStep", "FlaggedRamp"]
+if TYPE_CHECKING:
+    from tmt_dq.datamodels import TMTRampModel
 
-_NOT_APPLICABLE = "N/A"
+__all__ = ["DQInitStep", "FlaggedRamp"]
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +154,7 @@ class DQInitStep(Step):
         """
         if isinstance(exposure, FlaggedRamp):
             exposure = exposure.model
-        if isinstance(exposure, DataModel):
+        if is_data_model(exposure):
             return self._flag_model(exposure)
         if not isinstance(exposure, (str, os.PathLike, Url)):
             raise ConfigError(
@@ -176,7 +163,7 @@ class DQInitStep(Step):
             )
         path = self._input_place(exposure)
         if isinstance(path, Path) and path.suffix == ".asdf":
-            return self._flag_model(TMTRampModel(path))
+            return self._flag_model(self._datamodels_open(path))
         with contextlib.ExitStack() as stack:
             stack.enter_context(names_of_fetched())
             file = stack.enter_context(open_input(path))
@@ -184,8 +171,11 @@ class DQInitStep(Step):
                 scratch = Path(tempfile.gettempdir())
                 file = stack.enter_context(open_input(path, scratch=scratch))
             found = read_ramp(file, start=self._start())
-            plan = self._plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
-        return FlaggedRamp(self, path, plan)
+            request = self._request()
+            plan = request.plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
+        self._note(plan, path)
+        asked = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+        return FlaggedRamp(path, plan, asked | {"subarray": self._start()})
 
     def _input_place(self, exposure: Any) -> Place:
         place = place_of(exposure)
@@ -194,62 +184,38 @@ class DQInitStep(Step):
     def _start(self) -> tuple[int, int] | None:
         return None if self.subarray is None else (self.subarray[0], self.subarray[1])
 
-    def _plan(self, ramp: Ramp, where: object, readout: Callable[[Recipe], Readout]) -> "_Plan":
-        """Find out what applies to an exposure; everything that can be wrong is found here."""
-        recipe = choose_recipe(
-            ramp.instrument, recipe_of(self), propagate_do_not_use=self.propagate_do_not_use
-        )
-        reference: Any = _NOT_APPLICABLE
-        selection = missing = mask = user = None
-        try:
-            reference, selection = self._choose(ramp.selectors, ramp.instrument, where)
-        except NoMatchError as error:
-            if self.if_no_mask == "error":
-                raise
-            missing = error
-        name = _NOT_APPLICABLE
-        if isinstance(reference, TMTMaskModel):
-            mask = _as_mask(reference)
-            name = str(mask.path)
-        elif reference != _NOT_APPLICABLE:
-            mask = read_mask(fetch(place_of(reference)), unknown=self.unknown)
-            name = str(place_of(reference)) if selection is None else selection.uri
-        if self.user_supplied_dq is not None:
-            user = read_user_flags(
-                fetch(place_of(self.user_supplied_dq)),
-                ramp,
-                unknown=self.unknown,
-                reading=reading_of(self),
-            )
-        sources: list[FlagSource] = []
-        if missing is None or self.if_no_mask == "continue":
-            sources = gather_sources(
-                ramp, where, mask, name, user, recipe=recipe, readout=readout(recipe)
-            )
-        record = Record(
-            status="COMPLETE" if sources else "SKIPPED",
-            mask=name,
-            context=None if selection is None else selection.context,
-            crds_version=None if selection is None else selection.crds_version,
-            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
-        )
-        _log.info("%s: %s, mask %s", where, record.status, record.mask)
-        given = mask if isinstance(reference, TMTMaskModel) else self.override_mask
-        return _Plan(record, sources, given, ramp)
+    def _request(self) -> Request:
+        """Return what the parameters ask for."""
+        mask = self._given_mask()
+        if is_data_model(mask):
+            from tmt_dq.step_models import as_mask
 
-    def _flag_model(self, model: DataModel) -> TMTRampModel:
-        # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
-        # whole tree.
-        result = model.copy()
-        if not isinstance(result, TMTRampModel):
-            result = TMTRampModel(result)
-        where = result.meta.filename or type(model).__name__
-        if result.data is None:
-            raise RampFormatError("the model has no data", where=where)
-        ramp = describe_ramp(_header(result), result.data.shape, where=where, start=self._start())
-        result.check_shapes()
-        plan = self._plan(ramp, where, lambda recipe: _readout(result, ramp, recipe, where))
-        return plan.carry_out(result, where)
+            mask = as_mask(mask)
+        return Request(
+            mask=mask,
+            user_dq=self.user_supplied_dq,
+            user_reading=reading_of(self),
+            recipe=recipe_of(self),
+            propagate_do_not_use=self.propagate_do_not_use,
+            if_no_mask=self.if_no_mask,
+            unknown=self.unknown,
+        )
+
+    def _flag_model(self, model: Any) -> "TMTRampModel":
+        from tmt_dq.step_models import flag_model
+
+        result, plan = flag_model(model, self._request(), start=self._start())
+        self._note(plan, result.meta.filename or type(model).__name__)
+        return result
+
+    def _note(self, plan: Plan, where: object) -> None:
+        """Tell the log, and stpipe, what an exposure gets."""
+        _log.info("%s: %s, mask %s", where, plan.record.status, plan.record.mask)
+        mask = self._given_mask()
+        if is_data_model(mask):
+            self._reference_files_used.append(("mask", mask.override_handle))
+        elif mask is not None or plan.selection is not None:
+            self._reference_files_used.append(("mask", plan.record.mask))
 
     def get_reference_file(self, input_file: Any, reference_file_type: str) -> Any:
         """Return the mask for an exposure.
@@ -277,44 +243,44 @@ class DQInitStep(Step):
                 f"{', '.join(self.reference_file_types)}",
                 where=self.name,
             )
+        mask = self._given_mask()
+        if mask is not None:
+            name = mask.override_handle if is_data_model(mask) else str(place_of(mask))
+            self._reference_files_used.append(("mask", name))
+            return mask
+        instrument: Any = None
         if isinstance(input_file, (str, os.PathLike, Url)):
+            where: object = place_of(input_file)
             with open_input(place_of(input_file)) as file:
                 instrument, header = read_selectors(file)
-                return self._choose(header, instrument, place_of(input_file))[0]
-        model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
-        return self._choose(model.fits_keywords(), None, model.meta.filename)[0]
+        else:
+            model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
+            header, where = model.fits_keywords(), model.meta.filename
+        # Not stpipe's own way: stock crds does not know the observatory, ends the process on a
+        # wrong CRDS_PATH, and stpipe takes any path that contains "n/a" for N/A.
+        from tmt_dq.references.selection import select_reference
 
-    def _choose(
-        self, header: Mapping[str, object], instrument: Any, where: object
-    ) -> tuple[Any, Any]:
-        """Return the mask to use and, if the rules chose it, their selection."""
+        selection = select_reference(header, instrument=instrument, where=where)
+        self._reference_files_used.append(("mask", selection.uri))
+        return NOT_APPLICABLE if selection.path is None else str(selection.path)
+
+    def _given_mask(self) -> Any:
+        """Return ``override_mask`` as a model, a path, a URL or "N/A"; None where there is none."""
         override = self.override_mask
-        if override is None:
-            # Not stpipe's own way: stock crds does not know the observatory, ends the process on
-            # a wrong CRDS_PATH, and stpipe takes any path that contains "n/a" for N/A.
-            from tmt_dq.references.selection import select_reference
+        if override is None or isinstance(override, Url):
+            return override
+        if is_data_model(override):
+            from tmt_dq.datamodels import TMTMaskModel
 
-            selection = select_reference(header, instrument=instrument, where=where)
-            reference = _NOT_APPLICABLE if selection.path is None else str(selection.path)
-            self._reference_files_used.append(("mask", selection.uri))
-            return reference, selection
-        if isinstance(override, DataModel):
-            if not isinstance(override, TMTMaskModel):
-                override = TMTMaskModel(override)
-            self._reference_files_used.append(("mask", override.override_handle))
-            return override, None
+            return override if isinstance(override, TMTMaskModel) else TMTMaskModel(override)
         text = str(override).strip()
         if not text:
             raise ConfigError(
                 "override_mask is empty; expected a file, or N/A for none", where=self.name
             )
-        if is_url(override):
-            self._reference_files_used.append(("mask", str(place_of(override))))
-            return override, None
-        wanted = text.upper() != _NOT_APPLICABLE
-        reference = str(Path(text).absolute()) if wanted else _NOT_APPLICABLE
-        self._reference_files_used.append(("mask", reference))
-        return reference, None
+        if text.upper() == NOT_APPLICABLE:
+            return NOT_APPLICABLE
+        return text if is_url(text) else str(Path(text).absolute())
 
     @staticmethod
     def remove_suffix(name: str) -> tuple[str, str]:
@@ -337,187 +303,10 @@ class DQInitStep(Step):
         return {}, "tmt"
 
     @classmethod
-    def _datamodels_open(cls, init: Any, **_options: Any) -> TMTRampModel:
-        return init if isinstance(init, DataModel) else TMTRampModel(init)
+    def _datamodels_open(cls, init: Any, **_options: Any) -> Any:
+        from tmt_dq.datamodels import TMTRampModel
 
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is to be done to an exposure."""
-
-    record: Record
-    sources: list[FlagSource]
-    mask: Any
-    """For `apply_dq`: the override, None where the rules choose."""
-    ramp: Ramp
-
-    def carry_out(self, model: TMTRampModel, where: object) -> TMTRampModel:
-        """Flag a model, in place."""
-        if model.dq_def is not None:
-            meaning = translation(defined_bits(model.dq_def, where=where), where=where)
-            if not meaning.is_identity:
-                raise RampFormatError(
-                    "dq_def gives the bits of this ramp another meaning than the flag convention",
-                    where=where,
-                    hint="Translate its pixeldq and set dq_def to None, then try again.",
-                )
-        record = self.record
-        if self.sources:
-            if not (model.pixeldq.any() or model.groupdq.any()):
-                record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
-            model.pixeldq, model.groupdq, reports = initialize(
-                model.data, self.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
-            )
-            model.dq_def = convention_table()
-            record = record.with_reports(reports)
-        _say_place(model, self.ramp)
-        model.meta.cal_step.dq_init = self.record.status
-        model.meta.ref_file.mask.name = self.record.mask
-        model.meta.calibration_software_version = SOFTWARE
-        if self.record.context is not None:
-            model.meta.ref_file.crds.context_used = self.record.context
-            model.meta.ref_file.crds.sw_version = self.record.crds_version
-        for line in history_lines(record):
-            model.add_history_entry(line)
-        return model
-
-
-class FlaggedRamp:
-    """A flagged exposure that is written straight from its input file when it is saved.
-
-    Until something of the data model is asked for, only headers and the mask have been read, and
-    `save` copies the science data byte for byte whatever their size. Asking for an array or for
-    metadata (``result.pixeldq``, ``result.meta``) opens the exposure as a `TMTRampModel`; from then
-    on that model, with what was changed in it, is what `save` writes.
-
-    Parameters
-    ----------
-    step : DQInitStep
-        The step that made it.
-    path : Path
-        The input.
-    plan : object
-        What is to be done.
-    """
-
-    def __init__(self, step: DQInitStep, path: Place, plan: _Plan) -> None:
-        self._path = path
-        self._plan = plan
-        self._options = {
-            "mask": plan.mask,
-            "user_dq": step.user_supplied_dq,
-            "user_reading": reading_of(step),
-            "recipe": recipe_of(step),
-            "subarray": step._start(),  # noqa: SLF001 - made for each other
-            "propagate_do_not_use": step.propagate_do_not_use,
-            "if_no_mask": step.if_no_mask,
-            "unknown": step.unknown,
-        }
-        self._applied: Applied | None = None
-        self._model: TMTRampModel | None = None
-
-    @property
-    def crds_observatory(self) -> str:
-        """The observatory as CRDS calls it."""
-        return "tmt"
-
-    def get_crds_parameters(self) -> dict[str, Any]:
-        """Return the metadata that CRDS' rules may ask for."""
-        return dict(self.model.get_crds_parameters())
-
-    @property
-    def applied(self) -> Applied | None:
-        """What `tmt_dq.apply_dq` did, once the exposure was saved."""
-        return self._applied
-
-    @property
-    def status(self) -> str:
-        """S_DQINIT: "COMPLETE" or "SKIPPED"."""
-        return self._plan.record.status
-
-    @property
-    def model(self) -> TMTRampModel:
-        """The exposure as a model: the saved file's, or made in memory where it was not saved."""
-        if self._model is None:
-            saved = None if self._applied is None else self._applied.output
-            if isinstance(saved, Path) and saved.exists():
-                self._model = TMTRampModel(saved)
-            else:
-                # What is elsewhere is fetched: a model may be asked for any of it.
-                self._model = self._plan.carry_out(TMTRampModel(fetch(self._path)), self._path)
-        return self._model
-
-    def save(
-        self,
-        path: str | os.PathLike[str] | Callable[[str], str],
-        dir_path: str | os.PathLike[str] | None = None,
-        *,
-        overwrite: bool = True,
-    ) -> str:
-        """Write the flagged exposure.
-
-        Parameters
-        ----------
-        path : path or callable
-            The file; or a function that makes one of the input's name.
-        dir_path : path, optional
-            Folder to save to, instead of that of `path`.
-        overwrite : bool
-            Whether an existing file is replaced. The input never is.
-
-        Returns
-        -------
-        str
-            The file.
-
-        Raises
-        ------
-        OutputError
-            Raised if the file cannot be written, or is the input.
-        """
-        target = place_of(path(self._path.name) if callable(path) else path)
-        if dir_path is not None:
-            target = place_of(dir_path) / target.name
-        if self._model is not None or target.suffix == ".asdf":
-            if isinstance(target, Url):
-                raise OutputError(
-                    "a model cannot be written to a URL",
-                    where=target,
-                    hint="Save it before anything of it is looked at, or save it here.",
-                )
-            check_output(target, overwrite=overwrite, inputs=_here(self._path))
-            return str(self.model.save(target, overwrite=overwrite))
-        self._applied = apply_dq(self._path, target, overwrite=overwrite, **self._options)
-        return target.full if isinstance(target, Url) else str(target)
-
-    def close(self) -> None:
-        """Close the model, if it was opened."""
-        if self._model is not None:
-            self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<FlaggedRamp of {self._path}, {self.status}, mask {self._plan.record.mask}>"
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self.model, name, value)
-
-
-def _here(place: Place) -> list[Path]:
-    return [] if isinstance(place, Url) else [place]
+        return init if is_data_model(init) else TMTRampModel(init)
 
 
 def _without_paths(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -532,65 +321,3 @@ def _tells_of_readout(unit: Unit) -> bool:
     """Whether the data of a unit, not its header alone, say what is to be flagged."""
     is_table = not unit.is_image and unit.name not in {"ASDF", "DQ_DEF"}
     return is_table or unit.name == "SUBARR_MAP"
-
-
-def _header(model: TMTRampModel) -> dict[str, object]:
-    """Return a model's keywords as those of a file are merged: SCI's where the primary has none."""
-    cards = model.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
-    return {**{keyword: value for keyword, value, _ in cards}, **model.fits_keywords()}
-
-
-def _say_place(model: TMTRampModel, ramp: Ramp) -> None:
-    """Let a subarray say itself where it lies, as in a file, where the caller had to say it."""
-    window, header = ramp.window, _header(model)
-    if window == Window.full(*ramp.detector.shape):
-        return
-    for keyword, name, number in (
-        ("SUBSTRT1", "xstart", window.xstart),
-        ("SUBSTRT2", "ystart", window.ystart),
-        ("SUBSIZE1", "xsize", window.nx),
-        ("SUBSIZE2", "ysize", window.ny),
-    ):
-        if header.get(keyword) is None:
-            setattr(model.meta.subarray, name, number)
-
-
-def _as_mask(model: TMTMaskModel) -> Mask:
-    """Return a mask model as a mask file is read."""
-    window = model.window
-    flags = model.dq.copy()
-    flags.flags.writeable = False
-    subarray = model.meta.subarray
-    return Mask(
-        path=Path(model.meta.filename or type(model).__name__),
-        dq=flags,
-        window=window,
-        instrument=model.meta.instrument.name,
-        detector=model.meta.instrument.detector,
-        orientation=(subarray.fastaxis, subarray.slowaxis),
-        placed=subarray.xstart is not None and subarray.ystart is not None,
-    )
-
-
-def _readout(model: TMTRampModel, ramp: Ramp, recipe: Recipe, where: object) -> Readout:
-    """Return what a model says of its readout, as `read_readout` does for a file."""
-    if recipe.guide_windows_from_file or recipe.missing_reads:
-        raise ConfigError(
-            "the recipe looks at tables of the exposure's file, which a model does not have",
-            where=where,
-            hint="Give the step the path of the file instead of a model.",
-        )
-    subarr_map = model.subarr_map
-    if subarr_map is None:
-        return Readout()
-    windows = subarray_windows(subarr_map)
-    number = model.meta.subarray.id or 0
-    if number == 0:
-        return Readout(subarr_map=subarr_map)
-    if windows.get(number) != ramp.window:
-        raise GeometryError(
-            f"subarr_map has no subarray {number} at {ramp.window.describe()}, where "
-            "meta.subarray puts it",
-            where=where,
-        )
-    return Readout()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq import instruments
-from tmt_dq.apply import apply_dq, choose_recipe
+from tmt_dq.apply import apply_dq
 from tmt_dq.batch.jobs import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+from tmt_dq.planning import choose_recipe
 
 __all__ = ["make_settings"]
 

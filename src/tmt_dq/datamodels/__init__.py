@@ -7,6 +7,7 @@ The names are imported when they are first used: asdf imports this package to fi
 """
 
 import importlib
+import sys
 from typing import Any
 
 _HOMES = {
@@ -15,7 +16,7 @@ _HOMES = {
     "TMTRampModel": "tmt_dq.datamodels.ramp",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = [*sorted(_HOMES), "is_data_model"]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +25,23 @@ def __getattr__(name: str) -> Any:
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     return getattr(importlib.import_module(home), name)
+
+
+def is_data_model(thing: object) -> bool:
+    """Whether something is a data model of stdatamodels, which is not imported to find out.
+
+    Parameters
+    ----------
+    thing : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        False also where stdatamodels was not imported: then nobody can have made a model.
+    """
+    loaded = sys.modules.get("stdatamodels")
+    return loaded is not None and isinstance(thing, loaded.DataModel)
 
 
 def __dir__() -> list[str]:

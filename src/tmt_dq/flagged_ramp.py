@@ -1,0 +1,150 @@
+"""What the step gives for a path: an exposure that is written straight from its file."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tmt_dq.apply import Applied, apply_dq
+from tmt_dq.errors import OutputError
+from tmt_dq.io.atomic import check_output
+from tmt_dq.io.fetched import fetch
+from tmt_dq.io.urls import Place, Url, place_of
+from tmt_dq.planning import Plan
+
+if TYPE_CHECKING:
+    from tmt_dq.datamodels import TMTRampModel
+
+__all__ = ["FlaggedRamp"]
+
+
+class FlaggedRamp:
+    """A flagged exposure that is written straight from its input file when it is saved.
+
+    Until something of the data model is asked for, only headers and the mask have been read, and
+    `save` copies the science data byte for byte whatever their size. Asking for an array or for
+    metadata (``result.pixeldq``, ``result.meta``) opens the exposure as a `TMTRampModel`; from then
+    on that model, with what was changed in it, is what `save` writes.
+
+    Parameters
+    ----------
+    path : Place
+        The input.
+    plan : Plan
+        What is to be done.
+    options : mapping of str to object
+        The same for `tmt_dq.apply_dq`.
+    """
+
+    def __init__(self, path: Place, plan: Plan, options: Mapping[str, Any]) -> None:
+        self._path = path
+        self._plan = plan
+        self._options = dict(options)
+        self._applied: Applied | None = None
+        self._model: Any = None
+
+    @property
+    def crds_observatory(self) -> str:
+        """The observatory as CRDS calls it."""
+        return "tmt"
+
+    def get_crds_parameters(self) -> dict[str, Any]:
+        """Return the metadata that CRDS' rules may ask for."""
+        return dict(self.model.get_crds_parameters())
+
+    @property
+    def applied(self) -> Applied | None:
+        """What `tmt_dq.apply_dq` did, once the exposure was saved."""
+        return self._applied
+
+    @property
+    def status(self) -> str:
+        """S_DQINIT: "COMPLETE" or "SKIPPED"."""
+        return self._plan.record.status
+
+    @property
+    def model(self) -> "TMTRampModel":
+        """The exposure as a model: the saved file's, or made in memory where it was not saved."""
+        if self._model is None:
+            from tmt_dq.datamodels import TMTRampModel
+            from tmt_dq.step_models import carry_out
+
+            saved = None if self._applied is None else self._applied.output
+            if isinstance(saved, Path) and saved.exists():
+                self._model = TMTRampModel(saved)
+            else:
+                # What is elsewhere is fetched: a model may be asked for any of it.
+                self._model = carry_out(self._plan, TMTRampModel(fetch(self._path)), self._path)
+        return self._model
+
+    def save(
+        self,
+        path: str | os.PathLike[str] | Callable[[str], str],
+        dir_path: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = True,
+    ) -> str:
+        """Write the flagged exposure.
+
+        Parameters
+        ----------
+        path : path or callable
+            The file; or a function that makes one of the input's name.
+        dir_path : path, optional
+            Folder to save to, instead of that of `path`.
+        overwrite : bool
+            Whether an existing file is replaced. The input never is.
+
+        Returns
+        -------
+        str
+            The file.
+
+        Raises
+        ------
+        OutputError
+            Raised if the file cannot be written, or is the input.
+        """
+        target = place_of(path(self._path.name) if callable(path) else path)
+        if dir_path is not None:
+            target = place_of(dir_path) / target.name
+        if self._model is not None or target.suffix == ".asdf":
+            if isinstance(target, Url):
+                raise OutputError(
+                    "a model cannot be written to a URL",
+                    where=target,
+                    hint="Save it before anything of it is looked at, or save it here.",
+                )
+            check_output(target, overwrite=overwrite, inputs=_here(self._path))
+            return str(self.model.save(target, overwrite=overwrite))
+        self._applied = apply_dq(self._path, target, overwrite=overwrite, **self._options)
+        return target.full if isinstance(target, Url) else str(target)
+
+    def close(self) -> None:
+        """Close the model, if it was opened."""
+        if self._model is not None:
+            self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<FlaggedRamp of {self._path}, {self.status}, mask {self._plan.record.mask}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.model, name, value)
+
+
+def _here(place: Place) -> list[Path]:
+    return [] if isinstance(place, Url) else [place]
