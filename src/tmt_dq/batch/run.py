@@ -20,6 +20,7 @@ from tmt_dq.batch.plan import Planned, Planner, name_outputs
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import State
 from tmt_dq.errors import BatchError, ConfigError, OutputError, TmtDqError
+from tmt_dq.io.urls import Place, Url, is_url, place_of
 
 __all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
 
@@ -99,6 +100,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
     in_place: bool = False,
+    state_dir: PathLike | None = None,
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
     on_result: Callable[[FileResult], None] | None = None,
@@ -142,6 +144,9 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     in_place : bool
         Whether the flags of outputs are rewritten in place (`tmt_dq.reinitialize_dq`) where
         nothing but the mask has changed, instead of writing them anew.
+    state_dir : path, optional
+        Folder on this machine for what is remembered of an `output_dir` elsewhere (a URL). By
+        default one in the user's own folder for the state of programs.
     mapper : callable, optional
         Does the jobs, instead of processes on this machine: a `tmt_dq.batch.Cluster`.
     on_start : callable, optional
@@ -202,7 +207,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         if output_dir is None:
             memory, planner = Folders(), InPlacePlanner()
         else:
-            folder = Path(output_dir).absolute()
+            folder = _memory_of(_absolute(output_dir), state_dir)
             _make_folder(folder)
             state = State(folder)
             memory = _Folder(state)
@@ -237,6 +242,7 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
     in_place: bool = False,
+    state_dir: PathLike | None = None,
     stdin: TextIO | None = None,
     **options: Any,
 ) -> Iterator[Planned]:
@@ -245,12 +251,12 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     Parameters
     ----------
     inputs, output_dir, manifests, retry_failed, checksum, overwrite, affected_by, old_crds_path, \
-flags_only, in_place, stdin, **options
+flags_only, in_place, state_dir, stdin, **options
         As in `run_batch`.
 
-    Yields
-    ------
-    Planned
+    Returns
+    -------
+    iterator of Planned
         One for each exposure.
     """
     again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
@@ -266,7 +272,7 @@ flags_only, in_place, stdin, **options
     )
     planner: Planner | InPlacePlanner = InPlacePlanner()
     if output_dir is not None:
-        state = State(Path(output_dir).absolute(), read_only=True)
+        state = State(_memory_of(_absolute(output_dir), state_dir), read_only=True)
         planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
     plans = itertools.starmap(planner.decide, outputs.items())
     return plans if again is None else (rehearse(plan, settings) for plan in plans)
@@ -309,8 +315,29 @@ def _prepare(
         settings = replace(settings, again=again)
     if output_dir is None:
         return settings, {path: path for path in _find(inputs, manifests, None, stdin)}
-    folder = Path(output_dir).absolute()
-    return settings, name_outputs(_find(inputs, manifests, folder, stdin), folder)
+    folder = _absolute(output_dir)
+    here = folder if isinstance(folder, Path) else Path(os.devnull)
+    outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
+    if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
+        raise ConfigError(
+            "affected_by is about files on this machine, and there is a URL",
+            hint="Run the batch with the new context: what is done and still true is skipped.",
+        )
+    return settings, outputs
+
+
+def _absolute(folder: PathLike) -> Place:
+    place = place_of(folder)
+    return place if isinstance(place, Url) else place.absolute()
+
+
+def _memory_of(folder: Place, state_dir: PathLike | None) -> Path:
+    """Return the folder with the batch's own file; beside outputs elsewhere it cannot be locked."""
+    if not isinstance(folder, Url):
+        return folder
+    from tmt_dq.batch.elsewhere import memory_folder
+
+    return memory_folder(folder, None if state_dir is None else Path(state_dir).absolute())
 
 
 def _find(
@@ -340,9 +367,12 @@ def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str])
 
     files = [settings.options.get("mask"), settings.options.get("user_dq")]
     named = [str(path) for path in files if path is not None and str(path).upper() != "N/A"]
-    folders = {str(Path(path).parent) for path in outputs}
+    named = [path for path in named if not is_url(path)]
+    folders = {str(Path(path).parent) for path in outputs if not is_url(path)}
     if not settings.embedded:
         folders |= {rule.cache for rule in settings.rules}
+    if any(is_url(path) for path in outputs.values()):
+        state = None  # what is remembered is here, and the workers' outputs are not
     if state is None:
         # No file of ours is there to know the folders by: some of the exposures must do.
         named += [path for path in list(outputs)[:_KNOWN_BY] if Path(path).is_file()]
@@ -473,6 +503,11 @@ def _work(
 def remove_leftovers(plan: Planned) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
     if plan.reason != "interrupted":
+        return
+    if is_url(plan.job.output):
+        from tmt_dq.batch import elsewhere
+
+        elsewhere.remove_leftovers(plan.job.output)
         return
     target = Path(plan.job.output)
     for path in target.parent.glob(f".{glob.escape(target.name[:200])}.????????.part"):
