@@ -276,7 +276,7 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
                     context=receipt.context,
                     affected_by=receipt.context_before,
                     in_place=in_place,
-                    on_result=lambda _, times=times, start=start: times.append(  # type: ignore[misc]
+                    on_result=lambda _, times=times, start=start: times.append(
                         time.perf_counter() - start
                     ),
                     **common,
