@@ -112,6 +112,8 @@ def test_values(words: list[str], expected: list[str]) -> None:
         (["deliver", "x", "--cache", "/da"], "dir"),
         (["crds", "list", ""], "file"),
         (["rollback", ""], "file"),
+        (["watch", ""], "dir"),
+        (["watch", "x", "--output-dir", ""], "dir"),
     ],
     ids=str,
 )

@@ -11,7 +11,7 @@ from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import json_list, print_json, table
+from tmt_dq.cli.console import as_record, json_list, print_json, table
 from tmt_dq.cli.options import AnyFile, AnyFolder, FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
 from tmt_dq.io.urls import redacted
@@ -184,7 +184,7 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
 
 def _as_dict(result: "BatchResult") -> dict[str, Any]:
     record = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    record["errors"] = [str(error) for error in result.errors]
+    record["errors"] = [as_record(error) for error in result.errors]
     return {"total": result.total, **record}
 
 
