@@ -262,7 +262,8 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
     assert receipt.context_before is not None
     for jobs in options.jobs:
         for in_place in (False, True):
-            rates, steady = [], []
+            rates: list[float] = []
+            steady: list[float] = []
             for _ in range(options.runs):
                 out = _clear(folder)
                 common = {"output_dir": out, "jobs": jobs, "crds_path": cache}
@@ -275,7 +276,7 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
                     context=receipt.context,
                     affected_by=receipt.context_before,
                     in_place=in_place,
-                    on_result=lambda _, times=times, start=start: times.append(  # type: ignore[misc]
+                    on_result=lambda _, times=times, start=start: times.append(
                         time.perf_counter() - start
                     ),
                     **common,

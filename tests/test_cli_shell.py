@@ -5,6 +5,7 @@ colours in a file; a report that is no JSON because something else is on standar
 without an example; a process that leaves its temporary copy when the machine is shut down.
 """
 
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from astropy.io import fits
 from builders import CONVENTION, invoke, make_mask, make_ramp, run_python
 from delivery_helpers import deliverable, no_crds, small_cache
 from tmt_dq import cli
+from tmt_dq.cli import console
 
 __all__ = ["no_crds"]
 
@@ -110,6 +112,8 @@ def test_values(words: list[str], expected: list[str]) -> None:
         (["deliver", "x", "--cache", "/da"], "dir"),
         (["crds", "list", ""], "file"),
         (["rollback", ""], "file"),
+        (["watch", ""], "dir"),
+        (["watch", "x", "--output-dir", ""], "dir"),
     ],
     ids=str,
 )
@@ -491,3 +495,24 @@ def test_nohup_is_respected(folder: Path) -> None:
         "run(['apply', 'a.fits'])\n"
     )
     assert "KeyError: 'went on'" in run_python("-c", code).stderr
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("when", ["auto", "never"])
+def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Names are shown as they are, also where they look like the markup of who prints them."""
+    shown = _Terminal()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console.begin(json_errors=False)
+    console.set_color(when)
+    console.table(("file", "pixels"), [("[red]a[/red].fits", "1")], right=(1,))
+    text = shown.getvalue()
+    assert "[red]a[/red].fits" in text
+    assert ("\x1b" in text) is (when == "auto")
+    console.begin(json_errors=False)

@@ -15,6 +15,7 @@ from astropy.table import Table
 from builders import CONVENTION, make_mask, make_ramp
 from delivery_helpers import deliverable
 from tmt_dq import (
+    DQInitStep,
     apply_dq,
     certify_mask,
     combine_masks,
@@ -141,10 +142,25 @@ def test_results(folder: Path, ramp: Path, mask: Path) -> None:
         assert "DEAD" in shown(report)
 
 
+def test_a_flagged_ramp_is_not_opened_to_be_shown(
+    folder: Path, ramp: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    result = DQInitStep.call(str(ramp), override_mask=str(mask))
+    assert shown(result)[:2] == [f"{ramp}  COMPLETE (not saved yet)", f"mask {mask}"]
+    result.save(folder / "saved.fits")
+    words = shown(result)
+    assert words[0] == f"{folder / 'saved.fits'}  COMPLETE"
+    assert "DEAD" in words
+    assert result._model is None
+
+
 def test_certification(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tmt_dq.references.crds_certify.certify_reference", lambda *_a, **_o: ())
     good = certify_mask(deliverable(folder / "good.fits"))
-    assert shown(good)[0].endswith("good.fits  passed")
+    words = shown(good)
+    assert words[0].endswith("good.fits  passed")
+    assert words[words.index("HOT") + 1] == "1"
     bad = certify_mask(deliverable(folder / f"{'b' * 200}.fits", header={"AUTHOR": None}))
     words = shown(bad)
     assert words[0].endswith("FAILED")

@@ -205,6 +205,13 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     Notes
     -----
     Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
+
+    Examples
+    --------
+    >>> from tmt_dq import apply_dq
+    >>> applied = apply_dq("iris_0001_uncal.fits", "flagged.fits")
+    >>> applied.status, applied.mask
+    ('COMPLETE', 'crds://tmt_iris_mask_0101.fits')
     """
     _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
     _check_choice("unknown", unknown, get_args(Unknown))

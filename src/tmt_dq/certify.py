@@ -117,9 +117,15 @@ class Certification:
         rows = tuple(
             (found.severity, found.where, found.what, found.remedy or "") for found in self.findings
         )
-        tables = [Table("Findings", ("severity", "where", "found", "remedy"), rows)]
+        flags = tuple(
+            (flag.name, f"{flag.pixels:,}", f"{flag.with_do_not_use:,}") for flag in self.flags
+        )
+        tables = (
+            Table("Findings", ("severity", "where", "found", "remedy"), rows),
+            Table("Flags", ("flag", "pixels", "with DO_NOT_USE"), flags, (1, 2)),
+        )
         verdict = "passed" if self.passed else "FAILED"
-        return as_html([f"{self.path}  {verdict}"], tables if rows else ())
+        return as_html([f"{self.path}  {verdict}"], [table for table in tables if table.rows])
 
     def raise_errors(self) -> None:
         """Raise the errors, if there are any, as one exception.

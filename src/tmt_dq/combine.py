@@ -92,6 +92,18 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     The policy (`do_not_use`) only ever sets DO_NOT_USE. Taking HOT away from a pixel leaves its
     DO_NOT_USE, which may have another reason: take both away, and the policy sets DO_NOT_USE
     again only where another flag demands it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tmt_dq import Reading, make_mask
+    >>> dq = np.zeros((4096, 4096), np.uint32)
+    >>> dq[10, 20] = 1024
+    >>> made = make_mask(dq, "old.fits", detector="IRIS1")
+    >>> _ = Path("hot.txt").write_text("1205 877")
+    >>> hot = ("hot.txt", Reading(flag="HOT", base=1, columns=("x", "y")))
+    >>> combine_masks("old.fits", "new.fits", add=[hot]).counts
+    {'GOOD': 16777214, 'DO_NOT_USE': 2, 'DEAD': 1, 'HOT': 1}
     """
     paths = [Path(masks)] if isinstance(masks, str | os.PathLike) else [Path(m) for m in masks]
     changes = [

@@ -312,6 +312,13 @@ def rollback(
         are not as they were delivered.
     OutputError
         Raised if the cache cannot be written.
+
+    Examples
+    --------
+    >>> from tmt_dq import rollback
+    >>> path = "/data/crds/deliveries/tmt/tmt_0101.json"
+    >>> rollback(path).rolled_back  # doctest: +SKIP
+    '2026-11-24T09:12:45Z'
     """
     path = receipt.path if isinstance(receipt, Receipt) else Path(receipt)
     if path is None:

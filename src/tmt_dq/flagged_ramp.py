@@ -10,6 +10,7 @@ from tmt_dq.errors import OutputError
 from tmt_dq.io.atomic import check_output
 from tmt_dq.io.fetched import fetch
 from tmt_dq.io.urls import Place, Url, place_of
+from tmt_dq.notebook import as_html
 from tmt_dq.planning import Plan
 
 if TYPE_CHECKING:
@@ -133,6 +134,17 @@ class FlaggedRamp:
 
     def __repr__(self) -> str:
         return f"<FlaggedRamp of {self._path}, {self.status}, mask {self._plan.record.mask}>"
+
+    def _repr_html_(self) -> str:
+        """Show what is to be done, or was, in a notebook, without opening the exposure."""
+        if self._applied is not None:
+            return self._applied._repr_html_()
+        sources = [
+            " ".join(part for part in (source.kind, source.origin) if part)
+            for source in self._plan.sources
+        ]
+        lines = [f"{self._path}  {self.status} (not saved yet)", f"mask {self._plan.record.mask}"]
+        return as_html([*lines, *(f"flags of {source}" for source in sources)])
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

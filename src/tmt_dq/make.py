@@ -47,10 +47,12 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         The mask file to write.
     detector, instrument : str
         Whose pixels they are.
-    do_not_use, useafter, pedigree, author, description, overwrite, dry_run
+    do_not_use, useafter, pedigree, author, description
         As in `import_mask`.
     history : iterable of str
         How the flags came about, for HISTORY.
+    overwrite, dry_run : bool
+        As in `import_mask`.
 
     Returns
     -------
@@ -167,6 +169,14 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if it does not fit the detector.
     OutputError
         Raised if the output exists, or cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("hot.txt").write_text("1205:1207 877")
+    >>> said = {"flag": "HOT", "base": 1, "columns": ["x", "y"]}
+    >>> import_mask("hot.txt", "mask.fits", detector="IRIS1", **said).counts
+    {'GOOD': 16777213, 'DO_NOT_USE': 3, 'HOT': 3}
     """
     described, chip = find_detector(instrument, detector)
     path = Path(source)

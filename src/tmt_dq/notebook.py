@@ -142,7 +142,6 @@ def _table_html(table: Table) -> str:
     left_out = len(table.rows) - _ROWS_SHOWN
     if left_out > 0:
         body += f'<tr><td colspan="{len(table.header)}">… {left_out:,} more</td></tr>'
-    return (
-        f"<table><caption>{_text(table.title)}</caption>"
-        f"<thead><tr>{row('th', table.header)}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    head = f"<thead><tr>{row('th', table.header)}</tr></thead>" if any(table.header) else ""
+    caption = f'<caption style="text-align:left">{_text(table.title)}</caption>'
+    return f"<table>{caption}{head}<tbody>{body}</tbody></table>"

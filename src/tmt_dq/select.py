@@ -55,6 +55,13 @@ def select_mask(
         Raised if the file is not FITS or lacks a keyword that the rules look at.
     SelectionError
         Raised if no rule matches, or the reference is not in the cache or not as it was delivered.
+
+    Examples
+    --------
+    >>> from tmt_dq import select_mask
+    >>> selection = select_mask("iris_0001_uncal.fits")
+    >>> selection.context, selection.path.name
+    ('tmt_0100.pmap', 'tmt_iris_mask_0101.fits')
     """
     from tmt_dq.references.selection import select_reference
 

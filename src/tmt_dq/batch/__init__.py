@@ -7,15 +7,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tmt_dq.batch.account import BatchResult
     from tmt_dq.batch.cluster import Cluster
     from tmt_dq.batch.inputs import find_inputs
     from tmt_dq.batch.jobs import FileResult
     from tmt_dq.batch.plan import Planned
     from tmt_dq.batch.processes import Processes, serial
-    from tmt_dq.batch.run import BatchResult, Mapper, plan_batch, run_batch
+    from tmt_dq.batch.run import Mapper, plan_batch, run_batch
 
 _HOMES = {
-    "BatchResult": "run",
+    "BatchResult": "account",
     "Cluster": "cluster",
     "FileResult": "jobs",
     "Mapper": "run",

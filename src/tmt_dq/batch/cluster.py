@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-_EACH = 2  # jobs handed over per thread of the cluster: one at work, one ready
+_EACH = 4  # jobs handed over per thread: one at work, the rest on their way there and back
 _CONNECT_S = 30
 _REFRESH_S = 5.0
 _MISSING = 'Install it with `pip install "tmt-dq[distributed]"`.'
@@ -320,25 +320,37 @@ def _run(
                     exhausted = True
             if not running:
                 return
-            future = next(completed)
-            job = running.pop(future)
-            if future.cancelled():
-                raise _lost()
-            error = future.exception()
-            if isinstance(error, _UnfitError):
-                fleet.leave_out(*error.args)
-                submit(job)
-                continue
-            if error is not None and type(error).__name__ == "KilledWorker":
-                error = WorkerError(
-                    f"the workers that had this file died: {error}",
-                    hint="Look at the memory of the machines, or at the file on its own.",
-                )
-            yield job, future.result() if error is None else error
+            # All that there are: to fetch results one by one takes longer than a small file.
+            ended = completed.next_batch()
+            results = _fetch(client, ended)
+            for future in ended:
+                job = running.pop(future)
+                answer = results[future]
+                if isinstance(answer, _UnfitError):
+                    fleet.leave_out(*answer.args)
+                    submit(job)
+                else:
+                    yield job, answer
     finally:
         if running:
             with contextlib.suppress(Exception):
                 client.cancel(list(running), force=True)
+
+
+def _fetch(client: Any, futures: list[Any]) -> dict[Any, Any]:
+    """Return what became of jobs: their results, or the errors that they ended with."""
+    if any(future.cancelled() for future in futures):
+        raise _lost()
+    answers = {future: future.exception() for future in futures}
+    good = [future for future, error in answers.items() if error is None]
+    answers.update(zip(good, client.gather(good), strict=True))
+    for future, answer in answers.items():
+        if type(answer).__name__ == "KilledWorker":
+            answers[future] = WorkerError(
+                f"the workers that had this file died: {answer}",
+                hint="Look at the memory of the machines, or at the file on its own.",
+            )
+    return answers
 
 
 def _lost() -> ConfigError:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
+from tmt_dq.io.fetched import fetch, names_of_fetched
+from tmt_dq.io.urls import Place, Url, is_url, place_of
 
 __all__ = ["find_inputs", "is_ramp_name"]
 
@@ -35,7 +37,7 @@ def find_inputs(
 
     Parameters
     ----------
-    names : iterable of str or path
+    names : iterable of str, path or URL
         Each one a file; a pattern (``night/*_uncal.fits``, ``**`` for all folders below); a folder,
         searched with all folders below it for FITS files; ``-`` for a list on standard input;
         ``@FILE`` for a manifest; or a JWST-style association (``.json``), of which the members of
@@ -70,10 +72,10 @@ def find_inputs(
     stream = sys.stdin if stdin is None else stdin
     for name in names:
         for path in _expand(name, output_dir, stream):
-            found.setdefault(os.path.abspath(path))
+            found.setdefault(_absolute(path))
     for manifest in manifests:
-        for path in _manifest(Path(manifest)):
-            found.setdefault(os.path.abspath(path))
+        for path in _manifest(place_of(manifest)):
+            found.setdefault(_absolute(path))
     if not found:
         raise ConfigError("there is no input", hint="Name files, folders, or a list of them.")
     return list(found)
@@ -86,9 +88,11 @@ def _expand(
     text = os.fspath(name)
     plain = not isinstance(name, str) or os.path.lexists(text)
     if not plain and text == "-":
-        return _lines(stdin.read(), "standard input", Path())
+        return _lines(stdin.read(), "standard input", "")
     if not plain and text.startswith("@"):
-        return _manifest(Path(text[1:]))
+        return _manifest(place_of(text[1:]))
+    if is_url(text):
+        return _elsewhere(text, outputs=output_dir is None)
     if os.path.isdir(text):
         paths = list(_search(text, output_dir))
         if not paths:
@@ -105,8 +109,33 @@ def _expand(
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
     if text.lower().endswith(".json"):
-        return _association(Path(text))
+        return _association(Path(text), str(Path(text).parent))
     return [text]
+
+
+def _elsewhere(text: str, *, outputs: bool) -> list[str]:
+    """Return the files that a URL stands for."""
+    from tmt_dq.batch import elsewhere
+
+    if Url(text).suffix.lower() == ".json":
+        return _manifest(Url(text))
+    return elsewhere.search(text, lambda name: is_ramp_name(name, outputs=outputs))
+
+
+def _absolute(name: str | os.PathLike[str]) -> str:
+    place = place_of(name)
+    return place.full if isinstance(place, Url) else os.path.abspath(place)
+
+
+def _in_folder(folder: str, name: str) -> str:
+    """Return a name in a list, which counts from the list's folder."""
+    if "://" in name:
+        return name
+    if is_url(folder):
+        from tmt_dq.batch import elsewhere
+
+        return elsewhere.joined(folder, name)
+    return os.path.join(folder, name)
 
 
 def _search(folder: str, output_dir: Path | None) -> Iterator[str]:
@@ -146,26 +175,35 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _manifest(path: Path) -> list[str]:
+def _manifest(place: Place) -> list[str]:
+    with names_of_fetched():
+        return _listed_in(fetch(place), _folder_of(place))
+
+
+def _folder_of(place: Place) -> str:
+    return place.parent.full if isinstance(place, Url) else str(place.parent)
+
+
+def _listed_in(path: Path, folder: str) -> list[str]:
     text = _read(path)
     if path.suffix.lower() == ".json":
-        return _association(path)
+        return _association(path, folder)
     if path.suffix.lower() == ".csv":
-        return _table(text, path)
-    return _lines(text, path, path.parent)
+        return _table(text, path, folder)
+    return _lines(text, path, folder)
 
 
-def _lines(text: str, where: object, folder: Path) -> list[str]:
+def _lines(text: str, where: object, folder: str) -> list[str]:
     """Read one name a line (or between NULs); blank lines and those that begin with # are not."""
     lines = text.split("\0") if "\0" in text else text.splitlines()
     names = [line if "\0" in text else line.strip() for line in lines]
-    found = [os.path.join(folder, name) for name in names if name and not name.startswith("#")]
+    found = [_in_folder(folder, name) for name in names if name and not name.startswith("#")]
     if not found:
         raise ConfigError("names no file", where=where, hint="Write one name a line.")
     return found
 
 
-def _table(text: str, path: Path) -> list[str]:
+def _table(text: str, path: Path, folder: str) -> list[str]:
     rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     columns = [name for name in _COLUMNS if name in header]
@@ -181,13 +219,13 @@ def _table(text: str, path: Path) -> list[str]:
     for number, row in enumerate(rows[1:], start=2):
         if place >= len(row) or not row[place].strip():
             raise ConfigError(f"row {number} names no file", where=path, hint="Complete the row.")
-        found.append(os.path.join(path.parent, row[place].strip()))
+        found.append(_in_folder(folder, row[place].strip()))
     if not found:
         raise ConfigError("has no row", where=path, hint="Write one row for each exposure.")
     return found
 
 
-def _association(path: Path) -> list[str]:
+def _association(path: Path, folder: str) -> list[str]:
     """Read a JWST-style association: products, with members, with expname and exptype."""
     try:
         content: Any = json.loads(_read(path))
@@ -195,7 +233,7 @@ def _association(path: Path) -> list[str]:
         types = [str(member.get("exptype", "science")).strip().lower() for member in members]
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
         names = [member["expname"] for member in science]
-        found = [os.path.join(path.parent, name) for name in names]
+        found = [_in_folder(folder, name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"is no association ({type(error).__name__}: {error}); expected products with members "

@@ -9,11 +9,12 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from tmt_dq import __version__
 from tmt_dq.batch.meter import meter
 from tmt_dq.errors import RampFormatError, TmtDqError
+from tmt_dq.io.urls import Url, is_url, place_of, redacted
 
 __all__ = [
     "FileResult",
@@ -173,6 +174,14 @@ class FileResult:
         Host and process that did it.
     reason : str
         Why it was to be done, or why not.
+    input_state, output_state : FileState or None
+        Size and times of the files, for the batch's own record.
+    sha256 : str or None
+        Digest of the input, where it was asked for.
+    terms : Terms or None
+        What the output depends on, beside its input.
+    unaffected : bool
+        Whether it was left out because the new rules change nothing in it.
     """
 
     input: Path
@@ -199,18 +208,35 @@ class FileResult:
     def failure(
         cls, job: Job, error: Exception, *, seconds: float = 0.0, size: int = 0
     ) -> "FileResult":
-        """Return the account of a failure; an error that is not ours keeps its traceback."""
+        """Return the account of a failure; an error that is not ours keeps its traceback.
+
+        Parameters
+        ----------
+        job : Job
+            What was to be done.
+        error : Exception
+            Why it was not.
+        seconds : float
+            Time that it took.
+        size : int
+            Bytes of the input.
+
+        Returns
+        -------
+        FileResult
+            The account, with an error of tmt-dq's own that crosses processes.
+        """
         kind = type(error).__name__
         if not isinstance(error, TmtDqError):
-            text = "".join(traceback.format_exception(error)).rstrip()
+            text = _shown("".join(traceback.format_exception(error)).rstrip(), job)
             error = TmtDqError(
-                f"{kind}: {error}",
-                where=job.input,
+                _shown(f"{kind}: {error}", job),
+                where=redacted(job.input),
                 hint=f"This is not an error of the file that tmt-dq foresees.\n{text}",
             )
         return cls(
-            Path(job.input),
-            Path(job.output),
+            path_of(job.input),
+            path_of(job.output),
             "failed",
             error=error,
             error_class=kind,
@@ -251,6 +277,11 @@ def here() -> str:
 
 def state_of(path: str | os.PathLike[str]) -> FileState | None:
     """Return the state of a file; None if it is not there or cannot be asked."""
+    if is_url(path):
+        from tmt_dq.batch import elsewhere
+
+        numbers = elsewhere.state_numbers(str(path))
+        return None if numbers is None else FileState(*numbers)
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -318,7 +349,9 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         # No rule matched; any other rules might.
         rules = settings.rules
     paths = [applied.mask_path, options.get("user_dq")]
-    states = [(str(path), state_of(path)) for path in paths if path is not None]
+    full = {redacted(str(name)): str(name) for name in options.values() if is_url(name)}
+    shown = [redacted(str(path)) for path in paths if path is not None]
+    states = [(path, state_of(full.get(path, path))) for path in shown]
     terms = Terms(
         version=__version__,
         parameters=settings.parameters,
@@ -342,8 +375,8 @@ def _result(
     job: Job, status: Literal["done", "skipped"], before: FileState | None, digest: str | None
 ) -> FileResult:
     return FileResult(
-        Path(job.input),
-        Path(job.output),
+        path_of(job.input),
+        path_of(job.output),
         status,
         size=0 if before is None else before.size,
         input_state=before,
@@ -359,25 +392,46 @@ def _left_by_a_lost_worker(job: Job) -> bool:
     A worker can be killed after the output got its name and before anyone heard of it. A file that
     is not an output of tmt-dq is nobody's to replace.
     """
-    if not os.path.lexists(job.output):
+    if is_url(job.output):
+        if state_of(job.output) is None:
+            return False
+    elif not os.path.lexists(job.output):
         return False
     from tmt_dq.io.inplace import locked
     from tmt_dq.io.inputs import open_input
     from tmt_dq.io.journal import pending
 
-    if pending(Path(job.output)):
+    if not is_url(job.output) and pending(Path(job.output)):
         # A rewriting in place was interrupted: the file is ours, and whole again after this.
         with locked(Path(job.output)):
             pass
     try:
-        with open_input(Path(job.output)) as file:
+        with open_input(place_of(job.output)) as file:
             return "S_DQINIT" in file.units[0].header
     except RampFormatError:
         return False
 
 
+def path_of(name: str) -> Path:
+    """Return a name as a path, or as a `Url`, which can be shown and named like one."""
+    return cast("Path", place_of(name))
+
+
+def _shown(text: str, job: Job) -> str:
+    """Return text without what is secret in the names of a job's files."""
+    for name in (job.input, job.output):
+        text = text.replace(name, redacted(name))
+    return text
+
+
 def _sha256(path: str) -> str:
     digest = hashlib.sha256()
+    if is_url(path):
+        from tmt_dq.io.remote import connect
+
+        for piece in connect(Url(path)).stream():
+            digest.update(piece)
+        return digest.hexdigest()
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - the name is text all the way
             while piece := file.read(_PIECE):

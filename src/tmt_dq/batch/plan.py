@@ -5,14 +5,17 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tmt_dq import __version__
-from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings, Terms, state_of
+from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings, Terms, path_of, state_of
 from tmt_dq.batch.state import Entry, State
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.io.names import default_output
+from tmt_dq.io.urls import Place, Url, is_url, redacted
+
+if TYPE_CHECKING:
+    from tmt_dq.batch.elsewhere import Listing
 
 __all__ = ["Planned", "Planner", "name_outputs"]
 
@@ -47,21 +50,21 @@ class Planned:
         """Return the result of an exposure with which nothing is to be done."""
         if self.action == "skip":
             return FileResult(
-                Path(self.job.input),
-                Path(self.job.output),
+                path_of(self.job.input),
+                path_of(self.job.output),
                 "skipped",
                 size=self.size,
                 reason=self.reason,
             )
         error = OutputError(
             "exists already, and this batch did not make it as it is",
-            where=self.job.output,
+            where=path_of(self.job.output),
             hint="Name another --output-dir, or say --overwrite (overwrite=True) to replace it.",
         )
         return FileResult.failure(self.job, error, size=self.size)
 
 
-def name_outputs(inputs: Iterable[str], folder: Path) -> dict[str, str]:
+def name_outputs(inputs: Iterable[str], folder: Place) -> dict[str, str]:
     """Give each exposure its output.
 
     Parameters
@@ -84,9 +87,9 @@ def name_outputs(inputs: Iterable[str], folder: Path) -> dict[str, str]:
     outputs: dict[str, str] = {}
     first: dict[str, str] = {}
     double: list[tuple[str, str, str]] = []
-    base = os.path.abspath(folder)
+    base = folder.full if isinstance(folder, Url) else os.path.abspath(folder)
     for path in inputs:
-        target = os.path.join(base, default_output(Path(path)).name)
+        target = os.path.join(base, default_output(path_of(path)).name)
         outputs[path] = target
         if first.setdefault(target, path) != path:
             double.append((target, first[target], path))
@@ -125,6 +128,7 @@ class Planner:
         self._overwrite = overwrite
         self._retry_failed = retry_failed
         self._judged: dict[str | None, str | None] = {}
+        self._listing: Listing | None = None
 
     def decide(self, path: str, output: str) -> Planned:
         """Decide about one exposure.
@@ -140,10 +144,10 @@ class Planner:
             The decision.
         """
         entry = self._state.entries.get(os.path.basename(output))
-        now = state_of(path)
+        now = self._state_of(path)
         size = 0 if now is None else now.size
-        there = os.path.lexists(output)
-        out = state_of(output)
+        out = self._state_of(output)
+        there = out is not None if is_url(output) else os.path.lexists(output)
         ours = entry is not None and out is not None and entry.output_state == out
         if self._retry_failed and (entry is None or not entry.is_failure):
             return Planned(Job(path, output), "skip", "did not fail", size)
@@ -173,6 +177,17 @@ class Planner:
         job = Job(path, output, replace, digest, rewrite=rewrite)
         return Planned(job, "process", reason, size)
 
+    def _state_of(self, path: str) -> FileState | None:
+        """Return the state of a file; of one elsewhere, as its folder was when it was listed."""
+        if not is_url(path):
+            return state_of(path)
+        if self._listing is None:
+            from tmt_dq.batch.elsewhere import Listing
+
+            self._listing = Listing()
+        numbers = self._listing.state(path)
+        return None if numbers is None else FileState(*numbers)
+
     def _outdated(self, entry: Entry, now: FileState | None) -> str | None:
         """Say why what is done must be done again; None if it need not."""
         if entry.terms not in self._judged:
@@ -198,7 +213,7 @@ def _unfinished(entry: Entry | None, path: str, *, there: bool, ours: bool) -> s
         return "output missing"
     if not ours:
         return "output changed"
-    return None if entry.input == path else "another input"
+    return None if entry.input == redacted(path) else "another input"
 
 
 def outdated(terms: Terms | None, settings: Settings) -> str | None:
@@ -224,7 +239,8 @@ def outdated(terms: Terms | None, settings: Settings) -> str | None:
         return "parameters changed"
     if not set(terms.rules) <= set(settings.rules):
         return RULES_CHANGED
+    full = {redacted(str(v)): str(v) for v in settings.options.values() if is_url(v)}
     for path, state in terms.references:
-        if state_of(path) != state:
+        if state_of(full.get(path, path)) != state:
             return f"{os.path.basename(path)} changed"
     return None

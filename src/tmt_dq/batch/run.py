@@ -6,12 +6,12 @@ import glob
 import itertools
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from tmt_dq.batch.account import Account, BatchResult, Folder
 from tmt_dq.batch.again import Folders, InPlacePlanner, check_again, check_old_rules, rehearse
 from tmt_dq.batch.inputs import find_inputs
 from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings, process
@@ -19,7 +19,8 @@ from tmt_dq.batch.lines import JsonLines
 from tmt_dq.batch.plan import Planned, Planner, name_outputs
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import State
-from tmt_dq.errors import BatchError, ConfigError, OutputError, TmtDqError
+from tmt_dq.errors import ConfigError, OutputError
+from tmt_dq.io.urls import Place, Url, is_url, place_of
 
 __all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
 
@@ -28,7 +29,6 @@ PathLike = str | os.PathLike[str]
 _BLOCK = 32
 """Jobs that are announced in the folder's memory at once, with a single wait for the disk."""
 
-_KEPT_ERRORS = 1000
 _KNOWN_BY = 3
 
 
@@ -40,49 +40,6 @@ class Mapper(Protocol):
     ) -> Iterator[tuple[Job, FileResult | Exception]]:
         """Do the jobs."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    done, skipped, failed : int
-        Number of exposures: worked on; done before and still true, or not asked for; failed.
-    size : int
-        Bytes of the inputs that were worked on.
-    seconds : float
-        Time that it took.
-    masks : mapping of str to int
-        Masks that were used, and for how many exposures.
-    counts : mapping of str to int
-        Pixels per flag, of all outputs together.
-    failures : mapping of str to int
-        Classes of errors and how often they came.
-    errors : tuple of TmtDqError
-        The first 1000 errors.
-    """
-
-    done: int
-    skipped: int
-    failed: int
-    size: int
-    seconds: float
-    masks: Mapping[str, int] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    failures: Mapping[str, int] = field(default_factory=dict)
-    errors: tuple[TmtDqError, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Number of exposures."""
-        return self.done + self.skipped + self.failed
-
-    def raise_failures(self) -> None:
-        """Raise `BatchError` if exposures failed."""
-        if self.failed:
-            raise BatchError(f"{self.failed} of {self.total} exposures failed", self.errors)
 
 
 def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -99,6 +56,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
     in_place: bool = False,
+    state_dir: PathLike | None = None,
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
     on_result: Callable[[FileResult], None] | None = None,
@@ -142,6 +100,9 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     in_place : bool
         Whether the flags of outputs are rewritten in place (`tmt_dq.reinitialize_dq`) where
         nothing but the mask has changed, instead of writing them anew.
+    state_dir : path, optional
+        Folder on this machine for what is remembered of an `output_dir` elsewhere (a URL). By
+        default one in the user's own folder for the state of programs.
     mapper : callable, optional
         Does the jobs, instead of processes on this machine: a `tmt_dq.batch.Cluster`.
     on_start : callable, optional
@@ -196,23 +157,23 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
 
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
-        memory: _Folder | Folders
+        memory: Folder | Folders
         planner: Planner | InPlacePlanner
         state = None
         if output_dir is None:
             memory, planner = Folders(), InPlacePlanner()
         else:
-            folder = Path(output_dir).absolute()
+            folder = _memory_of(_absolute(output_dir), state_dir)
             _make_folder(folder)
             state = State(folder)
-            memory = _Folder(state)
+            memory = Folder(state)
             planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
         stack.callback(memory.close)
         lines = None
         if report is not None:
             lines = JsonLines(Path(report))
             stack.callback(lines.close)
-        account = _Account(memory, lines, on_result)
+        account = Account(memory, lines, on_result)
         if on_start is not None:
             on_start(len(outputs))
         watch = getattr(mapper, "watch", None)
@@ -237,6 +198,7 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
     in_place: bool = False,
+    state_dir: PathLike | None = None,
     stdin: TextIO | None = None,
     **options: Any,
 ) -> Iterator[Planned]:
@@ -245,12 +207,12 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     Parameters
     ----------
     inputs, output_dir, manifests, retry_failed, checksum, overwrite, affected_by, old_crds_path, \
-flags_only, in_place, stdin, **options
+flags_only, in_place, state_dir, stdin, **options
         As in `run_batch`.
 
-    Yields
-    ------
-    Planned
+    Returns
+    -------
+    iterator of Planned
         One for each exposure.
     """
     again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
@@ -266,7 +228,7 @@ flags_only, in_place, stdin, **options
     )
     planner: Planner | InPlacePlanner = InPlacePlanner()
     if output_dir is not None:
-        state = State(Path(output_dir).absolute(), read_only=True)
+        state = State(_memory_of(_absolute(output_dir), state_dir), read_only=True)
         planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
     plans = itertools.starmap(planner.decide, outputs.items())
     return plans if again is None else (rehearse(plan, settings) for plan in plans)
@@ -309,8 +271,29 @@ def _prepare(
         settings = replace(settings, again=again)
     if output_dir is None:
         return settings, {path: path for path in _find(inputs, manifests, None, stdin)}
-    folder = Path(output_dir).absolute()
-    return settings, name_outputs(_find(inputs, manifests, folder, stdin), folder)
+    folder = _absolute(output_dir)
+    here = folder if isinstance(folder, Path) else Path(os.devnull)
+    outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
+    if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
+        raise ConfigError(
+            "affected_by is about files on this machine, and there is a URL",
+            hint="Run the batch with the new context: what is done and still true is skipped.",
+        )
+    return settings, outputs
+
+
+def _absolute(folder: PathLike) -> Place:
+    place = place_of(folder)
+    return place if isinstance(place, Url) else place.absolute()
+
+
+def _memory_of(folder: Place, state_dir: PathLike | None) -> Path:
+    """Return the folder with the batch's own file; beside outputs elsewhere it cannot be locked."""
+    if not isinstance(folder, Url):
+        return folder
+    from tmt_dq.batch.elsewhere import memory_folder
+
+    return memory_folder(folder, None if state_dir is None else Path(state_dir).absolute())
 
 
 def _find(
@@ -340,9 +323,12 @@ def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str])
 
     files = [settings.options.get("mask"), settings.options.get("user_dq")]
     named = [str(path) for path in files if path is not None and str(path).upper() != "N/A"]
-    folders = {str(Path(path).parent) for path in outputs}
+    named = [path for path in named if not is_url(path)]
+    folders = {str(Path(path).parent) for path in outputs if not is_url(path)}
     if not settings.embedded:
         folders |= {rule.cache for rule in settings.rules}
+    if any(is_url(path) for path in outputs.values()):
+        state = None  # what is remembered is here, and the workers' outputs are not
     if state is None:
         # No file of ours is there to know the folders by: some of the exposures must do.
         named += [path for path in list(outputs)[:_KNOWN_BY] if Path(path).is_file()]
@@ -357,87 +343,12 @@ def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str])
     )
 
 
-class _Folder:
-    """What is remembered of the folder of outputs."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def begin(self, outputs: Iterable[str]) -> None:
-        """Remember that these outputs are about to be written."""
-        self._state.begin(os.path.basename(path) for path in outputs)  # noqa: PTH119
-
-    def finish(self, result: FileResult) -> None:
-        """Remember what became of an output."""
-        if result.unaffected:
-            self._state.change(result)
-        else:
-            self._state.finish(result)
-
-    def close(self) -> None:
-        """Give the folder back."""
-        self._state.close()
-
-
-class _Account:
-    """Keeps the books: the folder's memory, the report, the sums."""
-
-    def __init__(
-        self,
-        memory: _Folder | Folders,
-        lines: JsonLines | None,
-        on_result: Callable[[FileResult], None] | None,
-    ) -> None:
-        self.memory = memory
-        self._lines = lines
-        self._on_result = on_result
-        self._status: Counter[str] = Counter()
-        self._masks: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._errors: list[TmtDqError] = []
-        self._size = 0
-
-    def enter(self, result: FileResult, *, worked_on: bool) -> None:
-        """Take a result down."""
-        if worked_on or result.status == "failed":
-            self.memory.finish(result)
-        if worked_on and result.status != "skipped":
-            self._size += result.size
-        self._status[result.status] += 1
-        if result.mask is not None:
-            self._masks[result.mask] += 1
-        self._counts.update(result.counts)
-        if result.error is not None:
-            self._failures[result.error_class or ""] += 1
-            if len(self._errors) < _KEPT_ERRORS:
-                self._errors.append(result.error)
-        if self._lines is not None:
-            self._lines.append(result.as_dict())
-        if self._on_result is not None:
-            self._on_result(result)
-
-    def result(self, seconds: float) -> BatchResult:
-        """Return the sums."""
-        return BatchResult(
-            done=self._status["done"],
-            skipped=self._status["skipped"],
-            failed=self._status["failed"],
-            size=self._size,
-            seconds=seconds,
-            masks=dict(self._masks),
-            counts=dict(self._counts),
-            failures=dict(self._failures),
-            errors=tuple(self._errors),
-        )
-
-
 def _work(
     outputs: Mapping[str, str],
     planner: "Planner | InPlacePlanner",
     settings: Settings,
     mapper: Mapper,
-    account: _Account,
+    account: Account,
 ) -> None:
     """Plan, announce and do the jobs; no more of them exist at a time than the mapper takes."""
 
@@ -473,6 +384,11 @@ def _work(
 def remove_leftovers(plan: Planned) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
     if plan.reason != "interrupted":
+        return
+    if is_url(plan.job.output):
+        from tmt_dq.batch import elsewhere
+
+        elsewhere.remove_leftovers(plan.job.output)
         return
     target = Path(plan.job.output)
     for path in target.parent.glob(f".{glob.escape(target.name[:200])}.????????.part"):

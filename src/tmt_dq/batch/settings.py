@@ -12,6 +12,7 @@ from tmt_dq import instruments
 from tmt_dq.apply import apply_dq
 from tmt_dq.batch.jobs import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+from tmt_dq.io.urls import Url, is_url, place_of, redacted
 from tmt_dq.planning import choose_recipe
 
 __all__ = ["make_settings"]
@@ -82,7 +83,8 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     defaults = inspect.signature(apply_dq).parameters
     # What is said and what is left out is the same where it is the default.
     effective = {
-        name: value
+        # What is secret in a URL is for a while: it is no part of what was asked.
+        name: redacted(value) if is_url(value) else value
         for name, value in told.items()
         if name not in _NO_EFFECT and value not in (defaults[name].default, {})
     }
@@ -91,9 +93,15 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
 
 
 def _file(path: Any, what: str) -> str:
-    if not isinstance(path, str | os.PathLike):
+    place = place_of(path) if isinstance(path, str | os.PathLike | Url) else None
+    if place is None:
         raise ConfigError(f"the {what} of a batch is {type(path).__name__}; expected a file's name")
-    absolute = Path(path).absolute()
+    if isinstance(place, Url):
+        from tmt_dq.io.remote import connect
+
+        connect(place)
+        return place.full
+    absolute = place.absolute()
     try:
         absolute.stat()
     except OSError as error:

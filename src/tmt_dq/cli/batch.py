@@ -11,9 +11,10 @@ from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import json_list, print_json, table
-from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
+from tmt_dq.cli.console import as_record, json_list, print_json, table
+from tmt_dq.cli.options import AnyFile, AnyFolder, FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
+from tmt_dq.io.urls import redacted
 
 if TYPE_CHECKING:
     from tmt_dq.batch import BatchResult, Mapper
@@ -27,7 +28,7 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
 @click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
-    type=FolderPath(),
+    type=AnyFolder(),
     metavar="DIR",
     help="Folder of the outputs; made if it does not exist. Needed unless --affected-by changes "
     "outputs --in-place.",
@@ -35,7 +36,7 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
 @click.option(
     "--manifest",
     "manifests",
-    type=FilePath(),
+    type=AnyFile(),
     multiple=True,
     help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
 )
@@ -44,6 +45,12 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
 )
 @click.option(
     "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
+)
+@click.option(
+    "--state-dir",
+    type=FolderPath(),
+    metavar="DIR",
+    help="Folder here for what is remembered of a URL of --output-dir. [default: the user's]",
 )
 @click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
 @click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")
@@ -163,21 +170,21 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
             total[plan.action] = total.get(plan.action, 0) + 1
             add(
                 {
-                    "input": plan.job.input,
-                    "output": plan.job.output,
+                    "input": redacted(plan.job.input),
+                    "output": redacted(plan.job.output),
                     "action": plan.action,
                     "reason": plan.reason,
                 }
             )
             if not as_json:
-                click.echo(f"{plan.action:8}{plan.job.input}  ({plan.reason})")
+                click.echo(f"{plan.action:8}{redacted(plan.job.input)}  ({plan.reason})")
     if not as_json:
         click.echo(", ".join(f"{number} to {action}" for action, number in total.items()))
 
 
 def _as_dict(result: "BatchResult") -> dict[str, Any]:
     record = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    record["errors"] = [str(error) for error in result.errors]
+    record["errors"] = [as_record(error) for error in result.errors]
     return {"total": result.total, **record}
 
 

@@ -152,10 +152,16 @@ def _show_error(record: Mapping[str, Any]) -> None:
         echo(f"{click.style('Hint:', fg='yellow')} {record['hint']}", err=True)
 
 
+def _terminal(*, stderr: bool = False) -> Any:
+    """Return rich's view of a terminal, in colours only where they are wanted."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, no_color=_manner.color is False or None)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table; `right` holds the columns to align right."""
-    if sys.stdout.isatty():
-        from rich.console import Console
+    if sys.stdout.isatty() and _manner.color is not False:
         from rich.table import Table
         from rich.text import Text
 
@@ -165,7 +171,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
         for row in rows:
             # As they are: a file's name may hold what rich would take for its markup.
             shown.add_row(*map(Text, row))
-        Console(no_color=_manner.color is False).print(shown)
+        _terminal().print(shown)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
@@ -182,7 +188,6 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
     if not sys.stderr.isatty() or size < _WORTH_A_BAR:
         yield None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -199,7 +204,7 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=_terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=size)
         yield lambda count: bar.advance(task, count)
 
@@ -210,9 +215,7 @@ def working(label: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status(label):
+    with _terminal(stderr=True).status(label):
         yield
 
 
@@ -221,7 +224,6 @@ def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
     if not sys.stderr.isatty() or len(items) < 2:
         yield from items
         return
-    from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, description=label, console=Console(stderr=True), transient=True)
+    yield from track(items, description=label, console=_terminal(stderr=True), transient=True)

@@ -13,7 +13,7 @@ import click
 
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
-from tmt_dq.cli.options import FilePath, recipe_fields
+from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import BatchError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ _SHOWN = 5
 
 
 @click.command("watch", short_help="Initialize ramps as they arrive in a folder.")
-@click.argument("folder", metavar="DIR", type=FilePath())
+@click.argument("folder", metavar="DIR", type=FolderPath())
 @click.option(
     "--output-dir",
-    type=FilePath(),
+    type=FolderPath(),
     metavar="DIR",
     required=True,
     help="Folder of the outputs; made if it does not exist.",

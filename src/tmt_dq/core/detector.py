@@ -306,6 +306,15 @@ def merge_subarrays(
     ------
     GeometryError
         Raised if the map is wrong, a piece is missing or too many, or has the wrong shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> subarr_map = np.array([[0, 1, 1], [0, 1, 1]], np.uint8)
+    >>> frame = np.full((2, 3), 512, np.uint32)
+    >>> merge_subarrays(frame, subarr_map, {1: np.array([[0, 1], [2048, 0]], np.uint32)})
+    array([[ 512,    0,    1],
+           [ 512, 2048,    0]], dtype=uint32)
     """
     windows = subarray_windows(subarr_map)
     if subarr_map.shape != pixeldq.shape:

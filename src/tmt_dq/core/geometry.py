@@ -37,12 +37,36 @@ class Window:
 
     @classmethod
     def full(cls, ny: int, nx: int) -> "Window":
-        """Return the window of a whole frame of `ny` rows and `nx` columns."""
+        """Return the window of a whole frame.
+
+        Parameters
+        ----------
+        ny, nx : int
+            Its rows and columns.
+
+        Returns
+        -------
+        Window
+            The window.
+        """
         return cls(0, 0, ny, nx)
 
     @classmethod
     def from_fits(cls, *, xstart: int, ystart: int, xsize: int, ysize: int) -> "Window":
-        """Return the window of SUBSTRT1, SUBSTRT2 (1-based) and SUBSIZE1, SUBSIZE2."""
+        """Return the window that keywords of FITS files describe.
+
+        Parameters
+        ----------
+        xstart, ystart : int
+            SUBSTRT1 and SUBSTRT2, 1-based.
+        xsize, ysize : int
+            SUBSIZE1 and SUBSIZE2.
+
+        Returns
+        -------
+        Window
+            The window.
+        """
         return cls(ystart - 1, xstart - 1, ysize, xsize)
 
     @property

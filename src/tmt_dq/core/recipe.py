@@ -22,6 +22,11 @@ class GuideWindow:
         Its detector pixels.
     groups : tuple of int, optional
         First and last group (0-based, half open) during which it was there; None for always.
+
+    Examples
+    --------
+    >>> GuideWindow(Window.from_fits(xstart=101, ystart=201, xsize=16, ysize=8), (0, 4)).describe()
+    '101,201,16,8,1:4'
     """
 
     window: Window
@@ -118,6 +123,14 @@ class Recipe:
     ------
     ConfigError
         Raised if a field has a value of the wrong type, or an impossible one.
+
+    Examples
+    --------
+    >>> from tmt_dq import Recipe, apply_dq
+    >>> recipe = Recipe(reference_pixels=True, ad_floor=0, full_scale=65535)
+    >>> applied = apply_dq("iris_0001_uncal.fits", mask="N/A", recipe=recipe)
+    >>> [source.kind for source in applied.sources]
+    ['reference pixels', 'A/D limits']
     """
 
     propagate_do_not_use: bool = False

@@ -51,6 +51,14 @@ class Reading:
         Raised if an option has an impossible value, or contradicts another one.
     UnknownFlagError
         Raised if a flag is not in the convention.
+
+    Examples
+    --------
+    >>> Reading(flag="HOT", base=1).describe()
+    'flag=HOT base=1'
+    >>> reading = Reading(values={4: "HOT", 8: "DEAD"})
+    >>> reading.translated(np.array([0, 4, 12], np.uint32), "list.txt")
+    array([   0, 2048, 3072], dtype=uint32)
     """
 
     flag: str | None = None
@@ -136,6 +144,18 @@ class Reading:
     def translated(self, numbers: npt.NDArray[np.uint32], where: object) -> npt.NDArray[np.uint32]:
         """Return numbers of a file as flags, by `values`.
 
+        Parameters
+        ----------
+        numbers : ndarray of uint32
+            What the file holds.
+        where : object
+            The file, named in errors.
+
+        Returns
+        -------
+        ndarray of uint32
+            The flags.
+
         Raises
         ------
         UnknownFlagError
@@ -155,6 +175,15 @@ class Reading:
 
     def refuse(self, where: object, why: str, *names: str) -> None:
         """Refuse options that mean nothing for a file: the user expects something of them.
+
+        Parameters
+        ----------
+        where : object
+            The file, named in errors.
+        why : str
+            Why they mean nothing.
+        *names : str
+            The options.
 
         Raises
         ------

@@ -1,9 +1,7 @@
 """How two masks, or the PIXELDQ of two ramps, differ."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.report.areas import intersection
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, Report, Table, number
+from tmt_dq.report.tables import HIDDEN, DrawnReport, Table, number
 
 __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
 
@@ -66,7 +64,7 @@ class PixelChange:
 
 
 @dataclass(frozen=True)
-class Difference(Report):
+class Difference(DrawnReport):
     """What `diff` found.
 
     Attributes
@@ -148,22 +146,8 @@ class Difference(Report):
         ]
         return [table for table in tables if table.rows]
 
-    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Draw where pixels differ, and how many gained and lost each flag.
-
-        Raises
-        ------
-        ConfigError
-            Raised if matplotlib is not installed.
-        OutputError
-            Raised if the picture exists or cannot be written.
-        """
-        from tmt_dq.pictures import save_figure
-
-        return save_figure(self.figure(), Path(path), overwrite=overwrite)
-
     def figure(self) -> Any:
-        """Return the picture of `plot` as a matplotlib Figure."""
+        """Draw where pixels differ, and how many gained and lost each flag."""
         from tmt_dq.pictures import difference_figure
 
         old, new = self.old_dq, self.new_dq

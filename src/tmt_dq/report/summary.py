@@ -24,7 +24,7 @@ from tmt_dq.report.counts import (
     largest_clusters,
 )
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, Report, Table, number, share
+from tmt_dq.report.tables import HIDDEN, DrawnReport, Table, number, share
 
 __all__ = ["LINE_FRACTION", "Summary", "summarize"]
 
@@ -34,7 +34,7 @@ LINE_FRACTION = 0.5
 
 
 @dataclass(frozen=True)
-class Summary(Report):
+class Summary(DrawnReport):
     """What `summarize` found.
 
     Attributes
@@ -125,22 +125,8 @@ class Summary(Report):
 
         return summary_tables(self)
 
-    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Draw the detector map, the density of defects, flags and channels.
-
-        Raises
-        ------
-        ConfigError
-            Raised if matplotlib is not installed.
-        OutputError
-            Raised if the picture exists or cannot be written.
-        """
-        from tmt_dq.pictures import save_figure
-
-        return save_figure(self.figure(), Path(path), overwrite=overwrite)
-
     def figure(self) -> Any:
-        """Return the picture of `plot` as a matplotlib Figure."""
+        """Draw the detector map, the density of defects, flags and channels."""
         from tmt_dq.pictures import summary_figure
 
         planes = sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
@@ -158,7 +144,27 @@ class Summary(Report):
         )
 
     def write_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a page that needs no other file; errors as in `plot`."""
+        """Write a page that needs no other file: its picture and style are inside.
+
+        Parameters
+        ----------
+        path : path
+            The page to write.
+        overwrite : bool
+            Whether an existing file is replaced.
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        ConfigError
+            Raised if matplotlib is not installed.
+        OutputError
+            Raised if the page exists or cannot be written.
+        """
         from tmt_dq.report.page import write_page
 
         return write_page(Path(path), self, overwrite=overwrite)
@@ -166,7 +172,29 @@ class Summary(Report):
     def write_regions(
         self, path: str | os.PathLike[str], *, limit: int | None = None, overwrite: bool = False
     ) -> int:
-        """Write boxes around flagged pixels for DS9; see `tmt_dq.report.regions.write_regions`."""
+        """Write boxes around flagged pixels for DS9.
+
+        Parameters
+        ----------
+        path : path
+            The region file to write.
+        limit : int, optional
+            At most so many boxes; what must not be used, and the largest, first.
+        overwrite : bool
+            Whether an existing file is replaced.
+
+        Returns
+        -------
+        int
+            Boxes that were left out; the file says it too.
+
+        Raises
+        ------
+        ConfigError
+            Raised if `limit` is less than 1.
+        OutputError
+            Raised if the file exists or cannot be written.
+        """
         from tmt_dq.report import regions
 
         limit = regions.LIMIT if limit is None else limit

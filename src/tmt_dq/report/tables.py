@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +13,7 @@ from tmt_dq.notebook import Table, as_astropy, as_html
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["HIDDEN", "Report", "Table", "number", "share"]
+__all__ = ["HIDDEN", "DrawnReport", "Report", "Table", "number", "share"]
 
 HIDDEN: dict[str, Any] = {"hidden": True}
 """Metadata of a field that is kept for further work but is no part of the report."""
@@ -84,6 +85,46 @@ class Report:
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         return as_html(self.headline(), self.tables())
+
+
+class DrawnReport(Report):
+    """A report that can also be drawn."""
+
+    def figure(self) -> Any:
+        """Return the picture of `plot`, a matplotlib Figure.
+
+        Raises
+        ------
+        ConfigError
+            Raised if matplotlib is not installed.
+        """
+        raise NotImplementedError
+
+    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the picture of `figure`.
+
+        Parameters
+        ----------
+        path : path
+            The picture to write; its ending says the format, PNG without one.
+        overwrite : bool
+            Whether an existing picture is replaced.
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        ConfigError
+            Raised if matplotlib is not installed, or does not know the format.
+        OutputError
+            Raised if the picture exists or cannot be written.
+        """
+        from tmt_dq.pictures import save_figure
+
+        return save_figure(self.figure(), Path(path), overwrite=overwrite)
 
 
 def number(value: int) -> str:

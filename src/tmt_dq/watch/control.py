@@ -24,6 +24,8 @@ class Control:
     ... )
     >>> thread.start()  # doctest: +SKIP
     >>> control.stop()  # doctest: +SKIP
+    >>> thread.join()  # doctest: +SKIP
+    >>> control.close()
     """
 
     def __init__(self) -> None:

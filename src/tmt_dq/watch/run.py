@@ -225,9 +225,9 @@ def plan_watch(
     folder, output_dir, patterns, recursive, redo, overwrite, **options
         As in `watch_folder`.
 
-    Yields
-    ------
-    Prospect
+    Returns
+    -------
+    iterator of Prospect
         One for each file.
     """
     settings = make_settings(options)

@@ -138,7 +138,7 @@ class Service:
         if not self.options.once or not self.notices.all_told:
             return False
         if self.trouble is not None:
-            raise OutputError(self.trouble.why, where=self.options.output_dir)
+            raise OutputError(self.trouble.why, hint="What is done is known; run it again.")
         if self.queue or self.backlog or self.pool.busy:
             return False
         self._searched = self._searched or time.monotonic()

@@ -21,6 +21,8 @@ def tell(message: str) -> None:
         address = "\0" + address[1:]  # an abstract socket
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            # A manager that does not listen must not stop the work.
+            sender.setblocking(False)
             sender.sendto(message.encode(), address)
     except OSError:
         return  # it is systemd's watchdog that finds out

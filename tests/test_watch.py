@@ -1,0 +1,730 @@
+"""Ramps as they arrive: what is taken, what is set aside, what is waited for, what is remembered.
+
+What could go wrong: a file half-written; one replaced; two with one output; a folder that comes
+later, goes, comes again; the kernel that tells nothing; a full disk; rules that change; outputs
+that someone takes away; a second watch.
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batch_helpers import report_lines, until
+from builders import arrays, folder_state, invoke, make_mask, make_ramp
+from reference_helpers import make_cache, mapping_text, rmap_text
+from tmt_dq import apply_dq, watch_folder
+from tmt_dq.batch import jobs, plan_batch
+from tmt_dq.batch.jobs import Job
+from tmt_dq.batch.lines import JsonLines
+from tmt_dq.batch.settings import make_settings
+from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.errors import BatchError, ConfigError, MaskFormatError, OutputError
+from tmt_dq.io.atomic import AtomicOutput
+from tmt_dq.watch import plan_watch
+from tmt_dq.watch import work as work_module
+from tmt_dq.watch.completeness import identity_of
+from tmt_dq.watch.ledger import LIST_NAME
+from tmt_dq.watch.notices import Notices
+from tmt_dq.watch.work import Task, work
+from watch_helpers import use_inline_pool, watching
+
+
+@pytest.fixture(autouse=True)
+def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_inline_pool(monkeypatch)
+    monkeypatch.setattr("tmt_dq.watch.service._TICK_S", 0.1)
+    monkeypatch.setattr("tmt_dq.watch.service._RULES_EVERY_S", 0.1)
+    monkeypatch.setattr("tmt_dq.watch.reporting._BEAT_S", 0.1)
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    return make_mask(tmp_path / "mask.fits")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Path:
+    path = tmp_path / "stage"
+    path.mkdir()
+    return path
+
+
+def arrive(stage: Path, folder: Path, name: str, **options: Any) -> Path:
+    """Make a ramp elsewhere, and move it into place."""
+    target = folder / name
+    make_ramp(stage / name, **options).rename(target)
+    return target
+
+
+def once(folder: Path, out: Path, **options: Any) -> Any:
+    with watching(folder, out, once=True, **options) as watch:
+        watch.wait(lambda: watch.result)
+    return watch.result
+
+
+def plans(folder: Path, out: Path, **options: Any) -> dict[str, tuple[str, str]]:
+    """Return what a batch would do."""
+    found = plan_batch([folder], output_dir=out, **options)
+    return {Path(plan.job.input).name: (plan.action, plan.reason) for plan in found}
+
+
+# --- arrivals --------------------------------------------------------------------------------
+
+
+def test_same_as_apply(folder: Path, out: Path, mask: Path, stage: Path, tmp_path: Path) -> None:
+    make_ramp(folder / "before_uncal.fits")
+    with watching(folder, out, mask=mask) as watch:
+        watch.wait_done("before_uncal.fits")
+        arrive(stage, folder, "moved_uncal.fits")
+        make_ramp(folder / "written_uncal.fits")
+        os.link(folder / "moved_uncal.fits", folder / "linked_uncal.fits")
+        names = [f"{name}_uncal.fits" for name in ("before", "moved", "written", "linked")]
+        watch.wait_done(*names)
+        before = folder_state(folder)
+    for one in watch.results:
+        expected = arrays(
+            apply_dq(one.input, tmp_path / "x.fits", mask=mask, overwrite=True).output
+        )
+        for name, values in arrays(one.output).items():
+            np.testing.assert_array_equal(values, expected[name])
+    assert folder_state(folder) == before
+    assert watch.result is not None
+    assert (watch.result.done, watch.result.failed, watch.result.skipped) == (4, 0, 0)
+    # A batch knows all of them, and has nothing to do.
+    assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
+
+
+def test_half_written_is_never_read(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    """All pieces of a file, as its writer has it open: nothing is made of any."""
+    content = make_ramp(stage / "a.fits", (1, 2, 6, 8), header={"COMPLETE": True}).read_bytes()
+    with watching(folder, out, mask=mask, stalled_s=60) as watch:
+        with (folder / "a.fits").open("wb", buffering=0) as file:
+            for first in range(0, len(content), 960):
+                file.write(content[first : first + 960])
+                # Each other ramp shows that the watch is not just slow.
+                if first % 2880 == 0:
+                    name = f"b{first}.fits"
+                    arrive(stage, folder, name)
+                    watch.wait(lambda name=name: name in watch.done())  # type: ignore[misc]
+            assert "a.fits" not in watch.done()
+        watch.wait(lambda: "a.fits" in watch.done())
+    assert watch.failed() == []
+    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 2, 6, 8)
+
+
+def test_folders_that_come_later(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        (folder / "n1" / "n2").mkdir(parents=True)
+        arrive(stage, folder / "n1" / "n2", "b.fits")
+        (stage / "whole").mkdir()
+        make_ramp(stage / "whole" / "c.fits")
+        (stage / "whole").rename(folder / "whole")
+        watch.wait_done("a.fits", "b.fits", "c.fits")
+
+
+def test_what_is_not_for_us(folder: Path, mask: Path, stage: Path) -> None:
+    """Hidden and temporary files, other files, and the outputs in a folder within the folder."""
+    out = folder / "reduced"
+    with watching(folder, out, mask=mask) as watch:
+        (folder / ".hidden").mkdir()
+        for name in (
+            *(".a.fits.Xb1", ".a.fits", "a.fits.part", "a.fits.tmp", "a.txt", "a_dqinit.fits"),
+            ".hidden/a.fits",
+        ):
+            shutil.copy(make_ramp(stage / "a.fits"), folder / name)
+        (folder / "folder.fits").mkdir()
+        arrive(stage, folder, "z.fits")
+        watch.wait_done("z.fits")
+        watch.control.reload()
+        arrive(stage, folder, "zz.fits")
+        watch.wait_done("z.fits", "zz.fits")
+    assert watch.failed() == []
+    assert sorted(path.name for path in out.iterdir()) == [
+        STATE_NAME,
+        "z_dqinit.fits",
+        "zz_dqinit.fits",
+    ]
+
+
+def test_outputs_beside_inputs(folder: Path, mask: Path, stage: Path) -> None:
+    with watching(folder, folder, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        (folder / "sub").mkdir()
+        arrive(stage, folder / "sub", "b.fits")
+        watch.wait_done("a.fits", "b.fits")
+    assert sorted(path.name for path in folder.glob("*_dqinit.fits")) == [
+        "a_dqinit.fits",
+        "b_dqinit.fits",
+    ]
+
+
+def test_patterns_and_no_recursion(folder: Path, out: Path, mask: Path) -> None:
+    (folder / "sub").mkdir()
+    for name in ("a_uncal.fits", "b_dark.fits", "c.fits", "sub/d_uncal.fits"):
+        make_ramp(folder / name)
+    result = once(folder, out, mask=mask, patterns=["*_uncal.fits", "c*"], recursive=False)
+    assert result.done == 2
+    assert sorted(path.name for path in out.glob("*.fits")) == ["a_dqinit.fits", "c_dqinit.fits"]
+
+
+@pytest.mark.parametrize("how", ["polling", "nothing told"])
+def test_without_the_kernel(
+    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """On NFS the kernel does not tell; elsewhere its queue may be full, and searches find out."""
+    options: dict[str, Any] = {"poll_s": 0.05}
+    if how == "nothing told":
+        monkeypatch.setattr(Notices, "_happened", lambda *_: None)
+        monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
+        options = {}
+    make_ramp(folder / "a.fits")
+    with watching(folder, out, mask=mask, **options) as watch:
+        watch.wait_done("a.fits")
+        arrive(stage, folder, "b.fits")
+        (folder / "sub").mkdir()
+        arrive(stage, folder / "sub", "c.fits")
+        watch.wait_done("a.fits", "b.fits", "c.fits")
+        make_ramp(folder / "b.fits", (1, 4, 6, 8))
+        watch.wait_done("a.fits", "b.fits", "b.fits", "c.fits")
+    assert arrays(out / "b_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
+
+
+def test_kernel_that_refuses(
+    folder: Path,
+    out: Path,
+    mask: Path,
+    stage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No more watches are to be had (fs.inotify.max_user_watches): searches do it."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "OS file watch limit reached")
+
+    monkeypatch.setattr("watchfiles.watch", refuse)
+    monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+    assert "the kernel does not tell about new files" in caplog.text
+
+
+def test_folder_goes_and_comes(
+    folder: Path, out: Path, mask: Path, stage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        shutil.rmtree(folder)
+        watch.wait(lambda: "is not there; waiting for it" in caplog.text)
+        folder.mkdir()
+        arrive(stage, folder, "b.fits")
+        watch.wait_done("a.fits", "b.fits")
+        until(lambda: "is there again" in caplog.text)
+        arrive(stage, folder, "c.fits")
+        watch.wait_done("a.fits", "b.fits", "c.fits")
+
+
+# --- changes ---------------------------------------------------------------------------------
+
+
+def test_replaced_under_the_same_name(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        arrive(stage, folder, "a.fits", shape=(1, 4, 6, 8))
+        watch.wait_done("a.fits", "a.fits")
+        assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
+        make_ramp(folder / "a.fits", (1, 5, 6, 8))
+        watch.wait_done("a.fits", "a.fits", "a.fits")
+    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 5, 6, 8)
+
+
+def test_changed_while_it_is_read(
+    folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker notices of a change: nothing is made of what it has read."""
+    ramp = make_ramp(folder / "a.fits", (1, 3, 6, 8))
+    out.mkdir()
+    job = Job(str(ramp), str(out / "a_dqinit.fits"))
+    task = Task(job, make_settings({"mask": mask}), identity_of(str(ramp)))
+    asked: list[str] = []
+
+    def changes(path: str) -> Any:
+        asked.append(path)
+        if len(asked) == 2:
+            os.utime(ramp, ns=(1, 1))
+        return identity_of(path)
+
+    monkeypatch.setattr(work_module, "identity_of", changes)
+    answer = work(task)
+    assert (answer.changed, answer.result) == (True, None)
+    assert list(out.iterdir()) == []
+    assert work(task).changed  # and it is not begun where it has changed before
+
+
+def test_gone_while_it_is_read(
+    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive takes a ramp away: that is no error of the ramp."""
+    real = jobs.process
+
+    def process(job: Job, **settings: Any) -> Any:
+        if job.input.endswith("a.fits"):
+            Path(job.input).unlink()
+        return real(job, **settings)
+
+    monkeypatch.setattr(work_module, "process", process)
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        arrive(stage, folder, "b.fits")
+        watch.wait_done("b.fits")
+    assert watch.failed() == []
+    assert not (out / LIST_NAME).exists()
+
+
+# --- set aside -------------------------------------------------------------------------------
+
+
+def test_bad_files(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    (stage / "bad.fits").write_bytes(b"no FITS file")
+    make_ramp(stage / "cut.fits")
+    os.truncate(stage / "cut.fits", 5760)
+    make_ramp(stage / "far.fits", start=(4000, 4000))
+    (stage / "empty.fits").touch()
+    names = ["bad.fits", "cut.fits", "empty.fits", "far.fits"]
+    report = out.parent / "report.jsonl"
+    with watching(folder, out, mask=mask, report=report) as watch:
+        for name in names:
+            (stage / name).rename(folder / name)
+        before = folder_state(folder)
+        watch.wait(lambda: sorted(watch.failed()) == names, watch.failed)
+        listed = watch.wait(lambda: len(lines(out)) == 4 and lines(out))
+        for name, said in (
+            ("bad.fits", "is not a FITS file"),
+            ("cut.fits", "is truncated"),
+            ("empty.fits", "is not a FITS file: the file is empty"),
+            ("far.fits", "the mask covers"),
+        ):
+            (line,) = [line for line in listed if f"/{name}: " in line]
+            assert said in line
+        assert [line.split()[1] for line in listed if "far.fits" in line] == ["GeometryError"]
+        # Neither moved nor changed, and not tried again as long as they are what they are.
+        assert folder_state(folder) == before
+        # One that is replaced is tried again; one that is removed is forgotten.
+        arrive(stage, folder, "cut.fits")
+        watch.wait_done("cut.fits")
+        (folder / "bad.fits").unlink()
+        watch.wait(lambda: len(lines(out)) == 2, lambda: lines(out))
+        # On request, all are.
+        watch.control.reload()
+        watch.wait(lambda: sorted(watch.failed()) == sorted([*names, "empty.fits", "far.fits"]))
+    assert watch.result is not None
+    assert sorted(Path(path).name for path in watch.result.set_aside) == ["empty.fits", "far.fits"]
+    with pytest.raises(BatchError, match="2 ramps are set aside"):
+        watch.result.raise_failures()
+    statuses = [(Path(one["input"]).name, one["status"]) for one in report_lines(report)]
+    assert statuses.count(("cut.fits", "done")) == 1
+    assert ("bad.fits", "failed") in statuses
+    # A batch tries what failed once more.
+    assert plans(folder, out, mask=mask)["far.fits"] == ("process", "failed before: GeometryError")
+
+
+def lines(out: Path) -> list[str]:
+    path = out / LIST_NAME
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_two_ramps_with_one_output(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    (folder / "sub").mkdir()
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits", shape=(1, 3, 6, 8))
+        watch.wait_done("a.fits")
+        arrive(stage, folder / "sub", "a.fits", shape=(1, 4, 6, 8))
+        arrive(stage, folder, "a_uncal.fits", shape=(1, 5, 6, 8))
+        watch.wait(lambda: len(lines(out)) == 2, lambda: lines(out))
+    assert all("which is that of" in line for line in lines(out))
+    assert watch.done() == ["a.fits"]
+    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 3, 6, 8)
+
+
+def test_moved_within_the_folder(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    """A ramp that is sorted into a folder below is the one that is done."""
+    (folder / "archive").mkdir()
+    with watching(folder, out, mask=mask) as watch:
+        ramp = arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        ramp.rename(folder / "archive" / "a.fits")
+        arrive(stage, folder, "b.fits")
+        watch.wait_done("a.fits", "b.fits")
+    assert lines(out) == []
+
+
+def test_outputs_of_others(folder: Path, out: Path, mask: Path) -> None:
+    make_ramp(folder / "a.fits")
+    out.mkdir()
+    (out / "a_dqinit.fits").write_text("mine")
+    result = once(folder, out, mask=mask)
+    assert (result.done, result.failed) == (0, 1)
+    assert "this watch did not make it" in lines(out)[0]
+    assert (out / "a_dqinit.fits").read_text() == "mine"
+    assert once(folder, out, mask=mask, overwrite=True).done == 1
+
+
+# --- going on --------------------------------------------------------------------------------
+
+
+def test_restart_catches_up(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    for name in ("a.fits", "b.fits"):
+        make_ramp(folder / name)
+    assert once(folder, out, mask=mask).done == 2
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.fits")}
+    make_ramp(folder / "c.fits")
+    arrive(stage, folder, "b.fits", shape=(1, 4, 6, 8))
+    with watching(folder, out, mask=mask) as watch:
+        watch.wait_done("b.fits", "c.fits")
+        watch.wait(lambda: True)
+    assert watch.result is not None
+    assert watch.result.skipped == 1
+    assert (out / "a_dqinit.fits").stat().st_mtime_ns == stamps[out / "a_dqinit.fits"]
+    # What a batch has done is not done again either.
+    assert once(folder, out, mask=mask).skipped == 3
+
+
+def test_outputs_that_are_taken_away(folder: Path, out: Path, mask: Path) -> None:
+    """The next step of the pipeline moves them: that is no reason to make them again."""
+    make_ramp(folder / "a.fits")
+    once(folder, out, mask=mask)
+    (out / "a_dqinit.fits").unlink()
+    assert (once(folder, out, mask=mask).done, (out / "a_dqinit.fits").exists()) == (0, False)
+    assert once(folder, out, mask=mask, redo=True).done == 1
+    assert once(folder, out, mask=mask, redo=True).done == 0
+
+
+def test_other_options_after_a_restart(folder: Path, out: Path, mask: Path) -> None:
+    """A night is not done again because a watch is started with other options; it can be."""
+    make_ramp(folder / "a.fits")
+    once(folder, out, mask=mask)
+    (plan,) = plan_watch(folder, output_dir=out, mask=mask, propagate_do_not_use=True)
+    assert plan.action == "skip"
+    assert plan.reason == "done; a batch would do it again: parameters changed"
+    assert once(folder, out, mask=mask, propagate_do_not_use=True).done == 0
+    assert once(folder, out, mask=mask, propagate_do_not_use=True, redo=True).done == 1
+
+
+def test_incomplete_is_left_once(folder: Path, out: Path, mask: Path) -> None:
+    make_ramp(folder / "a.fits")
+    make_ramp(folder / "b.fits")
+    os.truncate(folder / "b.fits", 5760)
+    with (folder / "c.fits").open("wb"):
+        result = once(folder, out, mask=mask, stalled_s=60)
+    assert (result.done, result.failed) == (1, 0)
+    assert {Path(path).name: why.split(",")[0] for path, why in result.unfinished.items()} == {
+        "b.fits": "SCI needs 6048 bytes and the rest of a block",
+        "c.fits": "it is empty",
+    }
+
+
+def test_two_watches(folder: Path, out: Path, mask: Path) -> None:
+    with watching(folder, out, mask=mask):
+        until((out / STATE_NAME).exists)
+        with pytest.raises(OutputError, match="is at work in this folder"):
+            watch_folder(folder, output_dir=out, mask=mask, once=True)
+    assert once(folder, out, mask=mask).done == 0
+
+
+# --- rules -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Make a CRDS cache with one mask of 6 x 8 pixels, for 2015 and later."""
+    root = make_cache(tmp_path / "cache")
+    references = root / "references" / "tmt" / "iris"
+    make_mask(references / "tmt_iris_mask_0001.fits")
+    make_mask(references / "tmt_iris_mask_0002.fits", np.full((6, 8), 2048, np.uint32))
+    return root
+
+
+def deliver(cache: Path) -> None:
+    """Add rules that choose another mask, and one for the nineties; the context is last."""
+    mappings = cache / "mappings" / "tmt"
+    rules = {
+        ("IRIS1", "GENERIC"): {
+            "1990-01-01 00:00:00": "tmt_iris_mask_0001.fits",
+            "2015-10-01 00:00:00": "tmt_iris_mask_0002.fits",
+        }
+    }
+    name = "tmt_iris_mask_0002.rmap"
+    (mappings / name).write_text(rmap_text(rules, name=name))
+    common = {"derived_from": "NONE", "observatory": "TMT"}
+    header: dict[str, Any] = {**common, "mapping": "INSTRUMENT", "instrument": "IRIS"}
+    header |= {"name": "tmt_iris_0002.imap", "parkey": ("REFTYPE",)}
+    (mappings / "tmt_iris_0002.imap").write_text(mapping_text(header, f"{{'MASK' : {name!r}}}"))
+    header = {**common, "mapping": "PIPELINE", "name": "tmt_0002.pmap"}
+    header["parkey"] = ("META.INSTRUMENT.NAME",)
+    text = mapping_text(header, "{'IRIS' : 'tmt_iris_0002.imap'}")
+    (mappings / ".new").write_text(text)
+    (mappings / ".new").rename(mappings / "tmt_0002.pmap")
+
+
+def test_new_context(
+    folder: Path, out: Path, cache: Path, stage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(folder, out, crds_path=cache) as watch:
+        arrive(stage, folder, "a.fits")
+        arrive(stage, folder, "old.fits", header={"DATE-OBS": "1999-01-01"})
+        watch.wait(lambda: (watch.done(), watch.failed()) == (["a.fits"], ["old.fits"]))
+        deliver(cache)
+        arrive(stage, folder, "b.fits")
+        # The rules of the moment count for each ramp, and what had no rule is tried again.
+        watch.wait_done("a.fits", "b.fits", "old.fits")
+    assert "the rules are tmt_0002.pmap from now on" in caplog.text
+    found = {one.input.name: (one.context, one.mask) for one in watch.results if not one.error}
+    assert found == {
+        "a.fits": ("tmt_0001.pmap", "crds://tmt_iris_mask_0001.fits"),
+        "b.fits": ("tmt_0002.pmap", "crds://tmt_iris_mask_0002.fits"),
+        "old.fits": ("tmt_0002.pmap", "crds://tmt_iris_mask_0001.fits"),
+    }
+    assert arrays(out / "b_dqinit.fits")["PIXELDQ"].max() == 2048
+    assert plans(folder, out, crds_path=cache) == {
+        "a.fits": ("process", "rules changed"),
+        "b.fits": ("skip", "done and still true"),
+        "old.fits": ("skip", "done and still true"),
+    }
+
+
+def test_a_named_context_stays(folder: Path, out: Path, cache: Path, stage: Path) -> None:
+    with watching(folder, out, crds_path=cache, context="tmt_0001.pmap") as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        deliver(cache)
+        arrive(stage, folder, "b.fits")
+        watch.wait_done("a.fits", "b.fits")
+    assert {one.context for one in watch.results} == {"tmt_0001.pmap"}
+
+
+def test_mask_that_is_replaced(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    """Another mask under the name of --mask is used from then on, and tried on what failed."""
+    make_mask(mask, start=(100, 100))
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait(lambda: watch.failed() == ["a.fits"])
+        make_mask(stage / "new.fits").replace(mask)
+        watch.wait_done("a.fits")
+
+
+# --- full disks ------------------------------------------------------------------------------
+
+
+class FullDisk:
+    """A disk that is full when we say so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.outputs = self.books = False
+        self.met = threading.Event()
+        link, append = AtomicOutput._link, JsonLines.append
+
+        def give_name(output: AtomicOutput, name: Path) -> None:
+            if self.outputs:
+                self.met.set()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            link(output, name)
+
+        def write_down(lines: JsonLines, *records: Any, sync: bool = False) -> None:
+            if self.books:
+                self.met.set()
+                raise OutputError("the disk is full", where=lines.path)
+            append(lines, *records, sync=sync)
+
+        monkeypatch.setattr(AtomicOutput, "_link", give_name)
+        monkeypatch.setattr(JsonLines, "append", write_down)
+
+
+@pytest.mark.parametrize("what", ["outputs", "books", "both"])
+def test_full_disk(
+    folder: Path,
+    out: Path,
+    mask: Path,
+    stage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+) -> None:
+    disk = FullDisk(monkeypatch)
+    monkeypatch.setattr("tmt_dq.watch.trouble._FIRST_S", 0.05)
+    caplog.set_level(logging.INFO, "tmt_dq.watch")
+    beat = out.parent / "beat.json"
+    with watching(folder, out, mask=mask, heartbeat=beat) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        disk.outputs, disk.books = what in {"outputs", "both"}, what in {"books", "both"}
+        arrive(stage, folder, "b.fits")
+        arrive(stage, folder, "c.fits")
+        assert disk.met.wait(30)
+        told = watch.wait(lambda: read_beat(beat).get("state") == "waiting" and read_beat(beat))
+        assert "full" in told["why"] or "No space left" in told["why"]
+        disk.outputs = disk.books = False
+        watch.wait_done("a.fits", "b.fits", "c.fits")
+        watch.wait(lambda: read_beat(beat).get("state") == "watching")
+    assert watch.failed() == []
+    assert lines(out) == []
+    assert caplog.text.count("waiting: ") == 1
+    assert "going on after" in caplog.text
+    assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
+
+
+def read_beat(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def test_full_disk_ends_a_single_run(
+    folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ramp(folder / "a.fits")
+    FullDisk(monkeypatch).outputs = True
+    with pytest.raises(OutputError, match="No space left"):
+        watch_folder(folder, output_dir=out, mask=mask, once=True, jobs=1)
+
+
+def test_output_folder_goes_and_comes(
+    folder: Path, out: Path, mask: Path, stage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        shutil.rmtree(out)
+        arrive(stage, folder, "b.fits")
+        watch.wait(lambda: "waiting: " in caplog.text)
+        out.mkdir()
+        # It is empty: what was in it is made again.
+        watch.wait_done("a.fits", "a.fits", "b.fits")
+    assert sorted(path.name for path in out.glob("*.fits")) == ["a_dqinit.fits", "b_dqinit.fits"]
+    assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_metrics(folder: Path, out: Path, mask: Path, stage: Path) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    beat = out.parent / "beat.json"
+    with watching(folder, out, mask=mask, heartbeat=beat, prometheus="0") as watch:
+        watch.wait(lambda: read_beat(beat).get("state") == "watching")
+        arrive(stage, folder, "a.fits")
+        (stage / "bad.fits").write_bytes(b"no FITS file")
+        (stage / "bad.fits").rename(folder / "bad.fits")
+        watch.wait(lambda: (watch.done(), watch.failed()) == (["a.fits"], ["bad.fits"]))
+        url = read_beat(beat)["metrics"]
+        assert url.startswith("http://127.0.0.1:")
+
+        def scrape() -> dict[str, float]:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                text = answer.read().decode()
+            return {
+                sample.name
+                + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            }
+
+        found = watch.wait(lambda: (s := scrape())["tmt_dq_watch_files_total[failed]"] == 1 and s)
+        status = watch.wait(lambda: (s := read_beat(beat))["files"]["failed"] == 1 and s)
+    assert found["tmt_dq_watch_files_total[done]"] == 1
+    assert found["tmt_dq_watch_files_total[failed]"] == 1
+    assert found["tmt_dq_watch_errors_total[RampFormatError]"] == 1
+    assert found["tmt_dq_watch_bytes_total"] == (folder / "a.fits").stat().st_size
+    assert found["tmt_dq_watch_latency_seconds_count"] == 1
+    assert found["tmt_dq_watch_state[watching]"] == 1
+    assert found["tmt_dq_watch_folder_present"] == 1
+    assert status["pid"] == os.getpid()
+    assert status["last_done"]["output"] == str(out / "a_dqinit.fits")
+    # The last word is there to be read, and nobody listens any more.
+    assert read_beat(beat)["state"] == "stopped"
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url, timeout=10)
+    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch.md").read_text()
+    names = {name.partition("[")[0] for name in found}
+    for ending in ("_bucket", "_count", "_sum"):
+        names = {name.removesuffix(ending) for name in names}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+def test_result_of_each_ramp(folder: Path, out: Path, mask: Path) -> None:
+    make_ramp(folder / "a.fits")
+    words = ("watch", folder, "--output-dir", out, "--mask", mask, "--once", "--json", "-q")
+    done = invoke(*words)
+    assert done.code == 0, done
+    (line,) = done.out.splitlines()
+    assert json.loads(line)["output"] == str(out / "a_dqinit.fits")
+
+
+def test_dry_run(folder: Path, out: Path, mask: Path) -> None:
+    make_ramp(folder / "a.fits")
+    make_ramp(folder / "b.fits")
+    os.truncate(folder / "b.fits", 5760)
+    done = invoke("watch", folder, "--output-dir", out, "--mask", mask, "--dry-run")
+    assert done.code == 0
+    first, second, sums = done.out.splitlines()
+    assert first == f"process {folder}/a.fits  (new)"
+    assert second.startswith(f"wait    {folder}/b.fits  (SCI needs ")
+    assert sums == "1 to process, 1 to wait"
+    assert not out.exists()
+
+
+# --- errors before any work ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"mask": "no_mask.fits"}, MaskFormatError, "cannot be read: No such file"),
+        ({"settle_s": -1}, ConfigError, "settle_s is -1"),
+        ({"poll_s": 0}, ConfigError, "poll_s is 0"),
+        ({"grace_s": float("nan")}, ConfigError, "grace_s is nan"),
+        ({"jobs": 0}, ConfigError, "jobs is 0"),
+        ({"tea": 1}, ConfigError, "no option tea"),
+        ({"prometheus": "tea"}, ConfigError, "'tea' is not an address"),
+        ({"prometheus": "99999"}, ConfigError, "is not an address"),
+        ({"prometheus": "203.0.113.7:0"}, ConfigError, "cannot be listened on"),
+    ],
+)
+def test_options_that_make_no_sense(
+    folder: Path, out: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        watch_folder(folder, output_dir=out, once=True, **options)
+    # Nothing is locked by what did not begin.
+    assert not out.exists() or once(folder, out, mask="N/A").done == 0
+
+
+def test_no_such_folder(folder: Path, out: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        watch_folder(folder / "none", output_dir=out)
+    with pytest.raises(ConfigError, match="is not a folder"):
+        watch_folder(make_ramp(folder / "a.fits"), output_dir=out)
+    with pytest.raises(OutputError, match="the folder cannot be made"):
+        watch_folder(folder, output_dir=folder / "a.fits" / "out")

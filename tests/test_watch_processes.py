@@ -1,0 +1,267 @@
+"""The watch as it runs at night: processes, signals, a disk that is really full, systemd.
+
+What could go wrong: a stop in the middle of work; the watch or a worker killed; a worker that
+lives on; Ctrl-C; a service manager that hears nothing.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batch_helpers import children, night, until
+from builders import arrays, make_mask, make_ramp, run_cli
+from tmt_dq.batch import plan_batch
+from tmt_dq.batch.state import STATE_NAME
+
+COMMAND = Path(sys.executable).with_name("tmt-dq")
+
+
+class Running:
+    """A watch in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], beat: Path) -> None:
+        self.process = process
+        self.beat = beat
+
+    def status(self) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError):
+            return dict(json.loads(self.beat.read_text()))
+        return {}
+
+    def wait_for_state(self, state: str) -> None:
+        until(lambda: self.status().get("state") == state or self.process.poll() is not None, 60)
+        assert self.process.poll() is None
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, stderr = self.process.communicate(timeout=30)
+        return self.process.returncode, stderr
+
+
+@contextlib.contextmanager
+def started(folder: Path, out: Path, *options: object, **variables: str) -> Iterator[Running]:
+    beat = out.parent / "beat.json"
+    beat.unlink(missing_ok=True)
+    words = [COMMAND, "watch", folder, "--output-dir", out, "--heartbeat", beat, *options]
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+        start_new_session=True,
+    )
+    try:
+        yield Running(process, beat)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    return make_mask(tmp_path / "mask.fits")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@contextlib.contextmanager
+def manager(address: Path) -> Iterator[list[str]]:
+    """Listen as systemd does; yield the lines that are heard."""
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(address))
+
+        def listen() -> None:
+            while message := receiver.recv(4096).decode():
+                heard.extend(message.splitlines())
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield heard
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"", str(address))
+            thread.join(10)
+
+
+def planned(folder: Path, out: Path, mask: Path) -> list[str]:
+    return [plan.action for plan in plan_batch([folder], output_dir=out, mask=mask)]
+
+
+def test_service(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
+    """What systemd hears; a killed worker; SIGHUP; SIGTERM while there is much to do; restart."""
+    with manager(tmp_path / "notify") as heard:
+        with started(
+            folder, out, "--mask", mask, "--jobs", 2, NOTIFY_SOCKET=str(tmp_path / "notify")
+        ) as running:
+            until(lambda: "READY=1" in heard)
+            until(lambda: "WATCHDOG=1" in heard)
+            running.wait_for_state("watching")
+            os.kill(children(running.process.pid)[0], signal.SIGKILL)
+            (folder / "bad.fits").write_bytes(b"no FITS file")
+            (ramp,) = night(tmp_path / "stage", 1)
+            os.link(ramp, folder / "first.fits")
+            until((out / "first_dqinit.fits").exists)
+            # Set aside once; once more on request.
+            until((out / "set_aside.txt").exists)
+            first = (out / "set_aside.txt").read_text()
+            assert "RampFormatError" in first
+            (folder / "bad.fits").unlink()
+            running.process.send_signal(signal.SIGHUP)
+            until(lambda: not (out / "set_aside.txt").exists())
+            until(lambda: running.status().get("workers_ready") == 2)
+            for place in range(120):
+                os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
+            until(lambda: len(list(out.glob("iris*.fits"))) > 10)
+            workers = children(running.process.pid)
+            status, stderr = running.end()
+            assert status == 0, stderr
+        until(lambda: "STOPPING=1" in heard)
+    assert "stopped: " in stderr
+    assert "Traceback" not in stderr
+    assert running.status()["state"] == "stopped"
+    assert running.status()["workers"]["deaths"] == 1
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    made = list(out.glob("*_dqinit.fits"))
+    assert len({path.stat().st_size for path in made}) == 1
+    # What was at work was finished, and all that is there is known.
+    actions = planned(folder, out, mask)
+    assert actions.count("skip") == len(made) < 121
+    assert "refuse" not in actions
+    options = ("--mask", mask, "--once", "-q", "--jobs", 1)
+    done = run_cli("watch", folder, "--output-dir", out, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert planned(folder, out, mask) == ["skip"] * 121
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [STATE_NAME]
+
+
+def test_killed_watch(folder: Path, out: Path, mask: Path) -> None:
+    """Nobody can say goodbye: the next watch goes on, and has to refuse nothing."""
+    (ramp,) = night(folder, 1)
+    for place in range(1, 100):
+        os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
+    with started(folder, out, "--mask", mask, "--jobs", 1) as running:
+        until(lambda: len(list(out.glob("*.fits"))) > 10)
+        workers = children(running.process.pid)
+        running.process.kill()
+        running.process.wait()
+        until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])
+    assert "refuse" not in planned(folder, out, mask)
+    with started(folder, out, "--mask", mask, "--jobs", 1) as running:
+        until(lambda: len(list(out.glob("*.fits"))) == 100)
+        # As in a terminal.
+        os.killpg(running.process.pid, signal.SIGINT)
+        _, stderr = running.process.communicate(timeout=30)
+        assert running.process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert "set aside" not in stderr
+    assert planned(folder, out, mask) == ["skip"] * 100
+
+
+def namespaces() -> bool:
+    """Tell whether a mount of one's own is allowed."""
+    if shutil.which("unshare") is None:
+        return False
+    words = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not namespaces(), reason="no mount of one's own is allowed here (unshare -rm)")
+def test_disk_that_is_really_full(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
+    out.mkdir()
+    make_ramp(folder / "a_uncal.fits", (1, 3, 200, 300))
+    mask = make_mask(tmp_path / "wide.fits", np.zeros((200, 300), np.uint32))
+    beat, go, ended = tmp_path / "beat.json", tmp_path / "go", tmp_path / "ended"
+    os.mkfifo(go)
+    script = f"""
+        mount -t tmpfs -o size=1m tmpfs {shlex.quote(str(out))}
+        head -c 800k /dev/zero > {shlex.quote(str(out))}/filler
+        {COMMAND} watch {folder} --output-dir {out} --mask {mask} --heartbeat {beat} --jobs 1 &
+        read line < {go}
+        rm {out}/filler
+        read line < {go}
+        kill -TERM %1 || kill -TERM $!
+        wait $!
+        echo $? > {ended}
+        cp {out}/*_dqinit.fits {tmp_path}
+        ls -A {out} >> {ended}
+    """
+    process = subprocess.Popen(
+        ["unshare", "-rm", "bash", "-c", script], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        running = Running(process, beat)
+        running.wait_for_state("waiting")
+        assert "No space left" in running.status()["why"]
+        assert running.status()["files"]["done"] == 0
+        go.write_text("on\n")
+        until(lambda: running.status().get("state") == "watching", 60)
+        go.write_text("end\n")
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert ended.read_text().split() == ["0", STATE_NAME, "a_dqinit.fits"]
+    assert "waiting: " in stderr
+    assert "going on after" in stderr
+    assert arrays(tmp_path / "a_dqinit.fits")["PIXELDQ"].shape == (200, 300)
+
+
+def unit_file() -> str:
+    """Return the systemd unit of the page."""
+    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch.md").read_text()
+    return page.partition("```ini\n")[2].partition("```")[0]
+
+
+def test_unit_of_the_page() -> None:
+    """Its command has the options that it names, and it stops the watch as the watch wants."""
+    from tmt_dq.cli.watch import command
+
+    lines = dict(
+        line.split("=", 1) for line in unit_file().replace("\\\n", " ").splitlines() if "=" in line
+    )
+    words = shlex.split(lines["ExecStart"])
+    assert words[0].endswith("/bin/tmt-dq")
+    assert words[1] == "watch"
+    known = {name for param in command.params for name in param.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+    assert lines["Type"] == "notify"
+    # All processes at once would take the work from under the watch.
+    assert lines["KillMode"] == "mixed"
+    (grace,) = [param.default for param in command.params if param.name == "grace_s"]
+    assert isinstance(grace, float)
+    assert int(lines["TimeoutStopSec"]) > grace
+    assert int(lines["WatchdogSec"]) >= 30
+    assert lines["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_reads_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "tmt-dq-watch.service"
+    text = unit_file().replace("/opt/tmt-dq/bin/tmt-dq", sys.executable)
+    unit.write_text("\n".join(line for line in text.splitlines() if not line.startswith("User=")))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    about = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert about == []
