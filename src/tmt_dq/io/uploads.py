@@ -28,8 +28,8 @@ _MIB = 1024 * 1024
 _SMALLEST = 5 * _MIB
 """S3 takes no smaller part, but for the last."""
 _MOST_PARTS = 10_000
-_COPIED_AT_ONCE = 512 * _MIB
-"""Of S3's 5 GiB at most: so that several are copied at the same time."""
+_COPIED_AT_ONCE = 128 * _MIB
+"""Of 5 GiB at most: several are copied at the same time, and none takes longer than clients wait."""
 _PATIENCE_S = 10
 
 
