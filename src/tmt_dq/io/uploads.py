@@ -29,7 +29,7 @@ _SMALLEST = 5 * _MIB
 """S3 takes no smaller part, but for the last."""
 _MOST_PARTS = 10_000
 _COPIED_AT_ONCE = 128 * _MIB
-"""Of 5 GiB at most: several are copied at the same time, and none takes longer than clients wait."""
+"""Of 5 GiB at most: several are copied at once, and none takes longer than clients wait."""
 _PATIENCE_S = 10
 
 
