@@ -41,6 +41,8 @@ def store() -> Iterator[dict[str, str]]:
                 "AWS_ACCESS_KEY_ID": "bench",
                 "AWS_SECRET_ACCESS_KEY": "bench",
                 "AWS_DEFAULT_REGION": "us-east-1",
+                # moto puts the parts of a large object together for longer than s3fs waits.
+                "FSSPEC_S3": json.dumps({"config_kwargs": {"read_timeout": 600}}),
             }
         finally:
             process.stdin.close()

@@ -81,6 +81,30 @@ def test_guide_windows(field: str, value: Any) -> None:
         GuideWindow(**{"window": Window(0, 0, 2, 2), field: value})
 
 
+@pytest.mark.parametrize(
+    ("text", "window", "groups"),
+    [
+        ("1,1,4,2", Window(y=0, x=0, ny=2, nx=4), None),
+        (" 101, 201,16,8 ", Window(y=200, x=100, ny=8, nx=16), None),
+        ("101,201,16,8,1:20", Window(y=200, x=100, ny=8, nx=16), (0, 20)),
+        ("101,201,16,8,3", Window(y=200, x=100, ny=8, nx=16), (2, 3)),
+    ],
+)
+def test_guide_windows_as_text(text: str, window: Window, groups: tuple[int, int] | None) -> None:
+    parsed = GuideWindow.parse(text)
+    assert (parsed.window, parsed.groups) == (window, groups)
+    assert GuideWindow.parse(parsed.describe()) == parsed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,2,3", "1,2,3,4,5,6", "1,2,3,4,a:b", "1,2,3,4,:5", "x,1,2,3"]
+)
+def test_text_that_is_no_guide_window(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"ramp: .* is not a window; expected X,Y,NX,NY") as caught:
+        GuideWindow.parse(text, where="ramp")
+    assert repr(text) in str(caught.value)
+
+
 def test_an_unknown_field_of_an_instrument() -> None:
     with pytest.raises(ConfigError, match=r"the recipe has no ad_flour; expected some of ad_floor"):
         description._recipe({"ad_flour": 1})

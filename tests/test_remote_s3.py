@@ -304,6 +304,31 @@ def test_nothing_is_left_of_an_upload_that_ends_early(
     assert unfinished(store) == []
 
 
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("size", ["small", "big"])
+def test_an_answer_that_is_lost(
+    folder: Path, store: Any, size: str, monkeypatch: pytest.MonkeyPatch, *, again: bool
+) -> None:
+    """What was written is recognized, also when the second try of a library is refused for it."""
+    ramp = small(folder, store) if size == "small" else big(folder, None)
+    mask = make_mask(folder / "mask.fits") if size == "small" else wide_mask(folder)
+    call = uploads._ToS3._call
+
+    def lost(self: Any, method: str, **arguments: Any) -> Any:
+        answer = call(self, method, **arguments)
+        if method in {"put_object", "complete_multipart_upload"}:
+            if again:
+                call(self, "put_object", Body=b"", IfNoneMatch="*")
+            raise ConnectionError("reset by peer")
+        return answer
+
+    monkeypatch.setattr(uploads._ToS3, "_call", lost)
+    apply_dq(ramp, "s3://night/out.fits", mask=mask)
+    store.get("night/out.fits", str(folder / "out.fits"))
+    with fits.open(folder / "out.fits", checksum=True) as hdus:
+        assert [hdu.name for hdu in hdus][1] == "SCI"
+
+
 _STOPPED = """
 import sys
 from tmt_dq.io import uploads

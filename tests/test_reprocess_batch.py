@@ -300,7 +300,7 @@ def test_files_of_others_stay_so(night: Path, tmp_path: Path, root: Path) -> Non
         ),
         (
             {"affected_by": OLD, "output_dir": None, "in_place": True, "recipe": {"ad_floor": 0}},
-            "keep the recipe.*recipe",
+            "keep the recipe.*ad_floor",
         ),
     ],
 )
@@ -335,4 +335,8 @@ def test_command(night: Path, tmp_path: Path, root: Path, monkeypatch: pytest.Mo
     assert outcome.code == 0
     assert json.loads(outcome.out)["done"] == 1
     assert arrays(out / "changed_dqinit.fits")["PIXELDQ"].tolist() == new_flags().tolist()
+    outcome = invoke(*again)
+    rows = [line.split() for line in outcome.out.splitlines()]
+    assert ["skipped", "ramps"] in rows
+    assert any(row[-2:] == ["already", "1"] for row in rows)
     assert invoke("batch", out, "--affected-by", OLD).code == 2

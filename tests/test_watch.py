@@ -355,14 +355,16 @@ def lines(out: Path) -> list[str]:
 
 def test_two_ramps_with_one_output(folder: Path, out: Path, mask: Path, stage: Path) -> None:
     (folder / "sub").mkdir()
-    with watching(folder, out, mask=mask) as watch:
+    report = out.parent / "report.jsonl"
+    with watching(folder, out, mask=mask, report=report) as watch:
         arrive(stage, folder, "a.fits", shape=(1, 3, 6, 8))
         watch.wait_done("a.fits")
         arrive(stage, folder / "sub", "a.fits", shape=(1, 4, 6, 8))
         arrive(stage, folder, "a_uncal.fits", shape=(1, 5, 6, 8))
         watch.wait(lambda: len(lines(out)) == 2, lambda: lines(out))
     assert all("which is that of" in line for line in lines(out))
-    assert watch.done() == ["a.fits"]
+    assert (watch.done(), sorted(watch.failed())) == (["a.fits"], ["a.fits", "a_uncal.fits"])
+    assert sorted(one["status"] for one in report_lines(report)) == ["done", "failed", "failed"]
     assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 3, 6, 8)
 
 
@@ -719,6 +721,21 @@ def test_options_that_make_no_sense(
         watch_folder(folder, output_dir=out, once=True, **options)
     # Nothing is locked by what did not begin.
     assert not out.exists() or once(folder, out, mask="N/A").done == 0
+
+
+@pytest.mark.parametrize(
+    "names", [("s3://bucket/in", "reduced"), ("incoming", "s3://key:secret@bucket/out")]
+)
+def test_urls(tmp_path: Path, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "incoming").mkdir()
+    with pytest.raises(ConfigError, match="is a URL") as caught:
+        watch_folder(names[0], output_dir=names[1], once=True)
+    assert "secret" not in str(caught.value)
+    done = invoke("watch", names[0], "--output-dir", names[1], "--once")
+    assert done.code == 2
+    assert "URL" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
 
 
 def test_no_such_folder(folder: Path, out: Path) -> None:

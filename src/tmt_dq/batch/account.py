@@ -34,6 +34,8 @@ class BatchResult:
         Masks that were used, and for how many exposures.
     counts : mapping of str to int
         Pixels per flag, of all outputs together.
+    reasons : mapping of str to int
+        Why exposures were skipped, and how many.
     failures : mapping of str to int
         Classes of errors and how often they came.
     errors : tuple of TmtDqError
@@ -47,6 +49,7 @@ class BatchResult:
     seconds: float
     masks: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[TmtDqError, ...] = ()
 
@@ -98,6 +101,7 @@ class Account:
         self._status: Counter[str] = Counter()
         self._masks: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._errors: list[TmtDqError] = []
         self._size = 0
@@ -109,6 +113,8 @@ class Account:
         if worked_on and result.status != "skipped":
             self._size += result.size
         self._status[result.status] += 1
+        if result.status == "skipped":
+            self._reasons[result.reason or "the same content"] += 1
         if result.mask is not None:
             self._masks[result.mask] += 1
         self._counts.update(result.counts)
@@ -131,6 +137,7 @@ class Account:
             seconds=seconds,
             masks=dict(self._masks),
             counts=dict(self._counts),
+            reasons=dict(self._reasons),
             failures=dict(self._failures),
             errors=tuple(self._errors),
         )

@@ -79,6 +79,9 @@ def check_again(
         name for name, value in told.items() if name not in _KEPT and value not in ("error", {})
     )
     if more:
+        recipe = told.get("recipe")
+        if isinstance(recipe, Mapping):
+            more = [name for name in more if name != "recipe"] + sorted(recipe)
         raise ConfigError(
             f"exposures keep the recipe that they were made with; {', '.join(more)} cannot be "
             "changed in place",

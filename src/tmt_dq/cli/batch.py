@@ -195,6 +195,9 @@ def _show(result: "BatchResult") -> None:
         f"{result.done} done, {result.skipped} skipped, {result.failed} failed in "
         f"{result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
     )
+    if result.reasons:
+        rows = [(name, str(number)) for name, number in sorted(result.reasons.items())]
+        table(("skipped", "ramps"), rows, right=(1,))
     if result.masks:
         rows = [(name, str(number)) for name, number in sorted(result.masks.items())]
         table(("mask", "ramps"), rows, right=(1,))

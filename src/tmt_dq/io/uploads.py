@@ -28,8 +28,8 @@ _MIB = 1024 * 1024
 _SMALLEST = 5 * _MIB
 """S3 takes no smaller part, but for the last."""
 _MOST_PARTS = 10_000
-_COPIED_AT_ONCE = 512 * _MIB
-"""Of S3's 5 GiB at most: so that several are copied at the same time."""
+_COPIED_AT_ONCE = 128 * _MIB
+"""Of 5 GiB at most: several are copied at once, and none takes longer than clients wait."""
 _PATIENCE_S = 10
 
 
@@ -197,7 +197,7 @@ class _ToS3:
             if self._draft.size <= PIECE:
                 data = self._draft.read(0, self._draft.size)
                 verify()
-                self._named("put_object", Body=data)
+                self._named("put_object", _md5(data), Body=data)
                 if progress is not None:
                     progress(len(data))
                 return
@@ -281,57 +281,78 @@ class _ToS3:
         return str(answer["CopyPartResult"]["ETag"])
 
     def _complete(self, marks: list[dict[str, Any]]) -> None:
-        try:
-            self._named(
-                "complete_multipart_upload",
-                UploadId=self._upload,
-                MultipartUpload={"Parts": marks},
-            )
-        except OutputError:
-            raise
-        except Exception:
-            # The answer may have been lost, not the request.
-            if not self._is_there(marks):
-                raise
+        digests = [bytes.fromhex(mark["ETag"].strip('"')) for mark in marks if _is_md5(mark)]
+        whole = f"{_md5(b''.join(digests))}-{len(marks)}"
+        self._named(
+            "complete_multipart_upload",
+            whole if len(digests) == len(marks) else None,
+            UploadId=self._upload,
+            MultipartUpload={"Parts": marks},
+        )
 
-    def _is_there(self, marks: list[dict[str, Any]]) -> bool:
-        """Tell whether the object is the one that these parts make."""
+    def _is_there(self, mark: str | None) -> bool:
+        """Tell whether the object is the one that was sent: the answer may be lost, not the data.
+
+        The second try of a library below finds what its first one wrote.
+        """
+        if mark is None:
+            return False
         try:
             info = file_info(self._url)
-            digests = b"".join(bytes.fromhex(mark["ETag"].strip('"')) for mark in marks)
-        except (RemoteError, ValueError):
+        except RemoteError:
             return False
-        whole = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(marks)}"
-        return info is not None and str(info.get("ETag", "")).strip('"') == whole
+        return info is not None and str(info.get("ETag", "")).strip('"') == mark
 
-    def _named(self, method: str, **arguments: Any) -> None:
-        """Do what gives the object its name; not where another one has it, if it must not."""
+    def _named(self, method: str, mark: str | None, **arguments: Any) -> None:
+        """Do what gives the object its name; not where another one has it, if it must not.
+
+        `mark` is the ETag that it then has, None where it is not known (encrypted objects).
+        """
+        try:
+            self._name(method, arguments)
+        except Exception as error:
+            if self._is_there(mark):
+                return
+            if not self._overwrite and status_of(error) in {409, 412}:
+                raise self._appeared() from None
+            raise
+
+    def _name(self, method: str, arguments: dict[str, Any]) -> None:
         if self._overwrite:
             self._call(method, **arguments)
             return
         try:
             self._call(method, **arguments, IfNoneMatch="*")
         except Exception as error:
-            if status_of(error) in {409, 412}:
-                raise OutputError(
-                    "appeared while it was being written",
-                    where=self._url,
-                    hint="Another process writes the same output; this one left it alone.",
-                ) from None
             if status_of(error) != 501:
                 raise
         else:
             return
         # A store that does not know this condition: between the look and the writing is a gap.
         if file_info(self._url) is not None:
-            raise OutputError("appeared while it was being written", where=self._url)
+            raise self._appeared()
         self._call(method, **arguments)
+
+    def _appeared(self) -> OutputError:
+        return OutputError(
+            "appeared while it was being written",
+            where=self._url,
+            hint="Another process writes the same output; this one left it alone.",
+        )
 
     def _abort(self) -> None:
         """Take back what was sent, whatever stopped us."""
         if self._upload is not None:
             with contextlib.suppress(Exception):
                 self._in_upload("abort_multipart_upload")
+
+
+def _md5(data: bytes | bytearray) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _is_md5(mark: dict[str, Any]) -> bool:
+    return len(mark["ETag"].strip('"')) == 32
 
 
 def abort_uploads(url: Url) -> int:

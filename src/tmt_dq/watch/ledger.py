@@ -130,6 +130,10 @@ class Ledger:
         self._planner = Planner(self.state, settings, overwrite=self._overwrite, retry_failed=False)
         self._judged: dict[str | None, str | None] = {}
 
+    def output_of(self, path: str) -> str:
+        """Return the output of an exposure."""
+        return os.path.join(self.folder, default_output(Path(path)).name)
+
     def decide(self, path: str, identity: Identity) -> Decision:
         """Decide what is to be done with an exposure.
 
@@ -148,7 +152,7 @@ class Ledger:
         known = self.aside.get(path)
         if known is not None and known.identity == identity:
             return Decision("skip", f"set aside: {known.error.what}")
-        output = os.path.join(self.folder, default_output(Path(path)).name)
+        output = self.output_of(path)
         name = os.path.basename(output)
         now = FileState(identity.size, identity.mtime_ns)
         entry = self.state.entries.get(name)
@@ -221,6 +225,20 @@ class Ledger:
         else:
             self.set_aside(path, identity, result.error, kind=result.error_class)
         self._unwritten.append(("state", result))
+        if self._lines is not None:
+            self._unwritten.append(("report", result))
+        self.write()
+
+    def refuse(self, result: FileResult, identity: Identity) -> None:
+        """Set an exposure aside whose output is another's: of that, nothing is known anew.
+
+        Raises
+        ------
+        OutputError
+            Raised if the report cannot be written; `write` does so later.
+        """
+        assert result.error is not None
+        self.set_aside(str(result.input), identity, result.error, kind=result.error_class)
         if self._lines is not None:
             self._unwritten.append(("report", result))
         self.write()

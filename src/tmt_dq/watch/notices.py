@@ -62,7 +62,8 @@ class Notices:
         self._enter = enter
         self._ring = ring
         self._search_s = search_s
-        self._queue: deque[tuple[str, bool]] = deque()
+        self._live: deque[str] = deque()
+        self._found: deque[str] = deque()
         self._known: dict[str, Identity] = {}
         self._request = threading.Event()
         self._end = threading.Event()
@@ -98,18 +99,26 @@ class Notices:
     def all_told(self) -> bool:
         """Whether the folder was searched, and all that was found was taken."""
         # In this order: a search counts when all that it found is in the queue.
-        return self.searches > 0 and not self._queue
+        return self.searches > 0 and not self.more
 
-    def take(self) -> Iterator[tuple[str, bool]]:
-        """Yield what was noticed: the path, and whether it was seen when it happened."""
-        while True:
-            try:
-                yield self._queue.popleft()
-            except IndexError:
-                return
+    @property
+    def more(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._live or self._found)
+
+    def take(self, limit: int) -> Iterator[tuple[str, bool]]:
+        """Yield what was noticed: the path, and whether it was seen when it happened.
+
+        All that was seen comes first, then what was found when the folder was searched first: no
+        more than `limit` of these, so that half a million of them hold up nothing.
+        """
+        while self._live:
+            yield self._live.popleft(), True
+        for _ in range(min(limit, len(self._found))):
+            yield self._found.popleft(), False
 
     def _tell(self, path: str, *, live: bool) -> None:
-        self._queue.append((path, live))
+        (self._live if live else self._found).append(path)
 
     # --- the kernel -----------------------------------------------------------------------------
 

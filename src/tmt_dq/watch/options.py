@@ -10,6 +10,7 @@ from typing import Any
 
 from tmt_dq.batch.inputs import is_ramp_name
 from tmt_dq.errors import ConfigError, OutputError
+from tmt_dq.io.urls import is_url, redacted
 from tmt_dq.watch.completeness import Patience
 from tmt_dq.watch.mounts import is_remote
 
@@ -136,6 +137,13 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
     for name, value in times.items():
         if not 0 <= value < math.inf or (name == "poll_s" and value == 0):
             raise ConfigError(f"{name} is {value}; expected a number of seconds, not negative")
+    for place in (folder, output_dir):
+        if is_url(place):
+            raise ConfigError(
+                "is a URL; expected a folder that this machine sees",
+                where=redacted(str(place)),
+                hint="Mount it, or run tmt-dq batch from time to time, which takes URLs.",
+            )
     # Links resolved: the kernel and the searches must call a file by the same name.
     watched, out = Path(folder).absolute(), Path(output_dir).absolute()
     if not watched.is_dir():

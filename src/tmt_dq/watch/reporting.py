@@ -1,5 +1,6 @@
 """What a watch says: log lines, heartbeat, metrics, systemd."""
 
+import itertools
 import logging
 import os
 import time
@@ -86,14 +87,14 @@ class Reporting:
 
     # --- what happens ---------------------------------------------------------------------------
 
-    def skipped(self, arrival: Arrival, decision: Decision) -> None:
+    def skipped(self, path: str, decision: Decision, *, live: bool) -> None:
         """Count an exposure that was done before the watch began."""
-        if not arrival.live:
+        if not live:
             # Others are those that a search finds again which were noticed when they came.
             self.counts.files["skipped"] += 1
         if decision.outdated:
-            self._outdated.add(arrival.path)
-        log.debug("%s: %s", arrival.path, decision.reason)
+            self._outdated.add(path)
+        log.debug("%s: %s", path, decision.reason)
 
     def failed(self, path: str, error: TmtDqError, kind: str) -> None:
         """Say that an exposure is set aside."""
@@ -179,7 +180,8 @@ class Reporting:
         state, why = self._condition()
         now = time.monotonic()
         running = {path: now - began for path, (_, began) in service.running.items()}
-        arriving = [f"{path}: {why}" for path, why in service.arrivals.waiting()]
+        first = itertools.islice(service.arrivals.waiting(), _NAMED)
+        arriving = [f"{path}: {why}" for path, why in first]
         options, notices = service.options, service.notices
         return {
             "state": state,
@@ -192,7 +194,7 @@ class Reporting:
             "contexts": [rule.context for rule in service.ledger.settings.rules],
             **self.counts.as_dict(),
             "arriving": len(service.arrivals),
-            "arriving_files": arriving[:_NAMED],
+            "arriving_files": arriving,
             "queued": len(service.queue) + len(service.backlog),
             "running": len(running),
             "running_files": dict(list(running.items())[:_NAMED]),

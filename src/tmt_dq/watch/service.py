@@ -8,7 +8,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from tmt_dq.batch.jobs import FileResult, Settings, state_of
+from tmt_dq.batch.jobs import FileResult, Job, Settings, state_of
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import OutputError, TmtDqError, WorkerError
 from tmt_dq.watch.arrivals import Arrival, Arrivals
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _RULES_EVERY_S = 2.0
 _ANNOUNCED = 32
+_AT_ONCE = 200
 _SAY_AGAIN_S = 600.0
 
 
@@ -131,6 +132,8 @@ class Service:
             self._look_after(take=take)
 
     def _pause(self) -> float:
+        if self.notices.more and self._control.stopping == "no":
+            return 0.0
         due = [self._tick_due, self.arrivals.next_due() or self._tick_due]
         return max(0.0, min(due) - time.monotonic())
 
@@ -161,8 +164,14 @@ class Service:
     # --- from notices to outputs ----------------------------------------------------------------
 
     def _listen(self) -> None:
-        for path, live in self.notices.take():
-            self.arrivals.notice(path, live=live)
+        for path, live in self.notices.take(_AT_ONCE):
+            # What is done need not even be opened.
+            identity = None if live else identity_of(path)
+            decision = None if identity is None else self.ledger.decide(path, identity)
+            if decision is not None and decision.action == "skip":
+                self.reporting.skipped(path, decision, live=live)
+            else:
+                self.arrivals.notice(path, live=live)
         for arrival in self.arrivals.ready():
             self._arrived(arrival)
 
@@ -174,16 +183,28 @@ class Service:
             return  # when it ends, the file is compared with what it was
         decision = self.ledger.decide(path, arrival.identity)
         if decision.action == "skip":
-            self.reporting.skipped(arrival, decision)
+            self.reporting.skipped(path, decision, live=arrival.live)
         elif decision.action == "aside":
             assert decision.error is not None
-            self.ledger.set_aside(path, arrival.identity, decision.error)
-            self.reporting.failed(path, decision.error, type(decision.error).__name__)
+            self._left(arrival, decision.error)
         else:
             assert decision.job is not None
             self.ledger.reserve(decision.job)
             self._queued.add(path)
             (self.queue if arrival.live else self.backlog).append((arrival, decision))
+
+    def _left(self, arrival: Arrival, error: TmtDqError) -> None:
+        """Set an exposure aside that no worker had."""
+        path = arrival.path
+        job = Job(path, str(self.ledger.output_of(path)))
+        result = FileResult.failure(job, error, size=arrival.identity.size)
+        try:
+            self.ledger.refuse(result, arrival.identity)
+        except OutputError as trouble:
+            self._in_trouble(trouble, 0)
+        self.reporting.failed(path, error, result.error_class or "")
+        if self._on_result is not None:
+            self._on_result(result)
 
     def _hand_out(self) -> None:
         """Give work to free workers; what came just now goes before what was there."""
@@ -257,8 +278,7 @@ class Service:
         self.reporting.ended(result, arrival, began)
         if self._on_result is not None:
             self._on_result(result)
-        now = state_of(path)
-        if now is not None and result.input_state is not None and now != result.input_state:
+        if identity_of(path) not in {arrival.identity, None}:
             self.arrivals.notice(path, live=True)
 
     def _is_gone(self, result: FileResult) -> bool:
