@@ -233,8 +233,21 @@ def test_reports_on_what_is_in_a_store(folder: Path, store: Any, mask: Path) -> 
     assert summarize("s3://night/out.fits").flags == summarize(folder / "out.fits").flags
     same = invoke("diff", "s3://night/out.fits", folder / "out.fits")
     assert same.code == 0, same.err
-    told = invoke("explain", "s3://night/mask.fits", "--at", "1,1")
-    assert told.code in {0, 2}, told.err
+    for name in ("mask.fits", "out.fits"):
+        told = invoke("explain", f"s3://night/{name}", "--pixel", "4,3")
+        assert told.code == 0, told.err
+        assert "HOT" in told.out
+    store.put(str(mask), "night/mask.fits")
+    user = folder / "list.csv"
+    user.write_text("x,y,flag\n4,3,DEAD\n")
+    told = invoke(
+        "apply", ramp, "-o", "s3://night/user.fits", "--mask", "s3://night/mask.fits",
+        "--user-dq", user, "--user-base", "1",
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    told = invoke("explain", "s3://night/user.fits", "--pixel", "4,3")
+    assert told.code == 0, told.err
+    assert "it is elsewhere" in told.out
 
 
 @pytest.mark.parametrize("ending", [".gz", ".fz"])

@@ -12,6 +12,7 @@ from tmt_dq.errors import TmtDqError
 from tmt_dq.instruments import Instrument
 from tmt_dq.io.history import history_entries
 from tmt_dq.io.masks import Mask, check_belongs, read_mask, read_user_dq
+from tmt_dq.io.urls import Url, is_url
 from tmt_dq.report.image import FlagImage
 
 __all__ = ["SourceFlags", "brief", "find_sources", "flags_at"]
@@ -108,6 +109,8 @@ def _mask(
 ) -> SourceFlags:
     from tmt_dq.references.cache import open_cache
 
+    if is_url(name) and not name.startswith("crds://"):
+        return SourceFlags("mask", name, None, "it is elsewhere, and nobody named it: not read")
     try:
         path = Path(name)
         if name.startswith("crds://"):
@@ -126,6 +129,8 @@ def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> Sourc
     assert image.path is not None
     assert image.ramp is not None
     path = image.path.parent / name
+    if isinstance(path, Url):
+        return SourceFlags("user DQ", name, None, "files beside what is elsewhere are not read")
     if not path.is_file():
         return SourceFlags("user DQ", name, None, f"it is not in {image.path.parent.absolute()}")
     try:
