@@ -14,7 +14,6 @@ import click
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
-from tmt_dq.errors import BatchError
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -151,8 +150,7 @@ def command(
         )
     if once and not received:
         _say_unfinished(result)
-        if result.set_aside:
-            raise BatchError(f"{len(result.set_aside)} ramps are set aside", _errors(result))
+        result.raise_failures()
     if received and received[0] == signal.SIGINT:
         raise KeyboardInterrupt
     return 0
@@ -160,10 +158,6 @@ def command(
 
 # The options of `tmt-dq apply`, whatever they are: the same is done to each ramp.
 command.params += [param for param in apply_command.params if param.name not in _OWN]
-
-
-def _errors(result: "WatchResult") -> list[Exception]:
-    return list(result.set_aside.values())
 
 
 def _say_unfinished(result: "WatchResult") -> None:

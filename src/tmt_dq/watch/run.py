@@ -48,9 +48,9 @@ class WatchResult:
     def raise_failures(self) -> None:
         """Raise `BatchError` if exposures are set aside."""
         if self.set_aside:
-            raise BatchError(
-                f"{len(self.set_aside)} ramps are set aside", list(self.set_aside.values())
-            )
+            number = len(self.set_aside)
+            said = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
+            raise BatchError(said, list(self.set_aside.values()))
 
 
 def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
