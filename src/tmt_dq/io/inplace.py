@@ -30,7 +30,7 @@ from tmt_dq.io.journal import (
     write_journal,
 )
 from tmt_dq.io.layout import Unit
-from tmt_dq.io.outputs import FlagWriter, Written
+from tmt_dq.io.outputs import FlagWriter, Written, write_tables, write_units
 from tmt_dq.io.provenance import Headers, Record
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
@@ -325,34 +325,25 @@ def _change(plan: _Plan, journal: Journal, fd: int, progress: Progress | None) -
             for unit in file.file.units
             if unit.index == plan.exposure.sci.index
         )
-        flags = FlagWriter(tail, plan.work, writer, science)
-        for unit in tail.file.units:
-            if unit.name == "ASDF" or (unit.name == "DQ_DEF" and plan.flagged):
-                continue  # written anew below
-            if not (plan.flagged and flags.write_instead(unit)):
-                writer.copy(tail.file, unit)
-        if plan.flagged:
+        flags = FlagWriter(tail, plan.work, writer, science) if plan.flagged else None
+        write_units(tail.file, writer, flags)
+        if flags is not None:
             flags.write_missing(
                 pixeldq=plan.exposure.pixeldq is None, groupdq=plan.exposure.groupdq is None
             )
             flags.finish()
             if here.pixeldq is not None:
                 place = UnitWriter(fd, place=here.pixeldq.header_offset, progress=progress)
-                flags = FlagWriter(here, plan.work, place, science)
+                flags = FlagWriter(here, plan.work, place, science, looked=True)
                 flags.write_instead(here.pixeldq)
-                flags.looked = True
                 flags.finish()
         final = plan.record.with_reports(plan.work.reports())
-        tables = plan.headers.tables(final)
-        if plan.flagged:
-            writer.write(*tables.dq_def)
-        if tables.asdf is not None:
-            writer.write(*tables.asdf)
+        write_tables(plan.headers.tables(final), writer, flagged=plan.flagged)
     # The header that declares the exposure initialized must not be on the disk before the flags.
     os.fsync(fd)
     room = plan.exposure.file.units[0].header_size + plan.inserted
     write_all(fd, plan.headers.primary_bytes(final, room), 0)
-    return Written(flags.counts() if plan.flagged else {}, final.reports)
+    return Written({} if flags is None else flags.counts(), final.reports)
 
 
 def _exposure_at(exposure: RampFile, fd: int, units: Sequence[Unit], shift: int) -> RampFile:

@@ -18,11 +18,11 @@ from tmt_dq.io.headstart import room_for_keywords
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit, padded
 from tmt_dq.io.masks import Stored
-from tmt_dq.io.provenance import Headers, Record
+from tmt_dq.io.provenance import Headers, Record, Tables
 from tmt_dq.io.ramps import RampFile
 from tmt_dq.io.units import UnitWriter
 
-__all__ = ["FlagWriter", "Written", "write_exposure"]
+__all__ = ["FlagWriter", "Written", "write_exposure", "write_tables", "write_units"]
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
@@ -78,25 +78,34 @@ def write_exposure(
     longest = record.with_reports(work.longest_reports(exposure.ramp.shape))
     size = max(maker.primary_size(longest), room_for_keywords(exposure.file.units[0]))
     head = writer.reserve(size)
-    for unit in exposure.file.units:
-        if unit.index == 0:
-            writer.copy_data(exposure.file, unit)
-        elif unit.name == "ASDF" or (unit.name == "DQ_DEF" and flags):
-            pass  # written anew below
-        elif flags is None or not flags.write_instead(unit):
-            writer.copy(exposure.file, unit)
+    write_units(exposure.file, writer, flags)
     if flags is not None:
         flags.write_missing(pixeldq=exposure.pixeldq is None, groupdq=exposure.groupdq is None)
         flags.finish()
     final = record.with_reports(work.reports())
-    tables = maker.tables(final)
-    if flags is not None:
+    write_tables(maker.tables(final), writer, flagged=flags is not None)
+    writer.write_at(head, maker.primary_bytes(final, size))
+    return Written({} if flags is None else flags.counts(), final.reports)
+
+
+def write_units(file: FitsInput, writer: UnitWriter, flags: "FlagWriter | None") -> None:
+    """Write units in their order, those with flags in their new form; not what follows below."""
+    for unit in file.units:
+        if unit.index == 0:
+            writer.copy_data(file, unit)
+        elif unit.name == "ASDF" or (unit.name == "DQ_DEF" and flags):
+            pass  # written anew, by `write_tables`
+        elif flags is None or not flags.write_instead(unit):
+            writer.copy(file, unit)
+
+
+def write_tables(tables: Tables, writer: UnitWriter, *, flagged: bool) -> None:
+    """Write the tables at an output's end."""
+    if flagged:
         writer.write(*tables.dq_def)
     if tables.asdf is not None:
         # Last, where stdatamodels puts it.
         writer.write(*tables.asdf)
-    writer.write_at(head, maker.primary_bytes(final, size))
-    return Written({} if flags is None else flags.counts(), final.reports)
 
 
 class FlagWriter:
@@ -112,6 +121,8 @@ class FlagWriter:
         Where to write.
     science : tuple of FitsInput and Unit
         Where the counts are.
+    looked : bool
+        Whether the sources that look at counts have seen all of them already.
     """
 
     def __init__(
@@ -120,6 +131,8 @@ class FlagWriter:
         work: Initialization,
         writer: UnitWriter,
         science: tuple[FitsInput, Unit],
+        *,
+        looked: bool = False,
     ) -> None:
         self.exposure = exposure
         self.own = exposure if exposure.own is None else exposure.own
@@ -127,7 +140,7 @@ class FlagWriter:
         self.writer = writer
         self.science = science
         self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
-        self.looked = False
+        self._looked = looked
         self._later: tuple[int, Header] | None = None
 
     def counts(self) -> dict[str, int]:
@@ -161,7 +174,7 @@ class FlagWriter:
 
         It comes last, for what the counts show flags pixels too.
         """
-        if self.work.needs_counts and not self.looked:
+        if self.work.needs_counts and not self._looked:
             for _ in self._planes():
                 pass
         if self._later is not None:
@@ -208,7 +221,7 @@ class FlagWriter:
 
     def _planes(self) -> Iterator[npt.NDArray[np.uint8] | None]:
         """Yield GROUPDQ plane by plane, None for a plane without flags."""
-        self.looked = True
+        self._looked = True
         nints, ngroups, ny, nx = self.exposure.ramp.shape
         old = self.own.groupdq
         for number in range(nints * ngroups):
