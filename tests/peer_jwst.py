@@ -173,31 +173,15 @@ class JwstPeer:
 
 def _environment(folder: Path) -> dict[str, str]:
     """Return variables of the peer: nothing of the user's, one thread, CRDS without a server."""
-    config = folder / "crds" / "config" / "jwst" / "server_config"
-    config.parent.mkdir(parents=True)
-    context = "jwst_0001.pmap"
-    content = {
-        "observatory": "jwst",
-        "operational_context": context,
-        "latest_context": context,
-        "edit_context": context,
-        "bad_files": "",
-        "bad_files_list": [],
-        "force_remote_mode": False,
-        "server": "none",
-        "last_synced": "never",
-        "crds_version": {"str": "14.0.3"},
-    }
-    config.write_text(f"{content!r}\n")
+    # Only the client knows the project: this file is also a script of the peer's environment.
+    from benchmarks.peers import JWST
+
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "TMPDIR": tempfile.gettempdir(),
-        "CRDS_PATH": str(folder / "crds"),
-        "CRDS_SERVER_URL": "https://serverless",
-        "CRDS_READONLY_CACHE": "1",
-        "STPIPE_DISABLE_CRDS_STEPPARS": "true",
+        **JWST.environment(folder),
         **dict.fromkeys(threads, "1"),
     }
 

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from benchmarks import cases, contenders, measure, micro, plot, race, ramps, report
+from benchmarks.check import stored_bytes
+from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import cases, contenders, measure, micro, plot, race, ramps, report  # noqa: E402
-from benchmarks.check import stored_bytes  # noqa: E402
-from benchmarks.peers import PEERS  # noqa: E402
 
 USAGE = {
     "wall_s": 2.0,

@@ -42,7 +42,7 @@ from watch_helpers import use_inline_pool, watching
 def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
     use_inline_pool(monkeypatch)
     monkeypatch.setattr("tmt_dq.watch.service._TICK_S", 0.1)
-    monkeypatch.setattr("tmt_dq.watch.service._RULES_EVERY_S", 0.1)
+    monkeypatch.setattr("tmt_dq.watch.rules._EVERY_S", 0.1)
     monkeypatch.setattr("tmt_dq.watch.reporting._BEAT_S", 0.1)
 
 

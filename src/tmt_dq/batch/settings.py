@@ -1,19 +1,19 @@
-"""Turns the options of a batch into what its workers are told, and checks them once."""
+"""Turns the options of a batch into what its workers are told, and checks them once.
+
+What does the work is not imported here: its import takes half a second, and the workers, which have
+to wait for it too, start only afterwards.
+"""
 
 import dataclasses
-import inspect
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmt_dq import instruments
-from tmt_dq.apply import apply_dq
 from tmt_dq.batch.jobs import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
 from tmt_dq.io.urls import Url, is_url, place_of, redacted
-from tmt_dq.planning import choose_recipe
 
 __all__ = ["make_settings"]
 
@@ -30,6 +30,9 @@ _OPTIONS = {
     "context",
     "sync",
 }
+DEFAULTS = {"if_no_mask": "error", "unknown": "error"}
+"""Arguments of `tmt_dq.apply_dq` that are not None by default, of those that change the result."""
+
 _NO_EFFECT = {"sync", "crds_path", "context"}
 _SEPARATE = [
     f"CRDS_{kind}{single}"
@@ -73,20 +76,22 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
             hint=f"It has {', '.join(sorted(_OPTIONS))}.",
         )
     told = {name: value for name, value in options.items() if value is not None}
-    if isinstance(told.get("recipe"), Mapping):
+    if isinstance(told.get("recipe"), Mapping) and told["recipe"]:
+        from tmt_dq import instruments
+        from tmt_dq.planning import choose_recipe
+
         choose_recipe(instruments.load(instruments.available()[0]), told["recipe"])
     if str(told.get("mask", "N/A")).strip().upper() != "N/A":
         told["mask"] = _file(told["mask"], "mask")
     if "user_dq" in told:
         told["user_dq"] = _file(told["user_dq"], "user DQ")
     embedded, rules = _pin_rules(told)
-    defaults = inspect.signature(apply_dq).parameters
     # What is said and what is left out is the same where it is the default.
     effective = {
         # What is secret in a URL is for a while: it is no part of what was asked.
         name: redacted(value) if is_url(value) else value
         for name, value in told.items()
-        if name not in _NO_EFFECT and value not in (defaults[name].default, {})
+        if name not in _NO_EFFECT and value not in (DEFAULTS.get(name), {})
     }
     parameters = json.dumps(effective, sort_keys=True, default=_plain)
     return Settings(told, parameters, rules, checksum=checksum, embedded=embedded)

@@ -87,7 +87,7 @@ def list_flags(table: Columns, reading: Reading, shape: tuple[int, int]) -> npt.
             where=table.path,
             hint="Rename the columns, or say what they are if the file does not (--columns x,y).",
         )
-    shift_x, shift_y = (0, 0) if reading.at is None else (reading.at[0] - 1, reading.at[1] - 1)
+    shift_x, shift_y = reading.shift
     flags = _flags(table, reading)
     boxes = Boxes(y - base + shift_y, x - base + shift_x, ny, nx, flags)
     _check_inside(table, boxes, base, shape)

@@ -68,10 +68,9 @@ def region_flags(
     regions = _parsed(path, text, kind)
     dq = np.zeros(shape, np.uint32)
     excluded = np.zeros(shape, bool)
-    shift = (0, 0) if reading.at is None else (reading.at[0] - 1, reading.at[1] - 1)
     for number, region in enumerate(regions, start=1):
         where = f"region {number} ({type(region).__name__.removesuffix('PixelRegion').lower()})"
-        place, inside = _covered(path, where, region, shift, shape)
+        place, inside = _covered(path, where, region, reading.shift, shape)
         if region.meta.get("include", True):
             dq[place] |= inside * _flags(path, where, region, reading)
         else:

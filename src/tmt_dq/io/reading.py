@@ -115,6 +115,11 @@ class Reading:
         return self.bad is not None or self.good is not None
 
     @property
+    def shift(self) -> tuple[int, int]:
+        """How far `at` moves what the file says, pixels along x and y."""
+        return (0, 0) if self.at is None else (self.at[0] - 1, self.at[1] - 1)
+
+    @property
     def flag_value(self) -> np.uint32:
         """`flag` as a number."""
         assert self.flag is not None

@@ -44,7 +44,6 @@ class Reporting:
         self._beat_due = 0.0
         self._shown = ""
         self._said_ready = False
-        self._rules_trouble = ""
         self._write_trouble = ""
         address = service.options.prometheus
         self._endpoint = None if address is None else Endpoint(address)
@@ -128,19 +127,6 @@ class Reporting:
             "seconds": round(latency, 4),
         }
         log.info("%s: %s in %.2f s, mask %s", result.output, result.s_dqinit, latency, result.mask)
-
-    def rules_unreadable(self, error: Exception) -> None:
-        """Say, once, that the rules cannot be read."""
-        text = str(error)
-        if text != self._rules_trouble:
-            self._rules_trouble = text
-            log.warning("the rules cannot be read: %s", text)
-
-    def rules_readable(self) -> None:
-        """Say that they can be read again."""
-        if self._rules_trouble:
-            self._rules_trouble = ""
-            log.warning("the rules can be read again")
 
     # --- how it is ------------------------------------------------------------------------------
 

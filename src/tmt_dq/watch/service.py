@@ -8,8 +8,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from tmt_dq.batch.jobs import FileResult, Job, Settings, state_of
-from tmt_dq.batch.settings import make_settings
+from tmt_dq.batch.jobs import FileResult, Job, Settings
 from tmt_dq.errors import OutputError, TmtDqError, WorkerError
 from tmt_dq.watch.arrivals import Arrival, Arrivals
 from tmt_dq.watch.completeness import identity_of
@@ -19,6 +18,7 @@ from tmt_dq.watch.notices import Notices
 from tmt_dq.watch.options import WatchOptions
 from tmt_dq.watch.pool import Pool
 from tmt_dq.watch.reporting import Reporting
+from tmt_dq.watch.rules import Rules
 from tmt_dq.watch.trouble import Trouble, is_outside
 from tmt_dq.watch.work import Answer, Task, work
 
@@ -27,10 +27,8 @@ __all__ = ["Service"]
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
-_RULES_EVERY_S = 2.0
 _ANNOUNCED = 32
 _AT_ONCE = 200
-_SAY_AGAIN_S = 600.0
 
 
 class Service:
@@ -79,12 +77,10 @@ class Service:
         self._running: dict[str, tuple[Arrival, float]] = {}
         self._announced: set[str] = set()
         self.trouble: Trouble | None = None
-        self._said = 0.0
         self.folder_present = True
         self._output_id = _folder_id(options.output_dir)
-        self._rules_due = 0.0
         self._tick_due = 0.0
-        self._evidence = self._outside_evidence(settings)
+        self._rules = Rules(options.apply, settings)
         self._searched = 0.0
         self.ledger = Ledger(
             options.output_dir,
@@ -287,20 +283,14 @@ class Service:
     # --- trouble --------------------------------------------------------------------------------
 
     def _in_trouble(self, error: TmtDqError, size: int) -> None:
-        why = f"{error.where}: {error.what}" if error.where else error.what
         if self.trouble is None:
-            self.trouble = Trouble(why, size)
-            self._said = time.monotonic()
-            hint = "" if error.hint is None else f" {error.hint}"
-            log.error("waiting: %s.%s What arrives is kept in mind.", why, hint)
+            self.trouble = Trouble(error, size)
         else:
-            self.trouble.again(why)
-            self.trouble.needs = max(size, self.trouble.needs)
+            self.trouble.again(error, size)
 
     def _out_of_trouble(self) -> None:
         if self.trouble is not None:
-            waited = time.monotonic() - self.trouble.since
-            log.warning("going on after %.0f s of waiting", waited)
+            self.trouble.over()
             self.trouble = None
 
     def _can_write(self) -> bool:
@@ -311,7 +301,7 @@ class Service:
                 self._open_again()
             self.ledger.write()
         except OutputError as error:
-            self.trouble.again(str(error.what))
+            self.trouble.again(error)
             return False
         return True
 
@@ -340,18 +330,17 @@ class Service:
     def _look_after(self, *, take: bool) -> None:
         self.pool.fill()
         self._look_after_folders()
-        if take and time.monotonic() >= self._rules_due:
-            self._rules_due = time.monotonic() + _RULES_EVERY_S
-            self._look_after_rules()
+        settings = self._rules.news() if take else None
+        if settings is not None:
+            self.ledger.use(settings)
+            self._again(everything=False)
         if self._control.reload_wanted:
             self._control.reload_wanted = False
             log.info("searching again, and trying again what was set aside")
             self._again(everything=True)
             self.notices.search(everything=True)
         if self.trouble is not None and take:
-            if time.monotonic() - self._said > _SAY_AGAIN_S:
-                self._said = time.monotonic()
-                log.error("still waiting: %s", self.trouble.why)
+            self.trouble.say_again()
             idle = not (self.queue or self.backlog or self._running or len(self.arrivals))
             if idle and self.trouble.worth_trying(None) and self._can_write():
                 self._out_of_trouble()
@@ -369,29 +358,6 @@ class Service:
         if self.trouble is None and _folder_id(self.options.output_dir) != self._output_id:
             missing = OutputError("the folder is gone", where=self.options.output_dir)
             self._in_trouble(missing, 0)
-
-    def _look_after_rules(self) -> None:
-        """Notice new rules, and masks that were replaced."""
-        try:
-            settings = make_settings(self.options.apply)
-        except (TmtDqError, OSError) as error:
-            self.reporting.rules_unreadable(error)
-            return
-        self.reporting.rules_readable()
-        evidence = self._outside_evidence(settings)
-        if evidence == self._evidence:
-            return
-        self._evidence = evidence
-        before = self.ledger.settings.rules
-        self.ledger.use(settings)
-        if before != settings.rules:
-            names = ", ".join(rule.context for rule in settings.rules) or "none"
-            log.warning("the rules are %s from now on", names)
-        self._again(everything=False)
-
-    def _outside_evidence(self, settings: Settings) -> object:
-        paths = [settings.options.get("mask"), settings.options.get("user_dq")]
-        return settings.rules, [state_of(path) for path in paths if path is not None]
 
     def _again(self, *, everything: bool) -> None:
         for path in self.ledger.forget_aside(everything=everything):
