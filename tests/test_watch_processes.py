@@ -175,6 +175,22 @@ def test_killed_watch(folder: Path, out: Path, mask: Path) -> None:
     assert planned(folder, out, mask) == ["skip"] * 100
 
 
+def test_work_that_does_not_end(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
+    """A worker that hangs is given up after the grace; what it had is rolled back."""
+    with started(folder, out, "--mask", mask, "--jobs", 1, "--grace", 0.2) as running:
+        running.wait_for_state("watching")
+        (worker,) = children(running.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        night(tmp_path / "stage", 1)[0].rename(folder / "a.fits")
+        until(lambda: '"begin":["a_dqinit.fits"]' in (out / STATE_NAME).read_text())
+        status, stderr = running.end()
+    assert status == 0, stderr
+    assert "1 ramps are left undone; nothing half-written" in stderr
+    assert not Path(f"/proc/{worker}").exists()
+    assert [path.name for path in out.iterdir()] == [STATE_NAME]
+    assert planned(folder, out, mask) == ["process"]
+
+
 def namespaces() -> bool:
     """Tell whether a mount of one's own is allowed."""
     if shutil.which("unshare") is None:

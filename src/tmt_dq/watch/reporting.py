@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.batch.jobs import FileResult
@@ -44,7 +45,7 @@ class Reporting:
         self._beat_due = 0.0
         self._shown = ""
         self._said_ready = False
-        self._write_trouble = ""
+        self._write_troubles: set[str] = set()
         address = service.options.prometheus
         self._endpoint = None if address is None else Endpoint(address)
 
@@ -135,30 +136,28 @@ class Reporting:
         status = self.status()
         if self._endpoint is not None:
             self._endpoint.show(status)
+        self._service.ledger.forget_gone()
+        self._try(self._service.ledger.write_list)
         shown = f"{status['state']} {status['why']}"
         now = time.monotonic()
-        if now >= self._beat_due or shown != self._shown:
+        heartbeat = self._service.options.heartbeat
+        if heartbeat is not None and (now >= self._beat_due or shown != self._shown):
             self._beat_due, self._shown = now + _BEAT_S, shown
-            self._write(status)
+            self._try(lambda: write_heartbeat(heartbeat, status))
         if status["state"] in {"watching", "waiting"} and not self._said_ready:
             self._said_ready = True
             tell("READY=1")
         line = f"{status['state']}, {status['files']['done']} done, {status['set_aside']} set aside"
         tell(f"WATCHDOG=1\nSTATUS={line}")
 
-    def _write(self, status: dict[str, Any]) -> None:
-        heartbeat = self._service.options.heartbeat
+    def _try(self, write: Callable[[], None]) -> None:
+        """Write something that is not worth stopping for; say once that it cannot be written."""
         try:
-            self._service.ledger.forget_gone()
-            self._service.ledger.write_list()
-            if heartbeat is not None:
-                write_heartbeat(heartbeat, status)
+            write()
         except OSError as error:
-            if str(error) != self._write_trouble:
-                self._write_trouble = str(error)
+            if str(error) not in self._write_troubles:
+                self._write_troubles.add(str(error))
                 log.warning("heartbeat or list cannot be written: %s", error)
-        else:
-            self._write_trouble = ""
 
     def status(self) -> dict[str, Any]:
         """Return all that is known of it."""
