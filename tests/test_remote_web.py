@@ -1,7 +1,9 @@
 """Inputs on web servers, with ranges and without, and what can go wrong on the way."""
 
+import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +180,30 @@ def test_no_server(folder: Path, mask: Path) -> None:
         apply_dq(f"{address}/a_uncal.fits", folder / "out.fits", mask=mask)
     with pytest.raises(ConfigError, match="fsspec does not know"):
         select_mask("nonsense://a/b.fits")
+
+
+@pytest.mark.parametrize(("library", "url"), [("fsspec", "s3://b/a"), ("s3fs", "s3://b/a")])
+def test_a_library_that_is_not_installed(
+    library: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(known, "s3", raising=False)
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=f"not installed .*{library}") as caught:
+        select_mask(url)
+    assert 'pip install "tmt-dq[remote]"' in str(caught.value.hint)
+
+
+def test_a_server_that_does_not_answer_in_time(folder: Path, mask: Path) -> None:
+    import aiohttp
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a_uncal.fits"
+        told = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=0.2)}}
+        with pytest.raises(RemoteError, match="does not answer in time"):
+            apply_dq(url, folder / "out.fits", mask=mask, fsspec_kwargs=told)
 
 
 def test_what_is_no_mask(folder: Path, web: WebServer, ramp: Path) -> None:

@@ -206,8 +206,10 @@ def _may_pass(error: BaseException) -> bool:
     # s3fs has its own attempts: what it raises has been tried often enough.
     if kinds & {"BotoCoreError", "FSTimeoutError"}:
         return False
+    if isinstance(error, TimeoutError):
+        return False  # it took minutes: several of them are no better
     passing = {"ClientPayloadError", "ServerDisconnectedError", "ClientOSError"}
-    return isinstance(error, ConnectionError | TimeoutError) or bool(kinds & passing)
+    return isinstance(error, ConnectionError) or bool(kinds & passing)
 
 
 def pieces(
