@@ -10,6 +10,7 @@ from tmt_dq import errors
 TABLE = [
     ("ConfigError", ValueError, 2),
     ("RampFormatError", ValueError, 3),
+    ("UnexplainedFlagsError", ValueError, 3),
     ("MaskFormatError", ValueError, 4),
     ("UnknownFlagError", KeyError, 4),
     ("GeometryError", ValueError, 5),
