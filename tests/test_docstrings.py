@@ -77,8 +77,8 @@ def excused(full: str, item: Any) -> Iterator[str]:
 def excused_class(item: type) -> Iterator[str]:
     if isinstance(item, type(BitFlagNameMap)):
         yield "GL08"  # made by astropy, which lets nobody set a docstring
-    made_from = inspect.getfullargspec(item.__init__) if inspect.isfunction(item.__init__) else None
-    if made_from is not None and made_from.varkw:
+    made_from = vars(item).get("__init__")
+    if made_from is not None and inspect.getfullargspec(made_from).varkw:
         yield "PR02"  # parameters that `kwargs` takes to a method of the class
     if numpydoc.docscrape.ClassDoc(item)["Attributes"] and not documents_too_little(item):
         yield "PR01"  # a result: made by a function, its fields are attributes
