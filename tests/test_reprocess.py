@@ -31,7 +31,7 @@ from reprocess_helpers import (
     root,
     template,
 )
-from tmt_dq import apply_dq, reinitialize_dq
+from tmt_dq import DQInitStep, apply_dq, reinitialize_dq
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.datamodels import TMTRampModel
@@ -210,6 +210,38 @@ def test_a_model_with_asdf(folder: Path, root: Path) -> None:
         trees.append([line for line in said if "in place of" not in line])
         assert len(said) - len(trees[-1]) == (path != fresh)
     assert trees[0] == trees[1] == trees[2]
+
+
+@pytest.mark.parametrize("as_model", [False, True])
+def test_outputs_of_the_step(
+    raw: Path, root: Path, monkeypatch: pytest.MonkeyPatch, as_model: bool
+) -> None:
+    monkeypatch.setenv("CRDS_PATH", str(root))
+    monkeypatch.setenv("CRDS_CONTEXT", OLD)
+    output = raw.with_name("step.fits")
+    DQInitStep.call(TMTRampModel(str(raw)) if as_model else raw).save(str(output))
+    monkeypatch.undo()
+    reinitialize_dq(output, in_place=True, crds_path=root, context=NEW)
+    with TMTRampModel(str(output)) as result:
+        np.testing.assert_array_equal(result.pixeldq, new_flags())
+        assert not result.groupdq.any()
+        assert result.meta.ref_file.crds.context_used == NEW
+        assert result.meta.ref_file.mask.name == "crds://tmt_iris_mask_0003.fits"
+
+
+def test_a_place_that_the_ramp_does_not_say(folder: Path, root: Path) -> None:
+    raw = exposure(folder / "ramp.fits")
+    with fits.open(raw, mode="update") as hdus:
+        for key in ("SUBSTRT1", "SUBSTRT2"):
+            del hdus[0].header[key]
+    place = {"subarray": (101, 201)}
+    # The outputs do say it.
+    for again in ({}, place, {**place, "original": raw}):
+        fresh, copy, changed = ways(raw, root, options=place, **again)
+        assert_same(copy, fresh)
+        assert_same(changed, fresh)
+        for path in (fresh, copy, changed):
+            path.unlink()
 
 
 def test_a_mask_named_by_the_user(raw: Path, root: Path, folder: Path) -> None:
