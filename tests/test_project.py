@@ -156,6 +156,12 @@ def test_the_readme_has_one_small_picture() -> None:
     assert len(content) < 200_000
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / name).read_text("utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_exceptions_from_rules_have_reasons() -> None:
     rules = TEXT.partition("[tool.ruff.lint]")[2].partition("[tool.ruff.lint.pydocstyle]")[0]
     lines = [line for line in rules.splitlines() if re.match(r'\s+"', line)]
