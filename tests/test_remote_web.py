@@ -3,9 +3,11 @@
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,6 +206,38 @@ def test_a_server_that_does_not_answer_in_time(folder: Path, mask: Path) -> None
         told = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=0.2)}}
         with pytest.raises(RemoteError, match="does not answer in time"):
             apply_dq(url, folder / "out.fits", mask=mask, fsspec_kwargs=told)
+
+
+_SILENT = """
+import sys
+from tmt_dq.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_server(
+    folder: Path, web: WebServer, ramp: Path, mask: Path
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(number: int) -> None:
+        if number:
+            asked.set()
+            over.wait(60)
+
+    web.misbehave = silent
+    with subprocess.Popen(
+        [sys.executable, "-c", _SILENT, "apply", f"{web.address}/a_uncal.fits", "-o",
+         folder / "out.fits", "--mask", mask],
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        # It ends while the server is still silent.
+        assert process.wait(30) == 130
+        assert not over.is_set()
+        over.set()
+    assert not (folder / "out.fits").exists()
 
 
 def test_what_is_no_mask(folder: Path, web: WebServer, ramp: Path) -> None:

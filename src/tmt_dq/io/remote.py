@@ -4,10 +4,11 @@ fsspec finds the library of a protocol, and its own configuration (environment, 
 which credentials and at which endpoint. It is imported here and nowhere else.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from tmt_dq.errors import ConfigError, RemoteError
@@ -18,6 +19,7 @@ __all__ = [
     "AHEAD",
     "PIECE",
     "Remote",
+    "begin",
     "connect",
     "file_info",
     "filesystem",
@@ -246,17 +248,29 @@ def pieces_of(
         return
     places = iter(range(0, size, piece))
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(ahead, thread_name_prefix="tmt-dq-read")
-    try:
-        while True:
-            while len(waiting) < ahead and (place := next(places, None)) is not None:
-                waiting.append(pool.submit(read, place, min(piece, size - place)))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    finally:
-        # Not to be waited for: after an error, or Ctrl-C, nobody wants what is on its way.
-        pool.shutdown(wait=False, cancel_futures=True)
+    while True:
+        while len(waiting) < ahead and (place := next(places, None)) is not None:
+            waiting.append(begin(read, place, min(piece, size - place)))
+        if not waiting:
+            return
+        yield waiting.popleft().result()
+
+
+def begin(work: Callable[..., T], *args: Any) -> Future[T]:
+    """Begin work in a thread that the end of the process does not wait for.
+
+    `ThreadPoolExecutor` would: after Ctrl-C, until a server that is silent is given up.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*args))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="tmt-dq-transfer", daemon=True).start()
+    return future
 
 
 class Ahead:

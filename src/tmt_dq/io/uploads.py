@@ -8,13 +8,13 @@ by the store. To other stores through fsspec's own transactions.
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.errors import OutputError, RemoteError, TmtDqError
 from tmt_dq.io.copying import Progress
-from tmt_dq.io.remote import AHEAD, PIECE, file_info, filesystem, is_s3, pieces_of
+from tmt_dq.io.remote import AHEAD, PIECE, begin, file_info, filesystem, is_s3, pieces_of
 from tmt_dq.io.remote_errors import describe, status_of
 from tmt_dq.io.remote_inputs import RemoteInput
 from tmt_dq.io.urls import Url
@@ -238,14 +238,13 @@ class _ToS3:
 
     def _send_parts(self, parts: list[Part], progress: Progress | None) -> list[dict[str, Any]]:
         """Send parts, a few at a time; return what S3 calls them."""
-        pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="tmt-dq-send")
         running: dict[Future[str], int] = {}
         marks: dict[int, str] = {}
         waiting = iter(enumerate(parts, start=1))
         try:
             while True:
                 while len(running) < AHEAD and (entry := next(waiting, None)) is not None:
-                    running[pool.submit(self._send_part, *entry)] = entry[0]
+                    running[begin(self._send_part, *entry)] = entry[0]
                 if not running:
                     break
                 for future in wait(running, return_when="FIRST_COMPLETED").done:
@@ -254,7 +253,6 @@ class _ToS3:
                     if progress is not None:
                         progress(parts[number - 1].size)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
             # A part that arrives after the abort would stay: those on their way are waited for.
             wait(running, timeout=_PATIENCE_S)
         return [{"PartNumber": number, "ETag": marks[number]} for number in sorted(marks)]
@@ -344,7 +342,7 @@ class _ToS3:
         """Take back what was sent, whatever stopped us."""
         if self._upload is not None:
             with contextlib.suppress(Exception):
-                self._in_upload("abort_multipart_upload")
+                begin(self._in_upload, "abort_multipart_upload").result(_PATIENCE_S)
 
 
 def _md5(data: bytes | bytearray) -> str:
