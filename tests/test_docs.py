@@ -10,11 +10,9 @@ no page knows; a description of an instrument that is not the one in use.
 """
 
 import dataclasses
-import doctest
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 import pytest
 
 from builders import invoke
+from page_blocks import RUN, SHOWN, blocks, run_blocks
 from tmt_dq.cli.options import source_options
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
@@ -35,49 +34,10 @@ PAGES = [
     *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
 ]
 
-OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*|\{.*)\s*")
-NOT_RUN = re.compile(r"<!-- not run: (?P<reason>\S.*) -->")
-RUN = {"python", "sh", "console"}
-SHOWN = {"", "text", "toml", "json", "ini"}
-"""Languages of blocks that are not commands."""
-
 
 def named(page: Path) -> str:
     """Return the name of a page in the repository."""
     return page.relative_to(ROOT).as_posix()
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A block of code of a page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-    reason: str | None
-
-
-def blocks(page: Path) -> list[Block]:
-    """Return the blocks of a page, in their order."""
-    found = []
-    lines = page.read_text("utf-8").splitlines()
-    number = 0
-    while number < len(lines):
-        opening = OPENING.fullmatch(lines[number])
-        if opening is None:
-            number += 1
-            continue
-        end = number + 1
-        while lines[end].strip() != "```":
-            end += 1
-        marked = NOT_RUN.fullmatch(lines[number - 1].strip()) if number else None
-        indent = len(opening["indent"])
-        text = "\n".join(line[indent:] for line in lines[number + 1 : end]) + "\n"
-        reason = None if marked is None else marked["reason"]
-        found.append(Block(page, number + 2, opening["language"], text, reason))
-        number = end + 1
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +48,20 @@ def small_ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page_folder(tmp_path: Path, small_ramp: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def page_folder(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    small_ramp: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """Return the folder in which a page runs, with the files that the pages speak of."""
     folder = tmp_path / "page"
     (folder / "demo-output").mkdir(parents=True)
     for name in ("demo-output/iris_demo_uncal.fits", "iris_0001_uncal.fits"):
         shutil.copy(small_ramp, folder / name)
+    if request.node.callspec.params["page"] == ROOT / "README.md":
+        # README shows what is printed about the demo's ramp, which is a full frame.
+        simulate_ramp(folder / "demo-output/iris_demo_uncal.fits", overwrite=True)
     monkeypatch.chdir(folder)
     programs = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
@@ -105,48 +73,9 @@ def page_folder(tmp_path: Path, small_ramp: Path, monkeypatch: pytest.MonkeyPatc
     shutil.rmtree(folder)
 
 
-def shell(text: str) -> str:
-    """Run commands; return what they print."""
-    outcome = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert outcome.returncode == 0, f"{text}\nexit {outcome.returncode}:\n{outcome.stdout}"
-    return outcome.stdout
-
-
-def run_console(block: Block) -> None:
-    """Run commands and compare what they print with what the page says."""
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        command, _, expected = part.partition("\n")
-        while command.endswith("\\"):
-            line, _, expected = expected.partition("\n")
-            command = command[:-1] + line
-        got = shell(command)
-        if expected.strip():
-            same = doctest.OutputChecker().check_output(expected, got, options)
-            assert same, f"{named(block.page)}, line {block.line}: $ {command}\n{got}"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_runs(page: Path, page_folder: Path) -> None:
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks(page):
-        if block.reason is not None or block.language in SHOWN:
-            continue
-        if block.language == "python":
-            # Line numbers of a traceback are those of the page.
-            source = "\n" * (block.line - 1) + block.text
-            exec(compile(source, str(page), "exec"), names)
-        elif block.language == "sh":
-            shell(block.text)
-        else:
-            run_console(block)
+    run_blocks(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -1,0 +1,233 @@
+"""Tables of what can be set: environment variables, parameters of the step, fields of a recipe.
+
+``{environment-table}``, ``{step-table}``, ``{recipe-table}`` and ``{detector-table}``. Names, types
+and defaults come from the code. What an environment variable means stands here, since no object of
+the code is the variable; one without a meaning, or a meaning without one, ends the build.
+"""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from numpydoc.docscrape import ClassDoc
+from sphinx.application import Sphinx
+
+import tmt_dq
+from extensions.markdown import GeneratedDirective, escaped, inline_code, table
+from tmt_dq import instruments
+from tmt_dq.cli.options import recipe_fields, source_options
+from tmt_dq.core.recipe import Recipe
+from tmt_dq.references import cache
+from tmt_dq.step import DQInitStep
+
+__all__ = [
+    "detector_table",
+    "environment_table",
+    "recipe_table",
+    "setup",
+    "step_table",
+    "variables_in_the_code",
+]
+
+_VARIABLE = re.compile(r"(CRDS|TMT_DQ)_[A-Z_]+|NO_COLOR")
+_KEYWORDS = {"CRDS_CTX", "CRDS_VER"}
+"""FITS keywords that look like variables."""
+
+MEANINGS = {
+    "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`",
+    "CRDS_MAPPATH": "the folder of the rules, where it lies elsewhere",
+    "CRDS_REFPATH": "the folder of the references, where it lies elsewhere",
+    "CRDS_CFGPATH": "the folder of the configuration, where it lies elsewhere",
+    "CRDS_PATH_SINGLE": "a cache of one observatory: the same folders, without `tmt`",
+    "CRDS_MAPPATH_SINGLE": "its folder of rules, where it lies elsewhere",
+    "CRDS_REFPATH_SINGLE": "its folder of references, where it lies elsewhere",
+    "CRDS_CFGPATH_SINGLE": "its folder of the configuration, where it lies elsewhere",
+    "CRDS_CONTEXT": "the context; without it, the cache's newest",
+    "CRDS_IGNORE_MAPPING_CHECKSUM": "1: do not check the sha1sum of rules",
+    "CRDS_ALLOW_BAD_RULES": "1: use rules that the server declared bad all the same",
+    "CRDS_ALLOW_BAD_REFERENCES": "1: use references that the server declared bad all the same",
+    "CRDS_OBSERVATORY": "for `tmt-dq crds`: the observatory; without it, `tmt`",
+    "CRDS_SERVER_URL": "for `tmt-dq crds`: a server; without it, no network is used",
+    "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is unpacked; without it, the "
+    "user's cache folder",
+    "TMT_DQ_VERIFY": "0: do not compare references with the sha256 on record",
+    "NO_COLOR": "set: no colours",
+}
+"""Variables that users set, and what for, in Markdown."""
+
+_SET_HERE = {
+    "CRDS_EXPLICIT_GARBAGE_COLLECTION",
+    "CRDS_READONLY_CACHE",
+    "CRDS_USE_PICKLED_CONTEXTS",
+}
+"""Variables that are set for CRDS' own tools, whatever the user's environment says."""
+
+
+def variables_in_the_code() -> set[str]:
+    """Return the environment variables that the package names."""
+    found = set(cache._VARIABLES)  # noqa: SLF001 - made of parts there, so no literal
+    for path in Path(tmt_dq.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and _VARIABLE.fullmatch(str(node.value)):
+                found.add(str(node.value))
+    return found - _KEYWORDS
+
+
+def environment_table() -> str:
+    """Return the table of the environment variables, in Markdown.
+
+    Raises
+    ------
+    ValueError
+        Raised if the code has a variable that is not explained here, or the other way round.
+    """
+    wrong = variables_in_the_code() ^ (set(MEANINGS) | _SET_HERE)
+    if wrong:
+        raise ValueError(
+            f"docs/extensions/configuration.py and the code differ in {', '.join(sorted(wrong))}"
+        )
+    rows = [[inline_code(name), text] for name, text in MEANINGS.items()]
+    return table(["variable", "meaning"], rows)
+
+
+def step_table(*, own: bool) -> str:
+    """Return the table of the parameters of `DQInitStep`, in Markdown.
+
+    Parameters
+    ----------
+    own : bool
+        Whether those of the step itself are wanted, or those that all steps of stpipe have.
+    """
+    spec = DQInitStep.load_spec_file()
+    names = set(re.findall(r"^\s*(\w+) = ", DQInitStep.spec, re.MULTILINE)) | {"override_mask"}
+    rows = []
+    for name, check in spec.items():
+        if (name in names) is own:
+            kind, default = _parts(str(check))
+            meaning = str(spec.inline_comments.get(name) or "").lstrip("# ").rstrip(". ")
+            rows.append([inline_code(name), kind, inline_code(default), escaped(meaning)])
+    return table(["parameter", "type", "default", "meaning"], rows)
+
+
+_TYPES = {
+    "string": "text",
+    "boolean": "true or false",
+    "int_list": "two whole numbers",
+    "integer": "whole number",
+    "float": "number",
+    "float_list": "numbers",
+    "string_list": "names",
+    "list": "list",
+    "output_file": "file",
+    "is_string_or_datamodel": "file, or a data model in Python",
+}
+
+
+def _parts(check: str) -> tuple[str, str]:
+    """Return type and default of configobj's check, such as ``string(default=None)``."""
+    kind, _, inside = check.partition("(")
+    default = re.search(r"default=(.*)\)$", check)
+    if kind == "option":
+        choices = re.findall(r'"(\w+)"', inside.partition("default=")[0])
+        shown = " or ".join(map(inline_code, choices))
+    else:
+        shown = _TYPES[kind]
+    return shown, "" if default is None else default[1].strip('"')
+
+
+def _options_of_fields() -> dict[str, list[str]]:
+    """Return the options of ``tmt-dq apply`` that set each field of a recipe."""
+
+    def command() -> None:
+        """Carry the options."""
+
+    options: list[Any] = source_options(command).__click_params__  # type: ignore[attr-defined]
+    unset: dict[str, Any] = {str(option.name): None for option in options}
+    found: dict[str, list[str]] = {}
+    for option in options:
+        for field in recipe_fields({**unset, str(option.name): "box"}):
+            found.setdefault(field, []).append(option.opts[0])
+    return found
+
+
+def recipe_table() -> str:
+    """Return the table of the fields of `Recipe`, in Markdown."""
+    meanings = {
+        name.strip(): (entry.type, " ".join(entry.desc))
+        for entry in ClassDoc(Recipe)["Parameters"]
+        for name in entry.name.split(",")
+    }
+    options = _options_of_fields()
+    rows = []
+    for field in dataclasses.fields(Recipe):
+        kind, meaning = meanings[field.name]
+        option = ", ".join(map(inline_code, options[field.name]))
+        cells = [inline_code(field.name), escaped(kind), inline_code(repr(field.default))]
+        rows.append([*cells, option, escaped(meaning)])
+    return table(["field", "type", "default", "option", "meaning"], rows)
+
+
+def detector_table() -> str:
+    """Return the table of the detectors of all instruments, in Markdown."""
+    rows = []
+    for name in instruments.available():
+        described = instruments.load(name)
+        rows += [
+            [
+                described.name,
+                inline_code(chip.name),
+                ", ".join(map(inline_code, chip.aliases)),
+                f"{chip.shape[0]} × {chip.shape[1]}",
+                str(chip.reference_border),
+                str(chip.channels),
+                inline_code(f"{described.observatory}_*.pmap"),
+            ]
+            for chip in described.detectors.values()
+        ]
+    header = ["instrument", "detector", "also called", "rows × columns", "border", "channels"]
+    return table([*header, "contexts"], rows)
+
+
+class EnvironmentTable(GeneratedDirective):
+    """The environment variables."""
+
+    def markdown(self) -> str:
+        """Return the table."""
+        return environment_table()
+
+
+class StepTable(GeneratedDirective):
+    """The parameters of the step: its own, or with ``inherited`` those of all steps."""
+
+    optional_arguments = 1
+
+    def markdown(self) -> str:
+        """Return the table."""
+        return step_table(own=self.arguments != ["inherited"])
+
+
+class RecipeTable(GeneratedDirective):
+    """The fields of a recipe."""
+
+    def markdown(self) -> str:
+        """Return the table."""
+        return recipe_table()
+
+
+class DetectorTable(GeneratedDirective):
+    """The detectors of all instruments."""
+
+    def markdown(self) -> str:
+        """Return the table."""
+        return detector_table()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directives."""
+    app.add_directive("environment-table", EnvironmentTable)
+    app.add_directive("step-table", StepTable)
+    app.add_directive("recipe-table", RecipeTable)
+    app.add_directive("detector-table", DetectorTable)
+    return {"parallel_read_safe": True}
