@@ -75,8 +75,9 @@ docs: $(STAMP)  ## build the documentation site: docs/_build/html/index.html
 notebook: $(STAMP)  ## run the example notebook and keep what it shows
 	$(BIN)/python docs/examples/render.py
 
-pictures: $(STAMP)  ## draw README's picture again
+pictures: $(STAMP)  ## draw the pictures of README and the tutorial again
 	$(BIN)/python docs/images/render_readme.py
+	$(BIN)/python docs/tutorial/render.py
 
 bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
