@@ -2,6 +2,7 @@
 
 import functools
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import BatchError, GeometryError, NoMatchError, TmtDqError
+from tmt_dq.errors import (
+    BatchError,
+    GeometryError,
+    NoMatchError,
+    TmtDqError,
+    UnexplainedFlagsError,
+)
 from tmt_dq.instruments import Instrument
+from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.ramps import Ramp, read_ramp
+from tmt_dq.io.recorded import recorded_context
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "affected", "affected_output", "check_context", "recorded_mask"]
 
 _NO_RULE = "no rule"
+_FROM_CACHE = "crds://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +185,23 @@ def affected_output(
     """
     with open_input(path) as file:
         header = file.units[0].header
-        said = [header.get(key) for key in ("S_DQINIT", "R_MASK", "CRDS_CTX")]
-        if said[0] is None:
+        if "S_DQINIT" not in header:
             return Effect(path, affected=False, reason="it was not initialized yet")
-        name, context = str(said[1]), said[2]
+        if "R_MASK" not in header:
+            raise UnexplainedFlagsError(
+                "was initialized, but does not say with which mask: it has no R_MASK",
+                where=path,
+                hint="Process the raw ramp.",
+            )
+        name, context = str(header["R_MASK"]), recorded_context(header)
         ramp = read_ramp(file, start=subarray).ramp
-    if context is None:
+    if context is None or not (name == "N/A" or name.startswith(_FROM_CACHE)):
         reason = f"its mask, {name}, was not chosen by rules"
         return Effect(path, affected=False, reason=reason, old=name)
     new = _select(ramp, path, crds_path, new_context)
-    names = (name.removeprefix("crds://"), _name(new))
-    if new is not None and new.context == context and names[0] == names[1]:
+    names = (name.removeprefix(_FROM_CACHE), _name(new))
+    made = new is not None and new.context == context and names[0] == names[1]
+    if made and not _is_from_another(path, name, ramp, new, old_crds_path, subarray):
         reason = f"it was made with {context} already"
         return Effect(path, affected=False, reason=reason, old=names[0], new=names[1])
     if new is None or new.path is None or names[0] == "N/A":
@@ -197,6 +213,39 @@ def affected_output(
         return Effect(path, False, _same(names[0]), *names)
     found = _compare((old, new.path), {0: (path, ramp, names)}, flags_only=flags_only)
     return found[0]
+
+
+def _is_from_another(
+    path: Path,
+    name: str,
+    ramp: Ramp,
+    new: "Selection | None",
+    old_crds_path: str | os.PathLike[str] | None,
+    subarray: tuple[int, int] | None,
+) -> bool:
+    """Whether an exposure was made with another mask of the same name and context.
+
+    Two caches that grew apart give both to different masks; what tells is the exposure's flags.
+    """
+    if old_crds_path is None or new is None or new.path is None:
+        return False
+    try:
+        masks = (recorded_mask(name, ramp.instrument, old_crds_path), new.path)
+        old, now = (read_mask(mask) for mask in masks)
+    except TmtDqError:
+        return False  # the old cache does not know it: it is from the new one
+    if not all(mask.window.contains(ramp.window) for mask in (old, now)):
+        return False
+    before, after = (mask.dq[ramp.window.slices(mask.window)] for mask in (old, now))
+    differing = before ^ after
+    if not differing.any():
+        return False
+    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+        exposure = read_ramp(file, start=subarray)
+        if exposure.pixeldq is None:
+            return True
+        flags = read_rows(file, exposure.pixeldq, 0, ramp.window.ny)
+    return bool(np.any((flags ^ after) & differing))
 
 
 def recorded_mask(
@@ -223,12 +272,12 @@ def recorded_mask(
     SelectionError
         Raised if the cache does not have it.
     """
-    if not name.startswith("crds://"):
+    if not name.startswith(_FROM_CACHE):
         return Path(name)
     from tmt_dq.references.cache import open_cache
 
     cache = open_cache(crds_path, instrument.observatory, os.environ)
-    return cache.reference(instrument.name, name.removeprefix("crds://"))
+    return cache.reference(instrument.name, name.removeprefix(_FROM_CACHE))
 
 
 def check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:

@@ -12,7 +12,7 @@ from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings
 from tmt_dq.batch.meter import meter
 from tmt_dq.batch.plan import Planned
 from tmt_dq.batch.state import STATE_NAME, State
-from tmt_dq.errors import ConfigError, OutputError, TmtDqError, UnexplainedFlagsError
+from tmt_dq.errors import ConfigError, OutputError, TmtDqError
 
 __all__ = [
     "Folders",
@@ -25,7 +25,6 @@ __all__ = [
 ]
 
 _KEPT = {"user_dq", "user_reading", "subarray", "unknown", "crds_path", "context", "sync"}
-_SAFE = (UnexplainedFlagsError, OutputError)
 
 
 def check_again(
@@ -217,29 +216,10 @@ def rewrite(job: Job, settings: Settings, options: Mapping[str, Any]) -> Any:
             progress=meter(),
             **kept,
         )
-    except _SAFE:
+    except TmtDqError:
         if alone:
             raise
         return None
-
-
-class InPlacePlanner:
-    """Decides about exposures that are to be changed themselves: whoever has them says."""
-
-    def decide(self, path: str, output: str) -> Planned:
-        """Decide about one exposure.
-
-        Parameters
-        ----------
-        path, output : str
-            The exposure, twice.
-
-        Returns
-        -------
-        Planned
-            The decision.
-        """
-        return Planned(Job(path, output, rewrite=True), "process", "to be judged")
 
 
 class Folders:
@@ -252,6 +232,14 @@ class Folders:
     def __init__(self) -> None:
         self._open: dict[str, State | None] = {}
         self._waiting: dict[str, int] = {}
+
+    def problem(self, folder: str) -> OutputError | None:
+        """Say why exposures of a folder cannot be changed; None if they can."""
+        try:
+            self._state(folder)
+        except OutputError as error:
+            return error
+        return None
 
     def begin(self, outputs: Iterable[str]) -> None:
         """Remember that these exposures are about to be changed."""
@@ -269,6 +257,8 @@ class Folders:
     def finish(self, result: FileResult) -> None:
         """Remember what became of an exposure."""
         folder = str(result.output.parent)
+        if folder not in self._waiting:
+            return  # it was left alone
         self._waiting[folder] -= 1
         state = self._state(folder)
         if state is not None:
@@ -287,6 +277,38 @@ class Folders:
 
     def _close(self, folder: str) -> None:
         state = self._open.pop(folder, None)
-        del self._waiting[folder]
+        self._waiting.pop(folder, None)
         if state is not None:
             state.close()
+
+
+class InPlacePlanner:
+    """Decides about exposures that are to be changed themselves: whoever has them says.
+
+    Parameters
+    ----------
+    folders : Folders, optional
+        Where the exposures are; a folder in which another batch works is left alone.
+    """
+
+    def __init__(self, folders: "Folders | None" = None) -> None:
+        self._folders = folders
+
+    def decide(self, path: str, output: str) -> Planned:
+        """Decide about one exposure.
+
+        Parameters
+        ----------
+        path, output : str
+            The exposure, twice.
+
+        Returns
+        -------
+        Planned
+            The decision.
+        """
+        job = Job(path, output, rewrite=True)
+        problem = None if self._folders is None else self._folders.problem(os.path.dirname(path))
+        if problem is not None:
+            return Planned(job, "refuse", problem.what, error=problem)
+        return Planned(job, "process", "to be judged")

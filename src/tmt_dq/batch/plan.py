@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tmt_dq import __version__
 from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings, Terms, path_of, state_of
 from tmt_dq.batch.state import Entry, State
-from tmt_dq.errors import ConfigError, OutputError
+from tmt_dq.errors import ConfigError, OutputError, TmtDqError
 from tmt_dq.io.names import default_output
 from tmt_dq.io.urls import Place, Url, is_url, redacted
 
@@ -39,12 +39,15 @@ class Planned:
         Why.
     size : int
         Bytes of the input; 0 if it is not there.
+    error : TmtDqError or None
+        What refuses it, if that is not the output.
     """
 
     job: Job
     action: Literal["process", "skip", "refuse"]
     reason: str
     size: int = 0
+    error: TmtDqError | None = None
 
     def settled(self) -> FileResult:
         """Return the result of an exposure with which nothing is to be done."""
@@ -56,7 +59,7 @@ class Planned:
                 size=self.size,
                 reason=self.reason,
             )
-        error = OutputError(
+        error = self.error or OutputError(
             "exists already, and this batch did not make it as it is",
             where=path_of(self.job.output),
             hint="Name another --output-dir, or say --overwrite (overwrite=True) to replace it.",

@@ -161,7 +161,8 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         planner: Planner | InPlacePlanner
         state = None
         if output_dir is None:
-            memory, planner = Folders(), InPlacePlanner()
+            memory = Folders()
+            planner = InPlacePlanner(memory)
         else:
             folder = _memory_of(_absolute(output_dir), state_dir)
             _make_folder(folder)
@@ -270,10 +271,14 @@ def _prepare(
         check_old_rules(again, settings)
         settings = replace(settings, again=again)
     if output_dir is None:
-        return settings, {path: path for path in _find(inputs, manifests, None, stdin)}
-    folder = _absolute(output_dir)
-    here = folder if isinstance(folder, Path) else Path(os.devnull)
-    outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
+        found = _find(inputs, manifests, None, stdin)
+        # By its own name, whatever link led to it: two links must not lead to two changes.
+        names = (path if is_url(path) else os.path.realpath(path) for path in found)
+        outputs = {path: path for path in names}
+    else:
+        folder = _absolute(output_dir)
+        here = folder if isinstance(folder, Path) else Path(os.devnull)
+        outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
     if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
         raise ConfigError(
             "affected_by is about files on this machine, and there is a URL",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt_dq.batch.jobs import FileResult, FileState, Rule, Terms
+from tmt_dq.batch.jobs import FileResult, FileState, Rule, Terms, state_of
 from tmt_dq.batch.lines import JsonLines, read_lines
 
 __all__ = ["STATE_NAME", "Entry", "State"]
@@ -82,6 +82,7 @@ class State:
         self.identity = ""
         self.entries: dict[str, Entry] = {}
         self.terms: dict[str, Terms] = {}
+        self._ours: set[str] = set()
         self._lines = None if read_only else JsonLines(self.path, lock=True)
         try:
             for record in read_lines(self.path):
@@ -99,6 +100,7 @@ class State:
         Without `sync`, a power failure (not a killed process) may make it forget.
         """
         names = list(outputs)
+        self._ours.update(name for name in names if self._is_ours(name))
         if names and self._lines is not None:
             self._lines.append({"begin": names}, sync=sync)
         for name in names:
@@ -109,8 +111,11 @@ class State:
         name = result.output.name
         record: dict[str, Any] = {result.status: name, "input": str(result.input)}
         new: list[dict[str, Any]] = []
+        later: list[dict[str, Any]] = []
         if result.status == "failed":
             record["error"] = result.error_class
+            # Changed and taken back, or written by a worker that was killed: still ours.
+            later = [{"begin": [name]}] if self._is_changed_by_us(result) else []
         else:
             key = None if result.terms is None else _key(result.terms)
             if result.status == "skipped":
@@ -126,6 +131,8 @@ class State:
                 "sha256": result.sha256,
             }
         new.append({name: value for name, value in record.items() if value is not None})
+        new += later
+        self._ours.discard(name)
         if self._lines is not None:
             self._lines.append(*new)
         # Not before: where the disk is full, nothing was written, and it is done again.
@@ -140,8 +147,10 @@ class State:
         """
         name = result.output.name
         known = self.entries.get(name)
-        if known is None:
-            return
+        changed_by_us = self._is_changed_by_us(result)
+        self._ours.discard(name)
+        if known is None or (result.status != "done" and changed_by_us):
+            return  # it stays what was begun by us: the next batch may do it again
         if known.output_state is None:
             if self._lines is not None:
                 self._lines.append({"forget": name})
@@ -181,6 +190,26 @@ class State:
         """Give the folder back."""
         if self._lines is not None:
             self._lines.close()
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether an output is as a batch left it, killed in the middle included."""
+        known = self.entries.get(name)
+        if known is None:
+            return False
+        made = known.output_state
+        return known.kind == "begun" or (made is not None and made == self._now(name))
+
+    def _is_changed_by_us(self, result: FileResult) -> bool:
+        """Whether an output that was ours is another file since, or has another time."""
+        name = result.output.name
+        if name not in self._ours:
+            return False
+        known = self.entries.get(name)
+        now = self._now(name)
+        return now is not None and (known is None or known.output_state != now)
+
+    def _now(self, name: str) -> FileState | None:
+        return state_of(self.path.parent / name)
 
     def _begun(self, name: str) -> None:
         known = self.entries.get(name)

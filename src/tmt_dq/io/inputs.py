@@ -120,7 +120,8 @@ def open_input(
         raise RampFormatError(
             "an earlier run in place was interrupted, the file is half changed",
             where=path,
-            hint="Run tmt-dq apply --in-place (in_place=True) again: it takes that run back first.",
+            hint="Repeat the command that was interrupted (tmt-dq apply or batch, --in-place): it "
+            "takes that run back first.",
         )
     fd = _open(path)
     try:

@@ -14,11 +14,11 @@ from tmt_dq.core.sources import SourceReport
 from tmt_dq.errors import TmtDqError, UnexplainedFlagsError
 from tmt_dq.io.asdf_extension import refresh
 from tmt_dq.io.cards import Header
-from tmt_dq.io.history import NO_FLAGS_BEFORE, REPLACED, dq_init_cards
+from tmt_dq.io.history import NO_FLAGS_BEFORE, REPLACED, dq_init_cards, history_entries
 from tmt_dq.io.inputs import FitsInput
 from tmt_dq.io.layout import Unit
 
-__all__ = ["Recorded", "RestoredInput", "read_record"]
+__all__ = ["Recorded", "RestoredInput", "read_record", "recorded_context"]
 
 _OUTCOME = re.compile(
     r"(?P<status>COMPLETE|SKIPPED), mask (?P<mask>.+?)(?: \(context (?P<context>\S+)\))?", re.DOTALL
@@ -146,6 +146,29 @@ def read_record(file: FitsInput) -> Recorded | None:
         lines=lines,
         replaced=replaced,
     )
+
+
+def recorded_context(header: Header) -> str | None:
+    """Return the context whose rules chose the mask of an initialized exposure.
+
+    CRDS_CTX alone does not tell: the exposure can have it from before, and its mask by hand.
+
+    Parameters
+    ----------
+    header : Header
+        Its primary header.
+
+    Returns
+    -------
+    str or None
+        The context; None where the rules were not asked.
+    """
+    entries = history_entries(header.commentary("HISTORY"))
+    outcomes = [match for entry in entries if (match := _OUTCOME.fullmatch(entry))]
+    if outcomes:
+        return outcomes[-1]["context"]
+    found = header.get("CRDS_CTX")
+    return None if found is None else str(found)
 
 
 def _sources(lines: Sequence[str], where: object) -> tuple[Recipe, tuple[str, str] | None, bool]:
