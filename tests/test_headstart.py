@@ -134,6 +134,90 @@ def test_nothing_stays_when_the_rules_say_no(folder: Path) -> None:
     assert folder_state(folder) == before
 
 
+def test_padding_cuts_off_nothing_that_a_thread_writes(
+    folder: Path, ramp: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fits.open(ramp) as hdus:
+        small = fits.ImageHDU(np.ones(7), name="SMALL")
+        fits.HDUList([hdus[0], small, hdus["SCI"]]).writeto(folder / "between.fits")
+    go_on = held(monkeypatch)
+    begun = begin(folder / "between.fits", folder / "out.fits")
+    real = units.zero_range
+
+    def after_the_thread(*where: int) -> None:
+        assert begun is not None
+        go_on.set()
+        begun.copy.wait()
+        real(*where)
+
+    monkeypatch.setattr(units, "zero_range", after_the_thread)
+    with begun or pytest.fail("nothing begun"):
+        apply_dq(folder / "between.fits", folder / "out.fits", mask=mask, begun=begun)
+    for name in ("SMALL", "SCI"):
+        assert unit_bytes(folder / "out.fits", name) == unit_bytes(folder / "between.fits", name)
+
+
+def test_it_goes_without_threads(
+    folder: Path, ramp: Path, mask: Path, plain: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with begin(ramp, folder / "out.fits") or pytest.fail("nothing begun") as begun:
+        apply_dq(ramp, folder / "out.fits", mask=mask, begun=begun, progress=lambda _: None)
+    assert (folder / "out.fits").read_bytes() == plain
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_without_descriptors_nothing_is_left_open(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = os.dup, []
+
+    def once(fd: int) -> int:
+        asked.append(fd)
+        if len(asked) > 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(fd)
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "dup", once)
+    with pytest.raises(OSError, match="Too many open files"):
+        BackgroundCopy(files[0], 0, files[1], 0, 1000, where="a")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_interrupted_wait_leaves_nothing_behind(
+    folder: Path, ramp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def no_nameless_files(path: Any, flags: int, *mode: int, **options: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *mode, **options)
+
+    def interrupted(_: BackgroundCopy) -> None:
+        raise KeyboardInterrupt
+
+    before, descriptors = folder_state(folder), len(os.listdir("/proc/self/fd"))
+    go_on = held(monkeypatch)
+    monkeypatch.setattr(os, "open", no_nameless_files)
+    monkeypatch.setattr(BackgroundCopy, "_end", interrupted)
+    begun = begin(ramp, folder / "out.fits") or pytest.fail("nothing begun")
+    assert len(folder_state(folder)) == len(before) + 1
+    with pytest.raises(KeyboardInterrupt), begun:
+        pass
+    assert folder_state(folder) == before
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "copy":
+            thread.join(30)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
 def _truncated(ramp: Path) -> Path:
     with ramp.open("r+b") as file:
         file.truncate(20_000)

@@ -51,15 +51,25 @@ class BackgroundCopy:
         self.start = start
         self.place = place
         self.size = size
-        self._source = os.dup(source)
-        self._target = os.dup(target)
         self._where = where
         self._writeback = writeback
         self.done = 0
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._unwanted = threading.Event()
+        with contextlib.ExitStack() as stack:
+            self._source = os.dup(source)
+            stack.callback(os.close, self._source)
+            self._target = os.dup(target)
+            stack.callback(os.close, self._target)
+            self._descriptors = stack.pop_all()
+        self._thread: threading.Thread | None
         self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # The system gives no more threads: it takes longer, and is done when this returns.
+            self._thread = None
+            self._run()
 
     def covers(self, start: int, place: int, size: int) -> bool:
         """Whether this copy takes these bytes to that place."""
@@ -81,7 +91,7 @@ class BackgroundCopy:
         OSError
             Raised if the system refused.
         """
-        while told is not None and self._thread.is_alive():
+        while told is not None and self._thread is not None and self._thread.is_alive():
             self._thread.join(_NOW_AND_THEN)
             told()
         self._end()
@@ -100,15 +110,13 @@ class BackgroundCopy:
         self.stop()
 
     def _end(self) -> None:
-        self._thread.join()
-        for fd in (self._source, self._target):
-            if fd >= 0:
-                os.close(fd)
-        self._source = self._target = -1
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(_UnwantedError):
+            # Closed by whoever uses them: a wait for the thread may be interrupted.
+            with self._descriptors, contextlib.suppress(_UnwantedError):
                 copy_range(
                     self._source,
                     self.start,
@@ -119,7 +127,7 @@ class BackgroundCopy:
                     progress=self._count,
                     writeback=self._writeback,
                 )
-        except BaseException as error:  # noqa: BLE001 - raised where the copy is waited for
+        except Exception as error:  # noqa: BLE001 - raised where the copy is waited for
             self._error = error
 
     def _count(self, count: int) -> None:

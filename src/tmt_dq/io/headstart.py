@@ -67,8 +67,10 @@ class Headstart:
 
     def __exit__(self, *_: object) -> None:
         """Give up, unless the output was finished meanwhile."""
-        self.copy.stop()
-        self.output.discard()
+        try:
+            self.copy.stop()
+        finally:
+            self.output.discard()
 
 
 def begin(

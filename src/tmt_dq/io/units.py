@@ -242,8 +242,10 @@ class UnitWriter:
     def _pad(self, since: int = 0) -> None:
         """Fill the last block with zeros."""
         end = since + padded(self.place - since)
-        if end > os.fstat(self.fd).st_size:
-            zero_range(self.fd, end, 0)
+        # Never in front of what a thread is writing: between question and answer it may get there.
+        size = max([end, *(copy.place + copy.size for copy in self._copies)])
+        if size > os.fstat(self.fd).st_size:
+            zero_range(self.fd, size, 0)
         self.place = end
 
     def _report(self, size: int = 0) -> None:
