@@ -233,6 +233,33 @@ def test_primary_image_comes_through(run: Run, folder: Path) -> None:
     verify_checksums(output)
 
 
+@pytest.mark.parametrize("name", ["PIXELDQ", "GROUPDQ"])
+def test_flags_in_the_primary_unit_are_refused(folder: Path, name: str) -> None:
+    hdus = ramp_hdus()
+    flags = np.ones((6, 8), np.uint32) if name == "PIXELDQ" else np.ones((1, 3, 6, 8), np.uint8)
+    hdus[0].header["EXTNAME"] = name
+    primary = fits.PrimaryHDU(flags, hdus[0].header)
+    ramp = write_hdus(folder / "ramp.fits", fits.HDUList([primary, hdus[1]]))
+    mask = make_mask(folder / "mask.fits")
+    before = folder_state(folder)
+    for options in ({"output": folder / "out.fits"}, {"in_place": True}):
+        with pytest.raises(RampFormatError, match=f"the primary HDU is called {name}; expected"):
+            apply_dq(ramp, mask=mask, **options)
+    assert folder_state(folder) == before
+
+
+@pytest.mark.parametrize("card", ["BZERO", "BSCALE", "BLANK"])
+def test_a_card_that_cannot_be_read_is_named(folder: Path, card: str) -> None:
+    flags = fits.ImageHDU(np.ones((6, 8), np.int32), name="PIXELDQ")
+    flags.header["ANYTHING"] = "x"
+    ramp = write_hdus(folder / "ramp.fits", ramp_hdus(extra=[flags]))
+    damaged = ramp.read_bytes().replace(b"ANYTHING= 'x       '", f"{card:8}= 1 2       ".encode())
+    ramp.write_bytes(damaged)
+    message = f"ramp.fits: PIXELDQ: the card '{card:8}= 1 2' has no value that FITS knows"
+    with pytest.raises(RampFormatError, match=re.escape(message)):
+        apply_dq(ramp, folder / "out.fits", mask=make_mask(folder / "mask.fits"))
+
+
 def test_data_without_padding(run: Run, folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits")
     os.truncate(ramp, 6048)

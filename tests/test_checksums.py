@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt_dq.io import checksums
-from tmt_dq.io.cards import Header
+from tmt_dq.io.cards import Card, Header
 
 
 def image(data: bytes) -> Any:
@@ -78,6 +78,16 @@ def test_old_sums_are_replaced() -> None:
     hdu.header["DATASUM"] = "12"
     header = verify(checksums.sign(ours(hdu.header), checksums.sum_bytes(whole)) + whole)
     assert list(header).count("CHECKSUM") == list(header).count("DATASUM") == 1
+
+
+def test_of_two_old_sums_none_is_left() -> None:
+    hdu, whole = image(b"1234")
+    header = ours(hdu.header)
+    for text in ("abcdefghabcdefgh", "ABCDEFGHABCDEFGH"):
+        header.append(Card.of("CHECKSUM", text))
+    header.append(Card.of("DATASUM", "5"))
+    found = verify(checksums.sign(header, checksums.sum_bytes(whole)) + whole)
+    assert list(found).count("CHECKSUM") == 1
 
 
 @pytest.mark.parametrize("keyword", ["COMMENT", "HISTORY"])

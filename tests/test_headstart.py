@@ -142,7 +142,7 @@ def test_padding_cuts_off_nothing_that_a_thread_writes(
         fits.HDUList([hdus[0], small, hdus["SCI"]]).writeto(folder / "between.fits")
     go_on = held(monkeypatch)
     begun = begin(folder / "between.fits", folder / "out.fits")
-    real = units.zero_range
+    real = copying.zero_range
 
     def after_the_thread(*where: int) -> None:
         assert begun is not None
@@ -163,12 +163,12 @@ def test_it_goes_without_threads(
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with begin(ramp, folder / "out.fits") or pytest.fail("nothing begun") as begun:
         apply_dq(ramp, folder / "out.fits", mask=mask, begun=begun, progress=lambda _: None)
     assert (folder / "out.fits").read_bytes() == plain
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_without_descriptors_nothing_is_left_open(
@@ -182,11 +182,11 @@ def test_without_descriptors_nothing_is_left_open(
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return real(fd)
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     monkeypatch.setattr(os, "dup", once)
     with pytest.raises(OSError, match="Too many open files"):
         BackgroundCopy(files[0], 0, files[1], 0, 1000, where="a")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_an_interrupted_wait_leaves_nothing_behind(
@@ -202,7 +202,7 @@ def test_an_interrupted_wait_leaves_nothing_behind(
     def interrupted(_: BackgroundCopy) -> None:
         raise KeyboardInterrupt
 
-    before, descriptors = folder_state(folder), len(os.listdir("/proc/self/fd"))
+    before, open_before = folder_state(folder), descriptors()
     go_on = held(monkeypatch)
     monkeypatch.setattr(os, "open", no_nameless_files)
     monkeypatch.setattr(BackgroundCopy, "_end", interrupted)
@@ -215,7 +215,7 @@ def test_an_interrupted_wait_leaves_nothing_behind(
     for thread in threading.enumerate():
         if thread.name == "copy":
             thread.join(30)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors() == open_before
 
 
 def _truncated(ramp: Path) -> Path:
@@ -266,6 +266,10 @@ def files(folder: Path) -> Iterator[tuple[int, int]]:
     yield source, target
     os.close(source)
     os.close(target)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:

@@ -155,6 +155,12 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "missing axis": (replaced("NAXIS3", "COMMENT"), "header of HDU 1 is damaged"),
     "negative PCOUNT": (replaced("PCOUNT", "PCOUNT  = -1"), "HDU 1 has BITPIX 16"),
     "enormous axis": (replaced("NAXIS1", "NAXIS1  = 99999999999"), "is truncated: SCI needs"),
+    "unreadable name": (
+        replaced("EXTNAME", "EXTNAME = 12 34"),
+        "HDU 1 is damaged: the card 'EXTNAME = 12 34' has no value that FITS knows",
+    ),
+    "unreadable ZIMAGE": (replaced("EXTNAME", "ZIMAGE  = 1 2"), "HDU 1 is damaged: the card"),
+    "unreadable GROUPS": (replaced("EXTEND", "GROUPS  = 1 2"), "HDU 0 is damaged: the card"),
     "unreadable NAXIS": (replaced("NAXIS   =                    4", "NAXIS   = ?"), "damaged"),
 }
 

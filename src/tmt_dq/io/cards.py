@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from tmt_dq.errors import RampFormatError
+
 __all__ = ["Card", "Header", "Value", "ascii_text", "primary_header"]
 
 Value = str | bool | int | float | complex | None
@@ -83,7 +85,7 @@ class Card:
 
         Raises
         ------
-        ValueError
+        RampFormatError
             Raised if it cannot be understood.
         """
         return self._parse()[0]
@@ -138,7 +140,9 @@ class Card:
         try:
             value, comment = card.value, card.comment
         except fits.VerifyError as error:
-            raise ValueError(str(error)) from error
+            raise RampFormatError(
+                f"the card {self.image.rstrip()!r} has no value that FITS knows"
+            ) from error
         return None if isinstance(value, fits.card.Undefined) else value, comment
 
     def __repr__(self) -> str:

@@ -54,6 +54,8 @@ def sign(header: Header, data_sum: int, *, size: int | None = None) -> bytes:
     """
     header = header.copy()
     header.set("DATASUM", str(data_sum), "data unit checksum")
+    # It may be there twice: only one of them can be right.
+    header.remove("CHECKSUM")
     header.set("CHECKSUM", "0" * 16, "HDU checksum", before="DATASUM")
     zeroed = header.to_bytes()
     if size is not None and size != len(zeroed):

@@ -34,6 +34,8 @@ _DECISIVE = frozenset(
     ]
 )
 """Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
+_STRUCTURAL = ("XTENSION", "EXTNAME", "ZIMAGE", "GROUPS")
+"""Keywords that say what a unit is, whatever it is."""
 _LONGEST_HEADER = 64 * 1024 * 1024
 """A header larger than this is taken for a damaged file rather than read into memory."""
 
@@ -215,6 +217,8 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
     """Parse one header and work out the size of its data."""
     try:
         header = Header.from_bytes(text)
+        for keyword in _STRUCTURAL:
+            header.get(keyword)  # an error here, where the file is known
         naxis = header.integer("NAXIS")
         axes = [header.integer(f"NAXIS{axis}") for axis in range(1, naxis + 1)]
         bitpix = header.integer("BITPIX")

@@ -146,33 +146,45 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
     groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
     for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):
-        if unit is not None and (not unit.is_image or unit.shape != expected):
-            problems.add(
-                GeometryError,
-                f"{unit.label} has the shape {unit.shape}; SCI {sci.shape} needs {expected}",
-                "Flags cannot be moved to another shape without loss: make the extension anew.",
-            )
-        if unit is not None and unit.is_image and unit.bitpix < 0:
-            problems.add(
-                RampFormatError,
-                f"{unit.label} holds floating-point numbers (BITPIX {unit.bitpix}); flags are "
-                "integers",
-                "Write the extension as integers.",
-            )
-    if groupdq is not None and (
-        groupdq.bitpix not in {8, -32, -64}
-        or groupdq.header.get("BZERO", 0) != 0
-        or groupdq.header.get("BSCALE", 1) != 1
-    ):
+        if unit is not None:
+            _check_flags(unit, expected, sci, problems)
+    problems.raise_any()
+    return RampFile(ramp, file, sci, pixeldq, groupdq)
+
+
+def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Problems) -> None:
+    """Note what keeps the flags of an exposure from being read, or written again."""
+    if unit.index == 0:
         problems.add(
             RampFormatError,
-            f"GROUPDQ is not uint8: BITPIX {groupdq.bitpix}, BZERO "
-            f"{groupdq.header.get('BZERO', 0)}, BSCALE {groupdq.header.get('BSCALE', 1)}; "
+            f"the primary HDU is called {unit.name}; expected an extension of that name",
+            "Move its flags into an extension, or call it otherwise.",
+        )
+    if not unit.is_image or unit.shape != expected:
+        problems.add(
+            GeometryError,
+            f"{unit.label} has the shape {unit.shape}; SCI {sci.shape} needs {expected}",
+            "Flags cannot be moved to another shape without loss: make the extension anew.",
+        )
+    if unit.is_image and unit.bitpix < 0:
+        problems.add(
+            RampFormatError,
+            f"{unit.label} holds floating-point numbers (BITPIX {unit.bitpix}); flags are integers",
+            "Write the extension as integers.",
+        )
+    try:
+        zero, scale, _ = (unit.header.get(key) for key in ("BZERO", "BSCALE", "BLANK"))
+    except RampFormatError as error:
+        problems.add(RampFormatError, f"{unit.label}: {error.what}", "Correct this card.")
+        return
+    zero, scale = 0 if zero is None else zero, 1 if scale is None else scale
+    if unit.name == "GROUPDQ" and (unit.bitpix not in {8, -32, -64} or zero != 0 or scale != 1):
+        problems.add(
+            RampFormatError,
+            f"GROUPDQ is not uint8: BITPIX {unit.bitpix}, BZERO {zero}, BSCALE {scale}; "
             "expected 8, 0 and 1",
             "Write the extension as uint8.",
         )
-    problems.raise_any()
-    return RampFile(ramp, file, sci, pixeldq, groupdq)
 
 
 def read_pixeldq(path: Path) -> npt.NDArray[np.uint32]:

@@ -185,7 +185,7 @@ def _plain_columns(header: Header, data: bytes) -> dict[str, npt.NDArray[np.gene
     for (name, stored, _), unsigned in zip(fields, zeros, strict=True):
         values = found[name]
         if stored.startswith("S"):
-            columns[name] = np.char.rstrip(np.char.decode(values, "ascii"))
+            columns[name] = _texts(values)
         elif unsigned is None:
             columns[name] = values.astype(values.dtype.newbyteorder("="))
         else:
@@ -199,5 +199,19 @@ def _any_columns(header: Header, data: bytes) -> dict[str, npt.NDArray[np.generi
     from astropy.io import fits
 
     whole = header.to_bytes() + data + bytes(padded(len(data)) - len(data))
-    table = fits.BinTableHDU.fromstring(whole).data
-    return {name.upper(): np.asarray(table[name]) for name in table.names}
+    kind = str(header.get("XTENSION")).strip().upper()
+    table = (fits.TableHDU if kind == "TABLE" else fits.BinTableHDU).fromstring(whole).data
+    columns = {name.upper(): np.asarray(table[name]) for name in table.names}
+    return {
+        name: _texts(values) if values.dtype.kind in "SU" else values
+        for name, values in columns.items()
+    }
+
+
+def _texts(stored: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return texts as they are stored; what is not ASCII, as escapes: it is nobody's flag."""
+    texts = stored
+    if texts.dtype.kind == "S":
+        texts = np.char.decode(texts.astype(np.bytes_), "ascii", "backslashreplace")
+    without_blanks: npt.NDArray[np.generic] = np.char.rstrip(texts.astype(np.str_))
+    return without_blanks
