@@ -23,11 +23,17 @@ from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache, mapping_text, rmap_text
 from tmt_dq import apply_dq, watch_folder
 from tmt_dq.batch import jobs, plan_batch
-from tmt_dq.batch.jobs import Job
+from tmt_dq.batch.jobs import FileResult, Job
 from tmt_dq.batch.lines import JsonLines
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import STATE_NAME
-from tmt_dq.errors import BatchError, ConfigError, MaskFormatError, OutputError
+from tmt_dq.errors import (
+    BatchError,
+    ConfigError,
+    MaskFormatError,
+    OutputError,
+    RampFormatError,
+)
 from tmt_dq.io.atomic import AtomicOutput
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import work as work_module
@@ -162,6 +168,36 @@ def test_what_is_not_for_us(folder: Path, mask: Path, stage: Path) -> None:
     ]
 
 
+def test_odd_names(
+    folder: Path, out: Path, mask: Path, stage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name that is no text, one of two lines, a folder named like a ramp, links to folders."""
+    (stage / "other").mkdir()
+    make_ramp(stage / "other" / "linked.fits")
+    beat = out.parent / "beat.json"
+    with watching(folder, out, mask=mask, heartbeat=beat) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait_done("a.fits")
+        (folder / "link").symlink_to(stage / "other")
+        (folder / "loop").symlink_to(folder)
+        odd = os.fsdecode(b"bad\xff.fits")
+        arrive(stage, folder, odd)
+        (folder / "dir.fits").mkdir()
+        arrive(stage, folder / "dir.fits", "in.fits")
+        (stage / "two").write_text("no FITS file")
+        (stage / "two").rename(folder / "two\nlines.fits")
+        watch.wait_done("a.fits", odd, "in.fits")
+        watch.wait(lambda: len(lines(out)) == 1)
+        # The kernel is asked again.
+        assert caplog.text.count("the kernel does not tell") == 1
+        watch.wait(lambda: read_beat(beat)["events"] == "kernel")
+        arrive(stage, folder, "z.fits")
+        watch.wait_done("a.fits", odd, "in.fits", "z.fits")
+    assert watch.failed() == ["two\nlines.fits"]
+    (line,) = lines(out)
+    assert f"{folder}/two\\nlines.fits: is not a FITS file" in line
+
+
 def test_outputs_beside_inputs(folder: Path, mask: Path, stage: Path) -> None:
     with watching(folder, folder, mask=mask) as watch:
         arrive(stage, folder, "a.fits")
@@ -173,6 +209,14 @@ def test_outputs_beside_inputs(folder: Path, mask: Path, stage: Path) -> None:
         "a_dqinit.fits",
         "b_dqinit.fits",
     ]
+
+
+def test_outputs_above_inputs(folder: Path, mask: Path) -> None:
+    """The output folder above the watched one: what is below the watched one is still watched."""
+    (folder / "sub").mkdir()
+    make_ramp(folder / "a.fits")
+    make_ramp(folder / "sub" / "b.fits")
+    assert once(folder, folder.parent, mask=mask).done == 2
 
 
 def test_patterns_and_no_recursion(folder: Path, out: Path, mask: Path) -> None:
@@ -353,6 +397,32 @@ def lines(out: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def test_right_to_read_comes_later(
+    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ramp that nobody may read is tried again when that changes: its content never does."""
+    ramp, locked = str(folder / "a.fits"), [True]
+    real_process, real_access = jobs.process, os.access
+
+    def process(job: Job, **settings: Any) -> Any:
+        if not locked:
+            return real_process(job, **settings)
+        error = RampFormatError("cannot be read: Permission denied", where=job.input)
+        return FileResult.failure(job, error)
+
+    def access(path: Any, mode: int, **options: Any) -> bool:
+        return not (locked and str(path) == ramp) and real_access(path, mode, **options)
+
+    monkeypatch.setattr(work_module, "process", process)
+    monkeypatch.setattr(os, "access", access)
+    with watching(folder, out, mask=mask) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait(lambda: len(lines(out)) == 1)
+        assert "Permission denied" in lines(out)[0]
+        locked.clear()
+        watch.wait_done("a.fits")
+
+
 def test_two_ramps_with_one_output(folder: Path, out: Path, mask: Path, stage: Path) -> None:
     (folder / "sub").mkdir()
     report = out.parent / "report.jsonl"
@@ -362,10 +432,25 @@ def test_two_ramps_with_one_output(folder: Path, out: Path, mask: Path, stage: P
         arrive(stage, folder / "sub", "a.fits", shape=(1, 4, 6, 8))
         arrive(stage, folder, "a_uncal.fits", shape=(1, 5, 6, 8))
         watch.wait(lambda: len(lines(out)) == 2, lambda: lines(out))
-    assert all("which is that of" in line for line in lines(out))
+    assert all(f"{folder}/a.fits: its output {out}/a" in line for line in lines(out))
     assert (watch.done(), sorted(watch.failed())) == (["a.fits"], ["a.fits", "a_uncal.fits"])
     assert sorted(one["status"] for one in report_lines(report)) == ["done", "failed", "failed"]
     assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 3, 6, 8)
+
+
+def test_same_time_and_size(folder: Path, out: Path, mask: Path) -> None:
+    """Two detectors, one name, times in whole seconds: the second is no moved first one."""
+    (folder / "sub").mkdir()
+    ramps = [make_ramp(folder / "a.fits"), make_ramp(folder / "sub" / "a.fits")]
+    for ramp in ramps:
+        os.utime(ramp, (1e9, 1e9))
+    with watching(folder, out, mask=mask) as watch:
+        watch.wait(lambda: len(lines(out)) == 1)
+        assert watch.done() == ["a.fits"]
+        # It is a moved one after all, by a copy: then there is nothing to do.
+        ramps[0].unlink()
+        watch.wait(lambda: lines(out) == [])
+    assert watch.done() == ["a.fits"]
 
 
 def test_moved_within_the_folder(folder: Path, out: Path, mask: Path, stage: Path) -> None:
@@ -386,9 +471,15 @@ def test_outputs_of_others(folder: Path, out: Path, mask: Path) -> None:
     (out / "a_dqinit.fits").write_text("mine")
     result = once(folder, out, mask=mask)
     assert (result.done, result.failed) == (0, 1)
-    assert "this watch did not make it" in lines(out)[0]
+    assert f"/a.fits: {out}/a_dqinit.fits: exists already, and this watch did" in lines(out)[0]
+    assert "Move it away, or start with --overwrite" in lines(out)[0]
     assert (out / "a_dqinit.fits").read_text() == "mine"
-    assert once(folder, out, mask=mask, overwrite=True).done == 1
+    with watching(folder, out, mask=mask) as watch:
+        watch.wait(lambda: watch.failed() == ["a.fits"])
+        (out / "a_dqinit.fits").rename(out / "mine")
+        watch.wait_done("a.fits")
+    (out / "mine").rename(out / "a_dqinit.fits")
+    assert once(folder, out, mask=mask, overwrite=True, redo=True).done == 1
 
 
 # --- going on --------------------------------------------------------------------------------
@@ -491,6 +582,8 @@ def deliver(cache: Path) -> None:
 def test_new_context(
     folder: Path, out: Path, cache: Path, stage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    late = cache / "references" / "tmt" / "iris" / "tmt_iris_mask_0002.fits"
+    late.rename(stage / "late")
     with watching(folder, out, crds_path=cache) as watch:
         arrive(stage, folder, "a.fits")
         arrive(stage, folder, "old.fits", header={"DATE-OBS": "1999-01-01"})
@@ -498,6 +591,13 @@ def test_new_context(
         deliver(cache)
         arrive(stage, folder, "b.fits")
         # The rules of the moment count for each ramp, and what had no rule is tried again.
+        watch.wait_done("a.fits", "old.fits")
+        # As in a synchronization, the mask comes after the rules that choose it, and slowly.
+        watch.wait(lambda: "b.fits" in watch.failed() and "0002.pmap from now" in caplog.text)
+        content = (stage / "late").read_bytes()
+        late.write_bytes(content[:2880])
+        watch.wait(lambda: lines(out) and str(late) in lines(out)[0], lambda: lines(out))
+        late.write_bytes(content)
         watch.wait_done("a.fits", "b.fits", "old.fits")
     assert "the rules are tmt_0002.pmap from now on" in caplog.text
     found = {one.input.name: (one.context, one.mask) for one in watch.results if not one.error}
@@ -736,6 +836,58 @@ def test_urls(tmp_path: Path, names: tuple[str, str], monkeypatch: pytest.Monkey
     assert done.code == 2
     assert "URL" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
+
+
+@pytest.mark.parametrize("name", ["none/beat.json", "."])
+def test_heartbeat_that_cannot_be(folder: Path, out: Path, mask: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"the heartbeat cannot be written: .* director"):
+        watch_folder(folder, output_dir=out, mask=mask, once=True, heartbeat=folder / name)
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Take the right to read a folder away, also from root, who runs tests here and there."""
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_folder_that_cannot_be_read(
+    folder: Path,
+    out: Path,
+    mask: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A single run says so, and ends; one that stays says so, and goes on when it can."""
+    make_ramp(folder / "a.fits")
+    beat = out.parent / "beat.json"
+    with monkeypatch.context() as forbidden:
+        forbid(forbidden, folder)
+        with pytest.raises(ConfigError, match="cannot be searched: Permission denied"):
+            watch_folder(folder, output_dir=out, mask=mask, once=True, jobs=1)
+        (prospect,) = plan_watch(folder, output_dir=out, mask=mask)
+        assert prospect.reason == "the folder cannot be searched (Permission denied)"
+        forbidden.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
+        with watching(folder, out, mask=mask, heartbeat=beat) as watch:
+            told = watch.wait(lambda: read_beat(beat).get("state") == "waiting" and read_beat(beat))
+            assert told["why"] == f"{folder} cannot be searched: Permission denied"
+            forbidden.setattr(os, "scandir", real_scandir)
+            watch.wait_done("a.fits")
+    assert caplog.text.count("what is in it is not seen. Check its rights.") == 2
+    caplog.clear()
+    below = folder / "below"
+    below.mkdir()
+    forbid(monkeypatch, below)
+    assert once(folder, out, mask=mask).skipped == 1
+    assert f"{below} cannot be searched: Permission denied" in caplog.text
+
+
+real_scandir = os.scandir
 
 
 def test_no_such_folder(folder: Path, out: Path) -> None:

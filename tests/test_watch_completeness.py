@@ -241,6 +241,8 @@ def made(
         (made("empty"), 60),
         (made("headless"), 60),
         (made("damaged"), 2),
+        # Reads were added, and their number will be written at the end.
+        (made("damaged", writers="some"), 60),
     ],
 )
 def test_how_long_to_wait(found: Look, seconds: float) -> None:
@@ -320,6 +322,25 @@ def test_another_machine_writes(
     os.utime(ramp, ns=(0, 2**62))
     ((after, _),) = taken(arrivals, clock, 30)
     assert seconds <= after <= seconds + 0.6
+
+
+def test_reads_are_added_before_their_number(tmp_path: Path, clock: Clock) -> None:
+    """A readout that adds a read now and then, and writes at the end how many there are."""
+    content = make_ramp(tmp_path / "whole", (1, 4, 40, 50)).read_bytes()
+    (end,) = ends(tmp_path / "whole")[1:]
+    card, early = (f"NAXIS3  = {number:>20}".encode() for number in (4, 2))
+    assert content.count(card) == 1
+    path = tmp_path / "a.fits"
+    arrivals = Arrivals(PATIENCE, remote=False, clock=clock)
+    with path.open("wb", buffering=0) as file:
+        file.write(content.replace(card, early)[: end - 8640])
+        arrivals.notice(str(path), live=True)
+        assert list(taken(arrivals, clock, 20)) == []
+        file.write(content[end - 8640 :])
+        assert list(taken(arrivals, clock, 20)) == []
+        file.seek(0)
+        file.write(content)
+    assert [name for _, name in taken(arrivals, clock, 1)] == ["a.fits"]
 
 
 def test_truncated_is_given_up(tmp_path: Path, clock: Clock) -> None:

@@ -92,7 +92,7 @@ class JsonLines:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
-                "another batch is at work in this folder",
+                "another batch or watch is at work in this folder",
                 where=self.path.parent,
                 hint="Wait until it ends, or name another --output-dir.",
             ) from None

@@ -175,12 +175,13 @@ def _print(result: "FileResult") -> None:
 
 def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from tmt_dq.watch import plan_watch
+    from tmt_dq.watch.ledger import printable
 
     total: dict[str, int] = {}
     for plan in plan_watch(folder, **options):
         total[plan.action] = total.get(plan.action, 0) + 1
         line = {"input": plan.path, "action": plan.action, "reason": plan.reason}
-        text = f"{plan.action:8}{plan.path}  ({plan.reason})"
+        text = printable(f"{plan.action:8}{plan.path}  ({plan.reason})")
         click.echo(json.dumps(line) if as_json else text)
     if not as_json:
         click.echo(", ".join(f"{number} to {action}" for action, number in total.items()) or "none")
@@ -189,7 +190,16 @@ def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
 @contextlib.contextmanager
 def _logging(*, quiet: bool) -> Iterator[None]:
     """Write what happens to standard error; journald adds the time by itself."""
+    from tmt_dq.watch.ledger import printable
+
+    class Lines(logging.Formatter):
+        """One line for each message, whatever names have in them."""
+
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+            return printable(super().formatMessage(record))
+
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
     logger = logging.getLogger("tmt_dq.watch")
     level = logger.level
     logger.addHandler(handler)

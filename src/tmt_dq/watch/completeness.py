@@ -109,7 +109,7 @@ def look(path: str, *, remote: bool) -> Look | None:
             return None
         structure = read_structure(fd, before.st_size)
         writers: Literal["none", "some", "unknown"] = "unknown"
-        if structure.kind in {"whole", "opaque"} and not remote:
+        if structure.kind in {"whole", "opaque", "damaged"} and not remote:
             writers = _writers(fd)
         after = os.fstat(fd)
     finally:
@@ -159,9 +159,10 @@ def wait_for(seen: Look, patience: Patience) -> tuple[float, str]:
     """
     kind = seen.structure.kind
     settle, stalled = patience.settle_s, patience.stalled_s
-    if kind == "damaged":
+    if kind == "damaged" and seen.writers != "some":
         return settle, seen.structure.what
-    if kind not in {"whole", "opaque"}:
+    # A program that adds reads may write at the end how many there are.
+    if kind not in {"whole", "opaque", "damaged"}:
         return stalled, seen.structure.what
     if seen.writers == "some":
         return stalled, "a program has it open for writing"

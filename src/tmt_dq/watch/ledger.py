@@ -17,9 +17,9 @@ from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
 from tmt_dq.io.names import default_output
-from tmt_dq.watch.completeness import Identity
+from tmt_dq.watch.completeness import Identity, identity_of
 
-__all__ = ["LIST_NAME", "Aside", "Decision", "Ledger"]
+__all__ = ["LIST_NAME", "Aside", "Decision", "Ledger", "explained", "printable", "replace_text"]
 
 LIST_NAME = "set_aside.txt"
 """File in the output folder that names what was set aside, and why."""
@@ -39,12 +39,15 @@ class Aside:
         The error's class.
     at : float
         When, in seconds since 1970.
+    clue : tuple
+        The file that the error is about, as it was: where it changes, the exposure is tried again.
     """
 
     identity: Identity
     error: TmtDqError
     kind: str
     at: float
+    clue: tuple[Identity | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,9 @@ class Ledger:
         if self._at_work.get(name, path) != path:
             return self._taken(output, self._at_work[name])
         if entry is not None and entry.kind == "done":
-            if entry.input_state == now and (not self._redo or entry.input != path):
+            moved = entry.input != path and not _is_another(entry.input, path)
+            same = entry.input == path and not self._redo
+            if entry.input_state == now and (moved or same):
                 why = self._outdated(entry.terms)
                 reason = "done" if why is None else f"done; a batch would do it again: {why}"
                 return Decision("skip", reason, outdated=why is not None)
@@ -179,8 +184,9 @@ class Ledger:
 
     def _taken(self, output: str, other: str) -> Decision:
         error = ConfigError(
-            f"its output would be {output}, which is that of {other}",
-            hint="Give it another name, or watch its folder with an --output-dir of its own.",
+            f"its output {output} would be that of this ramp too",
+            where=other,
+            hint="Give the ramp another name, or watch its folder with an --output-dir of its own.",
         )
         return Decision("aside", "the output is another exposure's", error=error)
 
@@ -247,7 +253,8 @@ class Ledger:
         self, path: str, identity: Identity, error: TmtDqError, *, kind: str | None = None
     ) -> None:
         """Leave an exposure until it changes."""
-        self.aside[path] = Aside(identity, error, kind or type(error).__name__, time.time())
+        kind = kind or type(error).__name__
+        self.aside[path] = Aside(identity, error, kind, time.time(), _clue(path, error))
         self._list_outdated = True
 
     def take_back(self, path: str) -> None:
@@ -259,6 +266,13 @@ class Ledger:
         """Yield exposures to try again: all, or those whose files may well be in order."""
         for path, aside in list(self.aside.items()):
             if everything or aside.kind != "RampFormatError":
+                self.take_back(path)
+                yield path
+
+    def forget_mended(self) -> Iterator[str]:
+        """Yield exposures to try again, because the file that the error is about has changed."""
+        for path, aside in list(self.aside.items()):
+            if aside.clue != _clue(path, aside.error):
                 self.take_back(path)
                 yield path
 
@@ -298,7 +312,7 @@ class Ledger:
             path.unlink(missing_ok=True)
         else:
             text = "".join(
-                f"{_time(aside.at)}  {aside.kind}  {name}: {_one_line(aside.error)}\n"
+                f"{_time(aside.at)}  {aside.kind}  {explained(name, aside.error)}\n"
                 for name, aside in sorted(self.aside.items())
             )
             replace_text(path, text)
@@ -325,5 +339,32 @@ def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _one_line(error: TmtDqError) -> str:
-    return " ".join(error.what.split())
+def explained(path: str, error: TmtDqError) -> str:
+    """Say in one line what is wrong with an exposure: where, what, and what to do."""
+    where = "" if error.where in {None, path} else f"{printable(str(error.where))}: "
+    what = printable(" ".join(error.what.split()))
+    hint = "" if error.hint is None else f". {printable(' '.join(error.hint.split()))}"
+    return f"{printable(path)}: {where}{what.rstrip('.')}{hint}"
+
+
+def printable(text: str) -> str:
+    """Return text with line breaks and the like, which names may have, as escape sequences."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _clue(path: str, error: TmtDqError) -> tuple[Identity | None, bool]:
+    place = error.where or path
+    try:
+        return identity_of(place), os.access(place, os.R_OK)
+    except ValueError:
+        return None, False  # it is no file's name
+
+
+def _is_another(first: str, second: str) -> bool:
+    """Tell whether both names are there, and stand for different files."""
+    try:
+        return not Path(first).samefile(second)
+    except OSError:
+        return False

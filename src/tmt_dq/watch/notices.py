@@ -5,8 +5,10 @@ not tell: what came before the watch began, what it dropped because its queue wa
 machines did, and what lay in a folder before the folder was watched.
 """
 
+import contextlib
 import logging
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 _STEP_MS = 10
 _DEBOUNCE_MS = 20
 _READY_MS = 250
+_LISTEN_AGAIN_S = 0.5
 _SHARE = 0.02
 """Searches of a large folder may take this part of the time."""
 _BACKLOG = 256
@@ -67,6 +70,8 @@ class Notices:
         self._known: dict[str, Identity] = {}
         self._request = threading.Event()
         self._end = threading.Event()
+        self._unreadable: dict[str, str] = {}
+        self.failure: OSError | None = None
         self.searches = 0
         self.searched_at = 0.0
         self.events = events
@@ -123,21 +128,28 @@ class Notices:
     # --- the kernel -----------------------------------------------------------------------------
 
     def _listen_loop(self) -> None:
+        said, pause = "", _LISTEN_AGAIN_S
         while not self._end.is_set():
             try:
                 self._listen()
             except FileNotFoundError:
                 pass  # said by the service, which looks after the folder
             except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
-                log.warning(
-                    "the kernel does not tell about new files (%s); the folder is searched every "
-                    "%.1f s instead",
-                    error,
-                    self._search_s,
-                )
-                self.events = False
-                return
-            self._end.wait(0.5)
+                # A single name that is no text ends it, too, and is found by a search.
+                if str(error) != said:
+                    said = str(error)
+                    log.warning(
+                        "the kernel does not tell about new files (%s); the folder is searched now "
+                        "and every %.1f s, until the kernel can be asked again",
+                        error,
+                        self._search_s,
+                    )
+                if self.events:
+                    self.events, pause = False, _LISTEN_AGAIN_S / 2
+                self._request.set()
+            # It goes on soon after what passes; it does not ask all the time in vain.
+            pause = _LISTEN_AGAIN_S if self.events else min(2 * pause, self._search_s)
+            self._end.wait(pause)
 
     def _listen(self) -> None:
         """Pass on what the kernel tells, until the folder is another one or gone."""
@@ -158,7 +170,7 @@ class Notices:
         ):
             if not ready:
                 # Only now is the watch known to be set: what came before is searched for.
-                ready = True
+                ready = self.events = True
                 self._request.set()
             for change, path in changes:
                 if change.name != "deleted":
@@ -169,12 +181,18 @@ class Notices:
                 return
 
     def _happened(self, path: str) -> None:
-        if self._wanted(path):
-            self._tell(path, live=True)
-        elif os.path.isdir(path) and self._enter(path):  # noqa: PTH112 - names are text here
+        try:
+            is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        except (OSError, ValueError):
+            return  # gone meanwhile
+        if not is_folder:
+            if self._wanted(path):
+                self._tell(path, live=True)
+        elif self._enter(path):
             # What was in it before the kernel watched it is not told.
-            for found, _ in self._walk(path):
-                self._tell(found, live=True)
+            with contextlib.suppress(OSError):
+                for found, _ in self._walk(path):
+                    self._tell(found, live=True)
 
     # --- searches -------------------------------------------------------------------------------
 
@@ -206,8 +224,12 @@ class Notices:
                 if self._end.is_set():
                     return
         except OSError as error:
-            log.debug("the folder cannot be searched: %s", error)
+            if not isinstance(error, FileNotFoundError):
+                self._say_unreadable(self._folder, error)
+            self.failure = error
+            self._ring()
             return
+        self.failure = None
         if self._known is before:
             self._known = found
         self.searches += 1
@@ -219,21 +241,37 @@ class Notices:
         folders: list[str] = []
         with os.scandir(folder) as entries:
             listing = sorted(entries, key=lambda entry: entry.name)
+        if self._unreadable.pop(folder, None) is not None:
+            log.warning("%s can be searched again", folder)
         for entry in listing:
             try:
-                if self._wanted(entry.path):
+                # Links to folders are not followed, as in a batch.
+                if entry.is_dir(follow_symlinks=False):
+                    if self._enter(entry.path):
+                        folders.append(entry.path)
+                elif self._wanted(entry.path):
                     status = entry.stat()
                     identity = Identity(status.st_size, status.st_mtime_ns, status.st_ino)
                     yield entry.path, identity
-                elif entry.is_dir(follow_symlinks=False) and self._enter(entry.path):
-                    folders.append(entry.path)
             except OSError:
                 continue  # gone meanwhile
         for below in folders:
             try:
                 yield from self._walk(below)
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                log.debug("%s cannot be searched: %s", below, error.strerror)
+                self._say_unreadable(below, error)
+
+    def _say_unreadable(self, folder: str, error: OSError) -> None:
+        """Say once that what arrives in a folder is not seen."""
+        if self._unreadable.get(folder) != str(error):
+            self._unreadable[folder] = str(error)
+            log.warning(
+                "%s cannot be searched: %s; what is in it is not seen. Check its rights.",
+                folder,
+                error.strerror,
+            )
 
 
 def _import_watchfiles() -> None:

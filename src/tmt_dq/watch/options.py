@@ -1,5 +1,6 @@
 """What can be said about a watch, checked once."""
 
+import errno
 import fnmatch
 import math
 import os
@@ -92,7 +93,7 @@ class WatchOptions:
         return self.recursive and not hidden and self._outside_output(path)
 
     def _outside_output(self, folder: str) -> bool:
-        if self.output_dir == self.folder:
+        if self.folder not in self.output_dir.parents:
             return True
         own = str(self.output_dir)
         return folder != own and not folder.startswith(own + os.sep)
@@ -161,6 +162,8 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
             where=out,
             hint="Name another --output-dir.",
         ) from error
+    if heartbeat is not None and make_folder:
+        _check_heartbeat(Path(heartbeat))
     watched, out = watched.resolve(), out.resolve()
     remote = is_remote(watched)
     polling = poll_s is not None or remote
@@ -183,3 +186,18 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
         prometheus=prometheus,
         apply=apply,
     )
+
+
+def _check_heartbeat(path: Path) -> None:
+    """Find out now what would leave the watch unwatched for a night."""
+    number = None
+    if path.is_dir():
+        number = errno.EISDIR
+    elif not path.absolute().parent.is_dir():
+        number = errno.ENOENT
+    if number is not None:
+        raise OutputError(
+            f"the heartbeat cannot be written: {os.strerror(number)}",
+            where=path,
+            hint="Name a file in a folder that is there.",
+        )

@@ -5,12 +5,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.batch.jobs import FileResult
 from tmt_dq.errors import TmtDqError
 from tmt_dq.watch.arrivals import Arrival
-from tmt_dq.watch.ledger import Decision
+from tmt_dq.watch.ledger import LIST_NAME, Decision, explained
 from tmt_dq.watch.status import Counts, Endpoint, write_heartbeat
 from tmt_dq.watch.systemd import tell
 
@@ -99,10 +100,7 @@ class Reporting:
     def failed(self, path: str, error: TmtDqError, kind: str) -> None:
         """Say that an exposure is set aside."""
         self.counts.failed(kind)
-        where = error.where or path
-        named = where if where == path else f"{path}: {where}"
-        hint = "" if error.hint is None else f" {error.hint}"
-        log.error("set aside: %s: %s%s", named, error.what, hint)
+        log.error("set aside: %s", explained(path, error))
 
     def undone(self, path: str) -> None:
         """Say that nothing was made of an exposure."""
@@ -136,28 +134,30 @@ class Reporting:
         status = self.status()
         if self._endpoint is not None:
             self._endpoint.show(status)
-        self._service.ledger.forget_gone()
-        self._try(self._service.ledger.write_list)
+        ledger = self._service.ledger
+        ledger.forget_gone()
+        self._try(ledger.folder / LIST_NAME, ledger.write_list)
         shown = f"{status['state']} {status['why']}"
         now = time.monotonic()
         heartbeat = self._service.options.heartbeat
         if heartbeat is not None and (now >= self._beat_due or shown != self._shown):
             self._beat_due, self._shown = now + _BEAT_S, shown
-            self._try(lambda: write_heartbeat(heartbeat, status))
+            self._try(heartbeat, lambda: write_heartbeat(heartbeat, status))
         if status["state"] in {"watching", "waiting"} and not self._said_ready:
             self._said_ready = True
             tell("READY=1")
         line = f"{status['state']}, {status['files']['done']} done, {status['set_aside']} set aside"
         tell(f"WATCHDOG=1\nSTATUS={line}")
 
-    def _try(self, write: Callable[[], None]) -> None:
+    def _try(self, path: Path, write: Callable[[], None]) -> None:
         """Write something that is not worth stopping for; say once that it cannot be written."""
         try:
             write()
         except OSError as error:
-            if str(error) not in self._write_troubles:
-                self._write_troubles.add(str(error))
-                log.warning("heartbeat or list cannot be written: %s", error)
+            why = f"{path} cannot be written: {error.strerror}"
+            if why not in self._write_troubles:
+                self._write_troubles.add(why)
+                log.warning("%s; it is tried again and again", why)
 
     def status(self) -> dict[str, Any]:
         """Return all that is known of it."""
@@ -205,6 +205,9 @@ class Reporting:
             return "waiting", service.trouble.why
         if not service.folder_present:
             return "waiting", f"{service.options.folder} is not there"
+        failure = service.notices.failure
+        if failure is not None:
+            return "waiting", f"{service.options.folder} cannot be searched: {failure.strerror}"
         if self._state == "starting" and service.pool.ready_count and service.notices.searches:
             self._state = "watching"
         return self._state, ""

@@ -1,6 +1,8 @@
 """Notices new CRDS rules, and masks that were replaced, while a watch is running."""
 
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +35,8 @@ class Rules:
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self._options = options
         self._rules = settings.rules
-        self._evidence = _evidence(settings)
+        self._references = _References()
+        self._evidence = self._find(settings)
         self._trouble = ""
         self._due = 0.0
 
@@ -52,7 +55,7 @@ class Rules:
         if self._trouble:
             self._trouble = ""
             log.warning("the rules can be read again")
-        found = _evidence(settings)
+        found = self._find(settings)
         if found == self._evidence:
             return None
         self._evidence = found
@@ -62,7 +65,37 @@ class Rules:
             log.warning("the rules are %s from now on", names)
         return settings
 
+    def _find(self, settings: Settings) -> object:
+        """Return what is another when there is something new to try."""
+        paths = [settings.options.get("mask"), settings.options.get("user_dq")]
+        states = [state_of(path) for path in paths if path is not None]
+        return settings.rules, states, self._references.state(settings.options.get("crds_path"))
 
-def _evidence(settings: Settings) -> object:
-    paths = [settings.options.get("mask"), settings.options.get("user_dq")]
-    return settings.rules, [state_of(path) for path in paths if path is not None]
+
+class _References:
+    """The folders of a cache's masks: one that is delivered after its rules changes them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, list[str]]] = {}
+
+    def state(self, cache: str | None) -> dict[str, int]:
+        """Return when each folder has changed; only those that have are read again."""
+        # As in CRDS, masks may be elsewhere than rules.
+        root = os.environ.get("CRDS_REFPATH") or (cache and f"{cache}/references")
+        found: dict[str, tuple[int, list[str]]] = {}
+        folders = [root] if root else []
+        while folders:
+            folder = folders.pop()
+            with contextlib.suppress(OSError):
+                changed = os.stat(folder).st_mtime_ns
+                known = self._known.get(folder)
+                below = known[1] if known and known[0] == changed else _folders_in(folder)
+                found[folder] = changed, below
+                folders += below
+        self._known = found
+        return {folder: changed for folder, (changed, _) in found.items()}
+
+
+def _folders_in(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))

@@ -242,11 +242,20 @@ def plan_watch(
         apply=options,
     )
     ledger = Ledger(chosen.output_dir, settings, redo=redo, overwrite=overwrite, read_only=True)
-    return (_prospect(path, chosen, ledger) for path in _ramps(chosen))
+    return _prospects(chosen, ledger)
 
 
-def _ramps(options: WatchOptions) -> Iterator[str]:
-    for place, folders, files in os.walk(options.folder):
+def _prospects(options: WatchOptions, ledger: Ledger) -> Iterator[Prospect]:
+    unreadable: list[OSError] = []
+    for path in _ramps(options, unreadable):
+        yield _prospect(path, options, ledger)
+    for error in unreadable:
+        why = f"the folder cannot be searched ({error.strerror})"
+        yield Prospect(str(error.filename), "wait", why)
+
+
+def _ramps(options: WatchOptions, unreadable: list[OSError]) -> Iterator[str]:
+    for place, folders, files in os.walk(options.folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if options.enter(str(Path(place, name))))
         paths = [str(Path(place, name)) for name in sorted(files)]
         yield from filter(options.wanted, paths)

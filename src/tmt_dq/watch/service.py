@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tmt_dq.batch.jobs import FileResult, Job, Settings
-from tmt_dq.errors import OutputError, TmtDqError, WorkerError
+from tmt_dq.errors import ConfigError, OutputError, TmtDqError, WorkerError
 from tmt_dq.watch.arrivals import Arrival, Arrivals
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.control import Control
@@ -130,11 +130,21 @@ class Service:
     def _pause(self) -> float:
         if self.notices.more and self._control.stopping == "no":
             return 0.0
-        due = [self._tick_due, self.arrivals.next_due() or self._tick_due]
-        return max(0.0, min(due) - time.monotonic())
+        due = self._tick_due
+        if self._control.stopping == "no":  # else nothing is looked at any more
+            due = min(due, self.arrivals.next_due() or due)
+        return max(0.0, due - time.monotonic())
 
     def _is_done(self) -> bool:
-        if not self.options.once or not self.notices.all_told:
+        if not self.options.once:
+            return False
+        if self.notices.failure is not None:
+            raise ConfigError(
+                f"the folder cannot be searched: {self.notices.failure.strerror}",
+                where=self.options.folder,
+                hint="Check that it is there, and its rights.",
+            )
+        if not self.notices.all_told:
             return False
         if self.trouble is not None:
             raise OutputError(self.trouble.why, hint="What is done is known; run it again.")
@@ -334,6 +344,8 @@ class Service:
         if settings is not None:
             self.ledger.use(settings)
             self._again(everything=False)
+        for path in self.ledger.forget_mended():
+            self.arrivals.notice(path, live=False)
         if self._control.reload_wanted:
             self._control.reload_wanted = False
             log.info("searching again, and trying again what was set aside")
