@@ -174,10 +174,12 @@ def test_odd_names(
     """A name that is no text, one of two lines, a folder named like a ramp, links to folders."""
     (stage / "other").mkdir()
     make_ramp(stage / "other" / "linked.fits")
+    (folder / "early").symlink_to(stage / "other")
     beat = out.parent / "beat.json"
     with watching(folder, out, mask=mask, heartbeat=beat) as watch:
         arrive(stage, folder, "a.fits")
         watch.wait_done("a.fits")
+        make_ramp(stage / "other" / "linked.fits")
         (folder / "link").symlink_to(stage / "other")
         (folder / "loop").symlink_to(folder)
         odd = os.fsdecode(b"bad\xff.fits")

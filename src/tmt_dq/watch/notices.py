@@ -185,6 +185,9 @@ class Notices:
             is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
         except (OSError, ValueError):
             return  # gone meanwhile
+        place = os.path.dirname(path)  # noqa: PTH120 - names are text here
+        if os.path.realpath(place) != place:
+            return  # the kernel follows links to folders; searches do not, and batches
         if not is_folder:
             if self._wanted(path):
                 self._tell(path, live=True)
