@@ -329,7 +329,10 @@ def test_command(night: Path, tmp_path: Path, root: Path, monkeypatch: pytest.Mo
     assert outcome.code == 0
     lines = {Path(line.split()[1]).name: line for line in outcome.out.splitlines()[:2]}
     assert lines["before_dqinit.fits"].startswith("skip")
-    assert lines["changed_dqinit.fits"].endswith("(affected, to be rewritten in place)")
+    assert lines["changed_dqinit.fits"].endswith(
+        "(affected: tmt_iris_mask_0003.fits instead of tmt_iris_mask_0002.fits, with other flags "
+        "in 2 of its pixels; to be rewritten in place)"
+    )
     assert folder_state(out) == state
     outcome = invoke(*again, "--json")
     assert outcome.code == 0

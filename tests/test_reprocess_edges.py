@@ -222,6 +222,8 @@ def test_a_folder_in_which_another_batch_works(
     run([ramp], tmp_path / "zulu", crds_path=root, context=OLD)
     busy = State(out)
     try:
+        with pytest.raises(OutputError, match="at work in this folder"):
+            run([out], None, **again)
         result, _ = run([out, tmp_path / "zulu"], None, **again)
     finally:
         busy.close()

@@ -35,7 +35,10 @@ __all__ = ["reinitialize_dq"]
 
 PathLike = str | os.PathLike[str]
 
-_FROM_RAW = "Process the raw ramp afresh, or name it (raw=), which says what flags it had."
+_FROM_RAW = (
+    "Process the raw ramp afresh (tmt-dq batch RAMP --output-dir DIR). In Python, raw= names it, "
+    "which says what flags it had."
+)
 
 
 def reinitialize_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -134,7 +137,7 @@ def reinitialize_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
                 raise ConfigError(
                     "a compressed file cannot be changed in place",
                     where=path,
-                    hint="Name an output.",
+                    hint="Expand it first, or write an output of its own.",
                 )
             return asked.run(file, own, path, InPlaceWriter(fd, progress), crds_path, context)
         target = Path(output or "")

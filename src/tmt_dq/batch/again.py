@@ -125,15 +125,15 @@ def rehearse(plan: Planned, settings: Settings) -> Planned:
     """
     if plan.action != "process":
         return plan
-    why = judge(plan.job, settings, settings.options)
-    if why is not None:
+    needed, why = judge(plan.job, settings, settings.options)
+    if not needed:
         return replace(plan, action="skip", reason=why)
-    what = "affected, to be rewritten in place" if plan.job.rewrite else f"affected, {plan.reason}"
-    return replace(plan, reason=what)
+    how = "to be rewritten in place" if plan.job.rewrite else plan.reason
+    return replace(plan, reason=f"{why}; {how}")
 
 
-def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> str | None:
-    """Say why an exposure need not be processed again; None if it must, or nobody knows.
+def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> tuple[bool, str]:
+    """Tell whether an exposure must be processed again, and why.
 
     Parameters
     ----------
@@ -146,7 +146,9 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> str | Non
 
     Returns
     -------
-    str or None
+    bool
+        Whether it must, or nobody knows.
+    str
         The reason.
     """
     from tmt_dq.reprocessing import affected, affected_output
@@ -167,8 +169,9 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> str | Non
                 flags_only=again.flags_only,
                 **caches,
             )
-        except TmtDqError:
-            return None  # what is wrong with it comes out when it is processed
+        except TmtDqError as error:
+            # What is wrong with it comes out when it is processed.
+            return True, f"could not be judged: {error.what}"
     else:
         (effect,) = affected(
             again.old_context,
@@ -178,7 +181,9 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> str | Non
             keep_errors=True,
             **caches,
         )
-    return None if effect.affected else f"not affected: {effect.reason}"
+    if effect.error is not None:
+        return True, effect.reason
+    return effect.affected, f"{'' if effect.affected else 'not '}affected: {effect.reason}"
 
 
 def rewrite(job: Job, settings: Settings, options: Mapping[str, Any]) -> Any:
@@ -232,6 +237,18 @@ class Folders:
     def __init__(self) -> None:
         self._open: dict[str, State | None] = {}
         self._waiting: dict[str, int] = {}
+
+    def check_only(self, paths: Iterable[str]) -> None:
+        """Complain once, not for each exposure, where all are in one folder that is in use.
+
+        Raises
+        ------
+        OutputError
+            Raised if another batch is at work in it.
+        """
+        folders = {os.path.dirname(path) for path in paths}
+        if len(folders) == 1:
+            self._state(*folders)
 
     def problem(self, folder: str) -> OutputError | None:
         """Say why exposures of a folder cannot be changed; None if they can."""

@@ -329,8 +329,8 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
     if settings.again is not None:
         from tmt_dq.batch import again
 
-        why = again.judge(job, settings, options)
-        if why is not None:
+        needed, why = again.judge(job, settings, options)
+        if not needed:
             skipped = _result(job, "skipped", before, digest)
             return dataclasses.replace(skipped, reason=why, unaffected=True)
         if job.rewrite:

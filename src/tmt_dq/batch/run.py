@@ -162,6 +162,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         state = None
         if output_dir is None:
             memory = Folders()
+            memory.check_only(outputs)
             planner = InPlacePlanner(memory)
         else:
             folder = _memory_of(_absolute(output_dir), state_dir)
