@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,8 @@ def work(task: Task) -> Answer:
         What became of it.
     """
     if task.job is None:
+        # It goes to all processes where a terminal closes; for the watch it means something.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _get_ready(task.settings)
         return Answer(None)
     guard = _Guard(task.job.input, task.identity)
