@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,11 +51,23 @@ class Answer:
         Bytes after which the connection is closed.
     etag : str or None
         Another ETag.
+    shift : int
+        Bytes by which a range that does not begin the file is another one than was asked for.
+    more : int
+        Bytes that the file is said to have more of, where a range is sent.
+    headers : dict
+        Further headers.
+    pause_s : float
+        Seconds to wait in the middle of what is sent.
     """
 
     status: int | None = None
     cut: int | None = None
     etag: str | None = None
+    shift: int = 0
+    more: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    pause_s: float = 0
 
 
 @dataclass
@@ -74,6 +87,14 @@ class WebServer:
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     misbehave: Callable[[int], Answer | None] = lambda _: None
     sent: int = 0
+
+
+def _write(stream: Any, data: bytes, pause_s: float) -> None:
+    """Send data, in four parts if there are to be pauses."""
+    step = -(-len(data) // 4) if pause_s else max(1, len(data))
+    for begin in range(0, len(data), step):
+        stream.write(data[begin : begin + step])
+        time.sleep(pause_s)
 
 
 @contextlib.contextmanager
@@ -115,19 +136,23 @@ def web_server() -> Iterator[WebServer]:
                 part = data
             else:
                 first, last = int(match[1]), min(int(match[2]), len(data) - 1)
+                shift = answer.shift * bool(first)
+                first, last = first - shift, last - shift
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+                total = len(data) + answer.more
+                self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
                 part = data[first : last + 1]
             etag = answer.etag or state.etag
             if etag is not None:
                 self.send_header("ETag", etag)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(part)))
             self.end_headers()
             with contextlib.suppress(ConnectionError):
-                self.wfile.write(part[: answer.cut])
+                _write(self.wfile, part[: answer.cut], answer.pause_s)
                 state.sent += len(part[: answer.cut])
-            if answer.cut is not None and answer.cut < len(part):
-                self.close_connection = True
+            self.close_connection |= answer.cut is not None and answer.cut < len(part)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

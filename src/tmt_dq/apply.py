@@ -246,7 +246,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
                 return dataclasses.replace(job.run(file, source, rehearse_change), written=False)
             return job.run(file, source, InPlaceWriter(fd, progress))
     target = _target(source, _place(output, fsspec_kwargs), _place(output_dir, fsspec_kwargs))
-    _check_output(target, overwrite=overwrite, inputs=[source])
+    elsewhere = [name for name in (request.mask, request.user_dq) if isinstance(name, Url)]
+    _check_output(target, overwrite=overwrite, inputs=[source, *elsewhere])
 
     def write(
         exposure: RampFile,

@@ -47,9 +47,9 @@ def fetch(place: Place) -> Path:
     remote = connect(place)
     path = _home(place, (remote.size, remote.mark))
     if not path.exists():
-        temporary = path.with_name(".part")
         with output_errors(path):
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            # A name of its own: other threads may fetch the same file at the same time.
+            fd, temporary = tempfile.mkstemp(dir=path.parent)
             try:
                 fetch_into(remote, fd)
             finally:

@@ -4,6 +4,7 @@ fsspec finds the library of a protocol, and its own configuration (environment, 
 which credentials and at which endpoint. It is imported here and nowhere else.
 """
 
+import re
 import threading
 import time
 from collections import deque
@@ -44,6 +45,8 @@ _WAIT_S = 0.1
 _GROWTH = 1.7
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _HTTP = {"http", "https"}
+_S3 = {"s3", "s3a"}
+_CACHES = re.compile(r"(?:^|::)(simplecache|filecache|blockcache|cached)::")
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "VersionId", "Last-Modified")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 
@@ -54,16 +57,29 @@ def filesystem(url: Url) -> tuple[Any, str]:
     Raises
     ------
     ConfigError
-        Raised if a library is missing, or the protocol is not known.
+        Raised if a library is missing, the protocol is not known, or is one of fsspec's caches.
     """
     try:
+        import fsspec
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise missing_library(error, url) from None
+    if cache := _CACHES.search(url.full):
+        raise ConfigError(
+            f"goes through {cache[1]}::, which does not notice that a file has changed",
+            where=url,
+            hint=f"Leave {cache[1]}:: out: exposures are read once, masks are fetched once.",
+        )
+    options = dict(url.options)
+    if url.protocol in _S3 and "?versionId=" in url.full:
+        options.setdefault("version_aware", True)
     try:
         with remote_errors(url):
             try:
-                fs, path = url_to_fs(url.full, **url.options)
+                if url.protocol in _HTTP:
+                    # The URL itself: :: in an address or query begins no chain.
+                    return fsspec.filesystem(url.protocol, **options), url.full
+                fs, path = url_to_fs(url.full, **options)
             except ImportError as error:
                 raise missing_library(error, url) from None
             except ValueError as error:

@@ -10,7 +10,8 @@ from tmt_dq.io.urls import Url, redacted
 
 __all__ = ["describe", "remote_errors", "status_of"]
 
-_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>)]+")
+# A query may hold any sign but a blank: what it ends with cannot be told from what follows.
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s'\"<>)?#]|['\")](?=\S*@))+(?:[?#]\S*)?")
 _LONGEST = 300
 _S3 = {"s3", "s3a"}
 _NO_RIGHT_S3 = (
@@ -91,7 +92,7 @@ def describe(error: BaseException, url: Url) -> tuple[str, str]:
         return f"the server answers {status}: {_plain(error, url)}", _LATER
     if kinds & {"ClientPayloadError", "IncompleteRead", "ResponseStreamingError"}:
         return f"the connection broke off while it was read: {_plain(error, url)}", _LATER
-    if isinstance(error, TimeoutError) or "HTTPClientError" in kinds & {"ReadTimeoutError"}:
+    if isinstance(error, TimeoutError) or kinds & {"ReadTimeoutError", "ConnectTimeoutError"}:
         return "the server does not answer in time", _LATER
     if isinstance(error, ConnectionError) or kinds & {
         "ClientConnectionError",

@@ -21,7 +21,7 @@ from tmt_dq.io.layout import Unit
 from tmt_dq.io.outputs import Written, write_exposure
 from tmt_dq.io.provenance import Record
 from tmt_dq.io.ramps import RampFile
-from tmt_dq.io.remote import file_info
+from tmt_dq.io.remote import file_info, filesystem
 from tmt_dq.io.remote_inputs import RemoteInput
 from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.uploads import upload
@@ -64,11 +64,11 @@ def check_remote_output(url: Url, *, overwrite: bool = False, inputs: Iterable[P
             "is a folder; expected a file name", where=url, hint="Say --output-dir for a folder."
         )
     for source in inputs:
-        if isinstance(source, Url) and source.full == url.full:
+        if isinstance(source, Url) and _object(source) == _object(url):
             raise OutputError(
                 f"output and input {source} are the same file",
                 where=url,
-                hint="Inputs are never modified: name another output.",
+                hint="Inputs and references are never modified: name another output.",
             )
     info = file_info(url)
     if info is not None and info.get("type") == "directory":
@@ -79,6 +79,14 @@ def check_remote_output(url: Url, *, overwrite: bool = False, inputs: Iterable[P
         raise OutputError(
             "exists already", where=url, hint="Say --overwrite (overwrite=True) to replace it."
         )
+
+
+def _object(url: Url) -> tuple[type, str] | str:
+    """Return what is the same for all names of an object (s3 and s3a, its versions)."""
+    if url.protocol in _READ_ONLY:
+        return url.full
+    fs, path = filesystem(url)
+    return type(fs), path.partition("?versionId=")[0]
 
 
 def write_elsewhere(

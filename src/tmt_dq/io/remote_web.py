@@ -5,9 +5,11 @@ not tell a range from the whole file. Its session, with what its configuration s
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from tmt_dq.errors import RemoteError
 from tmt_dq.io.remote import again, changed, pieces
 from tmt_dq.io.remote_errors import remote_errors
 from tmt_dq.io.urls import Url
@@ -16,7 +18,13 @@ __all__ = ["Web"]
 
 _PROBE = 64 * 1024
 _STREAM = 1024 * 1024
-_PARTIAL, _UNSATISFIABLE = 206, 416
+_WHOLE, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONNECT_S, _SILENCE_S = 30, 60
+"""Seconds until a server that does not answer, or stops in the middle, is given up.
+
+aiohttp's own limit, five minutes for all of a file, would end the reading of a large one.
+"""
 
 
 class Web:
@@ -34,25 +42,19 @@ class Web:
     def _look(self) -> None:
         """Ask for the beginning: one request tells size, mark and whether there are ranges."""
         status, headers, data = again(lambda: self._get(0, _PROBE))
-        if status == _PARTIAL:
-            self.size, self._start = _total(headers), data
-            self.ranged = self.size is not None
+        self.size, self.mark = _size(status, headers), _mark(headers)
+        if status == _PARTIAL and self.size is not None:
+            # What is not the range that was asked for is no good sign for the next ones.
+            self.ranged = _is_range(headers, data, 0, min(_PROBE, self.size))
+            self._start = data if self.ranged else b""
         elif status == _UNSATISFIABLE:
-            self.size, self.ranged = 0, True
-        else:
-            self.size = _number(headers.get("Content-Length"))
-        self.mark = _mark(headers)
+            self.ranged = True
 
     def state(self) -> tuple[int | None, str | None]:
         """Ask for size and mark as they are now."""
         with remote_errors(self.url):
             status, headers, _ = again(lambda: self._get(0, 1))
-        size = self.size
-        if status == _PARTIAL:
-            size = _total(headers)
-        elif status != _UNSATISFIABLE:
-            size = _number(headers.get("Content-Length"))
-        return size, _mark(headers)
+        return _size(status, headers), _mark(headers)
 
     def read_range(self, start: int, size: int) -> bytes:
         """Return exactly these bytes."""
@@ -60,8 +62,15 @@ class Web:
             return self._start[start : start + size]
         with remote_errors(self.url):
             status, headers, data = again(lambda: self._get(start, size))
-        if status != _PARTIAL or len(data) != size or _mark(headers) != self.mark:
+        if status != _PARTIAL or (_size(status, headers), _mark(headers)) != (self.size, self.mark):
             raise changed(self.url)
+        if not _is_range(headers, data, start, size):
+            raise RemoteError(
+                f"the server sent {headers.get('Content-Range')} ({len(data)} bytes) where bytes "
+                f"{start}-{start + size - 1} were asked for",
+                where=self.url,
+                hint="Its ranges cannot be relied on: fetch the file another way, and name it.",
+            )
         return bytes(data)
 
     def stream(self) -> Iterator[bytes]:
@@ -100,13 +109,19 @@ class Web:
             if answer.status == _UNSATISFIABLE:
                 return answer.status, answer.headers, b""
             answer.raise_for_status()
-            if answer.status != _PARTIAL:
-                return answer.status, answer.headers, b""
+            if answer.status != _PARTIAL or _is_encoded(answer.headers):
+                # Ranges of what was packed for the way are ranges of something else.
+                return _WHOLE, answer.headers, b""
             return answer.status, answer.headers, await answer.read()
 
     def options(self, headers: dict[str, str]) -> dict[str, Any]:
-        """Return the arguments of a request: fsspec's own, with headers added."""
+        """Return the arguments of a request: fsspec's own, with headers and limits added."""
+        from aiohttp import ClientTimeout
+
         options = dict(self.fs.kwargs)
+        if "timeout" not in self.fs.client_kwargs:
+            limits = ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+            options.setdefault("timeout", limits)
         own = {"Accept-Encoding": "identity", **headers}
         return {**options, "headers": {**options.get("headers", {}), **own}}
 
@@ -132,6 +147,8 @@ class _Reading:
         session = await web.fs.set_session()
         async with session.get(web.fs.encode_url(web.path), **web.options({})) as answer:
             answer.raise_for_status()
+            if _mark(answer.headers) != web.mark:
+                raise changed(web.url)
             async for piece in answer.content.iter_chunked(_STREAM):
                 yield piece
 
@@ -145,9 +162,29 @@ class _Reading:
             self._web.run(close)
 
 
-def _total(headers: Any) -> int | None:
-    """Return the size of the file that a range is part of."""
-    return _number(headers.get("Content-Range", "").rpartition("/")[2])
+def _size(status: int, headers: Any) -> int | None:
+    """Return the size of a file by what is said with an answer; None if nothing is."""
+    total = _number(headers.get("Content-Range", "").rpartition("/")[2])
+    if status == _PARTIAL:
+        return total
+    if status == _UNSATISFIABLE:
+        return total or 0
+    # What is packed for the way is another size than what comes out of it.
+    return None if _is_encoded(headers) else _number(headers.get("Content-Length"))
+
+
+def _is_range(headers: Any, data: bytes, start: int, size: int) -> bool:
+    """Tell whether an answer is, and has, exactly this range."""
+    said = _RANGE.fullmatch(headers.get("Content-Range", ""))
+    return (
+        said is not None
+        and (int(said[1]), int(said[2])) == (start, start + size - 1)
+        and len(data) == size
+    )
+
+
+def _is_encoded(headers: Any) -> bool:
+    return headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}
 
 
 def _number(text: str | None) -> int | None:

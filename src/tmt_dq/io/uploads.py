@@ -100,14 +100,7 @@ def _send(
 ) -> None:
     """Write through fsspec, in order; the name is given when the file is closed and committed."""
     with _output_errors(url):
-        try:
-            file = fs.open(path, "wb", autocommit=False)
-        except (NotImplementedError, TypeError, ValueError) as error:
-            raise OutputError(
-                f"cannot be written whole or not at all through {type(fs).__name__}",
-                where=url,
-                hint="Write it here, and copy it there.",
-            ) from error
+        file = _open_unfinished(fs, path, url)
         try:
             for data in pieces_of(draft.read, draft.size):
                 file.write(data)
@@ -120,6 +113,32 @@ def _send(
             with contextlib.suppress(Exception):
                 file.discard()
             raise
+
+
+def _open_unfinished(fs: Any, path: str, url: Url) -> Any:
+    """Open a file that has no name until it is committed."""
+    from fsspec.spec import AbstractBufferedFile
+
+    new = not fs.exists(path)
+    file = None
+    with contextlib.suppress(NotImplementedError, TypeError, ValueError):
+        file = fs.open(path, "wb", autocommit=False)
+    discard = getattr(file, "discard", None)
+    # Many take the word and do not keep it.
+    if discard and getattr(discard, "__func__", None) is not AbstractBufferedFile.discard:
+        return file
+    if isinstance(file, AbstractBufferedFile):
+        file.closed = True  # what was begun is not sent when the object goes
+    elif file is not None:
+        file.close()
+    if file is not None and new:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(path)
+    raise OutputError(
+        f"cannot be written whole or not at all through {type(fs).__name__}",
+        where=url,
+        hint="Write it here, and copy it there.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,17 @@ from tmt_dq.errors import ConfigError
 
 __all__ = ["Place", "Url", "is_url", "place_of", "redacted"]
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/[^/]")
-_USER = re.compile(r"(?<=://)[^/?#@]*@")
-_SECRET = re.compile(r"[?#].*", re.DOTALL)
-_CHAIN = "::"
+# A password may hold an @, and by mistake also a slash: then what looks like a port is no number.
+_BROKEN_USER = r"(?<=://)(?!arn:)[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*[/?#].*@"
+_USER = re.compile(rf"(?<=://)[^/?#]*@|{_BROKEN_USER}", re.DOTALL)
+_QUERY = re.compile(r"\?.*", re.DOTALL)
+_QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
+_CHAIN = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::))")
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
+"""Where # is a letter of a name."""
+_WEB = {"http", "https"}
+_NOT_IN_NAMES = re.compile(r"[/\x00-\x1f\x7f]|^\.\.?$")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,7 +54,9 @@ class Url:
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return unquote_http(self.protocol, self._path.rstrip("/").rpartition("/")[2])
+        named = (part for part in _CHAIN.split(self._path) if "://" in part)
+        path = next(named, self._path)
+        return _as_read(self.protocol, path.rstrip("/").rpartition("/")[2])
 
     @property
     def suffix(self) -> str:
@@ -62,7 +70,7 @@ class Url:
 
     @property
     def _path(self) -> str:
-        return _SECRET.sub("", self.full)
+        return "::".join(_without_query(part, "") for part in _CHAIN.split(self.full))
 
     def __truediv__(self, name: str) -> "Url":
         return Url(f"{self._path.rstrip('/')}/{name}", self.options)
@@ -78,9 +86,20 @@ Place = Path | Url
 """A file here or elsewhere."""
 
 
-def unquote_http(protocol: str, name: str) -> str:
-    """Return a name as people read it: in the web, ``%20`` is a blank."""
-    return unquote(name) if protocol in {"http", "https"} else name
+def _as_read(protocol: str, name: str) -> str:
+    """Return a name as people read it: in the web, ``%20`` is a blank.
+
+    A server has no say in which folder a file of that name is written: ``%2F`` stays as it is.
+    """
+    plain = unquote(name) if protocol in _WEB else name
+    return name if _NOT_IN_NAMES.search(plain) else plain
+
+
+def _without_query(part: str, mark: str) -> str:
+    """Return a part of a chain of URLs with `mark` for query and fragment."""
+    scheme, sign, rest = part.partition("://")
+    secret = _QUERY if scheme.lower() in _OBJECTS else _QUERY_OR_FRAGMENT
+    return scheme + sign + secret.sub(mark, rest)
 
 
 def is_url(name: object) -> bool:
@@ -94,9 +113,8 @@ def redacted(text: str) -> str:
     """Return a URL without user, password, query and fragment; other text as it is."""
     if "://" not in text:
         return text
-    parts = [_USER.sub("", part) for part in text.split(_CHAIN)]
-    shown = [_SECRET.sub("?...", part) if _SCHEME.match(part) else part for part in parts]
-    return _CHAIN.join(shown)
+    parts = [_USER.sub("", part) for part in _CHAIN.split(text)]
+    return "::".join(_without_query(part, "?...") if "://" in part else part for part in parts)
 
 
 def place_of(name: object, options: Mapping[str, Any] | None = None) -> Place:
@@ -117,8 +135,8 @@ def place_of(name: object, options: Mapping[str, Any] | None = None) -> Place:
     Raises
     ------
     ConfigError
-        Raised if it is a URL that lost a slash on its way through `pathlib.Path`, or a
-        ``file://`` of another machine.
+        Raised if it is a URL that lost a slash on its way through `pathlib.Path`, one whose
+        password would be taken for a path, or a ``file://`` of another machine.
     """
     if isinstance(name, Url):
         return name
@@ -136,6 +154,12 @@ def place_of(name: object, options: Mapping[str, Any] | None = None) -> Place:
         return path
     if text.lower().startswith("file://"):
         return _local(text)
+    if re.search(_BROKEN_USER, text, re.DOTALL):
+        raise ConfigError(
+            "has a / ? or # in the user or password",
+            where=redacted(text),
+            hint="Write them as %2F, %3F and %23; better, keep them out of URLs.",
+        )
     return Url(text, dict(options or said or {}))
 
 
