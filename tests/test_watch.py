@@ -347,6 +347,28 @@ def test_gone_while_it_is_read(
     assert not (out / LIST_NAME).exists()
 
 
+def test_gone_before_it_is_read(
+    folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is taken away with all that waits for a worker: no worker is asked."""
+    asked: list[str] = []
+    (folder / "sub").mkdir()
+    for name in ("a", "sub/b", "sub/c", "d"):
+        make_ramp(folder / f"{name}.fits")
+
+    def process(task: Task) -> Any:
+        assert task.job is not None
+        asked.append(Path(task.job.input).name)
+        if len(asked) == 1:
+            (folder / "sub").rename(folder.parent / "elsewhere")
+        return work(task)
+
+    monkeypatch.setattr("tmt_dq.watch.service.work", process)
+    result = once(folder, out, mask=mask)
+    assert (asked, result.done, result.failed) == (["a.fits", "d.fits"], 2, 0)
+    assert (result.unfinished, lines(out)) == ({}, [])
+
+
 # --- set aside -------------------------------------------------------------------------------
 
 

@@ -229,6 +229,11 @@ class Service:
             arrival, decision = (self.queue or self.backlog).popleft()
             self._queued.discard(arrival.path)
             assert decision.job is not None
+            if identity_of(arrival.path) != arrival.identity:
+                # A whole folder may have been taken away with thousands that wait.
+                self.ledger.drop(decision.job)
+                self.arrivals.notice(arrival.path, live=arrival.live)
+                continue
             memory = None
             if self.ledger.settings.options.get("sync", True):
                 memory = str(self.ledger.state.path)
@@ -319,7 +324,11 @@ class Service:
         """Begin anew in an output folder that is another one than it was."""
         found = _folder_id(self.options.output_dir)
         if found is None:
-            raise OutputError("the folder is not there", where=self.options.output_dir)
+            raise OutputError(
+                "the folder is not there",
+                where=self.options.output_dir,
+                hint="Mount it, or make it again.",
+            )
         old = self.ledger
         new = Ledger(
             self.options.output_dir,
@@ -368,7 +377,11 @@ class Service:
             else:
                 log.error("%s is not there; waiting for it", self.options.folder)
         if self.trouble is None and _folder_id(self.options.output_dir) != self._output_id:
-            missing = OutputError("the folder is gone", where=self.options.output_dir)
+            missing = OutputError(
+                "the folder is gone",
+                where=self.options.output_dir,
+                hint="Mount it, or make it again.",
+            )
             self._in_trouble(missing, 0)
 
     def _again(self, *, everything: bool) -> None:
