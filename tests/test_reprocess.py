@@ -454,12 +454,18 @@ def deadly(function):
         return function(*args, **kwargs)
     return call
 
+os.fsync = lambda fd: None  # a killed process, unlike a machine, loses nothing that was written
 for name in ("pwrite", "ftruncate", "fsync", "unlink", "link", "replace"):
     setattr(os, name, deadly(getattr(os, name)))
 copying.WAYS = (deadly(copying._by_copy_file_range),)
 journal._fallocate = deadly(journal._fallocate)
 for line in sys.stdin:
     count, path, root, context = line.split()
+    if count == "0":
+        # Rules and masks are read once, here, and not in each of the processes that are killed.
+        left = 1000
+        reinitialize_dq(path, path + ".new", crds_path=root, context=context)
+        os.unlink(path + ".new")
     left = int(count)
     child = os.fork()
     if child == 0:
