@@ -36,7 +36,7 @@ from builders import (
 )
 from tmt_dq.apply import Applied, apply_dq
 from tmt_dq.errors import ConfigError, RampFormatError
-from tmt_dq.io import copying
+from tmt_dq.io import copying, units
 from tmt_dq.io.masks import read_mask
 from tmt_dq.io.names import default_output
 from tmt_dq.simulate import simulate_ramp
@@ -858,6 +858,31 @@ def test_input_that_shrinks_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(RampFormatError, match=r"ramp\.fits: ended \d+ bytes early"):
         apply_dq(ramp, folder / "out.fits", mask=mask, progress=shrink)
     assert sorted(path.name for path in folder.iterdir()) == ["mask.fits", "ramp.fits"]
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "tiles"])
+def test_input_that_is_written_to_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
+    if form != "plain":
+        pack = compress_gzip if form == "gzip" else compress_tiles
+        ramp = pack(ramp, folder / "packed.fits")
+    before = sorted(path.name for path in folder.iterdir())
+    real = units.UnitWriter.write_zeros
+
+    def meanwhile(*where: Any) -> None:
+        real(*where)
+        with ramp.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"x")
+        # The clock of a file system may go in steps of some milliseconds.
+        os.utime(ramp, ns=(0, ramp.stat().st_mtime_ns + 1))
+
+    monkeypatch.setattr(units.UnitWriter, "write_zeros", meanwhile)
+    with pytest.raises(RampFormatError, match="changed while it was being read"):
+        apply_dq(ramp, folder / "out.fits", mask=mask)
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_input_that_vanishes_meanwhile_is_still_read(folder: Path) -> None:

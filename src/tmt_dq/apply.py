@@ -306,14 +306,13 @@ def _write_output(
     copy = None
     if begun is not None and begun.belongs_to(exposure.file.fd, output):
         output, copy = begun.output, begun.copy
-    with (
-        output as out,
-        output_errors(target),
-        UnitWriter(
+    with output as out, output_errors(target):
+        with UnitWriter(
             out.fd, progress=progress, writeback=sync, begun=copy, background=True
-        ) as writer,
-    ):
-        return write_exposure(exposure, sources, record, target, writer)
+        ) as writer:
+            written = write_exposure(exposure, sources, record, target, writer)
+        exposure.file.verify()
+    return written
 
 
 def _check_choice(name: str, value: str, known: Sequence[str]) -> None:

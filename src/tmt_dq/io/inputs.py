@@ -12,7 +12,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -49,12 +49,30 @@ class FitsInput:
         Its header and data units.
     compressed : bool
         Whether `fd` is an expansion.
+    seen : tuple of int, optional
+        Descriptor of the file itself, and its size and time of change when it was opened.
     """
 
     path: Path
     fd: int
     units: tuple[Unit, ...]
     compressed: bool
+    seen: tuple[int, int, int] | None = field(default=None, kw_only=True)
+
+    def verify(self) -> None:
+        """Make sure that nobody wrote into the file since it was opened.
+
+        Raises
+        ------
+        RampFormatError
+            Raised if somebody did: what was read may be neither the old nor the new content.
+        """
+        if self.seen is not None and _seen(self.seen[0]) != self.seen:
+            raise RampFormatError(
+                "changed while it was being read",
+                where=self.path,
+                hint="Something else is changing the file; try again when it is complete.",
+            )
 
     def named(self, name: str) -> list[Unit]:
         """Return the units whose EXTNAME is `name`."""
@@ -134,7 +152,7 @@ def from_descriptor(
     fd: int, path: Place, scratch: Path | None, progress: Progress | None
 ) -> Iterator[FitsInput]:
     """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
-    named = cast("Path", path)
+    named, seen = cast("Path", path), _seen(fd)
     with contextlib.ExitStack() as stack:
         compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
@@ -158,7 +176,12 @@ def from_descriptor(
                 _expand_tiles(fd, units, plain, path, progress)
             fd = plain
             units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
-        yield FitsInput(named, fd, units, compressed)
+        yield FitsInput(named, fd, units, compressed, seen=seen)
+
+
+def _seen(fd: int) -> tuple[int, int, int]:
+    status = os.fstat(fd)
+    return fd, status.st_size, status.st_mtime_ns
 
 
 def _open(path: Path) -> int:
