@@ -60,8 +60,9 @@ def page_folder(
     for name in ("demo-output/iris_demo_uncal.fits", "iris_0001_uncal.fits"):
         shutil.copy(small_ramp, folder / name)
     if request.node.callspec.params["page"] == ROOT / "README.md":
-        # README shows what is printed about the demo's ramp, which is a full frame.
-        simulate_ramp(folder / "demo-output/iris_demo_uncal.fits", overwrite=True)
+        # README shows what is printed about the demo's ramp, which is a full frame. How many reads
+        # it has is not shown.
+        simulate_ramp(folder / "demo-output/iris_demo_uncal.fits", ngroups=2, overwrite=True)
     monkeypatch.chdir(folder)
     programs = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
