@@ -327,6 +327,30 @@ def test_changed_while_it_is_read(
     assert work(task).changed  # and it is not begun where it has changed before
 
 
+def test_written_over_when_it_is_begun(
+    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer begins anew in a whole file, just when a worker opens it: it is no bad file."""
+    real = jobs.process
+    content = make_ramp(stage / "a.fits", (1, 4, 6, 8)).read_bytes()
+    begun = threading.Event()
+
+    def process(job: Job, **settings: Any) -> Any:
+        if not begun.is_set():
+            Path(job.input).write_bytes(content[:5760])
+            begun.set()
+        return real(job, **settings)
+
+    monkeypatch.setattr(work_module, "process", process)
+    with watching(folder, out, mask=mask, stalled_s=60) as watch:
+        arrive(stage, folder, "a.fits")
+        watch.wait(begun.is_set)
+        (folder / "a.fits").write_bytes(content)
+        watch.wait_done("a.fits")
+    assert watch.failed() == []
+    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
+
+
 def test_gone_while_it_is_read(
     folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

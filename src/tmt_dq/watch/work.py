@@ -105,6 +105,10 @@ def work(task: Task) -> Answer:
         result = process(task.job, settings=task.settings)
     finally:
         count_with(None)
+    if result.error is not None:
+        # Perhaps of what somebody began to write over it, before a piece was copied.
+        with contextlib.suppress(RampFormatError):
+            guard(0)
     if guard.changed:
         return Answer(None, changed=True)
     return Answer(result, errno=_errno(result.error))
