@@ -257,7 +257,7 @@ def test_refuses_what_cannot_be_changed_in_place(ramp: Path, folder: Path) -> No
     os.link(ramp, folder / "second.fits")
     with pytest.raises(OutputError, match="2 names"):
         apply_dq(ramp, in_place=True)
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(RampFormatError, match="cannot be read: No such file"):
         apply_dq(folder / "missing.fits", in_place=True)
 
 

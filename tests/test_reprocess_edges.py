@@ -1,6 +1,5 @@
 """What goes wrong beside a change of flags: killed in between, other caches, other folders."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from reprocess_helpers import (
     root,
     template,
 )
-from tmt_dq import apply_dq, reinitialize_dq
+from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, RampFormatError, UnexplainedFlagsError
@@ -262,6 +261,11 @@ def test_compressed_ramps(folder: Path, root: Path, again: Options, ending: str)
     assert_same(output, folder / "fresh.fits")
 
 
-def test_a_file_that_is_no_exposure_of_ours(out: Path, root: Path) -> None:
-    with pytest.raises(RampFormatError):
-        reinitialize_dq(os.devnull, out / "new.fits", crds_path=root)
+def test_nothing_there(folder: Path, again: Options) -> None:
+    _, results = run([folder / "gone.fits"], None, **again)
+    error = results["gone.fits"].error
+    assert isinstance(error, RampFormatError)
+    assert error.what == "cannot be read: No such file or directory"
+    with pytest.raises(ConfigError) as caught:
+        run([folder], None, **again)
+    assert caught.value.what == "has no FITS file that is not hidden"

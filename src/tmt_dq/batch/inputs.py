@@ -96,8 +96,9 @@ def _expand(
     if os.path.isdir(text):
         paths = list(_search(text, output_dir))
         if not paths:
+            outputs = "" if output_dir is None else " or an output (*_dqinit.fits)"
             raise ConfigError(
-                "has no FITS file that is not hidden or an output (*_dqinit.fits)",
+                f"has no FITS file that is not hidden{outputs}",
                 where=text,
                 hint="Name the folder of the exposures.",
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.sources import FlagSource
-from tmt_dq.errors import OutputError
+from tmt_dq.errors import OutputError, RampFormatError
 from tmt_dq.io import checksums
 from tmt_dq.io.atomic import output_errors
 from tmt_dq.io.copying import Progress, write_all
@@ -63,6 +63,8 @@ def locked(path: Path) -> Iterator[int]:
     OutputError
         Raised if the file cannot be written, has other names (hard links), or something else has
         it open for writing.
+    RampFormatError
+        Raised if it is not there, or cannot be read.
     """
     with output_errors(path):
         _refuse_writers(path)
@@ -96,7 +98,7 @@ def unlocked(path: Path) -> Iterator[int]:
 
     Raises
     ------
-    OutputError
+    OutputError, RampFormatError
         Raised as by `locked`.
     """
     with output_errors(path):
@@ -122,7 +124,12 @@ def _refuse_writers(path: Path) -> None:
     A read lease is granted only where nobody writes (fcntl(2), F_SETLEASE). It needs a local file
     of our own; elsewhere the descriptors of the processes that we may look at are searched.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RampFormatError(
+            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+        ) from error
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
