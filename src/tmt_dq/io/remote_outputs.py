@@ -126,37 +126,15 @@ def write_elsewhere(
         with AtomicOutput(target, overwrite=overwrite, sync=sync) as out, output_errors(target):
             writer = _FromElsewhere(out.fd, progress=progress, writeback=sync)
             written = write_exposure(exposure, sources, record, target, writer)
-            _verify(exposure.file)
+            exposure.file.verify()
             return written
     scratch = Path(tempfile.gettempdir())
     with output_errors(scratch), tempfile.TemporaryFile(dir=scratch) as spool:
         draft = Draft(spool.fileno())
-        before = _local_state(exposure.file)
         written = write_exposure(exposure, sources, record, cast("Path", target), draft)
-
-        def verify() -> None:
-            _verify(exposure.file)
-            if _local_state(exposure.file) != before:
-                raise RampFormatError(
-                    "changed while it was being read",
-                    where=exposure.file.path,
-                    hint="Something else is changing the file; try again when it is complete.",
-                )
-
+        verify = exposure.file.verify
         upload(draft, target, overwrite=overwrite, verify=verify, progress=progress)
         return written
-
-
-def _verify(file: FitsInput) -> None:
-    if isinstance(file, RemoteInput):
-        file.verify()
-
-
-def _local_state(file: FitsInput) -> tuple[int, int] | None:
-    if file.fd < 0:
-        return None
-    status = os.fstat(file.fd)
-    return status.st_size, status.st_mtime_ns
 
 
 def _end_of(file: FitsInput, unit: Unit) -> int:
