@@ -37,8 +37,8 @@ from tmt_dq.errors import (
 from tmt_dq.io.atomic import AtomicOutput
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import work as work_module
+from tmt_dq.watch.aside import LIST_NAME
 from tmt_dq.watch.completeness import identity_of
-from tmt_dq.watch.ledger import LIST_NAME
 from tmt_dq.watch.notices import Notices
 from tmt_dq.watch.work import Task, work
 from watch_helpers import use_inline_pool, watching

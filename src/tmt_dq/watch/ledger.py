@@ -17,37 +17,10 @@ from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
 from tmt_dq.io.names import default_output
-from tmt_dq.watch.completeness import Identity, identity_of
+from tmt_dq.watch.aside import LIST_NAME, Aside, clue, list_text, replace_text
+from tmt_dq.watch.completeness import Identity
 
-__all__ = ["LIST_NAME", "Aside", "Decision", "Ledger", "explained", "printable", "replace_text"]
-
-LIST_NAME = "set_aside.txt"
-"""File in the output folder that names what was set aside, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """An exposure that is left until it changes.
-
-    Parameters
-    ----------
-    identity : Identity
-        Its file as it was.
-    error : TmtDqError
-        Why.
-    kind : str
-        The error's class.
-    at : float
-        When, in seconds since 1970.
-    clue : tuple
-        The file that the error is about, as it was: where it changes, the exposure is tried again.
-    """
-
-    identity: Identity
-    error: TmtDqError
-    kind: str
-    at: float
-    clue: tuple[Identity | None, bool]
+__all__ = ["Decision", "Ledger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +227,7 @@ class Ledger:
     ) -> None:
         """Leave an exposure until it changes."""
         kind = kind or type(error).__name__
-        self.aside[path] = Aside(identity, error, kind, time.time(), _clue(path, error))
+        self.aside[path] = Aside(identity, error, kind, time.time(), clue(path, error))
         self._list_outdated = True
 
     def take_back(self, path: str) -> None:
@@ -272,7 +245,7 @@ class Ledger:
     def forget_mended(self) -> Iterator[str]:
         """Yield exposures to try again, because the file that the error is about has changed."""
         for path, aside in list(self.aside.items()):
-            if aside.clue != _clue(path, aside.error):
+            if aside.clue != clue(path, aside.error):
                 self.take_back(path)
                 yield path
 
@@ -311,11 +284,7 @@ class Ledger:
         if not self.aside:
             path.unlink(missing_ok=True)
         else:
-            text = "".join(
-                f"{_time(aside.at)}  {aside.kind}  {explained(name, aside.error)}\n"
-                for name, aside in sorted(self.aside.items())
-            )
-            replace_text(path, text)
+            replace_text(path, list_text(self.aside))
         self._list_outdated = False
 
     def close(self) -> None:
@@ -323,43 +292,6 @@ class Ledger:
         self.state.close()
         if self._lines is not None:
             self._lines.close()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a small file in one step; nobody ever reads half of it."""
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, "utf-8", errors="backslashreplace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def explained(path: str, error: TmtDqError) -> str:
-    """Say in one line what is wrong with an exposure: where, what, and what to do."""
-    where = "" if error.where in {None, path} else f"{printable(str(error.where))}: "
-    what = printable(" ".join(error.what.split()))
-    hint = "" if error.hint is None else f". {printable(' '.join(error.hint.split()))}"
-    return f"{printable(path)}: {where}{what.rstrip('.')}{hint}"
-
-
-def printable(text: str) -> str:
-    """Return text with line breaks and the like, which names may have, as escape sequences."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-
-
-def _clue(path: str, error: TmtDqError) -> tuple[Identity | None, bool]:
-    place = error.where or path
-    try:
-        return identity_of(place), os.access(place, os.R_OK)
-    except ValueError:
-        return None, False  # it is no file's name
 
 
 def _is_another(first: str, second: str) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tmt_dq.batch.jobs import FileResult
 from tmt_dq.errors import TmtDqError
 from tmt_dq.watch.arrivals import Arrival
-from tmt_dq.watch.ledger import LIST_NAME, Decision, explained
+from tmt_dq.watch.aside import LIST_NAME, explained
+from tmt_dq.watch.ledger import Decision
 from tmt_dq.watch.status import Counts, Endpoint, write_heartbeat
 from tmt_dq.watch.systemd import tell
 

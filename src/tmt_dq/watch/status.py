@@ -13,7 +13,7 @@ from typing import Any
 
 from tmt_dq import __version__
 from tmt_dq.errors import ConfigError
-from tmt_dq.watch.ledger import replace_text
+from tmt_dq.watch.aside import replace_text
 
 __all__ = ["STATES", "Counts", "Endpoint", "write_heartbeat"]
 
