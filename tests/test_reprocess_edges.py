@@ -116,6 +116,21 @@ def test_an_output_that_someone_changed_stays_theirs(
     assert plan_of(ramp, out, root) == ("refuse", "output exists")
 
 
+def test_what_failed_and_is_not_affected_is_still_to_be_tried(
+    folder: Path, root: Path, tmp_path: Path, again: Options
+) -> None:
+    late = folder / "late_uncal.fits"
+    late.write_bytes(b"not here yet")
+    out = tmp_path / "out"
+    result, _ = run([late], out, crds_path=root, context=OLD)
+    assert result.failed == 1
+    exposure(late, header={"DATE-OBS": "2026-04-20"})
+    _, results = run([late], out, **again)
+    assert "not affected" in results[late.name].reason
+    _, results = run([late], out, crds_path=root, context=NEW, retry_failed=True)
+    assert statuses(results) == {late.name: "done"}
+
+
 def test_half_changed_says_what_to_repeat(
     out: Path, again: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +274,20 @@ def test_compressed_ramps(folder: Path, root: Path, again: Options, ending: str)
     assert output.stat().st_ino == inode
     apply_dq(ramp, folder / "fresh.fits", crds_path=root, context=NEW)
     assert_same(output, folder / "fresh.fits")
+
+
+def test_a_place_that_ramps_do_not_say(
+    folder: Path, root: Path, tmp_path: Path, again: Options
+) -> None:
+    """Known from --subarray, for those that have no output too."""
+    dates = {"changed": "2026-06-01", "before": "2026-04-20"}
+    for name, date in dates.items():
+        ramp = exposure(folder / f"{name}_uncal.fits", header={"DATE-OBS": date})
+        with fits.open(ramp, mode="update") as hdus:
+            for key in ("SUBSTRT1", "SUBSTRT2"):
+                del hdus[0].header[key]
+    _, results = run([folder], tmp_path / "out", **again, subarray=(101, 201))
+    assert statuses(results) == {"changed_uncal.fits": "done", "before_uncal.fits": "skipped"}
 
 
 def test_nothing_there(folder: Path, again: Options) -> None:

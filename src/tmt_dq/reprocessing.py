@@ -64,7 +64,7 @@ class Effect:
     error: TmtDqError | None = None
 
 
-def affected(
+def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
     old_context: str,
     new_context: str,
     files: Iterable[str | os.PathLike[str]],
@@ -74,6 +74,7 @@ def affected(
     flags_only: bool = False,
     keep_errors: bool = False,
     verify: bool | None = None,
+    subarray: tuple[int, int] | None = None,
 ) -> tuple[Effect, ...]:
     """Find out which exposures get another mask, or other flags, under new rules.
 
@@ -99,6 +100,8 @@ def affected(
     verify : bool, optional
         Whether the masks must be the files whose sha256 their caches have on record. By default
         yes, unless ``TMT_DQ_VERIFY`` is 0.
+    subarray : tuple of int, optional
+        1-based x and y of the first pixel on the detector, for exposures that do not say.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def affected(
         path = Path(name)
         try:
             with open_input(path) as file:
-                ramp = read_ramp(file).ramp
+                ramp = read_ramp(file, start=subarray).ramp
             old, new = (_select(ramp, path, *side, verify=verify) for side in sides)
         except TmtDqError as error:
             effects[number] = _unknown(path, error)

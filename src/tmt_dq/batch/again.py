@@ -179,6 +179,7 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> tuple[boo
             [job.input],
             flags_only=again.flags_only,
             keep_errors=True,
+            subarray=options.get("subarray"),
             **caches,
         )
     if effect.error is not None:

@@ -151,10 +151,12 @@ class State:
         self._ours.discard(name)
         if known is None or (result.status != "done" and changed_by_us):
             return  # it stays what was begun by us: the next batch may do it again
+        if known.error is not None and result.status == "skipped":
+            # It failed before, for another reason: that is still to be tried again.
+            self._learn({"failed": name, "input": known.input, "error": known.error})
+            return
         if known.output_state is None:
-            if self._lines is not None:
-                self._lines.append({"forget": name})
-            self._take({"forget": name})
+            self._learn({"forget": name})
             return
         record: dict[str, Any] = {
             "done": name,
@@ -190,6 +192,11 @@ class State:
         """Give the folder back."""
         if self._lines is not None:
             self._lines.close()
+
+    def _learn(self, record: dict[str, Any]) -> None:
+        if self._lines is not None:
+            self._lines.append(record)
+        self._take(record)
 
     def _is_ours(self, name: str) -> bool:
         """Whether an output is as a batch left it, killed in the middle included."""
