@@ -23,7 +23,13 @@ from reprocess_helpers import (
 from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch
 from tmt_dq.batch.state import State
-from tmt_dq.errors import ConfigError, OutputError, RampFormatError, UnexplainedFlagsError
+from tmt_dq.errors import (
+    ConfigError,
+    OutputError,
+    RampFormatError,
+    UnexplainedFlagsError,
+    WorkerError,
+)
 
 __all__ = ["root", "template"]
 
@@ -114,6 +120,21 @@ def test_an_output_that_someone_changed_stays_theirs(
     result, _ = run([out], None, **again)
     assert result.failed == 1
     assert plan_of(ramp, out, root) == ("refuse", "output exists")
+
+
+def test_a_worker_killed_after_its_output(ramp: Path, root: Path, tmp_path: Path) -> None:
+    """Its account is a failure, its output is there: the next batch may replace it."""
+
+    def lost(work: Any, jobs: Any) -> Any:
+        for job in jobs:
+            work(job)
+            yield job, WorkerError("the worker was killed")
+
+    result, _ = run([ramp], tmp_path / "out", crds_path=root, context=NEW, mapper=lost)
+    assert result.failed == 1
+    assert (tmp_path / "out/ramp_dqinit.fits").exists()
+    _, results = run([ramp], tmp_path / "out", crds_path=root, context=NEW, retry_failed=True)
+    assert statuses(results) == {ramp.name: "done"}
 
 
 def test_what_failed_and_is_not_affected_is_still_to_be_tried(

@@ -199,12 +199,11 @@ class State:
         self._take(record)
 
     def _is_ours(self, name: str) -> bool:
-        """Whether an output is as a batch left it, killed in the middle included."""
-        known = self.entries.get(name)
-        if known is None:
-            return False
-        made = known.output_state
-        return known.kind == "begun" or (made is not None and made == self._now(name))
+        """Whether an output is as a batch left it, killed in the middle included, or not there."""
+        known, now = self.entries.get(name), self._now(name)
+        if now is None or known is None:
+            return now is None
+        return known.kind == "begun" or known.output_state == now
 
     def _is_changed_by_us(self, result: FileResult) -> bool:
         """Whether an output that was ours is another file since, or has another time."""
