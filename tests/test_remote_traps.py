@@ -1,7 +1,9 @@
 """Servers that lie, names that mislead, and secrets in places where nobody looks for them."""
 
+import dataclasses
 import gzip
 import io
+import pickle
 import socket
 import threading
 from collections.abc import Iterator
@@ -181,6 +183,29 @@ def test_a_secret_with_signs_that_end_urls_elsewhere() -> None:
     assert "cret" not in what + hint
     assert "http://h/x?..." in what
     assert "http://h/y" in what
+
+
+def test_reports_show_no_secret(folder: Path, web: WebServer, ramp: Path, mask: Path) -> None:
+    """Also where a dataclass with a URL becomes JSON, and where names are told before any work."""
+    web.content |= {"/m.fits": mask.read_bytes(), "/b/a_uncal.fits": ramp.read_bytes()}
+    address = web.address.replace("//", "//me:pa@ss@")
+    url, told = f"{address}/m.fits?sig=deadbeef", "?sig=deadbeef"
+    doubles = [f"{address}{name}_uncal.fits{told}" for name in ("/a", "/b/a")]
+    for words in (
+        ("inspect", url, "--json"),
+        ("explain", url, "--pixel", "4,3", "--json"),
+        ("diff", url, url, "--json"),
+        ("apply", doubles[0], "--output-dir", folder, "--mask", url, "--dry-run", "--json"),
+        ("batch", *doubles, "--output-dir", folder, "--mask", url),
+        ("apply", *doubles, "--output-dir", folder, "--mask", url),
+    ):
+        outcome = invoke(*words)
+        assert outcome.code == (2 if doubles[1] in words else 0), outcome.err
+        assert "deadbeef" not in outcome.out + outcome.err
+        assert "ss@" not in outcome.out + outcome.err
+    applied = apply_dq(doubles[0], folder / "out.fits", mask=url)
+    assert "deadbeef" not in repr(dataclasses.asdict(applied))
+    assert pickle.loads(pickle.dumps(Url(url, {"anon": True}))).options == {"anon": True}
 
 
 def test_caches_of_fsspec_are_refused(

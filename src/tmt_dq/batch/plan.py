@@ -99,7 +99,8 @@ def name_outputs(inputs: Iterable[str], folder: Place) -> dict[str, str]:
     outputs = {path: target for path, target in outputs.items() if path not in first}
     double = [entry for entry in double if entry[1] in outputs and entry[2] in outputs]
     if double:
-        shown = [f"  {two} and {three}: {one}" for one, two, three in double[:_SHOWN]]
+        named = [map(redacted, entry) for entry in double[:_SHOWN]]
+        shown = [f"  {two} and {three}: {one}" for one, two, three in named]
         more = [f"  and {len(double) - _SHOWN} more"] if len(double) > _SHOWN else []
         raise ConfigError(
             "exposures have the same output:\n" + "\n".join(shown + more),

@@ -6,7 +6,6 @@ Nothing here reaches for a network or for fsspec: that is `tmt_dq.io.remote`.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -28,12 +27,12 @@ _WEB = {"http", "https"}
 _NOT_IN_NAMES = re.compile(r"[/\x00-\x1f\x7f]|^\.\.?$")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Url:
     """A file elsewhere, as fsspec names it.
 
     Shown as text it has no user, password, query or fragment: those of a presigned URL are keys to
-    the file. `full` is for who opens it.
+    the file. `full` is for who opens it. No dataclass: what turns those into dictionaries, for JSON
+    say, would have it.
 
     Parameters
     ----------
@@ -43,8 +42,17 @@ class Url:
         Arguments for fsspec, as astropy's ``fsspec_kwargs``.
     """
 
-    full: str
-    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    __slots__ = ("full", "options")
+
+    def __init__(self, full: str, options: Mapping[str, Any] | None = None) -> None:
+        self.full = full
+        self.options = {} if options is None else options
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Url) and self.full == other.full
+
+    def __hash__(self) -> int:
+        return hash(self.full)
 
     @property
     def protocol(self) -> str:

@@ -186,6 +186,11 @@ def has_flags(file: FitsInput, unit: Unit | None) -> bool:
             for rows in _row_pieces(ny, nx)
         )
     place, end = unit.data_offset, unit.data_offset + math.prod(unit.shape)
+    if file.fd < 0:  # it is elsewhere, where no holes are
+        return any(
+            _read_bytes(file, unit, start, end - place).any()
+            for start in range(0, end - place, _PIECE_BYTES)
+        )
     while place < end:
         place = _next_data(file.fd, place)
         piece = os.pread(file.fd, min(_PIECE_BYTES, end - place), place) if place < end else b""
@@ -195,6 +200,13 @@ def has_flags(file: FitsInput, unit: Unit | None) -> bool:
             return True
         place += len(piece)
     return False
+
+
+def _read_bytes(file: FitsInput, unit: Unit, start: int, size: int) -> npt.NDArray[np.uint8]:
+    """Return the next bytes of a unit's first `size` ones."""
+    data = np.empty(min(_PIECE_BYTES, size - start), np.uint8)
+    file.read_into(unit, data.data, start)
+    return data
 
 
 def _next_data(fd: int, place: int) -> int:

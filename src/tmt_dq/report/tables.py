@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tmt_dq.errors import ConfigError
+from tmt_dq.io.urls import Url
 from tmt_dq.notebook import Table, as_astropy, as_html
 
 if TYPE_CHECKING:
@@ -148,4 +149,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | Url) else value
