@@ -2,17 +2,19 @@
 
 import contextlib
 import http.server
+import os
 import re
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Answer", "WebServer", "s3_server", "web_server"]
+__all__ = ["Answer", "WebServer", "s3_bucket", "s3_server", "web_server"]
 
 HERE = Path(__file__).parent
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
@@ -37,6 +39,33 @@ def s3_server() -> Iterator[str]:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextlib.contextmanager
+def s3_bucket(endpoint: str, name: str, patch: Any) -> Iterator[Any]:
+    """Make a store's only bucket, with an environment that knows the store; yield s3fs's view.
+
+    The connection is kept from one test to the next: making one takes longer than most tests.
+    """
+    for variable in [key for key in os.environ if key.startswith(("AWS_", "FSSPEC_"))]:
+        patch.delenv(variable)
+    for variable, value in {
+        "AWS_ACCESS_KEY_ID": "who",
+        "AWS_SECRET_ACCESS_KEY": "verysecret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        patch.setenv(variable, value)
+    import s3fs
+
+    fs = s3fs.S3FileSystem()
+    fs.invalidate_cache()
+    fs.call_s3("create_bucket", Bucket=name)
+    yield fs
+    reset = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
+    with urllib.request.urlopen(reset) as answer:
+        assert answer.status == 200
 
 
 @dataclass

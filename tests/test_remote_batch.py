@@ -1,7 +1,6 @@
 """Batches of what is in an S3 store: found, resumed, written there, no secret in the books."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,42 +9,20 @@ import numpy as np
 import pytest
 
 from builders import invoke, make_mask, make_ramp
-from remote_helpers import Answer, s3_server, web_server
+from remote_helpers import Answer, s3_bucket, web_server
 from tmt_dq.batch import Processes, find_inputs, plan_batch, run_batch, serial
 from tmt_dq.errors import ConfigError, RemoteError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
 @pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_"))]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "who",
-        "AWS_SECRET_ACCESS_KEY": "verysecret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    fs = s3fs.S3FileSystem()
-    fs.mkdir("archive")
-    for number in range(3):
-        ramp = make_ramp(tmp_path / "ramp.fits")
-        fs.put(str(ramp), f"archive/night/{number}_uncal.fits")
-    yield fs
-    fs.rm("archive", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
+def store(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    ramp = make_ramp(tmp_path / "ramp.fits").read_bytes()
+    with s3_bucket(s3_endpoint, "archive", monkeypatch) as fs:
+        fs.pipe({f"archive/night/{number}_uncal.fits": ramp for number in range(3)})
+        yield fs
 
 
 @pytest.fixture
@@ -165,6 +142,7 @@ def test_presigned_urls_leave_no_secret(folder: Path, mask: Path) -> None:
                 "batch", f"{web.address}/a_uncal.fits?sig=secret{secret}",
                 f"{web.address}/b_uncal.fits?sig=secret{secret}",
                 "--output-dir", told["output_dir"], "--report", folder / "report.jsonl",
+                "--jobs", 1,
                 "--mask", f"{web.address}/mask.fits?sig=secret{secret}",
             )  # fmt: skip
             assert outcome.code == 9

@@ -1,7 +1,6 @@
 """Inputs and outputs in an S3 store: a real server on loopback, in a process of its own."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from builders import invoke, make_mask, make_ramp, unit_bytes
-from remote_helpers import s3_server
+from remote_helpers import s3_bucket
 from tmt_dq import apply_dq, select_mask, summarize
 from tmt_dq.errors import ConfigError, OutputError, RampFormatError, RemoteError
 from tmt_dq.io import remote, remote_outputs, uploads
@@ -24,41 +23,21 @@ from tmt_dq.io.urls import Url
 # Parts are sent as bytes, as s3fs does itself: aiohttp would have them in pieces.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
-BIG = (1, 5, 1024, 2048)
-"""20 MiB of uint16: more than what is asked for, or sent, at once."""
+BIG = (1, 4, 768, 2048)
+"""12 MiB of uint16, and as many of flags: more than what is sent at once, see `pieces`."""
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
+@pytest.fixture(autouse=True)
+def pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have parts of 5 MiB, the smallest that S3 takes."""
+    monkeypatch.setattr(uploads, "PIECE", 5 << 20)
 
 
 @pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def store(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return fsspec's file system of a store with an empty bucket "night"."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_"))]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "who",
-        "AWS_SECRET_ACCESS_KEY": "verysecret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    fs = s3fs.S3FileSystem()
-    fs.mkdir("night")
-    yield fs
-    for entry in unfinished(fs):
-        fs.call_s3(
-            "abort_multipart_upload", Bucket="night", Key=entry["Key"], UploadId=entry["UploadId"]
-        )
-    fs.rm("night", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
+    with s3_bucket(s3_endpoint, "night", monkeypatch) as fs:
+        yield fs
 
 
 def unfinished(fs: Any) -> list[Any]:
@@ -84,7 +63,7 @@ def small(folder: Path, fs: Any, name: str = "a_uncal.fits", **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def big_ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a ramp whose data differ everywhere, in 20 MiB."""
+    """Write a ramp whose data differ everywhere."""
     path = make_ramp(tmp_path_factory.mktemp("big") / "big_uncal.fits", (1, 1, 4, 4))
     with fits.open(path) as hdus:
         header = hdus["SCI"].header.copy()
@@ -369,6 +348,7 @@ def slow(self, number, part):
         sys.stdin.read(1)
     return send(self, number, part)
 uploads._ToS3._send_part = slow
+uploads.PIECE = 5 << 20
 main(sys.argv[1:])
 """
 
@@ -474,16 +454,17 @@ def test_no_credentials(
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(RemoteError, match="no credentials") as caught:
         apply_dq("s3://night/a_uncal.fits", folder / "out.fits", mask=mask)
+    s3fs.S3FileSystem.clear_instance_cache()
     assert "FSSPEC_S3_ANON" in str(caught.value.hint)
 
 
 def test_fsspec_kwargs_say_what_the_environment_does_not(
-    folder: Path, store: Any, mask: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, store: Any, mask: Path, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(folder, store)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name)
-    told = {"key": "who", "secret": "verysecret", "endpoint_url": endpoint}
+    told = {"key": "who", "secret": "verysecret", "endpoint_url": s3_endpoint}
     applied = apply_dq(
         "s3://night/a_uncal.fits", "s3://night/out.fits", mask=mask, fsspec_kwargs=told
     )
@@ -541,3 +522,49 @@ def test_parts_are_such_as_s3_takes(size: int, copies: list[tuple[int, int]]) ->
         if part.copied is not None:
             assert part.copied.place <= part.place
             assert part.place + part.size <= part.copied.end
+
+
+@pytest.mark.parametrize("kind", ["subarray", "image", "with ASDF"])
+def test_other_kinds_of_exposures(folder: Path, store: Any, kind: str) -> None:
+    shape = {"subarray": (1, 3, 4, 5), "image": (6, 8)}.get(kind, (1, 3, 6, 8))
+    start = (3, 2) if kind == "subarray" else (1, 1)
+    ramp = make_ramp(folder / "a_uncal.fits", shape, start=start)
+    if kind == "with ASDF":
+        from tmt_dq.datamodels import TMTRampModel
+
+        with TMTRampModel(str(ramp)) as model:
+            model.add_history_entry("simulated")
+            model.save(str(ramp))
+        with fits.open(ramp) as hdus:
+            assert "ASDF" in [hdu.name for hdu in hdus]
+    store.put(str(ramp), "night/a_uncal.fits")
+    mask = make_mask(folder / "mask.fits")
+    apply_dq(ramp, folder / "expected.fits", mask=mask)
+    apply_dq("s3://night/a_uncal.fits", "s3://night/made.fits", mask=mask)
+    store.get("night/made.fits", str(folder / "made.fits"))
+    with fits.open(folder / "expected.fits") as one, fits.open(folder / "made.fits") as two:
+        assert [hdu.name for hdu in one] == [hdu.name for hdu in two]
+        for old, new in zip(one[1:], two[1:], strict=True):
+            if old.name != "ASDF":  # it holds the file's name and the time
+                assert old.data.tobytes() == new.data.tobytes()
+
+
+def test_names_with_signs_and_versions(folder: Path, store: Any, mask: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits")
+    for name in ("a b+c%20d", "é#1", "é#2", "x[1]*"):
+        store.pipe(f"night/{name}_uncal.fits", ramp.read_bytes())
+        applied = apply_dq(f"s3://night/{name}_uncal.fits", mask=mask)
+        assert str(applied.output) == f"s3://night/{name}_dqinit.fits"
+        assert f"night/{name}_dqinit.fits" in names(store)
+    store.call_s3(
+        "put_bucket_versioning", Bucket="night", VersioningConfiguration={"Status": "Enabled"}
+    )
+    first = store.call_s3("put_object", Bucket="night", Key="v.fits", Body=ramp.read_bytes())
+    store.pipe("night/v.fits", b"the next one")
+    url = f"s3://night/v.fits?versionId={first['VersionId']}"
+    apply_dq(ramp, folder / "expected.fits", mask=mask)
+    apply_dq(url, folder / "out.fits", mask=mask)
+    same_but_dates(folder / "expected.fits", folder / "out.fits")
+    for output in ("s3://night/v.fits", "s3a://night/v.fits"):
+        with pytest.raises(OutputError, match="same file"):
+            apply_dq(url, output, mask=mask, overwrite=True)
