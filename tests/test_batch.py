@@ -172,7 +172,8 @@ def test_report_does_not_overwrite_a_ramp(folder: Path, out: Path, mask: Path) -
 def test_two_batches_in_one_folder(folder: Path, out: Path, mask: Path) -> None:
     night(folder, 1)
     out.mkdir()
-    with JsonLinesLocked(out), pytest.raises(OutputError, match="another batch or watch is at work"):
+    at_work = "another batch or watch is at work"
+    with JsonLinesLocked(out), pytest.raises(OutputError, match=at_work):
         run([folder], out, mask=mask)
     assert run([folder], out, mask=mask)[0].done == 1
 

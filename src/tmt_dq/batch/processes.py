@@ -44,7 +44,20 @@ _CONTEXT = get_context("spawn")
 
 
 def serial(work: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R | Exception]]:
-    """Do one job after the other in this process: a mapper for tests and for debuggers."""
+    """Do one job after the other in this process: a mapper for tests and for debuggers.
+
+    Parameters
+    ----------
+    work : callable
+        What does a job.
+    jobs : iterable
+        The jobs.
+
+    Yields
+    ------
+    tuple
+        A job and its result.
+    """
     for job in jobs:
         yield job, work(job)
 
