@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import threading
 import urllib.request
 from pathlib import Path
@@ -37,7 +38,7 @@ from tmt_dq.errors import (
 from tmt_dq.io.atomic import AtomicOutput
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import work as work_module
-from tmt_dq.watch.aside import LIST_NAME
+from tmt_dq.watch.aside import LIST_NAME, replace_text
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.notices import Notices
 from tmt_dq.watch.work import Task, work
@@ -890,6 +891,18 @@ def test_urls(tmp_path: Path, names: tuple[str, str], monkeypatch: pytest.Monkey
 def test_heartbeat_that_cannot_be(folder: Path, out: Path, mask: Path, name: str) -> None:
     with pytest.raises(OutputError, match=r"the heartbeat cannot be written: .* director"):
         watch_folder(folder, output_dir=out, mask=mask, once=True, heartbeat=folder / name)
+
+
+def test_a_heartbeat_never_replaces_a_device(folder: Path, out: Path, mask: Path) -> None:
+    """As /dev/null, which root could replace."""
+    pipe = folder.parent / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="the heartbeat cannot be written: it is not a regular"):
+        watch_folder(folder, output_dir=out, mask=mask, once=True, heartbeat=pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        replace_text(pipe, "alive")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(path.name for path in folder.parent.iterdir() if "part" in path.name) == []
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

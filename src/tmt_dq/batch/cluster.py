@@ -27,7 +27,8 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-_EACH = 4  # jobs handed over per thread: one at work, the rest on their way there and back
+# Jobs handed over per thread. No more: dask blames all jobs that a dead worker had, begun or not.
+_EACH = 1
 _CONNECT_S = 30
 _REFRESH_S = 5.0
 _MISSING = 'Install it with `pip install "tmt-dq[distributed]"`.'
@@ -210,10 +211,25 @@ class Cluster:
                 where=address,
                 hint="Start one (dask scheduler), or correct the address.",
             ) from error
+        whole = False
         try:
             yield client
+            whole = True
         finally:
-            client.close(timeout=1)
+            with contextlib.nullcontext() if whole else _given_up():
+                client.close(timeout=1)
+
+
+@contextlib.contextmanager
+def _given_up() -> Iterator[None]:
+    """Keep dask's event loop from telling, with tracebacks, what it cannot finish any more."""
+    loop = logging.getLogger("tornado.application")
+    was = loop.disabled
+    loop.disabled = True
+    try:
+        yield
+    finally:
+        loop.disabled = was
 
 
 def _address_in(path: Path) -> str:

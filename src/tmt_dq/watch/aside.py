@@ -1,5 +1,6 @@
 """What was set aside, and how that is written down for people."""
 
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -49,7 +50,16 @@ def list_text(asides: Mapping[str, Aside]) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a small file in one step; nobody ever reads half of it."""
+    """Replace a small file in one step; nobody ever reads half of it.
+
+    Raises
+    ------
+    OSError
+        Raised if the system refuses, or if there is something else than a file: a rename would
+        replace even a device, where the user has the right to.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         temporary.write_text(text, "utf-8", errors="backslashreplace")

@@ -190,14 +190,16 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
 
 def _check_heartbeat(path: Path) -> None:
     """Find out now what would leave the watch unwatched for a night."""
-    number = None
+    reason = None
     if path.is_dir():
-        number = errno.EISDIR
+        reason = os.strerror(errno.EISDIR)
+    elif path.exists() and not path.is_file():
+        reason = "it is not a regular file"
     elif not path.absolute().parent.is_dir():
-        number = errno.ENOENT
-    if number is not None:
+        reason = os.strerror(errno.ENOENT)
+    if reason is not None:
         raise OutputError(
-            f"the heartbeat cannot be written: {os.strerror(number)}",
+            f"the heartbeat cannot be written: {reason}",
             where=path,
             hint="Name a file in a folder that is there.",
         )
