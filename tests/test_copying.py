@@ -1,7 +1,9 @@
 """Copying in the kernel and its fallbacks: the same bytes whichever way is open."""
 
 import errno
+import fcntl
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tmt_dq.io import copying
 from tmt_dq.io.copying import copy_range, write_all, zero_range
 
 CONTENT = np.random.default_rng(5).bytes(100_000)
-NAMES = ["copy_file_range", "sendfile", "buffer"]
+NAMES = ["mapping", "copy_file_range", "sendfile", "buffer"]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_each_way_copies_the_same(
 @pytest.mark.parametrize(
     "number", [errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM]
 )
-@pytest.mark.parametrize("refusing", [1, 2])
+@pytest.mark.parametrize("refusing", [1, 2, 3])
 def test_a_way_that_is_closed_gives_place_to_the_next(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, number: int, refusing: int
 ) -> None:
@@ -74,7 +76,7 @@ def test_a_way_that_is_closed_gives_place_to_the_next(
 def test_a_way_that_moves_nothing_gives_place_to_the_next(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "WAYS", (lambda *_: 0, *copying.WAYS[2:]))
+    monkeypatch.setattr(copying, "WAYS", (lambda *_: 0, *copying.WAYS[3:]))
     source, target = files
     copy_range(source, 0, target, 0, len(CONTENT), where="a")
     assert os.pread(target, 200_000, 0) == CONTENT
@@ -93,9 +95,9 @@ def test_a_way_that_closes_half_way(
 
     monkeypatch.setattr(copying, "WAYS", (once, *copying.WAYS[1:]))
     source, target = files
-    copy_range(source, 0, target, 0, len(CONTENT), where="a")
+    copy_range(source, 0, target, 64, len(CONTENT), where="a")
     assert calls == [0, 1000]
-    assert os.pread(target, 200_000, 0) == CONTENT
+    assert os.pread(target, 200_000, 64) == CONTENT
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG])
@@ -109,7 +111,7 @@ def test_other_errors_are_not_hidden_by_another_way(
     assert os.fstat(target).st_size == 0
 
 
-@pytest.mark.parametrize("name", [None, *NAMES])
+@pytest.mark.parametrize("name", [None, *NAMES[1:]])
 def test_a_source_that_ends_early(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, name: str | None
 ) -> None:
@@ -118,6 +120,156 @@ def test_a_source_that_ends_early(
     source, target = files
     with pytest.raises(RampFormatError, match=r"^a\.fits: ended 7 bytes early"):
         copy_range(source, 10, target, 0, len(CONTENT) - 3, where="a.fits")
+
+
+def test_what_is_not_in_memory_is_read_by_the_next_way(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preadv = os.preadv
+    probed: list[int] = []
+
+    def on_the_disk_at_first(*arguments: Any) -> int:
+        probed.append(arguments[2])
+        if len(probed) < 3:
+            raise BlockingIOError(errno.EAGAIN, "would block")
+        return preadv(*arguments)
+
+    used = []
+
+    def noting(*arguments: int) -> int:
+        used.append(arguments[1])
+        return copying._by_copy_file_range(*arguments)
+
+    monkeypatch.setattr(os, "preadv", on_the_disk_at_first)
+    monkeypatch.setattr(copying, "WAYS", (copying.WAYS[0], noting, *copying.WAYS[2:]))
+    monkeypatch.setattr(copying, "_STEP", 30_000)
+    source, target = files
+    copy_range(source, 0, target, 64, len(CONTENT), where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT
+    # Steps 1 and 2 begin on the disk; of the others both ends are in memory.
+    assert used == [0, 30_000]
+    assert probed == [0, 30_000, 60_000, 89_999, 90_000, 99_999]
+
+
+@pytest.mark.parametrize("left", [0, 50_000, len(CONTENT) - 1])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_source_that_becomes_shorter_while_it_is_mapped(
+    files: tuple[int, int], folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str, left: int
+) -> None:
+    # Whoever read the lost pages of a mapping would be killed by SIGBUS; and the last page is
+    # there whole, with zeros behind the end.
+    populate = copying._populate
+
+    def cut(window: Any) -> None:
+        os.truncate(folder / "source", left)
+        populate(window)
+
+    def cut_later(window: Any) -> None:
+        populate(window)
+        os.truncate(folder / "source", left)
+
+    monkeypatch.setattr(copying, "_populate", cut if moment == "before" else cut_later)
+    source, target = files
+    with pytest.raises(RampFormatError, match=rf"^a: ended {len(CONTENT) - left} bytes early"):
+        copy_range(source, 0, target, 64, len(CONTENT), where="a")
+
+
+def test_a_source_that_becomes_shorter_between_two_windows(
+    files: tuple[int, int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_window = copying._write_window
+
+    def cut(*arguments: int) -> int:
+        moved = write_window(*arguments)
+        os.truncate(folder / "source", 50_000)
+        return moved
+
+    monkeypatch.setattr(copying, "_write_window", cut)
+    monkeypatch.setattr(copying, "_WINDOW", 1 << 16)
+    source, target = files
+    with pytest.raises(RampFormatError, match=r"^a: ended 34528 bytes early"):
+        copy_range(source, 0, target, 64, len(CONTENT), where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT[: (1 << 16) - 64]
+
+
+@pytest.mark.parametrize("madvise", [None, lambda *_: -1])
+def test_where_pages_cannot_be_populated_the_next_way_copies(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, madvise: Any
+) -> None:
+    monkeypatch.setattr(copying, "_madvise", madvise)
+    source, target = files
+    copy_range(source, 5, target, 64, 90_000, where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start=st.integers(0, 9000),
+    delta=st.sampled_from([-4096, 0, 4096, 64, 2880, 64 * 2880]),
+    size=st.integers(0, 60_000),
+)
+def test_blocks_that_lie_alike_are_shared(
+    files: tuple[int, int], start: int, delta: int, size: int
+) -> None:
+    source, target = files
+    os.ftruncate(target, 0)
+    place = max(0, start + delta)
+    shared: list[int] = []
+
+    def share(fd: int, request: int, wanted: bytes) -> int:
+        # include/uapi/linux/fs.h: struct file_clone_range, and FICLONERANGE = _IOW(0x94, 13, it).
+        assert request == 1 << 30 | struct.calcsize("qQQQ") << 16 | 0x94 << 8 | 13
+        other, src, length, dest = struct.unpack("qQQQ", wanted)
+        assert (fd, other) == (target, source)
+        # What XFS and btrfs ask for.
+        assert src % 4096 == dest % 4096 == length % 4096 == 0 < length
+        os.pwrite(target, os.pread(source, length, src), dest)
+        shared.append(length)
+        return 0
+
+    reported: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "ioctl", share)
+        copy_range(source, start, target, place, size, where="a", progress=reported.append)
+    expected = bytes(place) + CONTENT[start : start + size] if size else b""
+    assert os.pread(target, 300_000, 0) == expected
+    assert sum(reported) == size
+    # All but the two ends, in one go.
+    alike = (place - start) % 4096 == 0
+    whole = (start + size) // 4096 - -(-start // 4096)
+    assert shared == ([whole * 4096] if alike and whole > 0 else [])
+
+
+def test_blocks_are_shared_where_the_file_system_can(files: tuple[int, int]) -> None:
+    source, target = files
+    if copying._share(source, 0, target, 0, 4096) == (4096, 0):
+        pytest.skip("the file system of the temporary folder shares no blocks (XFS and btrfs do)")
+    copy_range(source, 100, target, 4196, 90_000, where="a")
+    assert os.pread(target, 200_000, 4196) == CONTENT[100:90_100]
+
+
+def test_room_is_reserved_without_making_the_file_longer(
+    files: tuple[int, int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = files
+    monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
+    copying._reserve(target, 0, 5_000_000)
+    if os.fstat(target).st_blocks == 0:
+        pytest.skip("the file system of the temporary folder reserves nothing")
+    assert os.fstat(target).st_size == 0
+    copy_range(source, 0, target, 10, len(CONTENT), where="a")
+    assert (folder / "target").read_bytes() == bytes(10) + CONTENT
+
+
+@pytest.mark.parametrize("fallocate", [None, lambda *_: -1])
+def test_without_reserved_room_nothing_changes(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, fallocate: Any
+) -> None:
+    monkeypatch.setattr(copying, "_fallocate", fallocate)
+    monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
+    source, target = files
+    copy_range(source, 0, target, 64, len(CONTENT), where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

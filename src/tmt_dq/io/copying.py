@@ -2,7 +2,10 @@
 
 import ctypes
 import errno
+import fcntl
+import mmap
 import os
+import struct
 import threading
 from collections.abc import Callable
 
@@ -14,11 +17,69 @@ Progress = Callable[[int], None]
 """Called with the number of bytes written since the last call."""
 
 _STEP = 32 * 1024 * 1024
+_WINDOW = 4 * 1024 * 1024
 _BUFFER = 4 * 1024 * 1024
-_NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
+_BLOCK = 4096
+"""Size, in bytes, of the blocks that file systems share between files (reflinks)."""
+_WORTH_RESERVING = 1024 * 1024
+_FICLONERANGE = 0x4020940D
+_NOT_HERE = {
+    *(errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY),
+    # Of a mapping: no memory for it, none in this file system, or the file ends or cannot be read
+    # there; the other ways say which.
+    *(errno.ENOMEM, errno.ENODEV, errno.EACCES, errno.EFAULT),
+}
+
+Way = Callable[[int, int, int, int, int], int]
+"""Copies some bytes: source, start, target, place and at most how many; returns how many."""
 
 _position = threading.Lock()
 """Held while a file's position is relied upon: it is one for all threads."""
+
+
+def _by_mapping(source: int, start: int, target: int, place: int, size: int) -> int:
+    """Write pages of the source that are in memory, straight from there.
+
+    A single copy, and the kernel gets it in pieces for which it takes large pages;
+    ``copy_file_range`` moves the same bytes page by page through a pipe. `BlockingIOError` says
+    that they are not in memory: then nothing is gained, and the kernel's own reading ahead is
+    better.
+    """
+    for offset in (start, start + size - 1):
+        # File systems that are elsewhere do not answer such questions, and copy by themselves.
+        if os.preadv(source, [bytearray(1)], offset, os.RWF_NOWAIT) == 0:
+            raise BlockingIOError(errno.EAGAIN, "the file ends here")
+    done = 0
+    while done < size:
+        # Windows end where large pages of the target do.
+        room = min(_WINDOW - (place + done) % _WINDOW, size - done)
+        try:
+            done += _write_window(source, start + done, target, place + done, room)
+        except ValueError:
+            return done  # Python's word for a file that has become shorter
+        except OSError:
+            if done:
+                return done  # what is wrong, the next call meets first
+            raise
+    return done
+
+
+def _write_window(source: int, start: int, target: int, place: int, size: int) -> int:
+    before = start % mmap.ALLOCATIONGRANULARITY
+    # Private and writable, though it is never written to: only of such has ctypes the address.
+    with mmap.mmap(
+        source,
+        before + size,
+        flags=mmap.MAP_PRIVATE,
+        prot=mmap.PROT_READ | mmap.PROT_WRITE,
+        offset=start - before,
+    ) as window:
+        _populate(window)
+        # Only the kernel touches the pages: it answers EFAULT where anyone else would get SIGBUS.
+        with memoryview(window) as whole, whole[before:] as wanted:
+            moved = os.pwrite(target, wanted, place)
+    # Behind the end of a file that has become shorter, its last page is zeros.
+    return max(0, min(moved, os.fstat(source).st_size - start))
 
 
 def _by_copy_file_range(source: int, start: int, target: int, place: int, size: int) -> int:
@@ -37,9 +98,9 @@ def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> i
     return len(data)
 
 
-WAYS = (_by_copy_file_range, _by_sendfile, _by_buffer)
-"""From the fastest to the one that always works. The first shares blocks (reflinks) where the
-file system can, and stays on the server on NFS 4.2."""
+WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_sendfile, _by_buffer)
+"""From the fastest to the one that always works. The first is for what is in memory; the second
+stays on the server on NFS 4.2."""
 
 
 def copy_range(
@@ -75,31 +136,81 @@ def copy_range(
     RampFormatError
         Raised if `source` ends before `size` bytes.
     """
+    before, shared = _share(source, start, target, place, size)
+    if shared and progress is not None:
+        progress(shared)
+    if not shared:
+        before = size
+        _reserve(target, place, size)
     ways = list(WAYS)
-    done = 0
-    while done < size:
+    for begin, end in ((0, before), (before + shared, size)):
+        done = begin
+        while done < end:
+            moved = _move(ways, source, start + done, target, place + done, min(end - done, _STEP))
+            if moved == 0:
+                raise RampFormatError(
+                    f"ended {size - done} bytes early while it was being read",
+                    where=where,
+                    hint="Something else is changing the file; try again when it is complete.",
+                )
+            if writeback:
+                start_writeback(target, place + done, moved)
+            done += moved
+            if progress is not None:
+                progress(moved)
+
+
+def _share(source: int, start: int, target: int, place: int, size: int) -> tuple[int, int]:
+    """Let both files have the same blocks on the disk, where the file system can.
+
+    It can where the bytes lie alike in blocks of both files: where the headers in front of the
+    data have not grown.
+
+    Returns
+    -------
+    tuple of int
+        How many bytes remain to be copied in front of those that are shared now, and how many
+        these are; what is behind them remains, too.
+    """
+    before = -start % _BLOCK
+    shared = (size - before) // _BLOCK * _BLOCK
+    if start % _BLOCK != place % _BLOCK or shared <= 0:
+        return size, 0
+    wanted = struct.pack("qQQQ", source, start + before, shared, place + before)
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, wanted)
+    except OSError:
+        return size, 0  # not here, or not these: copying finds out what is wrong, if anything is
+    return before, shared
+
+
+def _reserve(target: int, place: int, size: int) -> None:
+    """Have the file system find room for bytes at once, instead of block by block.
+
+    A hint only: where it is not available, or the disk is full, writing shows that.
+    """
+    if _fallocate is not None and size >= _WORTH_RESERVING:
+        _fallocate(target, _FALLOC_FL_KEEP_SIZE, place, size)
+
+
+def _move(ways: list[Way], source: int, start: int, target: int, place: int, size: int) -> int:
+    """Copy some bytes by the first way that is open; forget those that are not."""
+    for way in tuple(ways):
         try:
-            moved = ways[0](source, start + done, target, place + done, min(size - done, _STEP))
+            moved = way(source, start, target, place, size)
+        except BlockingIOError:
+            if way is ways[-1]:
+                raise
+            continue  # closed for these bytes alone
         except OSError as error:
-            if error.errno in _NOT_HERE and len(ways) > 1:
-                ways.pop(0)
-                continue
-            raise
-        if moved == 0:
+            if error.errno not in _NOT_HERE or way is ways[-1]:
+                raise
+        else:
             # Some file systems answer 0 where they mean "not this way": ask the next one first.
-            if len(ways) > 1:
-                ways.pop(0)
-                continue
-            raise RampFormatError(
-                f"ended {size - done} bytes early while it was being read",
-                where=where,
-                hint="Something else is changing the file; try again when it is complete.",
-            )
-        if writeback:
-            start_writeback(target, place + done, moved)
-        done += moved
-        if progress is not None:
-            progress(moved)
+            if moved or way is ways[-1]:
+                return moved
+        ways.remove(way)
+    return 0
 
 
 def write_all(target: int, data: bytes | memoryview, place: int) -> None:
@@ -116,18 +227,35 @@ def zero_range(target: int, place: int, size: int) -> None:
     os.ftruncate(target, place + size)
 
 
-def _load_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _function(name: str, *arguments: type) -> Callable[..., int] | None:
+    """Return a function of the C library, or None where it has none of that name."""
     try:
-        function = ctypes.CDLL(None, use_errno=True).sync_file_range
-    except (OSError, AttributeError):
+        function = getattr(_libc, name)
+    except AttributeError:
         return None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    function.argtypes = arguments
     function.restype = ctypes.c_int
-    return function
+    return function  # type: ignore[no-any-return]
 
 
-_sync_file_range = _load_sync_file_range()
+_sync_file_range = _function(
+    "sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
+)
 _SYNC_FILE_RANGE_WRITE = 2
+_fallocate = _function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_FALLOC_FL_KEEP_SIZE = 1
+_madvise = _function("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_MADV_POPULATE_READ = 22  # Linux 5.14; mmap.madvise would hold the interpreter meanwhile
+
+
+def _populate(window: mmap.mmap) -> None:
+    """Have all pages of a mapping at hand, which is faster than one after the other."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(window))
+    if _madvise is None or _madvise(address, len(window), _MADV_POPULATE_READ):
+        raise OSError(errno.EOPNOTSUPP, "pages cannot be populated")
 
 
 def start_writeback(target: int, place: int, size: int) -> None:
