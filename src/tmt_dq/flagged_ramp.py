@@ -1,6 +1,7 @@
 """What the step gives for a path: an exposure that is written straight from its file."""
 
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +10,7 @@ from tmt_dq.apply import Applied, apply_dq
 from tmt_dq.errors import OutputError
 from tmt_dq.io.atomic import check_output
 from tmt_dq.io.fetched import fetch
+from tmt_dq.io.headstart import Headstart
 from tmt_dq.io.urls import Place, Url, place_of
 from tmt_dq.notebook import as_html
 from tmt_dq.planning import Plan
@@ -35,14 +37,26 @@ class FlaggedRamp:
         What is to be done.
     options : mapping of str to object
         The same for `tmt_dq.apply_dq`.
+    begun : Headstart, optional
+        A copy of the science data that was begun, in case that it is saved where that goes.
     """
 
-    def __init__(self, path: Place, plan: Plan, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Place,
+        plan: Plan,
+        options: Mapping[str, Any],
+        begun: Headstart | None = None,
+    ) -> None:
         self._path = path
         self._plan = plan
         self._options = dict(options)
         self._applied: Applied | None = None
         self._model: Any = None
+        self._begun = begun
+        if begun is not None:
+            # Whatever happens to the result, nothing of a copy that it does not need remains.
+            weakref.finalize(self, begun.give_up)
 
     @property
     def crds_observatory(self) -> str:
@@ -67,6 +81,7 @@ class FlaggedRamp:
     def model(self) -> "TMTRampModel":
         """The exposure as a model: the saved file's, or made in memory where it was not saved."""
         if self._model is None:
+            self._give_up()
             from tmt_dq.datamodels import TMTRampModel
             from tmt_dq.step_models import carry_out
 
@@ -118,13 +133,24 @@ class FlaggedRamp:
                 )
             check_output(target, overwrite=overwrite, inputs=_here(self._path))
             return str(self.model.save(target, overwrite=overwrite))
-        self._applied = apply_dq(self._path, target, overwrite=overwrite, **self._options)
+        options = self._options | {"overwrite": overwrite, "begun": self._begun}
+        try:
+            self._applied = apply_dq(self._path, target, **options)
+        finally:
+            self._give_up()
         return target.full if isinstance(target, Url) else str(target)
 
     def close(self) -> None:
         """Close the model, if it was opened."""
+        self._give_up()
         if self._model is not None:
             self._model.close()
+
+    def _give_up(self) -> None:
+        """Stop what was begun, unless it is the output already."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.give_up()
 
     def __enter__(self) -> Self:
         return self

@@ -1,20 +1,23 @@
 """DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stpipe import Step
-from stpipe.config_parser import ConfigObj
+from tmt_dq.references.deferred_crds import crds_later
+
+with crds_later():
+    from stpipe import Step, config_parser
 
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError
 from tmt_dq.flagged_ramp import FlaggedRamp
 from tmt_dq.io.fetched import names_of_fetched
+from tmt_dq.io.headstart import Headstart, begin
 from tmt_dq.io.inputs import open_input
 from tmt_dq.io.layout import Unit
 from tmt_dq.io.names import default_output
@@ -80,6 +83,7 @@ class DQInitStep(Step):
         unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
         output_ext = string(default=".fits")  # Type of output
         suffix = string(default="dqinit")  # Suffix of output files
+        override_mask = is_string_or_datamodel(default=None)  # Override the mask reference file
     """  # noqa: E501 - a line each, as stpipe reads it
 
     override_mask: Any
@@ -91,6 +95,15 @@ class DQInitStep(Step):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_without_paths(kwargs))
+
+    @classmethod
+    def load_spec_file(cls, *args: Any, **options: Any) -> Any:
+        """Return all parameters (stpipe's hook)."""
+        spec = config_parser.get_merged_spec_file(cls, *args, **options)
+        if all(f"override_{kind}" in spec for kind in cls.reference_file_types):
+            return spec
+        # A step made of this one has more references. For their parameters, stpipe needs crds.
+        return super().load_spec_file(*args, **options)
 
     @classmethod
     def call(cls, *args: Any, **kwargs: Any) -> Any:
@@ -164,7 +177,10 @@ class DQInitStep(Step):
         path = self._input_place(exposure)
         if isinstance(path, Path) and path.suffix == ".asdf":
             return self._flag_model(self._datamodels_open(path))
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as unless_done:
+            begun = self._begin(path)
+            if begun is not None:
+                unless_done.enter_context(begun)
             stack.enter_context(names_of_fetched())
             file = stack.enter_context(open_input(path))
             if file.compressed and any(map(_tells_of_readout, file.units)):
@@ -173,9 +189,17 @@ class DQInitStep(Step):
             found = read_ramp(file, start=self._start())
             request = self._request()
             plan = request.plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
-        self._note(plan, path)
-        asked = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-        return FlaggedRamp(path, plan, asked | {"subarray": self._start()})
+            self._note(plan, path)
+            asked = {field.name: getattr(request, field.name) for field in fields(request)}
+            unless_done.pop_all()
+            return FlaggedRamp(path, plan, asked | {"subarray": self._start()}, begun)
+
+    def _begin(self, path: Place) -> Headstart | None:
+        """Begin to copy the science data, if it is certain that the result is saved to a file."""
+        if isinstance(path, Url) or not self.save_results:
+            return None
+        target = Path(self.make_output_path())
+        return None if target.suffix == ".asdf" else begin(path, target, overwrite=True)
 
     def _input_place(self, exposure: Any) -> Place:
         place = place_of(exposure)
@@ -295,7 +319,7 @@ class DQInitStep(Step):
     @classmethod
     def get_config_from_reference(cls, *_args: Any, **_options: Any) -> Any:
         """Return no parameters: TMT's rules have none, and stock crds would go looking for them."""
-        return ConfigObj()
+        return config_parser.ConfigObj()
 
     @classmethod
     def _get_crds_parameters(cls, _dataset: Any) -> tuple[dict[str, Any], str]:

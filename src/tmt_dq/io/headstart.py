@@ -66,7 +66,10 @@ class Headstart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give up, unless the output was finished meanwhile."""
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Stop, and leave nothing behind, unless the output was finished meanwhile."""
         try:
             self.copy.stop()
         finally:

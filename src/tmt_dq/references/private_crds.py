@@ -27,13 +27,12 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 from tmt_dq.errors import ConfigError
+from tmt_dq.references.later import ClassLater, ModuleLater, parent_of
 
 __all__ = ["LOCK", "Engine", "engine"]
 
@@ -41,46 +40,12 @@ LOCK = threading.RLock()
 """Held while modules are loaded and while the engine works: crds does not claim thread safety."""
 
 
-class _ClassLater(type):
-    """The class of stand-ins for classes: the real one is imported when it is used."""
-
-    def __instancecheck__(cls, value: object) -> bool:
-        # Nobody can have made an object of a class that is not loaded.
-        return cls.__module__ in sys.modules and isinstance(value, cls.real())
-
-    def __call__(cls, *values: object, **options: object) -> object:
-        return cls.real()(*values, **options)
-
-    def real(cls) -> Any:
-        """Return the class that this one stands for."""
-        return getattr(importlib.import_module(cls.__module__), cls.__name__)
-
-
-class _ModuleLater(ModuleType):
-    """A stand-in for a module, which is imported when something of it is used."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def _later(parent: str, name: str, stand_in: object) -> tuple[str, ModuleType]:
-    module = ModuleType(parent)
-    setattr(module, name, stand_in)
-    return parent, module
-
-
-_LATER = dict(
-    [
-        _later("astropy.io", "fits", _ModuleLater("astropy.io.fits")),
-        *(
-            _later(module, name, _ClassLater(name, (), {"__module__": module}))
-            for module, name in (
-                ("astropy.time", "Time"),
-                ("packaging.requirements", "Requirement"),
-            )
-        ),
-    ]
-)
+_STAND_INS: list[ClassLater | ModuleLater] = [
+    ModuleLater("astropy.io.fits"),
+    ClassLater("Time", (), {"__module__": "astropy.time"}),
+    ClassLater("Requirement", (), {"__module__": "packaging.requirements"}),
+]
+_LATER = {parent.__name__: parent for parent in map(parent_of, _STAND_INS)}
 """What private modules get when they import from these: selection uses nothing of them."""
 
 
