@@ -10,7 +10,10 @@ from pathlib import Path
 
 from benchmarks.peers import Peer
 
-__all__ = ["Contender", "ours", "peer", "plain_copies"]
+__all__ = ["COMPRESSED", "Contender", "compressed", "ours", "peer", "plain_copies"]
+
+COMPRESSED = (".fits.gz", ".fits.fz")
+"""Endings of compressed ramps."""
 
 _DRIVERS = Path(__file__).parent / "drivers"
 
@@ -102,6 +105,19 @@ def ours(cache: Path) -> list[Contender]:
                 check=check,
             )
         )
+    return found
+
+
+def compressed(cache: Path) -> list[Contender]:
+    """Return tmt-dq on compressed ramps, and what expands one."""
+    env = {"TMT_DQ_CACHE_DIR": str(cache.resolve())}
+    check = (sys.executable, "-m", "benchmarks.check", "{input}", "{output}", "{mask}")
+    apply = (*tmt_dq(), "apply", "--quiet", "{input}", "-o", "{output}")
+    expand = ("sh", "-c", 'gzip -dc "$1" > "$2"', "sh", "{input}", "{output}")
+    found = [Contender("gzip -dc", expand, suffix=COMPRESSED[0])]
+    for suffix in COMPRESSED:
+        name = f"tmt-dq apply, {suffix}"
+        found.append(Contender(name, apply, suffix=suffix, env=env, check=check))
     return found
 
 

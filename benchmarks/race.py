@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Contender, tmt_dq
+from benchmarks.contenders import COMPRESSED, Contender, tmt_dq
 from benchmarks.measure import Usage, busy_seconds, memory_total, run, warm
 from benchmarks.peers import PEERS, Peer
 
@@ -143,11 +143,13 @@ class Race:
         self.outputs.mkdir(parents=True, exist_ok=True)
         make = [sys.executable, "-m", "benchmarks.ramps", str(self.ramp)]
         shape = ["--groups", f"{self.groups}", "--size", *map(str, self.size)]
-        subprocess.run([*make, *shape], check=True)
-        self.masks[self.ramp.suffix] = prepare_cache(self.cache, self.ramp)
         for contender in self.contenders:
             self.lanes[contender.name].note = too_large(contender, self.groups) or ""
-        running = [c.suffix for c in self.contenders if not self.lanes[c.name].note]
+        running = {c.suffix for c in self.contenders if not self.lanes[c.name].note}
+        packed = [suffix for suffix in COMPRESSED if suffix in running]
+        subprocess.run([*make, *shape, "--compressed", *packed], check=True)
+        mask = prepare_cache(self.cache, self.ramp)
+        self.masks |= dict.fromkeys([self.ramp.suffix, *packed], mask)
         for peer in PEERS:
             if peer.suffix in running:
                 self._prepare_peer(peer)

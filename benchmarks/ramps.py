@@ -8,11 +8,16 @@ The peers' inputs are made from these files, in the peers' environments: the pix
 """
 
 import argparse
+import gzip
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
+
+from benchmarks.contenders import COMPRESSED
 
 __all__ = ["IRIS", "read", "write_ramp"]
 
@@ -79,6 +84,28 @@ def write_ramp(path: Path, ngroups: int, *, shape: tuple[int, int] = (_FRAME, _F
         file.write(bytes(-file.tell() % _BLOCK))
 
 
+def _gzip(source: Path, target: Path) -> None:
+    with source.open("rb") as plain, gzip.open(target, "wb", compresslevel=1) as packed:
+        shutil.copyfileobj(plain, packed, 1 << 20)
+
+
+def _tiles(source: Path, target: Path) -> None:
+    """Compress SCI by Rice's algorithm, a row to a tile, as fpack does."""
+    with fits.open(source) as hdus:
+        sci = hdus["SCI"]
+        tile = (*(1 for _ in sci.shape[:-1]), sci.shape[-1])
+        packed = fits.CompImageHDU(
+            sci.data, sci.header, name="SCI", compression_type="RICE_1", tile_shape=tile
+        )
+        fits.HDUList([hdus[0], packed]).writeto(target)
+
+
+_COMPRESS: dict[str, Callable[[Path, Path], None]] = dict(
+    zip(COMPRESSED, (_gzip, _tiles), strict=True)
+)
+"""What makes a compressed ramp of a plain one, by the ending of its name."""
+
+
 def _image_header(name: str, bitpix: int, shape: tuple[int, ...], *, zero: int) -> fits.Header:
     header = fits.Header()
     header["XTENSION"] = "IMAGE"
@@ -100,9 +127,14 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--groups", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(_FRAME, _FRAME), metavar=("NY", "NX"))
+    parser.add_argument(
+        "--compressed", nargs="*", default=(), choices=COMPRESSED, help="and so compressed"
+    )
     options = parser.parse_args()
     ny, nx = options.size
     write_ramp(options.output, options.groups, shape=(ny, nx))
+    for suffix in options.compressed:
+        _COMPRESS[suffix](options.output, options.output.with_suffix(suffix))
 
 
 if __name__ == "__main__":

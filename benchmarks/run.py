@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.contenders import ours, peer, plain_copies, tmt_dq
+from benchmarks.contenders import compressed, ours, peer, plain_copies, tmt_dq
 from benchmarks.measure import run
 from benchmarks.peers import PEERS, Peer
 from benchmarks.race import Race, disk_needed, prepare_cache
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     peers = _peers(folder) if options.peers else []
     cache = folder / "cache"
     contenders = [*plain_copies(), *ours(cache), *(peer(p, folder) for p in peers)]
+    if options.compressed:
+        contenders += compressed(cache)
     if options.only:
         contenders = [c for c in contenders if any(word in c.name for word in options.only)]
     problem = _disk_problem(folder, disk_needed(options.groups, options.size, contenders))
@@ -101,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure tmt-dq against cp and its peers.",
     )
     parser.add_argument("--peers", action="store_true", help="race jwst and romancal too")
+    parser.add_argument(
+        "--compressed", action="store_true", help="compressed ramps too (.fits.gz, .fits.fz)"
+    )
     parser.add_argument(
         "--groups", type=int, nargs="+", default=[10, 40], help="reads of the ramps"
     )
