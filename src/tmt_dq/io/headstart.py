@@ -20,9 +20,11 @@ from tmt_dq.io.layout import FileReader, Unit, padded, scan
 
 __all__ = ["Headstart", "begin", "room_for_keywords"]
 
-_CARDS = 24
-"""Cards that an output has room for beside its input's: ten keywords, CHECKSUM, and HISTORY of
-two lines each for the outcome and some sources. Outputs that need more have it, too."""
+_CARDS = 20
+"""Cards that an output has room for beside its input's: ten keywords, five of HISTORY, and a few
+for more sources of flags. Outputs that need more have it, too, but are copied again. No more than
+23: a ramp of IRIS' readout, with 12 cards, then keeps the size of its header, and file systems
+that share blocks can share its science data."""
 _WORTH_IT = 8 * 1024 * 1024
 _CHANGED = frozenset(["PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF"])
 
