@@ -5,6 +5,7 @@ case, and those named ``time_…_reference`` are what it is held against. `bench
 time and peak memory of all of them; the test suite runs each once, small, so that none can rot.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,17 @@ from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.dqinit import combine, new_groupdq, propagate_do_not_use
 from tmt_dq.core.flags import PIXEL
 
-__all__ = ["CASES", "Apply", "Combine", "Count", "GroupDQ", "Models", "Select", "Translate"]
+__all__ = [
+    "CASES",
+    "Apply",
+    "Combine",
+    "Copy",
+    "Count",
+    "GroupDQ",
+    "Models",
+    "Select",
+    "Translate",
+]
 
 _GROUPS = 10
 _DEFINED = ("DO_NOT_USE", "DEAD", "HOT", "UNRELIABLE_SLOPE", "RC", "REFERENCE_PIXEL")
@@ -170,6 +181,40 @@ class Models(_Files):
         self.model.save(str(self.again))
 
 
+class Copy(_Files):
+    """A ramp's bytes into another file, moved by 2880 as a longer header moves them."""
+
+    def setup(self, size: int) -> None:
+        from tmt_dq.io.copying import copy_range
+
+        self.copy = copy_range
+        folder = self._folder()
+        ramp = folder / "ramp.fits"
+        write_ramp(ramp, _GROUPS, shape=(size, size))
+        self.source = os.open(ramp, os.O_RDONLY)
+        self.size = ramp.stat().st_size
+        self.output = folder / "output.fits"
+
+    def teardown(self, size: int) -> None:
+        os.close(self.source)
+        super().teardown(size)
+
+    def _target(self) -> int:
+        self.output.unlink(missing_ok=True)
+        return os.open(self.output, os.O_RDWR | os.O_CREAT)
+
+    def time_copy_range(self, size: int) -> None:
+        target = self._target()
+        self.copy(self.source, 0, target, 2880, self.size, where="ramp", writeback=False)
+        os.close(target)
+
+    def time_copy_file_range_reference(self, size: int) -> None:
+        target, done = self._target(), 0
+        while done < self.size:
+            done += os.copy_file_range(self.source, target, self.size - done, done, 2880 + done)
+        os.close(target)
+
+
 class Apply(_Files):
     """A file, after the first one of a process."""
 
@@ -192,4 +237,4 @@ class Apply(_Files):
         self.apply(self.ramp, self.output, overwrite=True, propagate_do_not_use=True)
 
 
-CASES = (Combine, GroupDQ, Translate, Count, Select, Models, Apply)
+CASES = (Combine, GroupDQ, Translate, Count, Select, Models, Copy, Apply)
