@@ -8,6 +8,7 @@ import errno
 import gc
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,14 @@ def test_saved_elsewhere_first(
     assert first.read_bytes() == (here / "ramp_dqinit.fits").read_bytes()
 
 
-TELL = """
+SLOW = ["crds", "astropy", "requests"]
+if any(needed.startswith("astropy") for needed in metadata.requires("stpipe") or ()):
+    SLOW.remove("astropy")  # stpipe before 1.0 imports it for itself
+
+TELL = f"""
 import sys
 def loaded():
-    return [name for name in ("crds", "astropy", "requests") if name in sys.modules]
+    return [name for name in {SLOW} if name in sys.modules]
 """
 
 
@@ -261,11 +266,11 @@ for module in list(sys.modules.values()):
 inspect.getmodule(sys._getframe())
 assert loaded() == [] and client.__file__.endswith("crds_client.py")
 import astropy.time
-assert loaded() == ["astropy"]
+assert "crds" not in loaded() and "requests" not in loaded()
 assert "get_reference_file" in dir(client)
 print(loaded())
 """
-    assert run(here, code) == "['crds', 'astropy', 'requests']"
+    assert run(here, code) == str(SLOW)
 
 
 def test_what_is_put_in_its_place_stays_there(here: Path) -> None:
