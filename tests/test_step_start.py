@@ -339,8 +339,9 @@ print(told)
 
 @pytest.mark.parametrize("first", ["stpipe", "crds"])
 def test_what_is_imported_before_stays_as_it_is(here: Path, first: str) -> None:
+    # importlib_metadata adds a finder of its own: stpipe imports it, crds on Python 3.11 only.
     code = f"""
-import {first}
+import importlib_metadata, {first}
 paths = list(sys.meta_path)
 import tmt_dq.step
 import stpipe
