@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,6 +191,41 @@ def test_a_source_that_becomes_shorter_between_two_windows(
     with pytest.raises(RampFormatError, match=r"^a: ended 34528 bytes early"):
         copy_range(source, 0, target, 64, len(CONTENT), where="a")
     assert os.pread(target, 200_000, 64) == CONTENT[: (1 << 16) - 64]
+
+
+def test_without_a_descriptor_for_a_mapping_the_next_way_copies(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "WAYS", copying.WAYS[:2])
+    source, target = files
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The mapping has one of its own for a moment; these two are the last.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (target + 1, limits[1]))
+    try:
+        copy_range(source, 5, target, 64, 90_000, where="a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "expected"),
+    [
+        ("RWF_NOWAIT", ["_by_copy_file_range", "_by_sendfile", "_by_buffer"]),
+        ("copy_file_range", ["_by_mapping", "_by_sendfile", "_by_buffer"]),
+    ],
+)
+def test_python_that_was_built_for_older_systems(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, lacking: str, expected: list[str]
+) -> None:
+    # glibc 2.17, for which uv's and conda's are built, has neither preadv2 nor copy_file_range.
+    monkeypatch.delattr(os, lacking)
+    ways = copying._ways()
+    assert [way.__name__ for way in ways] == expected
+    monkeypatch.setattr(copying, "WAYS", ways)
+    source, target = files
+    copy_range(source, 5, target, 64, 90_000, where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
 
 
 @pytest.mark.parametrize("madvise", [None, lambda *_: -1])

@@ -25,9 +25,9 @@ _WORTH_RESERVING = 1024 * 1024
 _FICLONERANGE = 0x4020940D
 _NOT_HERE = {
     *(errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY),
-    # Of a mapping: no memory for it, none in this file system, or the file ends or cannot be read
-    # there; the other ways say which.
-    *(errno.ENOMEM, errno.ENODEV, errno.EACCES, errno.EFAULT),
+    # Of a mapping: no memory or descriptor for it, none in this file system, or the file ends or
+    # cannot be read there; the other ways say which.
+    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENODEV, errno.EACCES, errno.EFAULT),
 }
 
 Way = Callable[[int, int, int, int, int], int]
@@ -98,7 +98,17 @@ def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> i
     return len(data)
 
 
-WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_sendfile, _by_buffer)
+def _ways() -> tuple[Way, ...]:
+    """Return what there is: Python that was built for old systems (uv's, conda's) has less."""
+    ways: list[Way] = []
+    if hasattr(os, "RWF_NOWAIT"):
+        ways.append(_by_mapping)
+    if hasattr(os, "copy_file_range"):
+        ways.append(_by_copy_file_range)
+    return (*ways, _by_sendfile, _by_buffer)
+
+
+WAYS = _ways()
 """From the fastest to the one that always works. The first is for what is in memory; the second
 stays on the server on NFS 4.2."""
 
