@@ -273,6 +273,27 @@ print(loaded())
     assert run(here, code) == str(SLOW)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from stpipe.crds_client import *; assert CrdsError and get_reference_file",
+        "assert 'get_reference_file' in vars(client)",
+        "import importlib; assert importlib.reload(client) is client and type(client) is type(sys)",
+        # What a function that is sent to a dask worker takes along.
+        "import cloudpickle; assert cloudpickle.loads(cloudpickle.dumps(client)) is client",
+    ],
+)
+def test_ways_to_look_at_a_module(here: Path, use: str) -> None:
+    code = f"""
+import tmt_dq.step
+from stpipe import crds_client as client
+assert "crds" not in sys.modules
+{use}
+print(client.get_override_name("flat"))
+"""
+    assert run(here, code) == "override_flat"
+
+
 def test_what_is_put_in_its_place_stays_there(here: Path) -> None:
     code = """
 import tmt_dq.step, stpipe

@@ -90,6 +90,11 @@ _in_the_works: set[str] = set()
 class _NotLoaded(ModuleType):
     """A module that becomes an ordinary one when something of it is used."""
 
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":  # all that it has: `vars`, ``from module import *``
+            _load(self)
+        return ModuleType.__getattribute__(self, name)
+
     def __getattr__(self, name: str) -> object:
         if _is_pythons(name) or not _load(self):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -109,9 +114,13 @@ class _NotLoaded(ModuleType):
         _load(self)
         return ModuleType.__dir__(self)  # not super(): it is of another class now
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # cloudpickle, dask's for one, sends modules by name, but knows only ordinary ones.
+        return importlib.import_module, (self.__name__,)
+
 
 def _is_pythons(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
+    return name.startswith("__") and name.endswith("__") and name != "__all__"
 
 
 def _load(module: ModuleType) -> bool:
