@@ -260,6 +260,47 @@ def test_a_card_that_cannot_be_read_is_named(folder: Path, card: str) -> None:
         apply_dq(ramp, folder / "out.fits", mask=make_mask(folder / "mask.fits"))
 
 
+@pytest.mark.parametrize("value", ["NaN", "-inf", "0x5 / hex", "1,5", "'unclosed"])
+@pytest.mark.parametrize("unit", [0, 1])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_cards_that_nobody_needs_may_be_damaged(
+    folder: Path, value: str, unit: int, in_place: bool
+) -> None:
+    # A sensor that is off is no reason not to have the night's data.
+    hdus = ramp_hdus()
+    hdus[unit].header["ANYTHING"] = "x"
+    ramp = write_hdus(folder / "ramp.fits", hdus)
+    card = f"ANYTHING= {value}".ljust(80).encode()
+    content = ramp.read_bytes()
+    place = content.index(b"ANYTHING= 'x       '")
+    ramp.write_bytes(content[:place] + card + content[place + 80 :])
+    output = ramp if in_place else folder / "out.fits"
+    options: Any = {"in_place": True} if in_place else {"output": output}
+    apply_dq(ramp, mask=make_mask(folder / "mask.fits"), **options)
+    assert output.read_bytes().count(card) == 1
+    assert arrays(output)["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
+
+
+@pytest.mark.parametrize("keyword", ["DETECTOR", "SUBSTRT1", "FASTAXIS"])
+def test_cards_that_are_needed_may_not(folder: Path, keyword: str) -> None:
+    hdus = ramp_hdus()
+    hdus[0].header["ANYTHING"] = "x"
+    ramp = write_hdus(folder / "ramp.fits", hdus)
+    content = ramp.read_bytes().replace(f"{keyword:8}=".encode(), b"OTHER   =")
+    card = f"{keyword:8}= NaN       ".encode()
+    ramp.write_bytes(content.replace(b"ANYTHING= 'x       '", card))
+    message = f"ramp.fits: the header of HDU 0 is damaged: the card '{keyword:8}= NaN' has no value"
+    with pytest.raises(RampFormatError, match=re.escape(message)):
+        apply_dq(ramp, folder / "out.fits", mask=make_mask(folder / "mask.fits"))
+
+
+def test_cards_of_a_mask_that_nobody_needs_may_be_damaged(folder: Path) -> None:
+    mask = make_mask(folder / "mask.fits", header={"ANYTHING": "x"})
+    mask.write_bytes(mask.read_bytes().replace(b"ANYTHING= 'x       '", b"ANYTHING= NaN       "))
+    apply_dq(make_ramp(folder / "ramp.fits"), folder / "out.fits", mask=mask, user_dq=mask)
+    assert arrays(folder / "out.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
+
+
 def test_data_without_padding(run: Run, folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits")
     os.truncate(ramp, 6048)

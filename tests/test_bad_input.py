@@ -239,9 +239,9 @@ def _(folder: Path) -> Options:
     return {"ramp": folder / "bad.fits"}
 
 
-@bad("unreadable card", errors.RampFormatError, "bad.fits", "FOO", select=True)
+@bad("unreadable card", errors.RampFormatError, "bad.fits", "SUBARRAY", select=True)
 def _(folder: Path) -> Options:
-    make_ramp(folder / "bad.fits", header={"FOO": 12345})
+    make_ramp(folder / "bad.fits", header={"SUBARRAY": 12345})
     content = (folder / "bad.fits").read_bytes()
     (folder / "bad.fits").write_bytes(content.replace(b"12345 ", b"1 2 ' "))
     return {"ramp": folder / "bad.fits"}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from builders import make_ramp, ramp_hdus, write_hdus
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io.layout import BLOCK, FileReader, Unit, padded, scan
+from tmt_dq.io.cards import Header
+from tmt_dq.io.layout import BLOCK, FileReader, Keywords, Unit, padded, scan
 
 
 def units_of(path: Path) -> list[Unit]:
@@ -198,3 +199,47 @@ def test_random_groups_are_refused() -> None:
     text = hdu.header.tostring().encode()
     with pytest.raises(RampFormatError, match="random groups"):
         list(scan(Bytes(text), "a.fits", size=len(text)))
+
+
+def units(*headers: str) -> list[Unit]:
+    """Return units without data that have these cards, one after the other in a text."""
+    found = []
+    for number, cards in enumerate(headers):
+        head = "".join(line.ljust(80) for line in (*cards.split("|"), "END"))
+        header = Header.from_bytes(head.ljust(2880).encode())
+        found.append(Unit(number, header, 0, 2880, 0))
+    return found
+
+
+def test_keywords_of_several_headers() -> None:
+    first, second = units(
+        "A       = 1|B       =|C       = 3|C       = 4|D       = NaN",
+        "A       = 5|B       = 6|E       =|D       = 7",
+    )
+    both = Keywords("a.fits", first, second)
+    assert (both["A"], both["B"], both["C"]) == (1, 6, 3)
+    assert both.get("E") is None
+    assert "E" not in both
+    assert list(both) == ["A", "B", "C", "D"]
+    assert len(both) == 4
+    # Not the other header's: the first one has a value, whatever it is.
+    with pytest.raises(
+        RampFormatError, match=r"^a\.fits: the header of HDU 0 is damaged: the card"
+    ):
+        both.get("D")
+    assert Keywords("a.fits", second, first)["D"] == 7
+
+
+@pytest.mark.parametrize("keyword", ["DETECTOR", "SUBSTRT1"])
+def test_two_values_of_a_keyword_that_decides(keyword: str) -> None:
+    (same,) = units(f"{keyword:8}= 1|{keyword:8}= 1")
+    assert Keywords("a.fits", same)[keyword] == 1
+    (twice,) = units(f"{keyword:8}= 1|{keyword:8}= 2|DATE-OBS= 'a'|DATE-OBS= 'b'")
+    with pytest.raises(RampFormatError) as caught:
+        Keywords("a.fits", twice)
+    assert f"has keywords with two values: {keyword} 1 and 2, DATE-OBS 'a' and 'b'" in str(
+        caught.value
+    )
+    (odd,) = units(f"{keyword:8}= 1|{keyword:8}= NaN")
+    with pytest.raises(RampFormatError, match="has no value that FITS knows"):
+        Keywords("a.fits", odd)

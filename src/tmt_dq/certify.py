@@ -29,7 +29,7 @@ from tmt_dq.errors import (
 )
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import keywords
+from tmt_dq.io.layout import Keywords
 from tmt_dq.io.mask_certification import (
     check_identity,
     check_place,
@@ -209,7 +209,7 @@ def _examine(
     context: str | None,
     max_flagged: float | None,
 ) -> Certification:
-    header = keywords(file.units[0], file.path)
+    header = Keywords(file.path, file.units[0])
     findings, instrument, detector = check_identity(header)
     findings += [*check_provenance(header), *check_structure(file)]
     mask = None

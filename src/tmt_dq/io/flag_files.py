@@ -16,7 +16,7 @@ from tmt_dq.io.flag_lists import is_list, list_flags
 from tmt_dq.io.flag_regions import region_flags
 from tmt_dq.io.flag_tables import fits_columns, text_columns
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit, keywords
+from tmt_dq.io.layout import Keywords, Unit
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.reading import Reading
 
@@ -180,7 +180,7 @@ def _from_fits(path: Path, reading: Reading, shape: tuple[int, int], data: Windo
 def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
     """Return the table of a FITS file that is a list; None where the file is an image."""
     tables = [
-        unit for unit in file.units if not unit.is_image and _is_list(keywords(unit, file.path))
+        unit for unit in file.units if not unit.is_image and _is_list(Keywords(file.path, unit))
     ]
     if reading.extension is not None:
         wanted = str(reading.extension).strip().upper()
@@ -198,7 +198,7 @@ def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
 
 def _is_list(header: Mapping[str, object]) -> bool:
     """Whether a header is that of a table of pixels or boxes."""
-    names = {str(value).strip().lower() for key, value in header.items() if key.startswith("TTYPE")}
+    names = {str(header[key]).strip().lower() for key in header if key.startswith("TTYPE")}
     return _text_of(header, "XTENSION") == "BINTABLE" and is_list(names)
 
 
@@ -213,7 +213,7 @@ def _says_flags(file: FitsInput, reading: Reading) -> bool:
     if reading.has_polarity or reading.values is not None or reading.extension is not None:
         return False
     named = file.named("DQ")
-    reftype = _text_of(keywords(file.units[0], file.path), "REFTYPE")
+    reftype = _text_of(Keywords(file.path, file.units[0]), "REFTYPE")
     says = len(named) == 1 and (reftype in _MASK_TYPES or bool(file.named("DQ_DEF")))
     if says:
         why = "its image DQ holds flags already; say bad, good or values to read it as a map"
@@ -224,7 +224,7 @@ def _says_flags(file: FitsInput, reading: Reading) -> bool:
 
 def _names(file: FitsInput) -> Mask:
     """Return what a FITS file says about whose pixels they are, without any pixels."""
-    header = keywords(file.units[0], file.path)
+    header = Keywords(file.path, file.units[0])
     instrument, detector = (_text_of(header, key) or None for key in ("INSTRUME", "DETECTOR"))
     nothing = np.zeros((0, 0), np.uint32)
     return Mask(file.path, nothing, Window.full(0, 0), instrument, detector)
@@ -238,7 +238,7 @@ def _place(file: FitsInput, unit: Unit) -> Window | None:
     GeometryError
         Raised if the keywords are no positions.
     """
-    header = keywords(unit, file.path) | keywords(file.units[0], file.path)
+    header = Keywords(file.path, file.units[0], unit)
     xstart, ystart = header.get("SUBSTRT1"), header.get("SUBSTRT2")
     if xstart is None or ystart is None:
         return None

@@ -2,14 +2,14 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io.cards import Header
+from tmt_dq.io.cards import Card, Header, Value
 
-__all__ = ["BLOCK", "Reader", "Unit", "keywords", "padded", "scan"]
+__all__ = ["BLOCK", "Keywords", "Reader", "Unit", "padded", "scan"]
 
 BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
@@ -243,37 +243,83 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
     return Unit(index, header, offset, offset + header_size, size)
 
 
-def keywords(unit: Unit, where: object) -> dict[str, object]:
-    """Return a header's keywords and values, None for one without a value.
+class Keywords(Mapping[str, object]):
+    """The keywords of headers, those without a value left out.
 
-    Of a keyword that is there twice the first value counts, as for astropy.
+    Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
+    sensor that was off, keeps nobody from the data.
+
+    Parameters
+    ----------
+    where : object
+        Named in errors: the file.
+    *units : Unit
+        Whose headers: the first that gives a keyword a value counts. Of a keyword that is there
+        twice in one, the first card counts, as for astropy.
 
     Raises
     ------
     RampFormatError
-        Raised if a card cannot be read: they are parsed when they are asked for. Or if a
-        keyword that decides what is done has two values.
+        Raised if a keyword that decides what is done has two values in one header; and when a
+        keyword is asked for whose card cannot be read.
     """
-    found: dict[str, object] = {}
-    twice: list[str] = []
-    try:
-        for card in unit.header.cards:
-            value = card.value
-            if found.setdefault(card.keyword, value) != value and card.keyword in _DECISIVE:
-                twice.append(f"{card.keyword} {found[card.keyword]!r} and {value!r}")
-    except ValueError as error:
-        raise RampFormatError(
-            f"the header of HDU {unit.index} is damaged: {error}",
-            where=where,
-            hint="Correct or remove this card.",
-        ) from error
-    if twice:
-        raise RampFormatError(
-            f"{unit.label} has keywords with two values: {', '.join(twice)}",
-            where=where,
-            hint="Remove the card that is wrong.",
-        )
-    return found
+
+    def __init__(self, where: object, *units: Unit) -> None:
+        self._where = where
+        self._found: dict[str, list[tuple[Unit, Card]]] = {}
+        for unit in units:
+            first: dict[str, Card] = {}
+            again = [
+                card
+                for card in unit.header.cards
+                if first.setdefault(card.keyword, card) is not card and card.keyword in _DECISIVE
+            ]
+            self._check_same(unit, first, again)
+            for keyword, card in first.items():
+                self._found.setdefault(keyword, []).append((unit, card))
+
+    def __getitem__(self, keyword: str) -> object:
+        for unit, card in self._found.get(keyword, ()):
+            value = self._value(unit, card)
+            if value is not None:
+                return value
+        raise KeyError(keyword)
+
+    def __iter__(self) -> Iterator[str]:
+        for keyword in self._found:
+            try:
+                self[keyword]
+            except KeyError:
+                continue
+            except RampFormatError:
+                pass  # it is there; who asks for it is told
+            yield keyword
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _value(self, unit: Unit, card: Card) -> Value:
+        try:
+            return card.value
+        except ValueError as error:
+            raise RampFormatError(
+                f"the header of HDU {unit.index} is damaged: {error}",
+                where=self._where,
+                hint="Correct or remove this card.",
+            ) from error
+
+    def _check_same(self, unit: Unit, first: Mapping[str, Card], again: Iterable[Card]) -> None:
+        twice = []
+        for card in again:
+            one, other = self._value(unit, first[card.keyword]), self._value(unit, card)
+            if one != other:
+                twice.append(f"{card.keyword} {one!r} and {other!r}")
+        if twice:
+            raise RampFormatError(
+                f"{unit.label} has keywords with two values: {', '.join(twice)}",
+                where=self._where,
+                hint="Remove the card that is wrong.",
+            )
 
 
 class FileReader:

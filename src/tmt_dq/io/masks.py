@@ -17,7 +17,7 @@ from tmt_dq.errors import GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.io.encoding import is_uint32, read_rows, sum_flags
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit, keywords
+from tmt_dq.io.layout import Keywords, Unit
 from tmt_dq.io.ramps import Ramp
 from tmt_dq.io.tables import read_dq_def
 
@@ -255,9 +255,7 @@ def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown
 
 def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
     unit = _mask_unit(file) if kind == "mask" else _user_unit(file)
-    header = keywords(unit, file.path) | {
-        key: value for key, value in keywords(file.units[0], file.path).items() if value is not None
-    }
+    header = Keywords(file.path, file.units[0], unit)
     stored_dq = dq = read_rows(file, unit, 0, unit.shape[0])
     window, placed = _place(header, dq.shape, file.path)
     left_out: dict[int, int] = {}

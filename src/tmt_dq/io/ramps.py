@@ -13,7 +13,7 @@ from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, Selection
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Unit, keywords
+from tmt_dq.io.layout import Keywords, Unit
 from tmt_dq.io.problems import Problems
 
 __all__ = [
@@ -243,18 +243,14 @@ def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
     return instrument, _selectors(header)
 
 
-def merged_header(exposure: RampFile) -> dict[str, object]:
+def merged_header(exposure: RampFile) -> Keywords:
     """Return the keywords of an exposure: the primary header's, then those only in SCI's."""
     return _merged(exposure.file, [exposure.sci])
 
 
-def _merged(file: FitsInput, sci: list[Unit]) -> dict[str, object]:
+def _merged(file: FitsInput, sci: list[Unit]) -> Keywords:
     """Return the keywords of the primary header, then those only in SCI's."""
-    header: dict[str, object] = {}
-    for unit in (*sci[:1], file.units[0]):
-        found = keywords(unit, file.path)
-        header.update((key, value) for key, value in found.items() if value is not None)
-    return header
+    return Keywords(file.path, file.units[0], *sci[:1])
 
 
 def _selectors(header: Mapping[str, object]) -> dict[str, object]:

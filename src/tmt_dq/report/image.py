@@ -25,7 +25,7 @@ from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.fetched import fetch, names_of_fetched
 from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import keywords
+from tmt_dq.io.layout import Keywords
 from tmt_dq.io.masks import Mask, read_mask
 from tmt_dq.io.ramps import Ramp, read_ramp
 from tmt_dq.io.tables import read_dq_def
@@ -137,9 +137,7 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
 def _from_file(path: Place, unknown: Unknown) -> FlagImage:
     # A compressed ramp is expanded once and used from there; a plain file is only looked at.
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-        header = {
-            key: value for key, value in keywords(file.units[0], path).items() if value is not None
-        }
+        header = Keywords(path, file.units[0])
         history = tuple(file.units[0].header.commentary("HISTORY"))
         if file.named("PIXELDQ") or file.named("SCI"):
             return _from_ramp(file, unknown, header, history)
