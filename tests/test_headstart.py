@@ -123,6 +123,38 @@ def test_a_copy_for_something_else_is_not_used(
         assert output.read_bytes().replace(b"other.fits", b"out.fits  ")[2880:] == plain[2880:]
 
 
+def test_a_copy_is_used_once(folder: Path, ramp: Path, mask: Path, plain: bytes) -> None:
+    with begin(ramp, folder / "out.fits", overwrite=True) or pytest.fail("nothing begun") as begun:
+        for _ in range(2):
+            apply_dq(ramp, folder / "out.fits", mask=mask, begun=begun, overwrite=True)
+            assert (folder / "out.fits").read_bytes() == plain
+
+
+def test_a_copy_for_another_folder_is_not_used(
+    folder: Path, ramp: Path, mask: Path, plain: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = copies(monkeypatch)
+    monkeypatch.chdir(folder)
+    with begin(ramp, Path("out.fits")) or pytest.fail("nothing begun") as begun:
+        monkeypatch.chdir(folder / "plain")
+        (folder / "plain" / "out.fits").unlink()
+        apply_dq(ramp, "out.fits", mask=mask, begun=begun)
+    assert (folder / "plain" / "out.fits").read_bytes() == plain
+    assert [size for _, size in large].count(len(unit_bytes(ramp, "SCI"))) == 2
+
+
+def test_a_process_that_was_forked_copies_itself(
+    folder: Path, ramp: Path, mask: Path, plain: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The thread exists in the other process alone.
+    large = copies(monkeypatch)
+    with begin(ramp, folder / "out.fits") or pytest.fail("nothing begun") as begun:
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        apply_dq(ramp, folder / "out.fits", mask=mask, begun=begun)
+    assert (folder / "out.fits").read_bytes() == plain
+    assert [size for _, size in large].count(len(unit_bytes(ramp, "SCI"))) == 2
+
+
 def test_nothing_stays_when_the_rules_say_no(folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": "1999-01-01"})
     before = folder_state(folder)
@@ -298,6 +330,27 @@ def test_a_copy_that_was_given_up_writes_no_more(
     assert size <= 2000
     copy.stop()
     assert os.fstat(files[1]).st_size == size
+
+
+def test_a_copy_that_is_given_up_in_its_own_thread(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The collector of garbage runs in any thread.
+    known, given_up = threading.Event(), threading.Event()
+
+    def collecting(*arguments: int) -> int:
+        assert known.wait(30)
+        copy.stop()
+        given_up.set()
+        return copying._by_buffer(*arguments)
+
+    monkeypatch.setattr(copying, "WAYS", (collecting,))
+    monkeypatch.setattr(copying, "_STEP", 1000)
+    copy = BackgroundCopy(files[0], 0, files[1], 64, 100_000, where="a")
+    known.set()
+    copy.wait()
+    assert given_up.is_set()
+    assert copy.done == 1000
 
 
 def test_descriptors_that_are_closed_meanwhile_do_no_harm(

@@ -4,10 +4,12 @@ What could go wrong: stpipe's own way to crds broken for the steps of others; th
 that is not saved, or saved elsewhere, left behind; an output that is not what it would be without.
 """
 
+import copy
 import errno
 import gc
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,27 @@ def test_saved_elsewhere_first(
 SLOW = ["crds", "astropy", "requests"]
 if any(needed.startswith("astropy") for needed in metadata.requires("stpipe") or ()):
     SLOW.remove("astropy")  # stpipe before 1.0 imports it for itself
+
+
+@pytest.mark.parametrize(
+    "made", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))]
+)
+def test_copies_of_a_result(
+    here: Path, begun: list[Headstart], monkeypatch: pytest.MonkeyPatch, made: Callable[[Any], Any]
+) -> None:
+    others: list[Any] = []
+
+    def keep(_: object, result: Any, __: object) -> None:
+        others.append(made(result))
+
+    monkeypatch.setattr(DQInitStep, "finalize_result", keep)
+    ramp = make_ramp(here / "ramp_uncal.fits")
+    DQInitStep.call(ramp, save_results=True)
+    expected = (here / "ramp_dqinit.fits").read_bytes()
+    others[0].save("ramp_dqinit.fits")
+    assert (here / "ramp_dqinit.fits").read_bytes() == expected
+    assert len(begun) == 1
+
 
 TELL = f"""
 import sys

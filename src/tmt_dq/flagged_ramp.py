@@ -152,6 +152,10 @@ class FlaggedRamp:
         if begun is not None:
             begun.give_up()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of this gets: all but what was begun, which is one result's."""
+        return self.__dict__ | {"_begun": None}
+
     def __enter__(self) -> Self:
         return self
 

@@ -110,7 +110,8 @@ class BackgroundCopy:
         self.stop()
 
     def _end(self) -> None:
-        if self._thread is not None:
+        # Garbage is collected in any thread, and given up there: in this copy's own, too.
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:

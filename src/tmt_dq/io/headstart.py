@@ -47,7 +47,7 @@ class Headstart:
     copy : BackgroundCopy
         The copy.
     state : tuple
-        State of the exposure's file when the copy began.
+        State of the exposure's file when the copy began, and the process.
     """
 
     def __init__(
@@ -57,12 +57,18 @@ class Headstart:
         self.output = output
         self.copy = copy
         self._state = state
+        self._path = output.path.absolute()  # the current folder may be another one later
 
     def belongs_to(self, fd: int, output: AtomicOutput) -> bool:
-        """Whether this is a copy of that file, unchanged, for that output."""
+        """Whether this is a copy of that file, unchanged, for that output, not yet used."""
         wanted = (output.path, output.overwrite, output.sync)
         mine = (self.output.path, self.output.overwrite, self.output.sync)
-        return wanted == mine and _state(fd) == self._state
+        return (
+            self.output.fd >= 0
+            and wanted == mine
+            and output.path.absolute() == self._path
+            and _state(fd) == self._state
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -154,4 +160,5 @@ def _science(units: Iterable[Unit]) -> tuple[Unit, Unit] | None:
 
 def _state(fd: int) -> tuple[int, ...]:
     status = os.fstat(fd)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    # Threads, and what they copy, are lost where a process forks.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, os.getpid()
