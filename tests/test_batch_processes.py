@@ -16,12 +16,12 @@ import pytest
 
 import batch_helpers
 import batch_work
-from batch_helpers import children, night, run, until
+from batch_helpers import children, night, report_lines, run, until
 from builders import make_mask, make_ramp, run_python
 from tmt_dq.batch import FileResult, Processes, plan_batch
 from tmt_dq.batch.jobs import Job, process
 from tmt_dq.batch.settings import make_settings
-from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.batch.state import STATE_NAME, State
 from tmt_dq.errors import WorkerError
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
@@ -192,6 +192,31 @@ def test_ctrl_c(folder: Path, tmp_path: Path, when: str) -> None:
         assert plans["skip: done and still true"] == done
         assert done <= len(made) <= done + 2
         assert plans["process: interrupted"] + plans["process: new"] == 400 - done
+
+
+def test_ctrl_c_between_the_memory_and_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = make_mask(tmp_path / "mask.fits")
+    night(folder, 3)
+    out = tmp_path / "out"
+    report = tmp_path / "report.jsonl"
+    finish = State.finish
+
+    def interrupted(self: State, result: FileResult) -> None:
+        finish(self, result)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(State, "finish", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run([folder], out, mask=mask, report=report)
+    assert signal.getsignal(signal.SIGINT) is before
+    # What the next run skips is in this one's report.
+    (line,) = report_lines(report)
+    assert line["status"] == "done"
+    plans = planned(folder, out, mask)
+    assert plans == {"skip: done and still true": 1, "process: interrupted": 2}
 
 
 def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 # Names are text here, as everywhere in a batch.
 # ruff: noqa: PTH119
 
+import contextlib
 import os
+import signal
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tmt_dq.batch.again import Folders
@@ -108,8 +111,12 @@ class Account:
 
     def enter(self, result: FileResult, *, worked_on: bool) -> None:
         """Take a result down."""
-        if worked_on or result.status == "failed":
-            self.memory.finish(result)
+        # What is remembered is skipped next time: without a line now, it would never get one.
+        with _ctrl_c_waits():
+            if worked_on or result.status == "failed":
+                self.memory.finish(result)
+            if self._lines is not None:
+                self._lines.append(result.as_dict())
         if worked_on and result.status != "skipped":
             self._size += result.size
         self._status[result.status] += 1
@@ -122,8 +129,6 @@ class Account:
             self._failures[result.error_class or ""] += 1
             if len(self._errors) < _KEPT_ERRORS:
                 self._errors.append(result.error)
-        if self._lines is not None:
-            self._lines.append(result.as_dict())
         if self._on_result is not None:
             self._on_result(result)
 
@@ -141,3 +146,21 @@ class Account:
             failures=dict(self._failures),
             errors=tuple(self._errors),
         )
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Interrupt the program after this, not in the middle of it."""
+    before = signal.getsignal(signal.SIGINT)
+    # Handlers run in the main thread only. One that is not Python's could not be put back.
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noticed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: noticed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if noticed:
+            signal.raise_signal(signal.SIGINT)
