@@ -77,13 +77,14 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Headstart]]:
         {"output_dir": "folder"},
         {"output_file": "mine.fits"},
         {"output_file": "folder/mine"},
+        {"output_file": "mine.fits", "search_output_file": False},
         {"suffix": "flagged"},
         {"user_supplied_dq": "mine.fits"},
     ],
     ids=str,
 )
 def test_the_copy_that_was_begun_is_the_output(
-    here: Path, asked: list[bool], begun: list[Headstart], parameters: dict[str, str]
+    here: Path, asked: list[bool], begun: list[Headstart], parameters: dict[str, Any]
 ) -> None:
     (here / "folder").mkdir()
     make_mask(here / "mine.fits")
@@ -105,6 +106,8 @@ def test_nothing_is_begun_for_what_is_not_copied(
     ramp = make_ramp(here / "ramp_uncal.fits")
     DQInitStep.call(ramp)
     DQInitStep.call(ramp, save_results=True, output_ext=".asdf")
+    DQInitStep.call(ramp, save_results=True, output_use_model=True)
+    DQInitStep.call(ramp, save_results=True, search_output_file=False)
     DQInitStep.call(compress_gzip(ramp, here / "ramp.fits.gz"), save_results=True)
     assert not begun
     assert not asked

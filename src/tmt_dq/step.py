@@ -198,7 +198,10 @@ class DQInitStep(Step):
         """Begin to copy the science data, if it is certain that the result is saved to a file."""
         if isinstance(path, Url) or not self.save_results:
             return None
-        target = Path(self.make_output_path())
+        named = self.output_file or None
+        if self.output_use_model or not (named or self.search_output_file):
+            return None  # the model has the name: the result is read as one
+        target = Path(self.make_output_path(basepath=named))
         return None if target.suffix == ".asdf" else begin(path, target, overwrite=True)
 
     def _input_place(self, exposure: Any) -> Place:
