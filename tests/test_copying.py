@@ -314,6 +314,21 @@ def test_room_is_reserved_without_making_the_file_longer(
     assert (folder / "target").read_bytes() == bytes(10) + CONTENT
 
 
+@pytest.mark.parametrize(("major", "expected"), [(8, [(1, 64, 100_000)]), (0, [])])
+def test_room_is_reserved_where_there_is_a_device(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, major: int, expected: Any
+) -> None:
+    # btrfs compresses nothing that is written into reserved room; like tmpfs and NFS it has
+    # device numbers of no driver.
+    asked = []
+    monkeypatch.setattr(copying, "_fallocate", lambda _, *where: asked.append(where))
+    monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
+    monkeypatch.setattr(os, "major", lambda _: major)
+    source, target = files
+    copy_range(source, 0, target, 64, len(CONTENT), where="a")
+    assert asked == expected
+
+
 @pytest.mark.parametrize("fallocate", [None, lambda *_: -1])
 def test_without_reserved_room_nothing_changes(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, fallocate: Any

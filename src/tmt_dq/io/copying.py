@@ -197,9 +197,12 @@ def _share(source: int, start: int, target: int, place: int, size: int) -> tuple
 def _reserve(target: int, place: int, size: int) -> None:
     """Have the file system find room for bytes at once, instead of block by block.
 
-    A hint only: where it is not available, or the disk is full, writing shows that.
+    A hint only: where it is not available, or the disk is full, writing shows that. File systems
+    without a block device of their own gain nothing; btrfs would not compress what is written
+    into reserved room, tmpfs would clear it first.
     """
-    if _fallocate is not None and size >= _WORTH_RESERVING:
+    has_device = os.major(os.fstat(target).st_dev) != 0
+    if _fallocate is not None and has_device and size >= _WORTH_RESERVING:
         _fallocate(target, _FALLOC_FL_KEEP_SIZE, place, size)
 
 
