@@ -210,6 +210,19 @@ def test_a_source_that_becomes_shorter_between_two_windows(
     assert os.pread(target, 200_000, 64) == CONTENT[: (1 << 16) - 64]
 
 
+def test_python_that_was_built_without_preadv2(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That preadv takes flags shows when they are used.
+    def refuse(*_: Any) -> int:
+        raise NotImplementedError("preadv2: flags unavailable on this platform")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    source, target = files
+    copy_range(source, 5, target, 64, 90_000, where="a")
+    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
+
+
 def test_without_a_descriptor_for_a_mapping_the_next_way_copies(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

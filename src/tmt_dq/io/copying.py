@@ -215,6 +215,8 @@ def _move(ways: list[Way], source: int, start: int, target: int, place: int, siz
             if way is ways[-1]:
                 raise
             continue  # closed for these bytes alone
+        except NotImplementedError:
+            pass  # Python knows the flag, and was built without preadv2
         except OSError as error:
             if error.errno not in _NOT_HERE or way is ways[-1]:
                 raise
