@@ -1,11 +1,13 @@
 """Copying in the kernel and its fallbacks: the same bytes whichever way is open."""
 
+import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import resource
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders import run_python
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io import copying
+from tmt_dq.io import copying, syscalls
 from tmt_dq.io.copying import copy_range, write_all, zero_range
 
 CONTENT = np.random.default_rng(5).bytes(100_000)
@@ -36,11 +39,12 @@ def files(folder: Path) -> Iterator[tuple[int, int]]:
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have files in memory by their file system's own account: tmpfs, for one, gives none."""
-    preadv = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda fd, data, offset, _: preadv(fd, data, offset))
+    monkeypatch.setattr(
+        syscalls, "read_without_waiting", lambda fd, place: len(os.pread(fd, 1, place))
+    )
     try:
         with mmap.mmap(-1, 4096) as window:
-            copying._populate(window)
+            syscalls.populate(window)
     except OSError:
         pytest.skip("the system populates no mappings (Linux 5.14 does)")
 
@@ -141,14 +145,14 @@ def test_a_source_that_ends_early(
 def test_what_is_not_in_memory_is_read_by_the_next_way(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preadv = os.preadv
+    read = syscalls.read_without_waiting
     probed: list[int] = []
 
-    def on_the_disk_at_first(*arguments: Any) -> int:
-        probed.append(arguments[2])
+    def on_the_disk_at_first(fd: int, place: int) -> int:
+        probed.append(place)
         if len(probed) < 3:
             raise BlockingIOError(errno.EAGAIN, "would block")
-        return preadv(*arguments)
+        return read(fd, place)
 
     used = []
 
@@ -156,7 +160,7 @@ def test_what_is_not_in_memory_is_read_by_the_next_way(
         used.append(arguments[1])
         return copying._by_copy_file_range(*arguments)
 
-    monkeypatch.setattr(os, "preadv", on_the_disk_at_first)
+    monkeypatch.setattr(syscalls, "read_without_waiting", on_the_disk_at_first)
     monkeypatch.setattr(copying, "WAYS", (copying.WAYS[0], noting, *copying.WAYS[2:]))
     monkeypatch.setattr(copying, "_STEP", 30_000)
     source, target = files
@@ -175,7 +179,7 @@ def test_a_source_that_becomes_shorter_while_it_is_mapped(
 ) -> None:
     # Whoever read the lost pages of a mapping would be killed by SIGBUS; and the last page is
     # there whole, with zeros behind the end.
-    populate = copying._populate
+    populate = syscalls.populate
 
     def cut(window: Any) -> None:
         os.truncate(folder / "source", left)
@@ -185,7 +189,7 @@ def test_a_source_that_becomes_shorter_while_it_is_mapped(
         populate(window)
         os.truncate(folder / "source", left)
 
-    monkeypatch.setattr(copying, "_populate", cut if moment == "before" else cut_later)
+    monkeypatch.setattr(syscalls, "populate", cut if moment == "before" else cut_later)
     source, target = files
     with pytest.raises(RampFormatError, match=rf"^a: ended {len(CONTENT) - left} bytes early"):
         copy_range(source, 0, target, 64, len(CONTENT), where="a")
@@ -210,19 +214,6 @@ def test_a_source_that_becomes_shorter_between_two_windows(
     assert os.pread(target, 200_000, 64) == CONTENT[: (1 << 16) - 64]
 
 
-def test_python_that_was_built_without_preadv2(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # That preadv takes flags shows when they are used.
-    def refuse(*_: Any) -> int:
-        raise NotImplementedError("preadv2: flags unavailable on this platform")
-
-    monkeypatch.setattr(os, "preadv", refuse)
-    source, target = files
-    copy_range(source, 5, target, 64, 90_000, where="a")
-    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
-
-
 def test_without_a_descriptor_for_a_mapping_the_next_way_copies(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,34 +229,80 @@ def test_without_a_descriptor_for_a_mapping_the_next_way_copies(
     assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
 
 
-@pytest.mark.parametrize(
-    ("lacking", "expected"),
-    [
-        ("RWF_NOWAIT", ["_by_copy_file_range", "_by_sendfile", "_by_buffer"]),
-        ("copy_file_range", ["_by_mapping", "_by_sendfile", "_by_buffer"]),
-    ],
-)
-def test_python_that_was_built_for_older_systems(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, lacking: str, expected: list[str]
+def not_here(*_: object) -> int:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+CALLS = ["_preadv2", "_copy_file_range", "_fallocate", "_sync_file_range", "_madvise"]
+
+
+@pytest.mark.parametrize("lacking", [[call] for call in CALLS] + [CALLS], ids=" ".join)
+def test_a_system_that_lacks_calls(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, lacking: list[str]
 ) -> None:
-    # glibc 2.17, for which uv's and conda's are built, has neither preadv2 nor copy_file_range.
-    monkeypatch.delattr(os, lacking)
-    ways = copying._ways()
-    assert [way.__name__ for way in ways] == expected
-    monkeypatch.setattr(copying, "WAYS", ways)
+    for call in lacking:
+        monkeypatch.setattr(syscalls, call, not_here)
+    monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
     source, target = files
     copy_range(source, 5, target, 64, 90_000, where="a")
     assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
 
 
-@pytest.mark.parametrize("madvise", [None, lambda *_: -1])
-def test_where_pages_cannot_be_populated_the_next_way_copies(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, madvise: Any
-) -> None:
-    monkeypatch.setattr(copying, "_madvise", madvise)
+def test_calls_that_the_c_library_lacks() -> None:
+    missing = syscalls._function(ctypes.c_int, "no_such_call nor_this")
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSYS)):
+        missing(1)
+
+
+def test_calls_answer_as_those_of_os_do(files: tuple[int, int], folder: Path) -> None:
     source, target = files
-    copy_range(source, 5, target, 64, 90_000, where="a")
-    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
+    assert syscalls.copy_file_range(source, 7, target, 100, 5000) == 5000
+    assert os.pread(target, 10_000, 0) == bytes(100) + CONTENT[7:5007]
+    assert syscalls.copy_file_range(source, len(CONTENT), target, 0, 10) == 0
+    for wrong in (
+        lambda: syscalls.copy_file_range(-1, 0, target, 0, 1),
+        lambda: syscalls.read_without_waiting(-1, 0),
+        lambda: syscalls.fallocate(-1, syscalls.KEEP_SIZE, 0, 1),
+        lambda: syscalls.start_writeback(-1, 0, 1),
+    ):
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)) as caught:
+            wrong()
+        assert caught.value.errno == errno.EBADF
+
+
+def test_asking_what_is_in_memory(files: tuple[int, int]) -> None:
+    source, _ = files
+    os.pread(source, len(CONTENT), 0)
+    try:
+        syscalls.read_without_waiting(source, 0)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            pytest.skip("the file system of the temporary folder does not answer (tmpfs, say)")
+        raise
+    assert syscalls.read_without_waiting(source, len(CONTENT) - 1) == 1
+    assert syscalls.read_without_waiting(source, len(CONTENT)) == 0
+
+
+def test_python_that_was_built_for_older_systems() -> None:
+    # uv's and conda's are built for glibc 2.17.
+    code = (
+        "import os\n"
+        "for name in ('copy_file_range', 'preadv', 'RWF_NOWAIT', 'O_TMPFILE', 'posix_fallocate'):\n"
+        "    delattr(os, name)\n"
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tmt_dq.io.atomic import AtomicOutput\n"
+        "from tmt_dq.io.copying import WAYS, copy_range\n"
+        "assert len(WAYS) == 4\n"
+        "fd = os.open(sys.executable, os.O_RDONLY)\n"
+        "with AtomicOutput(Path('copy')) as out:\n"
+        "    copy_range(fd, 0, out.fd, 64, 1000, where='a')\n"
+        "print(Path('copy').read_bytes()[64:] == Path(sys.executable).read_bytes()[:1000])\n"
+        "print(os.listdir())"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        done = run_python("-c", code, cwd=place)
+    assert done.stdout.splitlines() == ["True", "['copy']"], done.stderr
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -334,23 +371,12 @@ def test_room_is_reserved_where_there_is_a_device(
     # btrfs compresses nothing that is written into reserved room; like tmpfs and NFS it has
     # device numbers of no driver.
     asked = []
-    monkeypatch.setattr(copying, "_fallocate", lambda _, *where: asked.append(where))
+    monkeypatch.setattr(syscalls, "_fallocate", lambda _, *where: asked.append(where))
     monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
     monkeypatch.setattr(os, "major", lambda _: major)
     source, target = files
     copy_range(source, 0, target, 64, len(CONTENT), where="a")
     assert asked == expected
-
-
-@pytest.mark.parametrize("fallocate", [None, lambda *_: -1])
-def test_without_reserved_room_nothing_changes(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, fallocate: Any
-) -> None:
-    monkeypatch.setattr(copying, "_fallocate", fallocate)
-    monkeypatch.setattr(copying, "_WORTH_RESERVING", 1)
-    source, target = files
-    copy_range(source, 0, target, 64, len(CONTENT), where="a")
-    assert os.pread(target, 200_000, 64) == CONTENT
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -381,12 +407,3 @@ def test_zeros_take_no_room(files: tuple[int, int]) -> None:
     assert status.st_size == 100_000_005
     assert status.st_blocks * 512 < 100_000
     assert os.pread(target, 10, 99_999_990) == bytes(10)
-
-
-def test_without_sync_file_range_nothing_changes(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(copying, "_sync_file_range", None)
-    source, target = files
-    copy_range(source, 0, target, 0, len(CONTENT), where="a")
-    assert os.pread(target, 200_000, 0) == CONTENT

@@ -1,5 +1,6 @@
 """DQ initialization in place: the same result as a copy, and nothing lost whatever happens."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -21,6 +22,7 @@ from tmt_dq.apply import apply_dq
 from tmt_dq.core.geometry import Window
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, RampFormatError
+from tmt_dq.io import syscalls
 from tmt_dq.simulate import simulate_ramp
 
 # Two reads of 64 x 64 at the detector's corner, where the mask flags the four-pixel border.
@@ -120,7 +122,7 @@ def test_other_integer_types_of_pixeldq(ramp: Path, folder: Path) -> None:
 
 KILLER = """
 import os, sys, warnings
-import tmt_dq.io.journal as journal, tmt_dq.io.copying as copying
+import tmt_dq.io.syscalls as syscalls, tmt_dq.io.copying as copying
 from tmt_dq.apply import apply_dq
 import tmt_dq.references.selection
 
@@ -136,7 +138,7 @@ def deadly(function):
 for name in ("pwrite", "ftruncate", "fsync", "unlink", "link", "replace"):
     setattr(os, name, deadly(getattr(os, name)))
 copying.WAYS = (deadly(copying._by_copy_file_range),)
-journal._fallocate = deadly(journal._fallocate)
+syscalls._fallocate = deadly(syscalls._fallocate)
 warnings.simplefilter("ignore")
 for line in sys.stdin:
     left, path = int(line.split()[0]), line.split()[1]
@@ -210,7 +212,11 @@ def test_failure_while_writing_takes_everything_back(
 def test_no_room_and_no_way_to_make_it(ramp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _fill_header(ramp)
     original = _digest(ramp)
-    monkeypatch.setattr(journal_module, "_fallocate", lambda *_: 95)
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(syscalls, "_fallocate", refuse)
     with pytest.raises(OutputError, match="no room"):
         apply_dq(ramp, in_place=True)
     assert _digest(ramp) == original

@@ -441,7 +441,7 @@ def test_groups_that_would_keep_old_flags(folder: Path, root: Path) -> None:
 
 KILLER = """
 import os, sys
-import tmt_dq.io.journal as journal, tmt_dq.io.copying as copying
+import tmt_dq.io.syscalls as syscalls, tmt_dq.io.copying as copying
 import tmt_dq.references.selection
 from tmt_dq.reinitialize import reinitialize_dq
 
@@ -458,7 +458,7 @@ os.fsync = lambda fd: None  # a killed process, unlike a machine, loses nothing 
 for name in ("pwrite", "ftruncate", "fsync", "unlink", "link", "replace"):
     setattr(os, name, deadly(getattr(os, name)))
 copying.WAYS = (deadly(copying._by_copy_file_range),)
-journal._fallocate = deadly(journal._fallocate)
+syscalls._fallocate = deadly(syscalls._fallocate)
 for line in sys.stdin:
     count, path, root, context = line.split()
     if count == "0":

@@ -20,6 +20,8 @@ from tmt_dq.errors import OutputError, TmtDqError
 
 __all__ = ["AtomicOutput", "check_output", "output_errors"]
 
+_NAMELESS = getattr(os, "O_TMPFILE", 0)
+"""A Python that was built for an old system lacks it: a folder cannot be opened so without it."""
 _NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
 
 
@@ -143,7 +145,7 @@ class AtomicOutput:
         check_output(self.path, overwrite=self.overwrite)
         with output_errors(self.path):
             try:
-                self.fd = os.open(self.path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+                self.fd = os.open(self.path.parent, _NAMELESS | os.O_RDWR | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 if error.errno not in _NO_NAMELESS_FILES:
                     raise

@@ -1,6 +1,6 @@
 """Bytes from one file to another, moved by the kernel where it can."""
 
-import ctypes
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from tmt_dq.errors import RampFormatError
+from tmt_dq.io import syscalls
 
 __all__ = ["Progress", "copy_range", "start_writeback", "write_all", "zero_range"]
 
@@ -47,7 +48,7 @@ def _by_mapping(source: int, start: int, target: int, place: int, size: int) -> 
     """
     for offset in (start, start + size - 1):
         # File systems that are elsewhere do not answer such questions, and copy by themselves.
-        if os.preadv(source, [bytearray(1)], offset, os.RWF_NOWAIT) == 0:
+        if syscalls.read_without_waiting(source, offset) == 0:
             raise BlockingIOError(errno.EAGAIN, "the file ends here")
     done = 0
     while done < size:
@@ -74,7 +75,11 @@ def _write_window(source: int, start: int, target: int, place: int, size: int) -
         prot=mmap.PROT_READ | mmap.PROT_WRITE,
         offset=start - before,
     ) as window:
-        _populate(window)
+        try:
+            syscalls.populate(window)
+        except OSError as error:
+            # Not here, or not of this file: the other ways say what is wrong, if anything.
+            raise OSError(errno.EOPNOTSUPP, "pages cannot be populated") from error
         # Only the kernel touches the pages: it answers EFAULT where anyone else would get SIGBUS.
         with memoryview(window) as whole, whole[before:] as wanted:
             moved = os.pwrite(target, wanted, place)
@@ -83,7 +88,7 @@ def _write_window(source: int, start: int, target: int, place: int, size: int) -
 
 
 def _by_copy_file_range(source: int, start: int, target: int, place: int, size: int) -> int:
-    return os.copy_file_range(source, target, size, start, place)
+    return syscalls.copy_file_range(source, start, target, place, size)
 
 
 def _by_sendfile(source: int, start: int, target: int, place: int, size: int) -> int:
@@ -98,17 +103,7 @@ def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> i
     return len(data)
 
 
-def _ways() -> tuple[Way, ...]:
-    """Return what there is: Python that was built for old systems (uv's, conda's) has less."""
-    ways: list[Way] = []
-    if hasattr(os, "RWF_NOWAIT"):
-        ways.append(_by_mapping)
-    if hasattr(os, "copy_file_range"):
-        ways.append(_by_copy_file_range)
-    return (*ways, _by_sendfile, _by_buffer)
-
-
-WAYS = _ways()
+WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_sendfile, _by_buffer)
 """From the fastest to the one that always works. The first is for what is in memory; the second
 stays on the server on NFS 4.2."""
 
@@ -202,8 +197,9 @@ def _reserve(target: int, place: int, size: int) -> None:
     into reserved room, tmpfs would clear it first.
     """
     has_device = os.major(os.fstat(target).st_dev) != 0
-    if _fallocate is not None and has_device and size >= _WORTH_RESERVING:
-        _fallocate(target, _FALLOC_FL_KEEP_SIZE, place, size)
+    if has_device and size >= _WORTH_RESERVING:
+        with contextlib.suppress(OSError):
+            syscalls.fallocate(target, syscalls.KEEP_SIZE, place, size)
 
 
 def _move(ways: list[Way], source: int, start: int, target: int, place: int, size: int) -> int:
@@ -215,8 +211,6 @@ def _move(ways: list[Way], source: int, start: int, target: int, place: int, siz
             if way is ways[-1]:
                 raise
             continue  # closed for these bytes alone
-        except NotImplementedError:
-            pass  # Python knows the flag, and was built without preadv2
         except OSError as error:
             if error.errno not in _NOT_HERE or way is ways[-1]:
                 raise
@@ -242,42 +236,11 @@ def zero_range(target: int, place: int, size: int) -> None:
     os.ftruncate(target, place + size)
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _function(name: str, *arguments: type) -> Callable[..., int] | None:
-    """Return a function of the C library, or None where it has none of that name."""
-    try:
-        function = getattr(_libc, name)
-    except AttributeError:
-        return None
-    function.argtypes = arguments
-    function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
-
-
-_sync_file_range = _function(
-    "sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
-)
-_SYNC_FILE_RANGE_WRITE = 2
-_fallocate = _function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-_FALLOC_FL_KEEP_SIZE = 1
-_madvise = _function("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-_MADV_POPULATE_READ = 22  # Linux 5.14; mmap.madvise would hold the interpreter meanwhile
-
-
-def _populate(window: mmap.mmap) -> None:
-    """Have all pages of a mapping at hand, which is faster than one after the other."""
-    address = ctypes.addressof(ctypes.c_char.from_buffer(window))
-    if _madvise is None or _madvise(address, len(window), _MADV_POPULATE_READ):
-        raise OSError(errno.EOPNOTSUPP, "pages cannot be populated")
-
-
 def start_writeback(target: int, place: int, size: int) -> None:
     """Ask the system to begin writing these bytes to the disk, without waiting for it.
 
     The final fsync then finds most of its work done. A hint only: where it is not available
-    nothing is lost, so its result does not matter.
+    nothing is lost.
     """
-    if _sync_file_range is not None:
-        _sync_file_range(target, place, size, _SYNC_FILE_RANGE_WRITE)
+    with contextlib.suppress(OSError):
+        syscalls.start_writeback(target, place, size)

@@ -4,7 +4,6 @@ Whatever kills the process, either the change is complete, or the journal is the
 take it back. The journal itself appears whole or not at all.
 """
 
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq.errors import OutputError
+from tmt_dq.io import syscalls
 from tmt_dq.io.atomic import AtomicOutput, output_errors
 from tmt_dq.io.copying import copy_range, write_all
 
@@ -33,7 +33,6 @@ INSERT_STEP = 184_320
 
 _MAGIC = b"tmt-dq journal 1\n"
 _HEAD = 4096
-_COLLAPSE_RANGE, _INSERT_RANGE = 0x08, 0x20
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,18 +226,13 @@ def discard(path: Path) -> None:
 
 def insert_range(fd: int, size: int) -> bool:
     """Make room at the beginning of a file, by moving no data; False if it cannot be done here."""
-    return _fallocate(fd, _INSERT_RANGE, size) == 0
+    try:
+        syscalls.fallocate(fd, syscalls.INSERT_RANGE, 0, size)
+    except OSError:
+        return False
+    return True
 
 
 def collapse_range(fd: int, size: int) -> None:
     """Take the room at the beginning of a file away again."""
-    number = _fallocate(fd, _COLLAPSE_RANGE, size)
-    if number:
-        raise OSError(number, os.strerror(number))
-
-
-def _fallocate(fd: int, mode: int, size: int) -> int:
-    """Call fallocate(2) for the beginning of a file; return its errno, 0 for success."""
-    function = ctypes.CDLL(None, use_errno=True).fallocate
-    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return 0 if function(fd, mode, 0, size) == 0 else ctypes.get_errno()
+    syscalls.fallocate(fd, syscalls.COLLAPSE_RANGE, 0, size)
