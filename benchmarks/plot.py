@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contenders import COMPRESSED
 from benchmarks.measure import spread
 
 __all__ = ["draw"]
@@ -26,7 +27,13 @@ def draw(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (time, memory) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    names = dict.fromkeys(lane["name"] for lane in results["lanes"] if lane["runs"])
+    # Compressed ramps have a table only: they are about what expanding costs.
+    names = dict.fromkeys(
+        lane["name"]
+        for lane in results["lanes"]
+        if lane["runs"] and not lane["name"].startswith("gzip")
+        if not lane["name"].endswith(COMPRESSED)
+    )
     for name in names:
         lanes = [lane for lane in results["lanes"] if lane["name"] == name and lane["runs"]]
         lanes.sort(key=lambda lane: lane["groups"])

@@ -81,7 +81,8 @@ def _results(options: argparse.Namespace, folder: Path, peers: Sequence[Peer]) -
     return before | {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(folder),
-        "packages": {
+        "packages": before.get("packages", {})
+        | {
             "tmt-dq": machine.packages(
                 Path(sys.executable), ("tmt-dq", "numpy", "astropy", "crds", "stpipe")
             ),

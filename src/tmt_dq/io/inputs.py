@@ -298,7 +298,8 @@ def _expand_tiles(
     place = 0
     with (
         open(fd, "rb", closefd=False) as file,
-        fits.open(file, memmap=True, do_not_scale_image_data=True) as hdus,
+        # Tiles are read one by one; those of a mapping would stay in the process' memory.
+        fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus,
     ):
         for unit in units:
             if unit.is_compressed_image:
