@@ -99,7 +99,7 @@ def output_errors(path: Path) -> Iterator[None]:
             errno.ENOSPC: "The disk is full: free some space or name an output elsewhere.",
             errno.EDQUOT: "The quota is used up: free some space or name an output elsewhere.",
             errno.EROFS: "The file system is read-only: name an output elsewhere.",
-            errno.EFBIG: "The file system does not take files of this size.",
+            errno.EFBIG: "The file system, or ulimit -f, does not allow files of this size.",
         }
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
