@@ -409,13 +409,18 @@ def _ended(
     words: list[object], number: int, begun: Any, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the command until `begun` returns true, then send it a signal."""
-    process = subprocess.Popen(
-        [COMMAND, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    # What ignores a signal, as nohup does, hands that down.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            [COMMAND, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+    finally:
+        signal.signal(number, before)
     deadline = time.monotonic() + 60
     while not begun() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
