@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from benchmarks.ramps import IRIS, write_ramp
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
-from tmt_dq.core.dqinit import combine, new_groupdq, propagate_do_not_use
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.initialize import combine, new_groupdq, propagate_do_not_use
 
 __all__ = [
     "CASES",
@@ -185,7 +185,7 @@ class Copy(_Files):
     """A ramp's bytes into another file, moved by 2880 as a longer header moves them."""
 
     def setup(self, size: int) -> None:
-        from tmt_dq.io.copying import copy_range
+        from tmt_dq.files.copying import copy_range
 
         self.copy = copy_range
         folder = self._folder()
@@ -219,7 +219,7 @@ class Apply(_Files):
     """A file, after the first one of a process."""
 
     def setup(self, size: int) -> None:
-        from tmt_dq.apply import apply_dq
+        from tmt_dq.apply.apply import apply_dq
 
         self.apply = apply_dq
         folder = self._folder()

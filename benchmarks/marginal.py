@@ -27,7 +27,7 @@ def measure(ramp: Path, folder: Path, runs: int) -> dict[str, list[float]]:
     dict of str to list of float
         Seconds of each.
     """
-    from tmt_dq.apply import apply_dq
+    from tmt_dq.apply.apply import apply_dq
 
     output = folder / "marginal.fits"
     copy = ["cp", str(ramp), str(output)]

@@ -77,7 +77,7 @@ def masks_read(job: Any) -> tuple[int, int]:
     from functools import partial
 
     from tmt_dq.batch.jobs import process
-    from tmt_dq.io import masks
+    from tmt_dq.masks import mask as masks
 
     job, settings = job
     result = partial(process, settings=settings)(job)

@@ -34,11 +34,12 @@ from builders import (
     unit_bytes,
     write_hdus,
 )
-from tmt_dq.apply import Applied, apply_dq
+from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.errors import ConfigError, RampFormatError
-from tmt_dq.io import copying, units
-from tmt_dq.io.masks import read_mask
-from tmt_dq.io.names import default_output
+from tmt_dq.files import copying
+from tmt_dq.files.names import default_output
+from tmt_dq.fits import writer as units
+from tmt_dq.masks.mask import read_mask
 from tmt_dq.simulate import simulate_ramp
 
 Run = Callable[..., Path]

@@ -29,11 +29,12 @@ from builders import (
     specified_pixeldq,
     unit_bytes,
 )
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
-from tmt_dq.core.dqinit import combine, new_groupdq, new_pixeldq
 from tmt_dq.core.geometry import Window
-from tmt_dq.io import headstart, units
+from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
+from tmt_dq.fits import writer as units
+from tmt_dq.io import headstart
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from tmt_dq.core.dq_def import convention_rows
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io.asdf_extension import ArrayNode, asdf_hdu_bytes, refresh
-from tmt_dq.io.cards import Header
+from tmt_dq.fits.asdf_tree import ArrayNode, asdf_hdu_bytes, refresh
+from tmt_dq.fits.cards import Header
 
 SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -17,7 +17,7 @@ import pytest
 
 from builders import folder_state, make_mask, make_ramp, run_python
 from tmt_dq.errors import OutputError
-from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 
 
 def write_slowly(path: Path) -> None:
@@ -303,7 +303,7 @@ def test_errors_at_the_very_end_leave_nothing(
 
 SLOW = """
 import sys, time
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 print("ready", flush=True)
 sys.stdin.readline()
 apply_dq(sys.argv[1], sys.argv[2], mask=sys.argv[3], overwrite=True,
@@ -361,7 +361,7 @@ def test_killed_while_writing_leaves_no_trace(folder: Path) -> None:
     # The writer stops in the middle, for certain, and is killed there.
     code = (
         "import os, sys, signal\n"
-        "from tmt_dq.apply import apply_dq\n"
+        "from tmt_dq.apply.apply import apply_dq\n"
         "done = [0]\n"
         "def progress(count):\n"
         "    done[0] += count\n"
@@ -401,7 +401,7 @@ def test_a_full_disk_leaves_nothing(folder: Path) -> None:
 
 def test_no_space_at_any_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full at the first write, at the second …, until there is none that fails."""
-    from tmt_dq.apply import apply_dq
+    from tmt_dq.apply.apply import apply_dq
 
     ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
     before = folder_state(folder)

@@ -28,9 +28,9 @@ from builders import (
     write_hdus,
 )
 from tmt_dq import errors
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.references import embedded
-from tmt_dq.select import select_mask
+from tmt_dq.references.mask_selection import select_mask
 
 Options = dict[str, Any]
 Build = Callable[[Path], Options]

@@ -612,6 +612,6 @@ def test_a_batch_starts_its_workers_before_it_imports_what_they_need() -> None:
         "import sys, tmt_dq.batch.run, tmt_dq.batch.processes\n"
         "from tmt_dq.batch.settings import make_settings\n"
         "make_settings({'mask': 'N/A'})\n"
-        "print({'numpy', 'astropy', 'crds', 'tmt_dq.apply'} & set(sys.modules))"
+        "print({'numpy', 'astropy', 'crds', 'tmt_dq.apply.apply'} & set(sys.modules))"
     )
     assert builders.run_python("-c", code).stdout == "set()\n"

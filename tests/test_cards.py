@@ -14,7 +14,7 @@ from astropy.io import fits
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tmt_dq.io.cards import Card, Header, ascii_text, primary_header
+from tmt_dq.fits.cards import Card, Header, ascii_text, primary_header
 
 PRINTABLE = "".join(character for character in string.printable if character.isprintable())
 texts = st.text(alphabet=PRINTABLE, max_size=300)

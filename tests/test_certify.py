@@ -13,8 +13,8 @@ from astropy.io import fits
 from builders import CONVENTION, folder_state, invoke
 from delivery_helpers import deliverable, no_crds
 from tmt_dq import certify_mask
-from tmt_dq.core.findings import FlagCount
 from tmt_dq.datamodels import TMTMaskModel
+from tmt_dq.delivery.findings import FlagCount
 from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, SelectionError
 from tmt_dq.references import embedded
 

@@ -9,8 +9,8 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.io import checksums
-from tmt_dq.io.cards import Card, Header
+from tmt_dq.fits import checksums
+from tmt_dq.fits.cards import Card, Header
 
 
 def image(data: bytes) -> Any:

@@ -232,7 +232,7 @@ def test_a_pipe_is_refused_at_once(folder: Path, verb: str) -> None:
 def test_a_bug_shows_a_traceback(folder: Path) -> None:
     code = (
         "import sys\n"
-        "import tmt_dq.apply\n"
+        "import tmt_dq.apply.apply\n"
         "from tmt_dq.cli import main\n"
         "def bug(*arguments, **options): raise ZeroDivisionError('a bug of ours')\n"
         "tmt_dq.apply.apply_dq = bug\n"
@@ -245,12 +245,12 @@ def test_a_bug_shows_a_traceback(folder: Path) -> None:
 
 
 def test_interruption_in_the_middle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    import tmt_dq.apply
+    import tmt_dq.apply.apply
 
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tmt_dq.apply, "apply_dq", interrupted)
+    monkeypatch.setattr(tmt_dq.apply.apply, "apply_dq", interrupted)
     outcome = invoke("apply", make_ramp(folder / "a.fits"))
     assert outcome.code == 130
     assert "Interrupted" in outcome.err
@@ -390,7 +390,7 @@ def test_environment_names_cache_and_context(folder: Path, monkeypatch: pytest.M
 
 
 def test_errors_are_those_of_the_function(folder: Path) -> None:
-    from tmt_dq.apply import apply_dq
+    from tmt_dq.apply.apply import apply_dq
 
     ramp, mask = make_ramp(folder / "ramp.fits", start=None), make_mask(folder / "mask.fits")
     with pytest.raises(GeometryError) as caught:

@@ -13,8 +13,8 @@ import pytest
 
 from builders import compress_gzip, invoke, make_mask, make_ramp
 from delivery_helpers import deliverable, no_crds, small_cache
-from tmt_dq.apply import apply_dq
-from tmt_dq.deliver import deliver_mask
+from tmt_dq.apply.apply import apply_dq
+from tmt_dq.delivery.deliver import deliver_mask
 
 __all__ = ["no_crds"]
 

@@ -491,7 +491,7 @@ def test_nohup_is_respected(folder: Path) -> None:
     code = (
         "import signal\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "import tmt_dq.apply\n"
+        "import tmt_dq.apply.apply\n"
         "from tmt_dq.cli import run\n"
         "def hung_up(*arguments, **options):\n"
         "    signal.raise_signal(signal.SIGHUP)\n"

@@ -19,7 +19,7 @@ from tmt_dq.errors import (
     TmtDqError,
     UnknownFlagError,
 )
-from tmt_dq.io.masks import read_mask
+from tmt_dq.masks.mask import read_mask
 
 HOT, DEAD, WARM, DNU = (CONVENTION[name] for name in ("HOT", "DEAD", "WARM", "DO_NOT_USE"))
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from builders import run_python
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io import copying, syscalls
-from tmt_dq.io.copying import copy_range, write_all, zero_range
+from tmt_dq.files import copying, syscalls
+from tmt_dq.files.copying import copy_range, write_all, zero_range
 
 CONTENT = np.random.default_rng(5).bytes(100_000)
 NAMES = ["mapping", "copy_file_range", "sendfile", "buffer"]
@@ -291,8 +291,8 @@ def test_python_that_was_built_for_older_systems() -> None:
         "    delattr(os, name)\n"
         "import sys\n"
         "from pathlib import Path\n"
-        "from tmt_dq.io.atomic import AtomicOutput\n"
-        "from tmt_dq.io.copying import WAYS, copy_range\n"
+        "from tmt_dq.files.atomic import AtomicOutput\n"
+        "from tmt_dq.files.copying import WAYS, copy_range\n"
         "assert len(WAYS) == 4\n"
         "fd = os.open(sys.executable, os.O_RDONLY)\n"
         "with AtomicOutput(Path('copy')) as out:\n"

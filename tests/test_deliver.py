@@ -27,6 +27,7 @@ from delivery_helpers import (
 )
 from reference_helpers import PUBLISHED, needs_published, published_cache
 from tmt_dq import deliver_mask, rollback
+from tmt_dq.delivery.locks import exclusive
 from tmt_dq.errors import (
     CertificationError,
     ConfigError,
@@ -36,7 +37,6 @@ from tmt_dq.errors import (
     SelectionError,
 )
 from tmt_dq.references import embedded, select_reference
-from tmt_dq.references.locks import exclusive
 
 __all__ = ["no_crds"]
 
@@ -323,7 +323,7 @@ class TestRefused:
         self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Should crds put the mask under another date, that is noticed before it counts."""
-        from tmt_dq.references.derivation import derive
+        from tmt_dq.delivery.derivation import derive
 
         def wrong(
             cache: Any, context: str, instrument: Any, header: Any, *args: Any, **keys: Any
@@ -331,7 +331,7 @@ class TestRefused:
             header = {**header, "USEAFTER": "2026-04-01T00:00:00"}
             return derive(cache, context, instrument, header, *args, **keys)
 
-        monkeypatch.setattr("tmt_dq.deliver.derive", wrong)
+        monkeypatch.setattr("tmt_dq.delivery.deliver.derive", wrong)
         with pytest.raises(DeliveryError, match="the new rules would select"):
             deliver_mask(mask, cache=root)
 
@@ -562,7 +562,7 @@ class TestVerify:
         assert invoke(*arguments, "--no-verify").out.strip() == str(copy)
 
     def test_hashed_once(self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tmt_dq.references import sums
+        from tmt_dq.references import checksums as sums
 
         hashed: list[Path] = []
         original = sums.file_sha256

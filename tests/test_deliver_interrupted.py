@@ -12,14 +12,14 @@ import pytest
 
 from builders import folder_state
 from delivery_helpers import NEW, OLD, answer, default_context, deliverable, small_cache
-from tmt_dq.references.receipts import read_receipt
+from tmt_dq.delivery.receipts import read_receipt
 
 SETUP = """
 import json, os, sys
 from pathlib import Path
 import tmt_dq.references.crds_certify as crds_certify
-import tmt_dq.io.copying as copying
-from tmt_dq.deliver import deliver_mask, rollback
+import tmt_dq.files.copying as copying
+from tmt_dq.delivery.deliver import deliver_mask, rollback
 crds_certify.certify_reference = lambda *_args, **_options: ()
 """
 

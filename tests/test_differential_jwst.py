@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from builders import CONVENTION, Row, Uint32, arrays, make_mask, make_ramp, write_hdus
 from peer_jwst import Answer, JwstPeer, find_python
-from tmt_dq.apply import Applied, apply_dq
+from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.plan import gather_sources
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
-from tmt_dq.core.dqinit import initialize
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError, MaskFormatError, UnknownFlagError
-from tmt_dq.io.masks import Mask, read_mask
-from tmt_dq.io.ramps import describe_ramp
-from tmt_dq.planning import gather_sources
+from tmt_dq.exposures.ramp import describe_ramp
+from tmt_dq.masks.mask import Mask, read_mask
 
 # Now, not in a fixture: the tests' environment has no variables of the user's.
 PYTHON, REASON = find_python()

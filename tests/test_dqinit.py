@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from builders import run_python
-from tmt_dq.core.dqinit import combine, new_groupdq, new_pixeldq, propagate_do_not_use
-from tmt_dq.core.sources import FlagSource
+from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq, propagate_do_not_use
+from tmt_dq.core.sources.source import FlagSource
 
 flags = hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1))
 
@@ -26,7 +26,7 @@ def test_new_arrays_are_zero() -> None:
 def test_groupdq_of_any_length_takes_no_memory() -> None:
     code = (
         "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-        "from tmt_dq.core.dqinit import new_groupdq\n"
+        "from tmt_dq.core.initialize import new_groupdq\n"
         "before = peak()\n"
         "array = new_groupdq((1, 416, 4096, 4096))\n"
         "assert array.nbytes == 416 * 4096 * 4096\n"

@@ -12,7 +12,7 @@ import builders
 import reference_helpers
 from tmt_dq import apply_dq, explain
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
-from tmt_dq.io.history import history_entries
+from tmt_dq.exposures.history import history_entries
 
 FLAG = builders.CONVENTION
 NAMES = [f"tmt_iris_mask_000{number}.fits" for number in range(1, 6)]

@@ -10,14 +10,14 @@ import pytest
 from astropy.io import fits
 
 from builders import arrays, data_unit, make_mask, make_ramp, run_cli, unit_bytes
-from tmt_dq.apply import apply_dq
-from tmt_dq.core.detector import merge_subarrays
+from tmt_dq.apply.apply import apply_dq
+from tmt_dq.apply.plan import gather_sources
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
+from tmt_dq.core.sources.detector import merge_subarrays
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
-from tmt_dq.io.reading import Reading
-from tmt_dq.io.units import UnitWriter
-from tmt_dq.planning import gather_sources
+from tmt_dq.fits.writer import UnitWriter
+from tmt_dq.masks.reading import Reading
 
 # Values of the convention, written out.
 DO_NOT_USE, SATURATED, DROPOUT, AD_FLOOR, HOT = 1, 2, 8, 64, 2048
@@ -516,7 +516,7 @@ class TestCopiedMask:
             make_mask(mask, np.full((6, 8), 2, np.uint32))
             return sources
 
-        monkeypatch.setattr("tmt_dq.planning.gather_sources", change_after)
+        monkeypatch.setattr("tmt_dq.apply.plan.gather_sources", change_after)
         apply_dq(ramp, folder / "out.fits", mask=mask)
         assert copies == [False]
         np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], before)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core.findings import (
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.pixel_classes import sort_pixels
+from tmt_dq.delivery.findings import (
     Finding,
     FlagCount,
     active_part,
@@ -18,8 +20,6 @@ from tmt_dq.core.findings import (
     check_flags,
     count_flags,
 )
-from tmt_dq.core.geometry import Window
-from tmt_dq.core.planes import sort_pixels
 
 # Values of the convention, written out: the tests must not ask the code for them.
 DO_NOT_USE, NON_SCIENCE, DEAD, HOT, REFERENCE_PIXEL = 1, 512, 1024, 2048, 1 << 31

@@ -18,9 +18,12 @@ import pytest
 from astropy.io import fits
 
 from builders import compress_gzip, folder_state, make_mask, make_ramp, run_cli, unit_bytes
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.errors import NoMatchError, OutputError, RampFormatError
-from tmt_dq.io import background, copying, headstart, provenance, units
+from tmt_dq.exposures import record as provenance
+from tmt_dq.files import copying
+from tmt_dq.fits import writer as units
+from tmt_dq.io import background, headstart
 from tmt_dq.io.background import BackgroundCopy
 from tmt_dq.io.headstart import Headstart, begin
 

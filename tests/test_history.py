@@ -13,7 +13,7 @@ from astropy.io import fits
 from builders import make_ramp
 from delivery_helpers import answer, deliverable, no_crds, small_cache
 from tmt_dq import affected, apply_dq, deliver_mask
-from tmt_dq.io.masks import read_mask
+from tmt_dq.masks.mask import read_mask
 
 __all__ = ["no_crds"]
 

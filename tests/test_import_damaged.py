@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from builders import GOLDEN_DQ_DEF, mask_hdus
 from tmt_dq.errors import TmtDqError
-from tmt_dq.io.flag_files import read_flags
-from tmt_dq.io.reading import Reading
+from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
 

@@ -25,8 +25,8 @@ from tmt_dq.errors import (
     MaskFormatError,
     UnknownFlagError,
 )
-from tmt_dq.io.flag_files import read_flags
-from tmt_dq.io.reading import Reading
+from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
 MAP = np.zeros(SHAPE, np.int16)

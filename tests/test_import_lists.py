@@ -19,8 +19,8 @@ from tmt_dq.errors import (
     MaskFormatError,
     UnknownFlagError,
 )
-from tmt_dq.io.flag_files import file_kind, read_flags
-from tmt_dq.io.reading import Reading
+from tmt_dq.masks.flag_files import file_kind, read_flags
+from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from builders import CONVENTION
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, TmtDqError
-from tmt_dq.io.flag_files import file_kind, read_flags
-from tmt_dq.io.reading import Reading
+from tmt_dq.masks.flag_files import file_kind, read_flags
+from tmt_dq.masks.reading import Reading
 
 SHAPE = (40, 50)
 DS9 = "# Region file format: DS9 version 4.1\nglobal color=green\nimage\n"

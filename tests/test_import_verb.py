@@ -15,10 +15,10 @@ from builders import make_mask as build_mask
 from tmt_dq import import_mask, make_mask
 from tmt_dq.datamodels import TMTMaskModel
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, UnknownFlagError
+from tmt_dq.fits.cards import ascii_text
 from tmt_dq.instruments import load
-from tmt_dq.io.cards import ascii_text
-from tmt_dq.io.mask_files import useafter_text
-from tmt_dq.io.masks import read_mask
+from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.mask_writer import useafter_text
 
 FRAME = (4096, 4096)
 HOT, DEAD, DO_NOT_USE = (CONVENTION[name] for name in ("HOT", "DEAD", "DO_NOT_USE"))

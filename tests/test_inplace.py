@@ -18,11 +18,11 @@ from astropy.io import fits
 import tmt_dq.io.inplace as inplace_module
 import tmt_dq.io.journal as journal_module
 from tmt_dq import DQInitStep
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.geometry import Window
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, RampFormatError
-from tmt_dq.io import syscalls
+from tmt_dq.files import syscalls
 from tmt_dq.simulate import simulate_ramp
 
 # Two reads of 64 x 64 at the detector's corner, where the mask flags the four-pixel border.
@@ -122,8 +122,8 @@ def test_other_integer_types_of_pixeldq(ramp: Path, folder: Path) -> None:
 
 KILLER = """
 import os, sys, warnings
-import tmt_dq.io.syscalls as syscalls, tmt_dq.io.copying as copying
-from tmt_dq.apply import apply_dq
+import tmt_dq.files.syscalls as syscalls, tmt_dq.files.copying as copying
+from tmt_dq.apply.apply import apply_dq
 import tmt_dq.references.selection
 
 def deadly(function):
@@ -202,7 +202,7 @@ def test_failure_while_writing_takes_everything_back(
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tmt_dq.io.units.UnitWriter.write_zeros", full)
+    monkeypatch.setattr("tmt_dq.fits.writer.UnitWriter.write_zeros", full)
     with pytest.raises(OutputError, match="No space left"):
         apply_dq(ramp, in_place=True)
     assert _digest(ramp) == original

@@ -19,10 +19,10 @@ from builders import (
     run_python,
     write_hdus,
 )
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.errors import OutputError, RampFormatError, TmtDqError
-from tmt_dq.io.inputs import open_input
-from tmt_dq.select import select_mask
+from tmt_dq.fits.file import open_input
+from tmt_dq.references.mask_selection import select_mask
 
 
 def packed(folder: Path, form: str) -> Path:
@@ -131,7 +131,7 @@ def test_expansion_takes_little_memory(folder: Path, form: str) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tmt_dq.io.inputs import open_input\n"
+        "from tmt_dq.fits.file import open_input\n"
         "with open_input(Path(sys.argv[1]), scratch=Path(sys.argv[2])) as file:\n"
         "    assert file.named('SCI')[0].data_size == 2 * 64 * 1024 * 1024\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"

@@ -106,8 +106,8 @@ def test_pictures(folder: Path) -> None:
 
 def test_the_map_shows_a_border_narrower_than_its_cells() -> None:
     from tmt_dq.core.geometry import Window
-    from tmt_dq.pictures import panels
-    from tmt_dq.pictures.figures import new_figure
+    from tmt_dq.report import panels
+    from tmt_dq.report.figures import new_figure
 
     classes = np.zeros((1024, 1024), np.uint8)
     classes[:4] = classes[:, -4:] = 1
@@ -122,8 +122,8 @@ def test_the_map_shows_a_border_narrower_than_its_cells() -> None:
 
 
 def test_a_single_bar_keeps_its_height() -> None:
-    from tmt_dq.pictures import panels
-    from tmt_dq.pictures.figures import new_figure
+    from tmt_dq.report import panels
+    from tmt_dq.report.figures import new_figure
 
     axes = new_figure(4, 4, "").subplots()
     panels.draw_counts(axes, {"HOT": 1234567}, "flags")

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from builders import arrays, make_mask, make_ramp, run_cli
 from tmt_dq import instruments
-from tmt_dq.apply import apply_dq
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
 

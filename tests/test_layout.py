@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from builders import make_ramp, ramp_hdus, write_hdus
 from tmt_dq.errors import RampFormatError
-from tmt_dq.io.cards import Header
-from tmt_dq.io.layout import BLOCK, FileReader, Keywords, Unit, padded, scan
+from tmt_dq.fits.cards import Header
+from tmt_dq.fits.layout import BLOCK, FileReader, Keywords, Unit, padded, scan
 
 
 def units_of(path: Path) -> list[Unit]:

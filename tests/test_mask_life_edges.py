@@ -12,7 +12,7 @@ import pytest
 
 from builders import invoke
 from delivery_helpers import NEW, OLD, answer, deliverable, exposure, no_crds, small_cache
-from tmt_dq.deliver import deliver_mask
+from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import DeliveryError, SelectionError
 from tmt_dq.references import select_reference
 

@@ -11,9 +11,9 @@ import pytest
 
 from builders import folder_state
 from delivery_helpers import NEW, OLD, answer, default_context, deliverable, no_crds, small_cache
-from tmt_dq.deliver import deliver_mask, rollback
+from tmt_dq.delivery.deliver import deliver_mask, rollback
+from tmt_dq.delivery.receipts import Receipt
 from tmt_dq.errors import DeliveryError, OutputError
-from tmt_dq.references.receipts import Receipt
 
 __all__ = ["no_crds"]
 

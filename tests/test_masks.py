@@ -11,9 +11,9 @@ from astropy.io import fits
 from builders import GOLDEN_DQ_DEF, make_mask, make_ramp, write_hdus
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError, MaskFormatError
-from tmt_dq.io.inputs import open_input
-from tmt_dq.io.masks import check_belongs, cut_out, read_mask, read_user_dq
-from tmt_dq.io.ramps import Ramp, read_ramp
+from tmt_dq.exposures.ramp import Ramp, read_ramp
+from tmt_dq.fits.file import open_input
+from tmt_dq.masks.mask import check_belongs, cut_out, read_mask, read_user_dq
 
 
 def ramp_of(folder: Path, shape: tuple[int, ...] = (1, 2, 6, 8), **options: Any) -> Ramp:

@@ -28,8 +28,8 @@ from tmt_dq import (
 )
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.errors import ConfigError
-from tmt_dq.notebook import Table as TextTable
-from tmt_dq.notebook import as_astropy, as_html
+from tmt_dq.tables import Table as TextTable
+from tmt_dq.tables import as_astropy, as_html
 
 EVIL = "<script>alert('&\"')</script>"
 TAGS = {"div", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td"}

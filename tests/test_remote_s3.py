@@ -15,10 +15,10 @@ from astropy.io import fits
 from builders import invoke, make_mask, make_ramp, unit_bytes
 from remote_helpers import s3_bucket
 from tmt_dq import apply_dq, select_mask, summarize
+from tmt_dq.apply.output import write_exposure
 from tmt_dq.errors import ConfigError, OutputError, RampFormatError, RemoteError
+from tmt_dq.files.urls import Url
 from tmt_dq.io import remote, remote_outputs, uploads
-from tmt_dq.io.outputs import write_exposure
-from tmt_dq.io.urls import Url
 
 # Parts are sent as bytes, as s3fs does itself: aiohttp would have them in pieces.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")

@@ -17,9 +17,9 @@ from builders import invoke, make_mask, make_ramp, unit_bytes
 from remote_helpers import Answer, WebServer, web_server
 from tmt_dq import apply_dq, select_mask
 from tmt_dq.errors import ConfigError, OutputError, RemoteError
+from tmt_dq.files.urls import Url, place_of, redacted
 from tmt_dq.io import fetched, remote, remote_inputs, remote_web
 from tmt_dq.io.remote_errors import describe
-from tmt_dq.io.urls import Url, place_of, redacted
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ from builders import compress_gzip, compress_tiles, invoke, make_mask, make_ramp
 from remote_helpers import Answer, WebServer, web_server
 from tmt_dq import apply_dq, select_mask
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, RemoteError, TmtDqError
+from tmt_dq.files.urls import Url, is_url, place_of, redacted
 from tmt_dq.io import remote
-from tmt_dq.io.urls import Url, is_url, place_of, redacted
 
 SECRET = "X-Amz-Credential=AKIAME&X-Amz-Signature=deadbeef"
 

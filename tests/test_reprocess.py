@@ -441,7 +441,7 @@ def test_groups_that_would_keep_old_flags(folder: Path, root: Path) -> None:
 
 KILLER = """
 import os, sys
-import tmt_dq.io.syscalls as syscalls, tmt_dq.io.copying as copying
+import tmt_dq.files.syscalls as syscalls, tmt_dq.files.copying as copying
 import tmt_dq.references.selection
 from tmt_dq.reinitialize import reinitialize_dq
 

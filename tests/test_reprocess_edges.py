@@ -100,7 +100,7 @@ def test_a_change_that_was_taken_back(
     where = ([out], None) if alone else ([ramp], out)
     with monkeypatch.context() as patch:
         patch.setattr("tmt_dq.io.inplace._change", full)
-        patch.setattr("tmt_dq.apply.write_exposure", full)
+        patch.setattr("tmt_dq.apply.apply.write_exposure", full)
         result, _ = run(*where, **again)
     assert result.failed == 1
     assert arrays(out / "ramp_dqinit.fits")["PIXELDQ"].tolist() == old_flags().tolist()

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core import detector, reads
-from tmt_dq.core.dqinit import Initialization, initialize
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.initialize import Initialization, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow
-from tmt_dq.core.sources import FlagSource
+from tmt_dq.core.sources import detector
+from tmt_dq.core.sources import samples as reads
+from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import ConfigError, GeometryError
 
 # Values of the convention, written out: the tests must not ask the code for them.

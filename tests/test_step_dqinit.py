@@ -16,7 +16,7 @@ from astropy.io import fits
 from stpipe import Pipeline, Step, entry_points
 from stpipe.config_parser import ConfigObj
 
-import tmt_dq.step
+import tmt_dq.step.step
 from builders import (
     CONVENTION,
     GOLDEN_DQ_DEF,
@@ -583,7 +583,7 @@ def test_stpipe_knows_the_step() -> None:
 
 
 def test_listing_the_steps_imports_none_of_them() -> None:
-    code = "import sys, tmt_dq.stpipe_steps; print('tmt_dq.step' in sys.modules)"
+    code = "import sys, tmt_dq.stpipe_steps; print('tmt_dq.step.step' in sys.modules)"
     assert run_python("-c", code).stdout.strip() == "False"
 
 

@@ -28,7 +28,9 @@ from builders import (
 )
 from tmt_dq import DQInitStep
 from tmt_dq.errors import MaskFormatError, SelectionError
-from tmt_dq.io import atomic, headstart, provenance
+from tmt_dq.exposures import record as provenance
+from tmt_dq.files import atomic
+from tmt_dq.io import headstart
 from tmt_dq.io.headstart import Headstart
 
 
@@ -267,7 +269,7 @@ def test_a_ramp_is_flagged_without_crds(here: Path) -> None:
 
 def test_what_stpipe_has_of_crds_is_the_real_thing(here: Path) -> None:
     code = """
-import tmt_dq.step, importlib
+import tmt_dq.step.step, importlib
 before = loaded()
 import stpipe.crds_client
 from stpipe.crds_client import CrdsError, get_override_name
@@ -311,7 +313,7 @@ print(loaded())
 )
 def test_ways_to_look_at_a_module(here: Path, use: str) -> None:
     code = f"""
-import tmt_dq.step
+import tmt_dq.step.step
 from stpipe import crds_client as client
 assert "crds" not in sys.modules
 {use}
@@ -322,7 +324,7 @@ print(client.get_override_name("flat"))
 
 def test_what_is_put_in_its_place_stays_there(here: Path) -> None:
     code = """
-import tmt_dq.step, stpipe
+import tmt_dq.step.step, stpipe
 stpipe.crds_client.get_reference_file = "mine"
 assert loaded()
 assert stpipe.crds_client.check_reference_open("N/A") == "N/A"
@@ -334,7 +336,7 @@ print(stpipe.crds_client.get_reference_file, hasattr(stpipe.crds_client, "get_ov
 
 def test_without_crds_it_is_said_when_crds_is_used_and_again(here: Path) -> None:
     code = """
-import tmt_dq.step, stpipe
+import tmt_dq.step.step, stpipe
 sys.modules["crds"] = None  # what makes an import fail
 for _ in range(2):
     try:
@@ -368,7 +370,7 @@ print(len(found), set(found))
 def test_crds_log_is_silenced_and_restored_by_steps_that_ask_for_it(here: Path) -> None:
     # What stpipe does around a run of jwst's steps, which name CRDS among their loggers.
     code = """
-import tmt_dq.step
+import tmt_dq.step.step
 try:
     from stpipe import _log
 except ImportError:  # stpipe before 1.0
@@ -390,7 +392,7 @@ def test_what_is_imported_before_stays_as_it_is(here: Path, first: str) -> None:
     code = f"""
 import importlib_metadata, {first}
 paths = list(sys.meta_path)
-import tmt_dq.step
+import tmt_dq.step.step
 import stpipe
 assert type(sys.modules["stpipe.crds_client"]).__name__ == "module"
 assert sys.meta_path == paths
@@ -404,7 +406,7 @@ def test_the_import_system_is_left_as_it_was(here: Path) -> None:
     code = """
 import importlib_metadata
 paths = list(sys.meta_path)
-import tmt_dq.step
+import tmt_dq.step.step
 print(sys.meta_path == paths)
 """
     assert run(here, code) == "True"
@@ -412,7 +414,7 @@ print(sys.meta_path == paths)
 
 def test_other_steps_ask_crds_as_ever(here: Path) -> None:
     code = """
-import tmt_dq.step
+import tmt_dq.step.step
 from stpipe import Step
 class Flat(Step):
     class_alias = "flat"

@@ -35,7 +35,7 @@ from tmt_dq.errors import (
     OutputError,
     RampFormatError,
 )
-from tmt_dq.io.atomic import AtomicOutput
+from tmt_dq.files.atomic import AtomicOutput
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import work as work_module
 from tmt_dq.watch.aside import LIST_NAME, replace_text

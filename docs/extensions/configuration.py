@@ -20,7 +20,7 @@ from tmt_dq import instruments
 from tmt_dq.cli.options import recipe_fields, source_options
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.references import cache
-from tmt_dq.step import DQInitStep
+from tmt_dq.step.step import DQInitStep
 
 __all__ = [
     "detector_table",

@@ -8,8 +8,8 @@ from astropy.io import fits
 from matplotlib.colors import PowerNorm
 
 from tmt_dq import Window, apply_dq, dqflags, make_mask
-from tmt_dq.pictures import panels, save_figure
-from tmt_dq.pictures.figures import new_figure
+from tmt_dq.report import panels
+from tmt_dq.report.figures import new_figure, save_figure
 from tmt_dq.simulate import simulate_ramp
 
 TARGET = Path(__file__).with_name("ramp-to-flags.png")

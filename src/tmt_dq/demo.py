@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.apply import Applied, apply_dq
+from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.errors import OutputError
-from tmt_dq.io.atomic import check_output
-from tmt_dq.io.ramps import read_pixeldq
-from tmt_dq.pictures import draw_flags
+from tmt_dq.exposures.ramp import read_pixeldq
+from tmt_dq.files.atomic import check_output
 from tmt_dq.references import embedded
+from tmt_dq.report.pictures import draw_flags
 from tmt_dq.simulate import simulate_ramp
 
 __all__ = ["Demo", "plan_demo", "run_demo"]

@@ -52,7 +52,7 @@ def to_table(flags: FlagTable = pixel) -> "astropy_table.Table":
     astropy.table.Table
         Columns name, bit, value and description, a row for each flag.
     """
-    from tmt_dq.notebook import as_astropy
+    from tmt_dq.tables import as_astropy
 
     rows = [(flag.name, flag.bit, flag.value, flag.description) for flag in flags.flags]
     return as_astropy(rows, ("name", "bit", "value", "description"), meta={"table": flags.title})

@@ -9,27 +9,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.apply import Applied, Initializer
+from tmt_dq.apply.apply import Applied, Initializer
+from tmt_dq.apply.output import Written, write_exposure
+from tmt_dq.apply.plan import Request, gather_sources
 from tmt_dq.core.dq_def import Unknown
-from tmt_dq.core.dqinit import Initialization
-from tmt_dq.core.sources import FlagSource
+from tmt_dq.core.initialize import Initialization
+from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.delivery.affected import recorded_mask
 from tmt_dq.errors import ConfigError, GeometryError, TmtDqError, UnexplainedFlagsError
-from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.io.history import NO_FLAGS_BEFORE, REPLACED
+from tmt_dq.exposures.history import NO_FLAGS_BEFORE, REPLACED
+from tmt_dq.exposures.ramp import RampFile, read_ramp
+from tmt_dq.exposures.readout import read_readout
+from tmt_dq.exposures.record import Record
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.io.inplace import InPlaceWriter, locked
-from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.masks import Mask, read_mask
-from tmt_dq.io.outputs import Written, write_exposure
-from tmt_dq.io.provenance import Record
-from tmt_dq.io.ramps import RampFile, read_ramp
-from tmt_dq.io.reading import Reading
-from tmt_dq.io.readout import read_readout
 from tmt_dq.io.recorded import Recorded, RestoredInput, read_record
-from tmt_dq.io.units import UnitWriter
-from tmt_dq.io.user_flags import read_user_flags
 from tmt_dq.io.verification import compare_flags, has_flags, take_away
-from tmt_dq.planning import Request, gather_sources
-from tmt_dq.reprocessing import recorded_mask
+from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.reading import Reading
+from tmt_dq.masks.user_flags import read_user_flags
 
 __all__ = ["reinitialize_dq"]
 

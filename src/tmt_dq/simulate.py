@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
+from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.copying import write_all, zero_range
+from tmt_dq.fits.cards import Header, Value, primary_header
+from tmt_dq.fits.layout import padded
 from tmt_dq.instruments import load
-from tmt_dq.io.atomic import AtomicOutput, output_errors
-from tmt_dq.io.cards import Header, Value, primary_header
-from tmt_dq.io.copying import write_all, zero_range
-from tmt_dq.io.layout import padded
 
 __all__ = ["simulate_ramp"]
 

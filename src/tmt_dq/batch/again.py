@@ -103,7 +103,7 @@ def check_old_rules(again: Reprocessing, settings: Settings) -> None:
     ConfigError, SelectionError
         Raised if they are not.
     """
-    from tmt_dq.reprocessing import check_context
+    from tmt_dq.delivery.affected import check_context
 
     check_context(again.old_crds_path or settings.options.get("crds_path"), again.old_context)
 
@@ -151,7 +151,7 @@ def judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> tuple[boo
     str
         The reason.
     """
-    from tmt_dq.reprocessing import affected, affected_output
+    from tmt_dq.delivery.affected import affected, affected_output
 
     again = settings.again
     assert again is not None

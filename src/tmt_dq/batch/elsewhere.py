@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from tmt_dq.errors import ConfigError, TmtDqError
-from tmt_dq.io.urls import Url, redacted
+from tmt_dq.files.urls import Url, redacted
 
 __all__ = ["Listing", "joined", "memory_folder", "remove_leftovers", "search", "state_numbers"]
 

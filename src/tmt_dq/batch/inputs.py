@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
+from tmt_dq.files.urls import Place, Url, is_url, place_of
 from tmt_dq.io.fetched import fetch, names_of_fetched
-from tmt_dq.io.urls import Place, Url, is_url, place_of
 
 __all__ = ["find_inputs", "is_ramp_name"]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, cast
 from tmt_dq import __version__
 from tmt_dq.batch.meter import meter
 from tmt_dq.errors import RampFormatError, TmtDqError
-from tmt_dq.io.urls import Url, is_url, place_of, redacted
+from tmt_dq.files.urls import Url, is_url, place_of, redacted
 
 __all__ = [
     "FileResult",
@@ -337,7 +337,7 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
             applied = again.rewrite(job, settings, options)
     in_place = applied is not None
     if applied is None:
-        from tmt_dq.apply import apply_dq
+        from tmt_dq.apply.apply import apply_dq
 
         replace = job.replace or _left_by_a_lost_worker(job)
         applied = apply_dq(job.input, job.output, overwrite=replace, progress=meter(), **options)
@@ -397,8 +397,8 @@ def _left_by_a_lost_worker(job: Job) -> bool:
             return False
     elif not os.path.lexists(job.output):
         return False
+    from tmt_dq.fits.file import open_input
     from tmt_dq.io.inplace import locked
-    from tmt_dq.io.inputs import open_input
     from tmt_dq.io.journal import pending
 
     if not is_url(job.output) and pending(Path(job.output)):

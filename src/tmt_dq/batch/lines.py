@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import OutputError
-from tmt_dq.io.atomic import output_errors
+from tmt_dq.files.atomic import output_errors
 
 __all__ = ["JsonLines", "read_lines"]
 

@@ -11,8 +11,8 @@ from tmt_dq import __version__
 from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings, Terms, path_of, state_of
 from tmt_dq.batch.state import Entry, State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
-from tmt_dq.io.names import default_output
-from tmt_dq.io.urls import Place, Url, is_url, redacted
+from tmt_dq.files.names import default_output
+from tmt_dq.files.urls import Place, Url, is_url, redacted
 
 if TYPE_CHECKING:
     from tmt_dq.batch.elsewhere import Listing

@@ -20,7 +20,7 @@ from tmt_dq.batch.plan import Planned, Planner, name_outputs
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError
-from tmt_dq.io.urls import Place, Url, is_url, place_of
+from tmt_dq.files.urls import Place, Url, is_url, place_of
 
 __all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
 

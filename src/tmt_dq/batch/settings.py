@@ -13,7 +13,7 @@ from typing import Any
 
 from tmt_dq.batch.jobs import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
-from tmt_dq.io.urls import Url, is_url, place_of, redacted
+from tmt_dq.files.urls import Url, is_url, place_of, redacted
 
 __all__ = ["make_settings"]
 
@@ -78,7 +78,7 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     told = {name: value for name, value in options.items() if value is not None}
     if isinstance(told.get("recipe"), Mapping) and told["recipe"]:
         from tmt_dq import instruments
-        from tmt_dq.planning import choose_recipe
+        from tmt_dq.apply.plan import choose_recipe
 
         choose_recipe(instruments.load(instruments.available()[0]), told["recipe"])
     if str(told.get("mask", "N/A")).strip().upper() != "N/A":

@@ -58,7 +58,7 @@ def command(
       tmt-dq affected tmt_0100.pmap tmt_0101.pmap night/*.fits --crds-path /data/crds
       tmt-dq affected tmt_0100.pmap latest night/*.fits --json
     """  # noqa: D301
-    from tmt_dq.reprocessing import affected
+    from tmt_dq.delivery.affected import affected
 
     effects = affected(
         old_context,

@@ -28,7 +28,7 @@ from tmt_dq.cli.options import (
     source_options,
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.io.urls import Place, Url
+from tmt_dq.files.urls import Place, Url
 
 __all__ = ["command", "describe", "show", "user_reading"]
 
@@ -198,7 +198,7 @@ def _absolute(place: Place) -> Place:
 
 def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: bool) -> None:
     """Refuse outputs that would replace one another, or a ramp that is still to be read."""
-    from tmt_dq.io.names import default_output
+    from tmt_dq.files.names import default_output
 
     inputs = {_absolute(ramp) for ramp in ramps}
     found: dict[Place, Path] = {}
@@ -223,7 +223,7 @@ def user_reading(options: dict[str, Any]) -> Any:
     said = {name: options.pop(f"user_{name}") for name in names}
     if all(value is None for value in said.values()):
         return None
-    from tmt_dq.io.reading import Reading
+    from tmt_dq.masks.reading import Reading
 
     if said["columns"] is not None:
         said["columns"] = tuple(name.strip() for name in said["columns"].split(","))
@@ -232,13 +232,13 @@ def user_reading(options: dict[str, Any]) -> Any:
 
 def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
     """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
-    if "tmt_dq.apply" in sys.modules or options["in_place"] or options["dry_run"]:
+    if "tmt_dq.apply.apply" in sys.modules or options["in_place"] or options["dry_run"]:
         return None
     folder = options["output_dir"]
     if output is not None and folder is not None:
         return None  # a contradiction, which is told later
+    from tmt_dq.files.names import default_output
     from tmt_dq.io.headstart import begin
-    from tmt_dq.io.names import default_output
 
     target = default_output(ramp, folder) if output is None else output
     if not (isinstance(ramp, Path) and isinstance(target, Path)):
@@ -252,7 +252,7 @@ def _apply_one(ramp: Path, output: Path | None, options: dict[str, Any]) -> tupl
         begun = _begin(ramp, output, options)
         if begun is not None:
             stack.enter_context(begun)
-        from tmt_dq.apply import apply_dq
+        from tmt_dq.apply.apply import apply_dq
 
         progress = stack.enter_context(progress_bar(ramp.name, _size(ramp)))
         applied = apply_dq(ramp, output, progress=progress, begun=begun, **options)

@@ -14,7 +14,7 @@ from tmt_dq.cli.batch_progress import watch
 from tmt_dq.cli.console import as_record, json_list, print_json, table
 from tmt_dq.cli.options import AnyFile, AnyFolder, FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
-from tmt_dq.io.urls import redacted
+from tmt_dq.files.urls import redacted
 
 if TYPE_CHECKING:
     from tmt_dq.batch import BatchResult, Mapper

@@ -42,7 +42,7 @@ def command(
       tmt-dq certify hot_2026-05-01.fits
       tmt-dq certify *.fits --json
     """  # noqa: D301
-    from tmt_dq.certify import certify_mask
+    from tmt_dq.delivery.certify import certify_mask
 
     failed = []
     with json_list("masks", wanted=as_json) as add:

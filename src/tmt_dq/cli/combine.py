@@ -72,8 +72,8 @@ def command(
       tmt-dq combine a.fits b.fits c.fits -o merged.fits --rule 2
       tmt-dq combine a.fits b.fits -o merged.fits --rule all --rule DEAD=any
     """  # noqa: D301
-    from tmt_dq.combine import combine_masks
-    from tmt_dq.io.reading import Reading
+    from tmt_dq.masks.combination import combine_masks
+    from tmt_dq.masks.reading import Reading
 
     names = ("flag", "bad", "good", "values", "base", "at", "columns", "extension")
     said = {name: options.pop(name) for name in names}

@@ -62,7 +62,7 @@ def command(
       tmt-dq deliver hot.fits --cache /data/crds --dry-run
       tmt-dq deliver hot.fits --cache /data/crds --useafter 2026-05-01
     """  # noqa: D301
-    from tmt_dq.deliver import deliver_mask
+    from tmt_dq.delivery.deliver import deliver_mask
 
     with working(f"delivering {mask.name}"):
         receipt = deliver_mask(

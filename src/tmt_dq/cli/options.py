@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.io.urls import Url, place_of
+from tmt_dq.files.urls import Url, place_of
 
 __all__ = [
     "AnyFile",

@@ -35,7 +35,7 @@ def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path, ..
     OutputError
         Raised if one cannot, or two are the same file.
     """
-    from tmt_dq.io.atomic import check_output
+    from tmt_dq.files.atomic import check_output
 
     asked = [output for output in outputs if output is not None]
     for output in asked:

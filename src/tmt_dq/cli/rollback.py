@@ -34,7 +34,7 @@ def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> No
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json --dry-run
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json
     """  # noqa: D301
-    from tmt_dq.deliver import rollback
+    from tmt_dq.delivery.deliver import rollback
 
     with working("taking a delivery back"):
         taken_back = rollback(receipt, dry_run=dry_run, wait_s=wait_s)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import UnknownFlagError
-from tmt_dq.notebook import Table, as_html, count_rows
+from tmt_dq.tables import Table, as_html, count_rows
 
 __all__ = ["model_html"]
 

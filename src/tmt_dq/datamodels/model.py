@@ -14,8 +14,8 @@ from stdatamodels.schema import walk_schema
 from tmt_dq.datamodels.nodes import MetaNode, reason, resolve_aliases, schema_errors, wrap
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
-from tmt_dq.io.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.io.inputs import open_input
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.fits.file import open_input
 
 __all__ = ["TMTDataModel"]
 

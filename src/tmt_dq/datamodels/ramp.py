@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.dqinit import new_groupdq, new_pixeldq
+from tmt_dq.core.initialize import new_groupdq, new_pixeldq
 from tmt_dq.core.values import as_flags
 from tmt_dq.datamodels import nddata
 from tmt_dq.datamodels.display import model_html

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from tmt_dq.io.copying import copy_range
+from tmt_dq.files.copying import copy_range
 
 __all__ = ["BackgroundCopy"]
 
@@ -29,7 +29,7 @@ class BackgroundCopy:
     size : int
         Number of bytes.
     where, writeback
-        As in `tmt_dq.io.copying.copy_range`.
+        As in `tmt_dq.files.copying.copy_range`.
 
     Attributes
     ----------

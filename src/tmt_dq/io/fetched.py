@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tmt_dq.errors import TmtDqError
-from tmt_dq.io.atomic import output_errors
-from tmt_dq.io.urls import Place, Url
+from tmt_dq.files.atomic import output_errors
+from tmt_dq.files.urls import Place, Url
 
 __all__ = ["fetch", "names_of_fetched", "origin"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Self
 
 from tmt_dq.errors import TmtDqError
-from tmt_dq.io.atomic import AtomicOutput, check_output
+from tmt_dq.files.atomic import AtomicOutput, check_output
+from tmt_dq.fits.layout import FileReader, Unit, padded, scan
 from tmt_dq.io.background import BackgroundCopy
 from tmt_dq.io.journal import pending
-from tmt_dq.io.layout import FileReader, Unit, padded, scan
 
 __all__ = ["Headstart", "begin", "room_for_keywords"]
 
@@ -96,7 +96,7 @@ def begin(
     target : Path
         The output.
     overwrite, sync : bool
-        As for `tmt_dq.io.atomic.AtomicOutput`.
+        As for `tmt_dq.files.atomic.AtomicOutput`.
 
     Returns
     -------

@@ -12,14 +12,19 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tmt_dq.core.dqinit import Initialization
-from tmt_dq.core.sources import FlagSource
+from tmt_dq.apply.output import FlagWriter, Written, write_tables, write_units
+from tmt_dq.core.initialize import Initialization
+from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import OutputError, RampFormatError
-from tmt_dq.io import checksums
-from tmt_dq.io.atomic import output_errors
-from tmt_dq.io.copying import Progress, write_all
-from tmt_dq.io.encoding import image_header, is_uint32
-from tmt_dq.io.inputs import FitsInput
+from tmt_dq.exposures.ramp import RampFile
+from tmt_dq.exposures.record import Headers, Record
+from tmt_dq.files.atomic import output_errors
+from tmt_dq.files.copying import Progress, write_all
+from tmt_dq.fits import checksums
+from tmt_dq.fits.encoding import image_header, is_uint32
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.layout import Unit
+from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.io.journal import (
     INSERT_STEP,
     Journal,
@@ -29,11 +34,6 @@ from tmt_dq.io.journal import (
     roll_back,
     write_journal,
 )
-from tmt_dq.io.layout import Unit
-from tmt_dq.io.outputs import FlagWriter, Written, write_tables, write_units
-from tmt_dq.io.provenance import Headers, Record
-from tmt_dq.io.ramps import RampFile
-from tmt_dq.io.units import UnitWriter
 
 __all__ = ["InPlaceWriter", "check_plan", "locked", "unlocked"]
 
@@ -195,7 +195,7 @@ class InPlaceWriter:
         exposure : RampFile
             The exposure, read from the same file.
         sources, record
-            As in `tmt_dq.io.outputs.write_exposure`.
+            As in `tmt_dq.apply.output.write_exposure`.
 
         Returns
         -------

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq.errors import OutputError
-from tmt_dq.io import syscalls
-from tmt_dq.io.atomic import AtomicOutput, output_errors
-from tmt_dq.io.copying import copy_range, write_all
+from tmt_dq.files import syscalls
+from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.copying import copy_range, write_all
 
 __all__ = [
     "INSERT_STEP",

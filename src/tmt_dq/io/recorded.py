@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
-from tmt_dq.core.sources import SourceReport
+from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import TmtDqError, UnexplainedFlagsError
-from tmt_dq.io.asdf_extension import refresh
-from tmt_dq.io.cards import Header
-from tmt_dq.io.history import NO_FLAGS_BEFORE, REPLACED, dq_init_cards, history_entries
-from tmt_dq.io.inputs import FitsInput
-from tmt_dq.io.layout import Unit
+from tmt_dq.exposures.history import NO_FLAGS_BEFORE, REPLACED, dq_init_cards, history_entries
+from tmt_dq.fits.asdf_tree import refresh
+from tmt_dq.fits.cards import Header
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.layout import Unit
 
 __all__ = ["Recorded", "RestoredInput", "read_record", "recorded_context"]
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from tmt_dq.core.dqinit import Initialization, new_pixeldq
+from tmt_dq.apply.output import Written
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.sources import FlagSource
-from tmt_dq.io.encoding import read_plane, read_rows
+from tmt_dq.core.initialize import Initialization, new_pixeldq
+from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.exposures.ramp import RampFile
+from tmt_dq.exposures.record import Record
+from tmt_dq.fits.encoding import read_plane, read_rows
 from tmt_dq.io.inplace import check_plan
-from tmt_dq.io.outputs import Written
-from tmt_dq.io.provenance import Record
-from tmt_dq.io.ramps import RampFile
 
 __all__ = ["rehearse", "rehearse_change"]
 
@@ -28,7 +28,7 @@ def rehearse(
     exposure : RampFile
         The exposure. Its counts are read where a source looks at them.
     sources, record
-        As in `tmt_dq.io.outputs.write_exposure`.
+        As in `tmt_dq.apply.output.write_exposure`.
 
     Returns
     -------

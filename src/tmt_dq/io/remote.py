@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from tmt_dq.errors import ConfigError, RemoteError
+from tmt_dq.files.urls import Url
 from tmt_dq.io.remote_errors import missing_library, remote_errors, status_of
-from tmt_dq.io.urls import Url
 
 __all__ = [
     "AHEAD",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from tmt_dq.errors import ConfigError, RemoteError, TmtDqError
-from tmt_dq.io.urls import Url, redacted
+from tmt_dq.files.urls import Url, redacted
 
 __all__ = ["describe", "remote_errors", "status_of"]
 

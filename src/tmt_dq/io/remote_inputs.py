@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tmt_dq.io import inputs
-from tmt_dq.io.atomic import output_errors
-from tmt_dq.io.copying import Progress, start_writeback, write_all
-from tmt_dq.io.layout import Unit, scan
+from tmt_dq.files.atomic import output_errors
+from tmt_dq.files.copying import Progress, start_writeback, write_all
+from tmt_dq.files.urls import Url
+from tmt_dq.fits import file as inputs
+from tmt_dq.fits.layout import Unit, scan
 from tmt_dq.io.remote import Ahead, Remote, changed, connect, pieces
-from tmt_dq.io.urls import Url
 
 __all__ = ["RemoteInput", "fetch_into", "open_remote"]
 
@@ -94,7 +94,7 @@ def verify(remote: Remote) -> None:
 def open_remote(
     url: Url, *, scratch: Path | None = None, progress: Progress | None = None
 ) -> Iterator[inputs.FitsInput]:
-    """Open a FITS file elsewhere and find its units, as `tmt_dq.io.inputs.open_input` does.
+    """Open a FITS file elsewhere and find its units, as `tmt_dq.fits.file.open_input` does.
 
     Parameters
     ----------

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from tmt_dq.core.sources import FlagSource
+from tmt_dq.apply.output import Written, write_exposure
+from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import OutputError, RampFormatError
-from tmt_dq.io.atomic import AtomicOutput, output_errors
-from tmt_dq.io.copying import Progress
-from tmt_dq.io.inputs import FitsInput
-from tmt_dq.io.layout import Unit
-from tmt_dq.io.outputs import Written, write_exposure
-from tmt_dq.io.provenance import Record
-from tmt_dq.io.ramps import RampFile
+from tmt_dq.exposures.ramp import RampFile
+from tmt_dq.exposures.record import Record
+from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.copying import Progress
+from tmt_dq.files.urls import Place, Url
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.layout import Unit
+from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.io.remote import file_info, filesystem
 from tmt_dq.io.remote_inputs import RemoteInput
-from tmt_dq.io.units import UnitWriter
 from tmt_dq.io.uploads import upload
-from tmt_dq.io.urls import Place, Url
 
 __all__ = ["Copied", "Draft", "check_remote_output", "write_elsewhere"]
 
@@ -104,7 +104,7 @@ def write_elsewhere(
     Parameters
     ----------
     exposure, sources, record
-        As in `tmt_dq.io.outputs.write_exposure`.
+        As in `tmt_dq.apply.output.write_exposure`.
     target : Path or Url
         The output.
     overwrite, sync, progress

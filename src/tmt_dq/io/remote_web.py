@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from tmt_dq.errors import RemoteError
+from tmt_dq.files.urls import Url
 from tmt_dq.io.remote import again, changed, pieces
 from tmt_dq.io.remote_errors import remote_errors
-from tmt_dq.io.urls import Url
 
 __all__ = ["Web"]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.errors import OutputError, RemoteError, TmtDqError
-from tmt_dq.io.copying import Progress
+from tmt_dq.files.copying import Progress
+from tmt_dq.files.urls import Url
 from tmt_dq.io.remote import AHEAD, PIECE, begin, file_info, filesystem, is_s3, pieces_of
 from tmt_dq.io.remote_errors import describe, status_of
 from tmt_dq.io.remote_inputs import RemoteInput
-from tmt_dq.io.urls import Url
 
 if TYPE_CHECKING:
     from tmt_dq.io.remote_outputs import Copied, Draft

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.dqinit import Initialization
 from tmt_dq.core.flags import GROUP, PIXEL
-from tmt_dq.io.encoding import read_plane, read_rows
-from tmt_dq.io.inputs import FitsInput
-from tmt_dq.io.layout import Unit
-from tmt_dq.io.ramps import RampFile
+from tmt_dq.core.initialize import Initialization
+from tmt_dq.exposures.ramp import RampFile
+from tmt_dq.fits.encoding import read_plane, read_rows
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.layout import Unit
 
 __all__ = ["Difference", "compare_flags", "has_flags", "take_away"]
 

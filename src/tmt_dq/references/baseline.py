@@ -18,7 +18,7 @@ from astropy.io import fits
 from tmt_dq import instruments
 from tmt_dq.core import flags
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.references.offline import server_config
+from tmt_dq.references.server_config import server_config
 
 __all__ = ["build", "mask_bytes"]
 

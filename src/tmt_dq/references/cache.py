@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import embedded, sums
+from tmt_dq.references import checksums as sums
+from tmt_dq.references import embedded
 from tmt_dq.references.rule_files import Stamp, read_regular, stamp
 
 __all__ = ["Cache", "open_cache"]

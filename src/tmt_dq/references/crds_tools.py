@@ -16,7 +16,7 @@ from typing import Any
 
 from tmt_dq.references import embedded
 from tmt_dq.references.adapter import register
-from tmt_dq.references.offline import provide_config
+from tmt_dq.references.server_config import provide_config
 
 __all__ = ["TOOLS", "environment", "forget", "run"]
 

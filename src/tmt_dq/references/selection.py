@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
-from tmt_dq.references import exposure
+from tmt_dq.references import selectors as exposure
 from tmt_dq.references.adapter import registered_engine
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.explain import RuleCheck, table, winner
@@ -68,13 +68,13 @@ class Selection:
 
     def to_table(self) -> "astropy_table.Table":
         """Return the keys of the rule as a table of astropy."""
-        from tmt_dq.notebook import as_astropy
+        from tmt_dq.tables import as_astropy
 
         return as_astropy(self.rules, RuleCheck, meta={"context": self.context})
 
     def _repr_html_(self) -> str:
         """Show the selection in a notebook."""
-        from tmt_dq.notebook import Table, as_html
+        from tmt_dq.tables import Table, as_html
 
         rows = tuple(
             (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")

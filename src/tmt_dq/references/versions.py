@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq.errors import SelectionError, TmtDqError
+from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.io.inputs import open_input
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.private_crds import LOCK
 from tmt_dq.references.rule_files import SPECIAL_VALUES

@@ -6,7 +6,7 @@ import numpy as np
 
 from tmt_dq.core.clusters import Clusters
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.planes import Planes
+from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.report.image import FlagImage
 
 __all__ = [

@@ -148,7 +148,7 @@ class Difference(DrawnReport):
 
     def figure(self) -> Any:
         """Draw where pixels differ, and how many gained and lost each flag."""
-        from tmt_dq.pictures import difference_figure
+        from tmt_dq.report.pictures import difference_figure
 
         old, new = self.old_dq, self.new_dq
         classes = (old != new).view(np.uint8)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tmt_dq.core.flags import GROUP
-from tmt_dq.io.inputs import open_input
-from tmt_dq.io.ramps import read_ramp
+from tmt_dq.exposures.ramp import read_ramp
+from tmt_dq.fits.file import open_input
 from tmt_dq.report.image import FlagImage
 
 __all__ = ["GroupFlag", "count_groups"]

@@ -21,15 +21,15 @@ from tmt_dq.errors import (
     RampFormatError,
     SelectionError,
 )
+from tmt_dq.exposures.ramp import Ramp, read_ramp
+from tmt_dq.files.urls import Place, Url, place_of
+from tmt_dq.fits.encoding import read_rows
+from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.layout import Keywords
+from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, load
-from tmt_dq.io.encoding import read_rows
 from tmt_dq.io.fetched import fetch, names_of_fetched
-from tmt_dq.io.inputs import FitsInput, open_input
-from tmt_dq.io.layout import Keywords
-from tmt_dq.io.masks import Mask, read_mask
-from tmt_dq.io.ramps import Ramp, read_ramp
-from tmt_dq.io.tables import read_dq_def
-from tmt_dq.io.urls import Place, Url, place_of
+from tmt_dq.masks.mask import Mask, read_mask
 
 __all__ = ["FlagImage", "Source", "as_image"]
 

@@ -4,10 +4,10 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmt_dq.io.atomic import AtomicOutput
-from tmt_dq.io.copying import write_all
-from tmt_dq.io.provenance import SOFTWARE
-from tmt_dq.pictures import png_bytes
+from tmt_dq.exposures.record import SOFTWARE
+from tmt_dq.files.atomic import AtomicOutput
+from tmt_dq.files.copying import write_all
+from tmt_dq.report.figures import png_bytes
 
 if TYPE_CHECKING:
     from tmt_dq.report.summary import Summary

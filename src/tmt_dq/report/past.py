@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tmt_dq.errors import TmtDqError
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.io.masks import read_mask
+from tmt_dq.masks.mask import read_mask
 from tmt_dq.report.provenance import brief, flags_at
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import TmtDqError
+from tmt_dq.exposures.history import history_entries
+from tmt_dq.files.urls import Url, is_url
 from tmt_dq.instruments import Instrument
-from tmt_dq.io.history import history_entries
-from tmt_dq.io.masks import Mask, check_belongs, read_mask, read_user_dq
-from tmt_dq.io.urls import Url, is_url
+from tmt_dq.masks.mask import Mask, check_belongs, read_mask, read_user_dq
 from tmt_dq.report.image import FlagImage
 
 __all__ = ["SourceFlags", "brief", "find_sources", "flags_at"]

@@ -12,10 +12,10 @@ import numpy as np
 
 from tmt_dq.core.clusters import Boxes, find_runs, merge_runs
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.planes import sort_pixels
+from tmt_dq.core.pixel_classes import sort_pixels
 from tmt_dq.errors import ConfigError
-from tmt_dq.io.atomic import AtomicOutput
-from tmt_dq.io.copying import write_all
+from tmt_dq.files.atomic import AtomicOutput
+from tmt_dq.files.copying import write_all
 
 if TYPE_CHECKING:
     from tmt_dq.report.summary import Summary

@@ -11,7 +11,7 @@ import numpy as np
 from tmt_dq.core.clusters import Connectivity, find_clusters, find_runs
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.planes import sort_pixels
+from tmt_dq.core.pixel_classes import sort_pixels
 from tmt_dq.errors import ConfigError
 from tmt_dq.report import areas
 from tmt_dq.report.areas import Area, BadLine
@@ -127,7 +127,7 @@ class Summary(DrawnReport):
 
     def figure(self) -> Any:
         """Draw the detector map, the density of defects, flags and channels."""
-        from tmt_dq.pictures import summary_figure
+        from tmt_dq.report.pictures import summary_figure
 
         planes = sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
         parts, areas = (self.quadrants, "quadrant")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tmt_dq.errors import ConfigError
-from tmt_dq.io.urls import Url
-from tmt_dq.notebook import Table, as_astropy, as_html
+from tmt_dq.files.urls import Url
+from tmt_dq.tables import Table, as_astropy, as_html
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
@@ -123,7 +123,7 @@ class DrawnReport(Report):
         OutputError
             Raised if the picture exists or cannot be written.
         """
-        from tmt_dq.pictures import save_figure
+        from tmt_dq.report.figures import save_figure
 
         return save_figure(self.figure(), Path(path), overwrite=overwrite)
 

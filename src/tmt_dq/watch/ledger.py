@@ -16,7 +16,7 @@ from tmt_dq.batch.plan import Planner, outdated
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
-from tmt_dq.io.names import default_output
+from tmt_dq.files.names import default_output
 from tmt_dq.watch.aside import LIST_NAME, Aside, clue, list_text, replace_text
 from tmt_dq.watch.completeness import Identity
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tmt_dq.batch.inputs import is_ramp_name
 from tmt_dq.errors import ConfigError, OutputError
-from tmt_dq.io.urls import is_url, redacted
+from tmt_dq.files.urls import is_url, redacted
 from tmt_dq.watch.completeness import Patience
 from tmt_dq.watch.mounts import is_remote
 

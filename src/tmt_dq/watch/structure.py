@@ -1,6 +1,6 @@
 """How far a FITS file has come that is still being written.
 
-`tmt_dq.io.layout` reads files that are there, and what is wrong with them is an error. Here a file
+`tmt_dq.fits.layout` reads files that are there; what is wrong with them is an error. Here a file
 that ends too early is the usual case, and nothing that is read is trusted for more than one thing:
 the number of bytes that must be there before anyone looks at it in earnest.
 """

@@ -140,8 +140,8 @@ def _get_ready(settings: Settings) -> None:
     the first exposure, which then says so.
     """
     with contextlib.suppress(TmtDqError, OSError):
-        from tmt_dq.apply import apply_dq  # noqa: F401
-        from tmt_dq.io.masks import read_mask
+        from tmt_dq.apply.apply import apply_dq  # noqa: F401
+        from tmt_dq.masks.mask import read_mask
 
         mask = settings.options.get("mask")
         if mask is None:

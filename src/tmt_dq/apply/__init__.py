@@ -1,0 +1,1 @@
+"""Data-quality initialization of one exposure: options, plan, output."""

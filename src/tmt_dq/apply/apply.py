@@ -1,0 +1,422 @@
+"""Data-quality initialization of one exposure, from file to file."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from tmt_dq.apply.output import Written, write_exposure
+from tmt_dq.apply.plan import IfNoMask, PathLike, Request
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.recipe import Recipe
+from tmt_dq.core.sources.source import FlagSource, SourceReport
+from tmt_dq.errors import ConfigError
+from tmt_dq.exposures.history import NO_FLAGS_BEFORE
+from tmt_dq.exposures.ramp import RampFile, read_ramp
+from tmt_dq.exposures.readout import read_readout
+from tmt_dq.exposures.record import Record
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.files.names import default_output
+from tmt_dq.files.urls import Place, Url, place_of
+from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.writer import UnitWriter
+from tmt_dq.io import fetched
+from tmt_dq.io.headstart import Headstart
+from tmt_dq.io.inplace import InPlaceWriter, locked, unlocked
+from tmt_dq.io.verification import has_flags
+from tmt_dq.masks.mask import Mask
+from tmt_dq.masks.reading import Reading
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
+    from tmt_dq.references.selection import Selection
+
+__all__ = ["Applied", "Initializer", "apply_dq"]
+
+Status = Literal["COMPLETE", "SKIPPED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply_dq` did.
+
+    Attributes
+    ----------
+    input, output : Path
+        The files; a `Url` in the place of a path for one elsewhere.
+    status : str
+        S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
+    mask : str
+        R_MASK: ``crds://`` and the reference's name, the path of an override, or "N/A".
+    mask_path : Path or None
+        The mask file that was read.
+    selection : Selection or None
+        How the rules chose it; None where the caller named the mask.
+    sources : tuple of SourceReport
+        What each source flagged, in the order they were applied.
+    counts : mapping of str to int
+        Pixels per flag in the output's PIXELDQ; "GOOD" is the number without any flag.
+    shape : tuple of int
+        (nints, ngroups, ny, nx) of the exposure.
+    left_out : mapping of str to mapping of int to int
+        Bits without a meaning that were dropped on request: file to bit to number of pixels.
+    written : bool
+        Whether the output was written; False for a dry run.
+    """
+
+    input: Path
+    output: Path
+    status: Status
+    mask: str
+    mask_path: Path | None
+    selection: "Selection | None"
+    sources: tuple[SourceReport, ...]
+    counts: Mapping[str, int]
+    shape: tuple[int, int, int, int]
+    left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    written: bool = True
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the pixels per flag as a table of astropy: flag, pixels, fraction."""
+        from tmt_dq.tables import as_astropy
+
+        size = self.shape[2] * self.shape[3]
+        rows = [(name, count, count / size) for name, count in self.counts.items()]
+        return as_astropy(rows, ("flag", "pixels", "fraction"), meta={"file": str(self.output)})
+
+    def _repr_html_(self) -> str:
+        """Show what was done in a notebook."""
+        from tmt_dq.tables import Table, as_html, count_rows
+
+        left_out = self.left_out.items()
+        context = "" if self.selection is None else f" (chosen by {self.selection.context})"
+        lines = [
+            f"{self.output}  {self.status}{'' if self.written else ' (dry run: not written)'}",
+            f"mask {self.mask}{context}",
+            *(source.describe() for source in self.sources),
+            *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
+        ]
+        rows = count_rows(self.counts, self.shape[2] * self.shape[3])
+        tables = [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))]
+        return as_html(lines, tables if rows else ())
+
+
+def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
+    ramp: PathLike,
+    output: PathLike | None = None,
+    *,
+    output_dir: PathLike | None = None,
+    mask: PathLike | Mask | None = None,
+    user_dq: PathLike | None = None,
+    user_reading: Reading | None = None,
+    subarray: tuple[int, int] | None = None,
+    propagate_do_not_use: bool | None = None,
+    recipe: Recipe | Mapping[str, object] | None = None,
+    if_no_mask: IfNoMask = "error",
+    unknown: Unknown = "error",
+    overwrite: bool = False,
+    in_place: bool = False,
+    dry_run: bool = False,
+    crds_path: str | os.PathLike[str] | None = None,
+    context: str | None = None,
+    sync: bool = True,
+    progress: Callable[[int], None] | None = None,
+    begun: Headstart | None = None,
+    fsspec_kwargs: Mapping[str, Any] | None = None,
+) -> Applied:
+    """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
+
+    PIXELDQ and GROUPDQ are created where the input has none; the flags of the mask, and of the
+    user, are added to PIXELDQ with a bitwise OR. The science data are copied byte for byte.
+
+    Parameters
+    ----------
+    ramp : path or URL
+        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed. Names with
+        ``://`` are opened with fsspec; so are `output`, `output_dir`, `mask` and `user_dq`.
+    output : path, optional
+        The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
+        ``_uncal`` of the input's name is left out.
+    output_dir : path, optional
+        Folder for the default name.
+    mask : path or Mask, optional
+        The mask to use instead of the one that CRDS' rules choose; "N/A" for none.
+    user_dq : path, optional
+        Flags of your own: a FITS image as large as the data or the detector, a list of pixels or
+        boxes, or DS9 or CRTF regions.
+    user_reading : Reading, optional
+        What that file does not say itself: the flag, which values are bad, the base of a list.
+    subarray : tuple of int, optional
+        1-based x and y of the first pixel on the detector, where the header does not say.
+    propagate_do_not_use : bool, optional
+        Whether the mask's DO_NOT_USE pixels are flagged in every group of GROUPDQ too. By default
+        as `recipe` says.
+    recipe : Recipe or mapping, optional
+        Which other sources flag the exposure, and how; or what is different from the instrument's
+        own recipe, by field.
+    if_no_mask : {"error", "skip", "continue"}
+        What to do where the rules have no mask for the exposure: raise; write S_DQINIT = SKIPPED
+        and nothing else; apply the other sources.
+    unknown : {"error", "drop"}
+        What to do about bits and DQ_DEF names without a meaning.
+    overwrite : bool
+        Whether an existing output is replaced.
+    in_place : bool
+        Whether the flags are added to the input itself instead of a copy. The file is as it was,
+        or complete, whatever happens; an interrupted run is taken back by the next one.
+    dry_run : bool
+        Whether everything is done but the writing: the same checks, the same counts. A compressed
+        input is expanded into the system's folder for temporary files.
+    crds_path, context : optional
+        As in `tmt_dq.select_mask`.
+    sync : bool
+        Whether to wait until the output is safely on the disk before it gets its name.
+    progress : callable, optional
+        Called with the number of bytes written since the last call.
+    begun : Headstart, optional
+        A copy of the ramp's science data into this output that was begun before
+        (`tmt_dq.io.headstart.begin`); the caller's to give up if this raises.
+    fsspec_kwargs : mapping, optional
+        Arguments for fsspec's file systems of all URLs given here, as in `astropy.io.fits.open`. By
+        default what fsspec's configuration says.
+
+    Returns
+    -------
+    Applied
+        What was done.
+
+    Raises
+    ------
+    RampFormatError, GeometryError
+        Raised if the input is not a ramp, or its shapes and keywords contradict one another.
+    SelectionError
+        Raised if the rules give no mask.
+    MaskFormatError, UnknownFlagError
+        Raised if the mask or the user's flags cannot be used.
+    OutputError
+        Raised if the output exists, or cannot be written.
+    RemoteError
+        Raised if what a URL names cannot be read.
+
+    Notes
+    -----
+    Nothing is left behind when an exception is raised. Memory does not grow with the ramp.
+
+    Examples
+    --------
+    >>> from tmt_dq import apply_dq
+    >>> applied = apply_dq("iris_0001_uncal.fits", "flagged.fits")
+    >>> applied.status, applied.mask
+    ('COMPLETE', 'crds://tmt_iris_mask_0101.fits')
+    """
+    _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
+    _check_choice("unknown", unknown, get_args(Unknown))
+    source = place_of(ramp, fsspec_kwargs)
+    request = Request(
+        mask=mask if isinstance(mask, Mask) else _place(mask, fsspec_kwargs),
+        user_dq=_place(user_dq, fsspec_kwargs),
+        user_reading=user_reading,
+        recipe=recipe,
+        propagate_do_not_use=propagate_do_not_use,
+        if_no_mask=if_no_mask,
+        unknown=unknown,
+        crds_path=crds_path,
+        context=context,
+    )
+    job = Initializer(source, request, subarray)
+    if in_place:
+        if output is not None or output_dir is not None:
+            raise ConfigError("in_place and an output are both given; expected one of them")
+        here = _path_in_place(source)
+        opened = unlocked(here) if dry_run else locked(here)
+        with opened as fd, open_input(source) as file:
+            if file.compressed:
+                raise ConfigError(
+                    "a compressed file cannot be changed in place",
+                    where=source,
+                    hint="Expand it first, or write an output of its own.",
+                )
+            if dry_run:
+                from tmt_dq.io.rehearsal import rehearse_change
+
+                return dataclasses.replace(job.run(file, source, rehearse_change), written=False)
+            return job.run(file, source, InPlaceWriter(fd, progress))
+    target = _target(source, _place(output, fsspec_kwargs), _place(output_dir, fsspec_kwargs))
+    elsewhere = [name for name in (request.mask, request.user_dq) if isinstance(name, Url)]
+    _check_output(target, overwrite=overwrite, inputs=[source, *elsewhere])
+
+    def write(
+        exposure: RampFile,
+        sources: Sequence[FlagSource],
+        record: Record,
+    ) -> Written:
+        if isinstance(target, Path):
+            _check_output(target, overwrite=overwrite, inputs=[source, *job.references])
+        if dry_run:
+            from tmt_dq.io.rehearsal import rehearse
+
+            return rehearse(exposure, sources, record)
+        return _write_output(
+            exposure,
+            sources,
+            record,
+            target,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+            begun=begun,
+        )
+
+    scratch = Path(tempfile.gettempdir())
+    if isinstance(target, Path) and not dry_run:
+        scratch = target.parent
+    with open_input(source, scratch=scratch, progress=progress) as file:
+        return dataclasses.replace(job.run(file, target, write), written=not dry_run)
+
+
+def _write_output(
+    exposure: RampFile,
+    sources: Sequence[FlagSource],
+    record: Record,
+    target: Place,
+    *,
+    overwrite: bool,
+    sync: bool,
+    progress: Callable[[int], None] | None,
+    begun: Headstart | None,
+) -> Written:
+    """Write an output of its own, here or elsewhere."""
+    if isinstance(target, Url) or isinstance(exposure.file.path, Url):
+        from tmt_dq.io.remote_outputs import write_elsewhere
+
+        return write_elsewhere(
+            exposure,
+            sources,
+            record,
+            target,
+            overwrite=overwrite,
+            sync=sync,
+            progress=progress,
+        )
+    output = AtomicOutput(target, overwrite=overwrite, sync=sync)
+    copy = None
+    if begun is not None and begun.belongs_to(exposure.file.fd, output):
+        output, copy = begun.output, begun.copy
+    with output as out, output_errors(target):
+        with UnitWriter(
+            out.fd, progress=progress, writeback=sync, begun=copy, background=True
+        ) as writer:
+            written = write_exposure(exposure, sources, record, target, writer)
+        exposure.file.verify()
+    return written
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    # Anything else would quietly be taken for the milder choice.
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+def _path_in_place(source: Place) -> Path:
+    """Return the path of an exposure that is to be changed where it is."""
+    if isinstance(source, Url):
+        raise ConfigError(
+            "a file elsewhere cannot be changed in place",
+            where=source,
+            hint="Write an output of its own: objects are only replaced as a whole.",
+        )
+    return source
+
+
+def _check_output(target: Place, *, overwrite: bool, inputs: Sequence[Place]) -> None:
+    """Make sure that an output can be written, here or elsewhere."""
+    if isinstance(target, Url):
+        from tmt_dq.io.remote_outputs import check_remote_output
+
+        check_remote_output(target, overwrite=overwrite, inputs=inputs)
+        return
+    here = [path for path in inputs if isinstance(path, Path)]
+    check_output(target, overwrite=overwrite, inputs=here)
+
+
+def _place(name: PathLike | None, options: Mapping[str, Any] | None) -> Place | None:
+    return None if name is None else place_of(name, options)
+
+
+Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
+"""Writes an exposure with its flags."""
+
+
+@dataclass(slots=True)
+class Initializer:
+    """What is done to one exposure in a file; however the result is written, the work is the same.
+
+    Parameters
+    ----------
+    source : Place
+        The exposure.
+    request : Request
+        What is asked for it.
+    subarray : tuple of int or None
+        1-based x and y of the first pixel on the detector, where the header does not say.
+
+    Attributes
+    ----------
+    references : list of Path
+        The files that flags were read from, once they were.
+    """
+
+    source: Place
+    request: Request
+    subarray: tuple[int, int] | None = None
+    references: list[Path] = field(default_factory=list)
+
+    def run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
+        """Look at the exposure, gather its flags, have them written."""
+        with fetched.names_of_fetched():
+            return self._run(file, target, write)
+
+    def _run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
+        exposure = read_ramp(file, start=self.subarray)
+        plan = self.request.plan(
+            exposure.ramp, self.source, lambda recipe: read_readout(exposure, recipe)
+        )
+        given = [flags for flags in (plan.mask, plan.user) if flags is not None]
+        self.references = [flags.path for flags in given]
+        record = plan.record
+        if plan.sources and not any(
+            has_flags(file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
+        ):
+            record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
+        written = write(exposure, plan.sources, record)
+        return Applied(
+            input=cast("Path", self.source),
+            output=cast("Path", target),
+            status=record.status,
+            mask=record.mask,
+            mask_path=None if plan.mask is None else self._mask_path(plan.mask),
+            selection=plan.selection,
+            sources=written.reports,
+            counts=written.counts,
+            shape=exposure.ramp.shape,
+            left_out={fetched.origin(m.path): m.left_out for m in given if m.left_out},
+        )
+
+    def _mask_path(self, mask: Mask) -> Path:
+        given = self.request.mask
+        return cast("Path", given) if isinstance(given, Url) else mask.path
+
+
+def _target(source: Place, output: Place | None, folder: Place | None) -> Place:
+    if output is not None and folder is not None:
+        raise ConfigError(
+            "output and output_dir are both given; expected one of them",
+            hint="Give output a path with a folder, or output_dir alone.",
+        )
+    if output is not None:
+        return output
+    return default_output(source, folder)

@@ -1,0 +1,1 @@
+"""Flag sources: everything that adds flags to an exposure."""

@@ -1,0 +1,1 @@
+"""Masks certified and delivered into a CRDS cache, and deliveries taken back."""

@@ -1,0 +1,320 @@
+"""Whether a mask may be delivered, and if not, why not."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.delivery.findings import (
+    Finding,
+    FlagCount,
+    active_part,
+    check_border,
+    check_flags,
+    count_flags,
+)
+from tmt_dq.delivery.mask_headers import (
+    check_identity,
+    check_place,
+    check_provenance,
+    check_structure,
+    text,
+)
+from tmt_dq.delivery.reference_files import write_reference
+from tmt_dq.errors import (
+    CertificationError,
+    ConfigError,
+    MaskFormatError,
+    RampFormatError,
+    TmtDqError,
+)
+from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.layout import Keywords
+from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.masks.mask import Mask, read_mask
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
+__all__ = ["Certification", "Finding", "FlagCount", "certify_mask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What the examination of a mask found.
+
+    Parameters
+    ----------
+    path : Path
+        The mask.
+    findings : tuple of Finding
+        Errors first, then warnings, then what is worth knowing.
+    instrument, detector : str or None
+        Whose mask it is; None where the file does not say.
+    subarray, useafter : str
+        SUBARRAY and USEAFTER as found, "" where they are missing.
+    shape : tuple of int or None
+        Rows and columns; None where the file cannot be read as a mask.
+    flags : tuple of FlagCount
+        Pixels with each flag, with and without DO_NOT_USE.
+    """
+
+    path: Path
+    findings: tuple[Finding, ...]
+    instrument: str | None = None
+    detector: str | None = None
+    subarray: str = ""
+    useafter: str = ""
+    shape: tuple[int, int] | None = None
+    flags: tuple[FlagCount, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What forbids a delivery."""
+        return tuple(found for found in self.findings if found.severity == "error")
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are no errors."""
+        return not self.errors
+
+    def to_table(self, name: str = "findings") -> "astropy_table.Table":
+        """Return findings, or the pixels per flag, as a table of astropy.
+
+        Parameters
+        ----------
+        name : {"findings", "flags"}
+            Which.
+
+        Returns
+        -------
+        astropy.table.Table
+            A row for each.
+
+        Raises
+        ------
+        ConfigError
+            Raised if `name` is another word.
+        """
+        from tmt_dq.tables import as_astropy
+
+        if name not in {"findings", "flags"}:
+            raise ConfigError(f"there is no table {name!r}; expected findings or flags")
+        kind: type = Finding if name == "findings" else FlagCount
+        return as_astropy(getattr(self, name), kind, meta={"file": str(self.path)})
+
+    def _repr_html_(self) -> str:
+        """Show the verdict in a notebook."""
+        from tmt_dq.tables import Table, as_html
+
+        rows = tuple(
+            (found.severity, found.where, found.what, found.remedy or "") for found in self.findings
+        )
+        flags = tuple(
+            (flag.name, f"{flag.pixels:,}", f"{flag.with_do_not_use:,}") for flag in self.flags
+        )
+        tables = (
+            Table("Findings", ("severity", "where", "found", "remedy"), rows),
+            Table("Flags", ("flag", "pixels", "with DO_NOT_USE"), flags, (1, 2)),
+        )
+        verdict = "passed" if self.passed else "FAILED"
+        return as_html([f"{self.path}  {verdict}"], [table for table in tables if table.rows])
+
+    def raise_errors(self) -> None:
+        """Raise the errors, if there are any, as one exception.
+
+        Raises
+        ------
+        CertificationError
+            Raised if there are errors; all are listed.
+        """
+        if self.passed:
+            return
+        listing = "".join(f"\n  - {found.where}: {found.what}" for found in self.errors)
+        remedies = dict.fromkeys(found.remedy for found in self.errors if found.remedy)
+        count = len(self.errors)
+        raise CertificationError(
+            f"{count} error{'s' if count > 1 else ''} forbid{'' if count > 1 else 's'} its "
+            f"delivery:{listing}",
+            where=self.path,
+            hint="\n".join(remedies) or None,
+        )
+
+
+def certify_mask(
+    mask: str | os.PathLike[str],
+    *,
+    crds_path: str | os.PathLike[str] | None = None,
+    context: str | None = None,
+    max_flagged: float | None = None,
+) -> Certification:
+    """Examine a mask: whether it is readable, complete, plausible, and acceptable to CRDS.
+
+    Parameters
+    ----------
+    mask : path
+        FITS file of the mask; only read.
+    crds_path : path, optional
+        CRDS cache whose rules it is to fit. By default ``CRDS_PATH``, or else the cache that comes
+        with tmt-dq.
+    context : str, optional
+        CRDS context. By default the cache's newest.
+    max_flagged : float, optional
+        Largest fraction of active pixels that may be flagged, or have DO_NOT_USE, instead of the
+        instrument's limits.
+
+    Returns
+    -------
+    Certification
+        All that was found. The mask may be delivered if it `passed`.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if there is no such file or it cannot be opened.
+    ConfigError, SelectionError
+        Raised if the cache or context make no sense, or their rules cannot be trusted.
+
+    Examples
+    --------
+    >>> from tmt_dq import certify_mask
+    >>> certification = certify_mask("hot_2026-05-01.fits")  # doctest: +SKIP
+    >>> certification.passed  # doctest: +SKIP
+    True
+    """
+    path = Path(mask)
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise MaskFormatError(
+            "cannot be read: there is no such file, or no right to read it",
+            where=path,
+            hint="Check the name and the rights.",
+        )
+    try:
+        with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+            return _examine(file, crds_path, context, max_flagged)
+    except RampFormatError as error:
+        return Certification(path, (Finding("error", "file", error.what, error.hint),))
+
+
+def _examine(
+    file: FitsInput,
+    crds_path: str | os.PathLike[str] | None,
+    context: str | None,
+    max_flagged: float | None,
+) -> Certification:
+    header = Keywords(file.path, file.units[0])
+    findings, instrument, detector = check_identity(header)
+    findings += [*check_provenance(header), *check_structure(file)]
+    mask = None
+    counts: tuple[FlagCount, ...] = ()
+    try:
+        mask = read_mask(file.path)
+    except TmtDqError as error:
+        findings.append(Finding("error", "DQ", error.what, error.hint))
+    else:
+        counts = count_flags(mask.dq)
+        findings += check_flags(counts)
+    if mask is not None and instrument is not None and detector is not None:
+        findings += _check_pixels(header, mask, instrument, detector, max_flagged)
+    if instrument is not None and not file.compressed:
+        known = {f"'{found.where}'" for found in findings}
+        findings += [
+            found
+            for found in _ask_crds(file, instrument, detector, crds_path, context)
+            if not any(keyword in found.what for keyword in known)
+        ]
+    rank = ("error", "warning", "info").index
+    return Certification(
+        path=file.path,
+        findings=tuple(sorted(findings, key=lambda found: rank(found.severity))),
+        instrument=None if instrument is None else instrument.name,
+        detector=None if detector is None else detector.name,
+        subarray=text(header, "SUBARRAY"),
+        useafter=text(header, "USEAFTER"),
+        shape=None if mask is None else mask.window.shape,
+        flags=counts,
+    )
+
+
+def _check_pixels(
+    header: Mapping[str, object],
+    mask: Mask,
+    instrument: Instrument,
+    detector: Detector,
+    max_flagged: float | None,
+) -> Iterator[Finding]:
+    """Compare a mask's pixels with what is known of the detector."""
+    yield from check_place(header, mask.window, detector)
+    active = active_part(mask.window, detector.shape, detector.reference_border)
+    yield from check_border(mask.dq, active, detector.reference_border)
+    limits = instrument.limits
+    for what, bits, limit in (
+        ("flagged", np.uint32(PIXEL.mask), limits.flagged_fraction),
+        ("DO_NOT_USE", np.uint32(PIXEL["DO_NOT_USE"]), limits.do_not_use_fraction),
+    ):
+        yield from _check_fraction(
+            mask.dq[active], what, bits, limit if max_flagged is None else max_flagged
+        )
+
+
+def _check_fraction(
+    dq: npt.NDArray[np.uint32], what: str, bits: np.uint32, limit: float | None
+) -> Iterator[Finding]:
+    count = int(np.count_nonzero(dq & bits))
+    if limit is not None and count > limit * dq.size:
+        yield Finding(
+            "error",
+            "DQ",
+            f"{count} of {dq.size} active pixels ({count / dq.size:.1%}) are {what}; plausible are "
+            f"up to {limit:.1%}",
+            "Look at the mask (tmt-dq inspect). If it is right, say so: --max-flagged FRACTION.",
+        )
+
+
+def _ask_crds(
+    file: FitsInput,
+    instrument: Instrument,
+    detector: Detector | None,
+    crds_path: str | os.PathLike[str] | None,
+    context: str | None,
+) -> Iterator[Finding]:
+    """Run CRDS' own certify on the mask as a delivery would write it."""
+    from tmt_dq.references.cache import open_cache
+    from tmt_dq.references.crds_certify import certify_reference
+    from tmt_dq.references.rules import load_rules
+
+    cache = open_cache(crds_path, instrument.observatory, os.environ)
+    name = cache.context(context, os.environ)
+    # crds executes rules: they are examined first.
+    load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
+    with _as_delivered(file, detector) as path:
+        try:
+            # crds looks for a bare name among the references of the cache.
+            messages = certify_reference(path.absolute(), cache, name)
+        except CertificationError as error:
+            yield Finding("error", "crds certify", error.what, error.hint)
+            return
+    for message in messages:
+        yield Finding("error" if message.level == "ERROR" else "warning", "CRDS", message.text)
+
+
+@contextlib.contextmanager
+def _as_delivered(file: FitsInput, detector: Detector | None) -> Iterator[Path]:
+    """Yield the file, or a copy without what a delivery leaves out or writes otherwise."""
+    cards: dict[str, tuple[str, str]] = {}
+    if detector is not None and text(file.units[0].header, "DETECTOR") != detector.name:
+        cards["DETECTOR"] = (detector.name, "Detector")
+    if not cards and not file.named("ASDF") and file.path.suffix == ".fits":
+        yield file.path
+        return
+    with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
+        copy = Path(folder) / f"{file.path.stem}.fits"
+        write_reference(file, copy, cards, leave_out=("ASDF",))
+        yield copy

@@ -1,0 +1,237 @@
+"""What the headers and tables of a mask must hold before it may be delivered."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from tmt_dq.core.dq_def import Unknown, translation
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
+from tmt_dq.delivery.findings import Finding
+from tmt_dq.delivery.reference_files import wrong_checksums
+from tmt_dq.errors import ConfigError, SelectionError, TmtDqError
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.tables import read_dq_def
+from tmt_dq.instruments import Detector, Instrument, available, load
+from tmt_dq.instruments.description import WILDCARDS
+
+__all__ = [
+    "SUBARRAYS",
+    "USEAFTER",
+    "check_identity",
+    "check_place",
+    "check_provenance",
+    "check_structure",
+    "is_useafter",
+    "text",
+    "useafter_from",
+]
+
+USEAFTER = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+"""The form of USEAFTER; rules know whole seconds."""
+
+SUBARRAYS = {"FULL", "CUSTOM", "GENERIC", "N/A"}
+"""What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
+
+_PROVENANCE = {
+    "PEDIGREE": "where the values come from: INFLIGHT <first day> <last day>, GROUND, SIMULATION, "
+    "MODEL or DUMMY",
+    "AUTHOR": "who made the mask",
+    "DESCRIP": "what the mask is, in a line",
+    "HISTORY": "how the mask was made, and why",
+}
+
+
+def text(header: Mapping[str, object], keyword: str) -> str:
+    """Return a keyword's value as text, "" where there is none."""
+    value = header.get(keyword)
+    return "" if value is None or type(value).__name__ == "Undefined" else str(value).strip()
+
+
+def check_identity(
+    header: Mapping[str, object],
+) -> tuple[list[Finding], Instrument | None, Detector | None]:
+    """Find out whose mask it is.
+
+    Parameters
+    ----------
+    header : mapping of str to object
+        The primary header.
+
+    Returns
+    -------
+    list of Finding
+        What is wrong with INSTRUME, DETECTOR, TELESCOP and REFTYPE.
+    Instrument or None, Detector or None
+        What they say, None where it cannot be known.
+    """
+    findings = []
+    instrument = detector = None
+    name = text(header, "INSTRUME")
+    if name.upper() in available():
+        instrument = load(name)
+    else:
+        what = f"is {name!r}" if name else "is missing"
+        known = " or ".join(available())
+        findings.append(Finding("error", "INSTRUME", f"{what}; expected {known}", "Correct it."))
+    if instrument is not None:
+        found = text(header, "DETECTOR")
+        try:
+            detector = instrument.detector(found)
+        except SelectionError as error:
+            findings.append(Finding("error", "DETECTOR", error.what, error.hint))
+        else:
+            if found != detector.name:
+                what = f"is {found}, another name of {detector.name}; rules know {detector.name}"
+                remedy = f"Write {detector.name}; tmt-dq deliver does so in its copy."
+                findings.append(Finding("warning", "DETECTOR", what, remedy))
+        for keyword, expected in (
+            ("TELESCOP", instrument.telescope),
+            ("REFTYPE", instrument.reftype.upper()),
+        ):
+            found = text(header, keyword)
+            if found.upper() != expected:
+                what = f"is {found!r}" if found else "is missing"
+                findings.append(
+                    Finding("error", keyword, f"{what}; expected {expected}", "Correct it.")
+                )
+    return findings, instrument, detector
+
+
+def check_provenance(header: Mapping[str, object]) -> Iterator[Finding]:
+    """Check what says from when on a mask is valid and where it comes from."""
+    useafter = text(header, "USEAFTER")
+    if not is_useafter(useafter):
+        what = f"is {useafter!r}" if useafter else "is missing"
+        yield Finding(
+            "error",
+            "USEAFTER",
+            f"{what}; expected a date and time that exist, as YYYY-MM-DDThh:mm:ss",
+            "Write the time of the first exposure that the mask is for; tmt-dq deliver --useafter "
+            "does so in its copy.",
+        )
+    for keyword, meaning in _PROVENANCE.items():
+        if not text(header, keyword) or text(header, keyword).upper() in WILDCARDS:
+            yield Finding("error", keyword, f"is missing: {meaning}", f"Write {keyword}.")
+
+
+def is_useafter(value: str) -> bool:
+    """Whether a text is a USEAFTER."""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return USEAFTER.fullmatch(value) is not None
+
+
+def check_structure(file: FitsInput, unknown: Unknown = "error") -> Iterator[Finding]:
+    """Check how a file is put together: plain FITS, right checksums, a table that makes sense."""
+    if file.compressed:
+        yield Finding(
+            "error", "file", "is compressed; expected plain FITS", "Expand it (gunzip, funpack)."
+        )
+        return
+    for label in wrong_checksums(file):
+        yield Finding(
+            "error",
+            label,
+            "CHECKSUM or DATASUM does not fit the bytes",
+            "The file was changed or damaged. Make it again, or sign it anew if the change was "
+            "meant (tmt-dq crds checksum FILE).",
+        )
+    if file.named("ASDF"):
+        yield Finding(
+            "warning",
+            "ASDF",
+            "CRDS allows no ASDF extension in a FITS reference",
+            "Leave it out; tmt-dq deliver does so in its copy.",
+        )
+    for unit in file.named("DQ_DEF"):
+        try:
+            rows = read_dq_def(file, unit)
+            meaning = translation(rows, where=file.path, unknown=unknown)
+        except TmtDqError:
+            continue  # reading the mask says it
+        aliases = sorted({row.name.strip() for row in rows if row.name.strip() in PIXEL.aliases})
+        for name in aliases:
+            new = PIXEL.aliases[name]
+            yield Finding("warning", "DQ_DEF", f"{name} is now called {new}", f"Write {new}.")
+        if not meaning.is_identity:
+            yield Finding(
+                "info", "DQ_DEF", "bits have other places than in the convention; read by name"
+            )
+
+
+def check_place(
+    header: Mapping[str, object], window: Window, detector: Detector
+) -> Iterator[Finding]:
+    """Compare the pixels that a mask covers with its detector and with what SUBARRAY says."""
+    frame = Window.full(*detector.shape)
+    subarray = text(header, "SUBARRAY").upper()
+    if not frame.contains(window):
+        yield Finding(
+            "error",
+            "DQ",
+            f"lies at {window.describe()}, but {detector.name} has {frame.describe()}",
+            "Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.",
+        )
+    if subarray not in SUBARRAYS:
+        what = f"is {subarray!r}" if subarray else "is missing"
+        yield Finding(
+            "error",
+            "SUBARRAY",
+            f"{what}; expected {', '.join(sorted(SUBARRAYS))}",
+            "GENERIC serves exposures with any subarray.",
+        )
+    elif subarray == "N/A" and window == frame:
+        yield Finding(
+            "warning",
+            "SUBARRAY",
+            "is N/A; TMT's rules call what serves all subarrays GENERIC, and such a mask cannot be "
+            "delivered into a cache with rules for GENERIC",
+            "Write GENERIC, unless the cache's own rules say N/A.",
+        )
+    elif window != frame and subarray != "CUSTOM":
+        yield Finding(
+            "error",
+            "DQ",
+            f"covers {window.describe()} only, but SUBARRAY {subarray} promises the full frame, "
+            f"{frame.describe()}",
+            "Make the mask as large as the detector, or say SUBARRAY = CUSTOM.",
+        )
+    elif window != frame:
+        missing = [key for key in ("SUBSTRT1", "SUBSTRT2") if not text(header, key)]
+        if missing:
+            yield Finding(
+                "error",
+                ", ".join(missing),
+                "is missing: where on the detector the mask lies",
+                "Write the 1-based position of the first pixel.",
+            )
+        yield Finding(
+            "warning",
+            "DQ",
+            f"covers {window.describe()} only; exposures that reach beyond it and select it fail",
+            "A full-frame mask serves all exposures.",
+        )
+
+
+def useafter_from(value: str | datetime, where: object) -> str:
+    """Return a date, or date and time, in the form of USEAFTER.
+
+    Raises
+    ------
+    ConfigError
+        Raised if it is neither, is not in UTC, or has fractions of seconds.
+    """
+    try:
+        when = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except ValueError:
+        when = None
+    if when is None or when.microsecond or (when.tzinfo is not None and when.utcoffset()):
+        raise ConfigError(
+            f"{str(value)!r} is not a date and time; expected YYYY-MM-DD or YYYY-MM-DDThh:mm:ss, "
+            "in UTC",
+            where=where,
+        )
+    return when.replace(tzinfo=None).isoformat(timespec="seconds")

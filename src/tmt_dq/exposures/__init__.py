@@ -1,0 +1,1 @@
+"""Exposures: what the file of a ramp holds, and the record of an initialization."""

@@ -1,0 +1,1 @@
+"""Files: atomic outputs, copies of bytes, names."""

@@ -1,0 +1,1 @@
+"""FITS mechanics: header cards, layout of units, checksums, tables, the writer."""

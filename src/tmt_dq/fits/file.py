@@ -1,0 +1,361 @@
+"""Input files opened for header-only reading: plain, gzipped or tile-compressed FITS.
+
+A plain file is used as it is. A compressed one has no data units that could be copied: where they
+are needed, it is expanded once, in bounded memory, into a nameless file in the output's folder,
+and everything after that is the same for both.
+"""
+
+import contextlib
+import gzip
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from tmt_dq.errors import RampFormatError
+from tmt_dq.files.atomic import output_errors
+from tmt_dq.files.copying import Progress, copy_range, write_all, zero_range
+from tmt_dq.files.urls import Place, Url
+from tmt_dq.fits.cards import Header
+from tmt_dq.fits.layout import FileReader, Unit, padded, scan
+from tmt_dq.io.journal import pending
+
+__all__ = ["FitsInput", "as_images", "from_descriptor", "open_input", "scan_stream"]
+
+_GZIP = b"\x1f\x8b"
+_PIECE = 4 * 1024 * 1024
+_TILE_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FitsInput:
+    """An input file and where its units lie.
+
+    Parameters
+    ----------
+    path : Path
+        The file as the user named it: a `Url` in its place for a file elsewhere, which can be named
+        and shown like a path, and not be opened like one.
+    fd : int
+        Descriptor of plain FITS bytes: of `path`, or of its expansion. -1 where a compressed file
+        was opened for its headers alone, and for a file elsewhere (`remote_inputs.RemoteInput`).
+    units : tuple of Unit
+        Its header and data units.
+    compressed : bool
+        Whether `fd` is an expansion.
+    seen : tuple of int, optional
+        Descriptor of the file itself, and its size and time of change when it was opened.
+    """
+
+    path: Path
+    fd: int
+    units: tuple[Unit, ...]
+    compressed: bool
+    seen: tuple[int, int, int] | None = field(default=None, kw_only=True)
+
+    def verify(self) -> None:
+        """Make sure that nobody wrote into the file since it was opened.
+
+        Raises
+        ------
+        RampFormatError
+            Raised if somebody did: what was read may be neither the old nor the new content.
+        """
+        if self.seen is not None and _seen(self.seen[0]) != self.seen:
+            raise RampFormatError(
+                "changed while it was being read",
+                where=self.path,
+                hint="Something else is changing the file; try again when it is complete.",
+            )
+
+    def named(self, name: str) -> list[Unit]:
+        """Return the units whose EXTNAME is `name`."""
+        return [unit for unit in self.units if unit.name == name]
+
+    def read_into(self, unit: Unit, buffer: memoryview, start: int = 0) -> None:
+        """Fill `buffer` (of bytes) with a unit's data, from byte `start` of the data."""
+        done = 0
+        while done < buffer.nbytes:
+            place = unit.data_offset + start + done
+            count = os.preadv(self.fd, [buffer[done:]], place)
+            if count == 0:
+                raise RampFormatError(
+                    f"ended inside {unit.label} while it was being read",
+                    where=self.path,
+                    hint="Something else is changing the file; try again when it is complete.",
+                )
+            done += count
+
+    def read(self, unit: Unit) -> bytes:
+        """Return all bytes of a (small) unit's data."""
+        data = bytearray(unit.data_size)
+        self.read_into(unit, memoryview(data))
+        return bytes(data)
+
+
+@contextlib.contextmanager
+def open_input(
+    path: Place, *, scratch: Path | None = None, progress: Progress | None = None
+) -> Iterator[FitsInput]:
+    """Open a FITS file and find its units.
+
+    Parameters
+    ----------
+    path : Path or Url
+        The file.
+    scratch : Path, optional
+        Folder for the expansion of a compressed file. Without it, only the headers of a
+        compressed file are read, and the result has no data.
+    progress : callable, optional
+        Called with the number of bytes of each step of an expansion.
+
+    Yields
+    ------
+    FitsInput
+        The open file.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if the file does not exist, cannot be read, is not FITS or truncated, or was left
+        half changed by an interrupted run in place.
+    RemoteError
+        Raised if `path` is a URL and the file cannot be reached.
+    """
+    if isinstance(path, Url):
+        from tmt_dq.io.remote_inputs import open_remote
+
+        with open_remote(path, scratch=scratch, progress=progress) as file:
+            yield file
+        return
+    if pending(path):
+        raise RampFormatError(
+            "an earlier run in place was interrupted, the file is half changed",
+            where=path,
+            hint="Repeat the command that was interrupted (tmt-dq apply or batch, --in-place): it "
+            "takes that run back first.",
+        )
+    fd = _open(path)
+    try:
+        yield from from_descriptor(fd, path, scratch, progress)
+    finally:
+        os.close(fd)
+
+
+def from_descriptor(
+    fd: int, path: Place, scratch: Path | None, progress: Progress | None
+) -> Iterator[FitsInput]:
+    """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
+    named, seen = cast("Path", path), _seen(fd)
+    with contextlib.ExitStack() as stack:
+        compressed = os.pread(fd, 2, 0) == _GZIP
+        if compressed and scratch is None:
+            with _unzipped(fd) as stream:
+                units = scan_stream(stream, path)
+            yield FitsInput(named, -1, units, compressed=True)
+            return
+        if compressed:
+            assert scratch is not None
+            expanded = stack.enter_context(_nameless(scratch))
+            _gunzip(fd, path, expanded, progress)
+            fd = expanded
+        units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
+        if any(unit.is_compressed_image for unit in units):
+            compressed = True
+            if scratch is None:
+                yield FitsInput(named, -1, as_images(units, path), compressed=True)
+                return
+            plain = stack.enter_context(_nameless(scratch))
+            with output_errors(scratch):
+                _expand_tiles(fd, units, plain, path, progress)
+            fd = plain
+            units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
+        yield FitsInput(named, fd, units, compressed, seen=seen)
+
+
+def _seen(fd: int) -> tuple[int, int, int]:
+    status = os.fstat(fd)
+    return fd, status.st_size, status.st_mtime_ns
+
+
+def _open(path: Path) -> int:
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise RampFormatError(
+            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+        ) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise RampFormatError(
+            "is not a regular file; expected a FITS file", where=path, hint="Name a file."
+        )
+    return fd
+
+
+@contextlib.contextmanager
+def _nameless(folder: Path) -> Iterator[int]:
+    """Open a temporary file that the system removes whatever happens."""
+    with output_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        yield file.fileno()
+
+
+class Stream(Protocol):
+    """A stream that can be read, and sought forward."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        ...
+
+
+class _StreamReader:
+    """A `Reader` of a stream that is decompressed on the way."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.stream.seek(offset)
+        return self.stream.read(size)
+
+
+@contextlib.contextmanager
+def _gzip_errors(path: Place) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RampFormatError(
+            f"is damaged or truncated gzip data: {error}", where=path, hint="Fetch it again."
+        ) from error
+
+
+def scan_stream(stream: Stream, path: Place) -> tuple[Unit, ...]:
+    """Find the units of a file that is read from its beginning."""
+    with _gzip_errors(path):
+        return tuple(_logical(unit, path) for unit in scan(_StreamReader(stream), path))
+
+
+def _unzipped(fd: int) -> gzip.GzipFile:
+    """Read a gzip file through its descriptor, from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    return gzip.open(open(fd, "rb", closefd=False))
+
+
+def _gunzip(fd: int, path: Place, target: int, progress: Progress | None) -> None:
+    """Expand a gzip file piece by piece."""
+    place = 0
+    with _gzip_errors(path), _unzipped(fd) as stream:
+        while piece := stream.read(_PIECE):
+            write_all(target, piece, place)
+            place += len(piece)
+            if progress is not None:
+                progress(len(piece))
+
+
+def as_images(units: tuple[Unit, ...], path: Place) -> tuple[Unit, ...]:
+    """Return units, tile-compressed images as what they stand for."""
+    return tuple(_logical(unit, path) for unit in units)
+
+
+def _logical(unit: Unit, path: Place) -> Unit:
+    """Return a tile-compressed image's unit as the image that it stands for."""
+    if not unit.is_compressed_image:
+        return unit
+    with _tile_errors(path, unit.label):
+        header = _image_header(unit.header)
+    return Unit(unit.index, header, unit.header_offset, unit.data_offset, 0)
+
+
+def _image_header(table: Header) -> Header:
+    """Return a table header with the type and shape of the image that its tiles make up."""
+    header = table.copy()
+    naxis = table.integer("ZNAXIS")
+    header["XTENSION"] = "IMAGE"
+    header["BITPIX"] = table.integer("ZBITPIX")
+    header["NAXIS"] = naxis
+    for axis in range(1, naxis + 1):
+        header[f"NAXIS{axis}"] = table.integer(f"ZNAXIS{axis}")
+    return header
+
+
+def _expand_tiles(
+    fd: int, units: tuple[Unit, ...], target: int, path: Place, progress: Progress | None
+) -> None:
+    """Write a file with tile-compressed images again, all of its units plain."""
+    from astropy.io import fits
+
+    place = 0
+    with (
+        open(fd, "rb", closefd=False) as file,
+        # Tiles are read one by one; those of a mapping would stay in the process' memory.
+        fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus,
+    ):
+        for unit in units:
+            if unit.is_compressed_image:
+                place = _expand_image(hdus, unit, target, place, path, progress)
+                continue
+            size = unit.end - unit.header_offset
+            have = min(size, os.fstat(fd).st_size - unit.header_offset)
+            copy_range(fd, unit.header_offset, target, place, have, where=path, progress=progress)
+            place += size
+            zero_range(target, place, 0)
+
+
+@contextlib.contextmanager
+def _tile_errors(path: Place, label: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Damaged tiles end in whatever the decompressor or NumPy makes of them.
+        raise RampFormatError(
+            f"{label} cannot be decompressed: {error}", where=path, hint="Fetch the file again."
+        ) from error
+
+
+def _expand_image(
+    hdus: Any,
+    unit: Unit,
+    target: int,
+    place: int,
+    path: Place,
+    progress: Progress | None,
+) -> int:
+    """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""
+    with _tile_errors(path, unit.label):
+        hdu = hdus[unit.index]
+        header = Header.from_bytes(hdu.header.tostring().encode("latin-1"))
+        shape = hdu.shape
+    for keyword in ("CHECKSUM", "DATASUM"):
+        # They were those of the table; astropy keeps the image's own as ZHECKSUM/ZDATASUM.
+        header.remove(keyword)
+    head = header.to_bytes()
+    write_all(target, head, place)
+    place += len(head)
+    start = place
+    dtype = np.dtype(
+        {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header.integer("BITPIX")]
+    )
+    rows = max(1, _TILE_BYTES // max(1, shape[-1] * dtype.itemsize))
+    for plane in np.ndindex(*shape[:-2]):
+        for first in range(0, shape[-2], rows) if len(shape) > 1 else [0]:
+            index = (*plane, slice(first, first + rows)) if len(shape) > 1 else (slice(None),)
+            with _tile_errors(path, unit.label):
+                data = np.ascontiguousarray(hdu.section[index], dtype=dtype).tobytes()
+            write_all(target, data, place)
+            place += len(data)
+            if progress is not None:
+                progress(len(data))
+    end = start + padded(place - start)
+    zero_range(target, end, 0)
+    return end

@@ -1,0 +1,333 @@
+"""Where the headers and data units of a FITS file lie, found by reading headers only."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tmt_dq.errors import RampFormatError
+from tmt_dq.fits.cards import Card, Header, Value
+
+__all__ = ["BLOCK", "Keywords", "Reader", "Unit", "padded", "scan"]
+
+BLOCK = 2880
+"""FITS files are made of blocks of this many bytes."""
+
+_CARD = 80
+_DECISIVE = frozenset(
+    [
+        "INSTRUME",
+        "DETECTOR",
+        "DATE-OBS",
+        "TIME-OBS",
+        "SUBARRAY",
+        "SUBARRID",
+        "SUBSTRT1",
+        "SUBSTRT2",
+        "SUBSIZE1",
+        "SUBSIZE2",
+        "FASTAXIS",
+        "SLOWAXIS",
+        "COMPLETE",
+        "REFTYPE",
+    ]
+)
+"""Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
+_STRUCTURAL = ("XTENSION", "EXTNAME", "ZIMAGE", "GROUPS")
+"""Keywords that say what a unit is, whatever it is."""
+_LONGEST_HEADER = 64 * 1024 * 1024
+"""A header larger than this is taken for a damaged file rather than read into memory."""
+
+
+def padded(size: int) -> int:
+    """Return `size` rounded up to whole FITS blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+class Reader(Protocol):
+    """Bytes at a place: a plain file, or one that is decompressed on the way."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`; fewer at the end of the file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One header and data unit.
+
+    Parameters
+    ----------
+    index : int
+        0 for the primary one.
+    header : Header
+        Its cards; treat as read-only.
+    header_offset, data_offset : int
+        First byte of the header and of the data in the file.
+    data_size : int
+        Bytes of data, without the padding.
+    """
+
+    index: int
+    header: Header
+    header_offset: int
+    data_offset: int
+    data_size: int
+
+    @property
+    def name(self) -> str:
+        """EXTNAME in upper case, "" where there is none."""
+        return str(self.header.get("EXTNAME", "")).strip().upper()
+
+    @property
+    def version(self) -> int:
+        """EXTVER, 1 where there is none."""
+        return self.header.integer("EXTVER", 1)
+
+    @property
+    def end(self) -> int:
+        """First byte after the padded data."""
+        return self.data_offset + padded(self.data_size)
+
+    @property
+    def header_size(self) -> int:
+        """Bytes of the header, padding included."""
+        return self.data_offset - self.header_offset
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the unit is the primary one or an IMAGE extension."""
+        kind = str(self.header.get("XTENSION", "IMAGE")).strip().upper()
+        return self.index == 0 or kind in {"IMAGE", "IUEIMAGE"}
+
+    @property
+    def is_compressed_image(self) -> bool:
+        """Whether the unit is an image stored as a table of compressed tiles."""
+        return self.index > 0 and bool(self.header.get("ZIMAGE", False))
+
+    @property
+    def bitpix(self) -> int:
+        """BITPIX."""
+        return self.header.integer("BITPIX")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the stored array as NumPy counts it: slowest axis first."""
+        return tuple(
+            self.header.integer(f"NAXIS{axis}")
+            for axis in range(self.header.integer("NAXIS"), 0, -1)
+        )
+
+    @property
+    def label(self) -> str:
+        """How messages call the unit."""
+        return self.name or ("primary HDU" if self.index == 0 else f"HDU {self.index}")
+
+
+def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[Unit]:
+    """Yield the units of a FITS file one by one, reading headers only.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    where : object
+        Named in errors.
+    size : int, optional
+        Length of the file, to find out about truncation; None where it is not known beforehand.
+
+    Yields
+    ------
+    Unit
+        The next unit.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if the file is not FITS, ends early, or a header is damaged.
+    """
+    offset = index = 0
+    while size is None or offset < size:
+        start = reader.read_at(offset, BLOCK)
+        if index == 0 and not start.startswith(b"SIMPLE  ="):
+            raise _not_fits(start, where)
+        if index > 0 and not start.startswith(b"XTENSION="):
+            if start.strip(b"\0 "):
+                raise RampFormatError(
+                    f"after HDU {index - 1}, at byte {offset}, expected an extension, found "
+                    f"{start[:16]!r}",
+                    where=where,
+                    hint="The file is damaged, or cut off and overwritten; fetch it again.",
+                )
+            return  # padding beyond the last extension, or the end of a stream
+        text, header_size = _header_text(reader, offset, start, where, index)
+        unit = _unit(index, text, offset, header_size, where)
+        if size is not None and unit.data_offset + unit.data_size > size:
+            raise RampFormatError(
+                f"is truncated: {unit.label} needs {unit.data_offset + unit.data_size} bytes, "
+                f"the file has {size}",
+                where=where,
+                hint="Fetch the file again, or wait until it is written completely.",
+            )
+        yield unit
+        offset, index = unit.end, index + 1
+    if index == 0:
+        raise _not_fits(b"", where)
+
+
+def _not_fits(start: bytes, where: object) -> RampFormatError:
+    if not start:
+        found = "the file is empty"
+    elif start.startswith(b"version https://git-lfs"):
+        found = "it is a Git LFS pointer"
+    else:
+        found = f"it begins with {start[:12]!r}"
+    return RampFormatError(
+        f"is not a FITS file: {found}; expected 'SIMPLE  ='",
+        where=where,
+        hint="Run 'git lfs pull' where it came from."
+        if "LFS" in found
+        else "Name a FITS file (.fits, .fits.gz, .fits.fz), or fetch it again.",
+    )
+
+
+def _header_text(
+    reader: Reader, offset: int, start: bytes, where: object, index: int
+) -> tuple[bytes, int]:
+    """Read blocks until the one with the END card."""
+    blocks = [start]
+    while True:
+        block = blocks[-1]
+        if len(block) < BLOCK:
+            raise RampFormatError(
+                f"is truncated inside the header of HDU {index}",
+                where=where,
+                hint="Fetch the file again, or wait until it is written completely.",
+            )
+        for card in range(0, BLOCK, _CARD):
+            if block[card : card + _CARD].rstrip() == b"END":
+                return b"".join(blocks), len(blocks) * BLOCK
+        if len(blocks) * BLOCK >= _LONGEST_HEADER:
+            raise RampFormatError(f"the header of HDU {index} has no END card", where=where)
+        blocks.append(reader.read_at(offset + len(blocks) * BLOCK, BLOCK))
+
+
+def _unit(index: int, text: bytes, offset: int, header_size: int, where: object) -> Unit:
+    """Parse one header and work out the size of its data."""
+    try:
+        header = Header.from_bytes(text)
+        for keyword in _STRUCTURAL:
+            header.get(keyword)  # an error here, where the file is known
+        naxis = header.integer("NAXIS")
+        axes = [header.integer(f"NAXIS{axis}") for axis in range(1, naxis + 1)]
+        bitpix = header.integer("BITPIX")
+        groups, extra = header.integer("GCOUNT", 1), header.integer("PCOUNT", 0)
+        valid = bitpix in {8, 16, 32, 64, -32, -64} and min([0, *axes]) == 0 <= extra
+    except (KeyError, ValueError) as error:
+        raise RampFormatError(
+            f"the header of HDU {index} is damaged: {error}",
+            where=where,
+            hint="Fetch the file again.",
+        ) from error
+    if not valid or (index == 0 and header.get("GROUPS") is True):
+        raise RampFormatError(
+            f"HDU {index} has BITPIX {bitpix} and axes {axes}"
+            + (" in random groups" if header.get("GROUPS") is True else "")
+            + ", which is not an image or table of this standard",
+            where=where,
+            hint="Fetch the file again.",
+        )
+    count = math.prod(axes) if axes else 0
+    size = abs(bitpix) // 8 * groups * (extra + count)
+    return Unit(index, header, offset, offset + header_size, size)
+
+
+class Keywords(Mapping[str, object]):
+    """The keywords of headers, those without a value left out.
+
+    Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
+    sensor that was off, keeps nobody from the data.
+
+    Parameters
+    ----------
+    where : object
+        Named in errors: the file.
+    *units : Unit
+        Whose headers: the first that gives a keyword a value counts. Of a keyword that is there
+        twice in one, the first card counts, as for astropy.
+
+    Raises
+    ------
+    RampFormatError
+        Raised if a keyword that decides what is done has two values in one header; and when a
+        keyword is asked for whose card cannot be read.
+    """
+
+    def __init__(self, where: object, *units: Unit) -> None:
+        self._where = where
+        self._found: dict[str, list[tuple[Unit, Card]]] = {}
+        for unit in units:
+            first: dict[str, Card] = {}
+            again = [
+                card
+                for card in unit.header.cards
+                if first.setdefault(card.keyword, card) is not card and card.keyword in _DECISIVE
+            ]
+            self._check_same(unit, first, again)
+            for keyword, card in first.items():
+                self._found.setdefault(keyword, []).append((unit, card))
+
+    def __getitem__(self, keyword: str) -> object:
+        for unit, card in self._found.get(keyword, ()):
+            value = self._value(unit, card)
+            if value is not None:
+                return value
+        raise KeyError(keyword)
+
+    def __iter__(self) -> Iterator[str]:
+        for keyword in self._found:
+            try:
+                self[keyword]
+            except KeyError:
+                continue
+            except RampFormatError:
+                pass  # it is there; who asks for it is told
+            yield keyword
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _value(self, unit: Unit, card: Card) -> Value:
+        try:
+            return card.value
+        except ValueError as error:
+            raise RampFormatError(
+                f"the header of HDU {unit.index} is damaged: {error}",
+                where=self._where,
+                hint="Correct or remove this card.",
+            ) from error
+
+    def _check_same(self, unit: Unit, first: Mapping[str, Card], again: Iterable[Card]) -> None:
+        twice = []
+        for card in again:
+            one, other = self._value(unit, first[card.keyword]), self._value(unit, card)
+            if one != other:
+                twice.append(f"{card.keyword} {one!r} and {other!r}")
+        if twice:
+            raise RampFormatError(
+                f"{unit.label} has keywords with two values: {', '.join(twice)}",
+                where=self._where,
+                hint="Remove the card that is wrong.",
+            )
+
+
+class FileReader:
+    """A `Reader` of a plain file by its descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`."""
+        return os.pread(self.fd, size, offset)

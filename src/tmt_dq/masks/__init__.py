@@ -1,0 +1,1 @@
+"""Masks: mask files read and written, bad pixels imported from other formats, masks combined."""

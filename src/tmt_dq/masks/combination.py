@@ -1,0 +1,264 @@
+"""Combine masks: merge several, add the flags of lists, take flags away."""
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq import __version__
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.merging import MergeRule, clear, merge
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.fits.file import open_input
+from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.images import on_detector
+from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.new_mask import Account, Made, Order, find_detector, finish, take_account
+from tmt_dq.masks.reading import Reading
+
+__all__ = ["combine_masks"]
+
+PathLike = str | os.PathLike[str]
+Source = PathLike | tuple[PathLike, Reading]
+Flags = npt.NDArray[np.uint32]
+
+
+def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
+    masks: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    rule: MergeRule = "any",
+    per_flag: Mapping[str, MergeRule] | None = None,
+    add: Sequence[Source] = (),
+    remove: Sequence[Source] = (),
+    instrument: str | None = None,
+    detector: str | None = None,
+    unknown: Unknown = "error",
+    do_not_use: str | Iterable[str] = "instrument",
+    useafter: str | dt.datetime | dt.date | None = None,
+    pedigree: str | None = None,
+    author: str | None = None,
+    description: str | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> Made:
+    """Make a mask from others: merge them flag by flag, then take flags away, then add some.
+
+    Parameters
+    ----------
+    masks : path or sequence of path
+        Mask files of one detector, that cover the same pixels.
+    output : path, optional
+        The mask file to write; not needed for a dry run.
+    rule : {"any", "all"} or int
+        A pixel gets a flag that any, all, or at least this many of the masks give it.
+    per_flag : mapping of str to rule, optional
+        Other rules for some flags, by name.
+    add, remove : sequence of path or (path, Reading)
+        Files of any kind that `tmt_dq.import_mask` reads, whose flags are added to, or taken away
+        from, the pixels they name. Both at once for the same flag of the same pixel is an error.
+    instrument, detector : str, optional
+        Whose pixels they are, where the masks do not say.
+    unknown : {"error", "drop"}
+        What to do about bits and DQ_DEF names of `masks` without a meaning.
+    do_not_use, useafter, pedigree, author, description, overwrite, dry_run
+        As in `tmt_dq.import_mask`. These keywords are not taken over from `masks`: a new mask is
+        for other dates.
+
+    Returns
+    -------
+    Made
+        What was made. `Made.gained` and `Made.lost` compare it with the merged `masks`.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there are no masks, the rule is impossible, or the detector is not known.
+    MaskFormatError, UnknownFlagError
+        Raised if a file cannot be understood, masks are of different detectors, or a flag is both
+        added and taken away.
+    GeometryError
+        Raised if masks do not cover the same pixels, or were read out in different orientations.
+    OutputError
+        Raised if the output exists, or cannot be written.
+
+    Notes
+    -----
+    The policy (`do_not_use`) only ever sets DO_NOT_USE. Taking HOT away from a pixel leaves its
+    DO_NOT_USE, which may have another reason: take both away, and the policy sets DO_NOT_USE
+    again only where another flag demands it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tmt_dq import Reading, make_mask
+    >>> dq = np.zeros((4096, 4096), np.uint32)
+    >>> dq[10, 20] = 1024
+    >>> made = make_mask(dq, "old.fits", detector="IRIS1")
+    >>> _ = Path("hot.txt").write_text("1205 877")
+    >>> hot = ("hot.txt", Reading(flag="HOT", base=1, columns=("x", "y")))
+    >>> combine_masks("old.fits", "new.fits", add=[hot]).counts
+    {'GOOD': 16777214, 'DO_NOT_USE': 2, 'DEAD': 1, 'HOT': 1}
+    """
+    paths = [Path(masks)] if isinstance(masks, str | os.PathLike) else [Path(m) for m in masks]
+    changes = [
+        (role, *_source(item))
+        for role, items in (("clear", remove), ("add", add))
+        for item in items
+    ]
+    target = None if output is None else Path(output)
+    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
+    order.check([*paths, *(path for _, path, _ in changes)])
+    if not paths:
+        raise ConfigError(
+            "there are no masks; expected at least one",
+            where="masks",
+            hint="To make one from a list alone, use import_mask (tmt-dq import).",
+        )
+    given = [read_mask(path, unknown=unknown) for path in paths]
+    _check_alike(given)
+    described, chip = _detector(given[0], instrument, detector)
+    reading = Reading(unknown=unknown)
+    accounts = [take_account("mask", mask, reading, described, chip) for mask in given]
+    frames = [
+        on_detector(
+            mask.dq, mask.window if mask.placed else None, chip.shape, at=None, where=mask.path
+        )
+        for mask in given
+    ]
+    lines = _inherited(paths[0]) if len(paths) == 1 else []
+    if len(paths) > 1:
+        lines.append(f"tmt-dq {__version__} combine: {_rule_text(rule, per_flag, len(paths))}")
+    merged = merge(frames, rule, per_flag=per_flag)
+    dq, changed = _changed(merged, changes, described, chip)
+    return finish(
+        dq,
+        described,
+        chip,
+        order,
+        verb="combine",
+        accounts=[*accounts, *changed],
+        lines=lines,
+        orientation=given[0].orientation,
+        before=merged,
+    )
+
+
+def _source(item: Source) -> tuple[Path, Reading]:
+    if isinstance(item, tuple):
+        return Path(item[0]), item[1]
+    return Path(item), Reading()
+
+
+def _changed(
+    dq: Flags,
+    changes: Sequence[tuple[str, Path, Reading]],
+    instrument: Instrument,
+    detector: Detector,
+) -> tuple[Flags, list[Account]]:
+    """Take flags away and add flags; tell how many pixels each file changed."""
+    accounts = []
+    taken: Flags | None = None
+    for role, path, reading in changes:
+        mask = read_flags(path, shape=detector.shape, reading=reading)
+        account = take_account(role, mask, reading, instrument, detector)
+        if role == "clear":
+            taken = mask.dq if taken is None else taken | mask.dq
+            dq, count = clear(dq, mask.dq)
+            remark = f"{count} pixels had a flag to clear"
+        else:
+            if taken is not None:
+                _check_no_conflict(path, mask.dq, taken)
+            count = int(np.count_nonzero(mask.dq & ~dq))
+            dq = dq | mask.dq
+            remark = f"{count} pixels got a flag they did not have"
+        accounts.append(
+            Account(
+                role,
+                path,
+                account.sha256,
+                account.said,
+                account.counts,
+                (*account.remarks, remark),
+            )
+        )
+    return dq, accounts
+
+
+def _check_no_conflict(path: Path, added: Flags, taken: Flags) -> None:
+    both = added & taken
+    if not both.any():
+        return
+    place = np.flatnonzero(both)
+    y, x = divmod(int(place[0]), both.shape[1])
+    names = ", ".join(PIXEL.decode(both[y, x]))
+    raise MaskFormatError(
+        f"adds flags that another list takes away, in {place.size} pixels, the first is {names} at "
+        f"x = {x + 1}, y = {y + 1} (1-based)",
+        where=path,
+        hint="Take these pixels out of one of the lists, or combine in two steps.",
+    )
+
+
+def _check_alike(masks: Sequence[Mask]) -> None:
+    """Refuse masks that are not of the same pixels."""
+    first = masks[0]
+    for mask in masks[1:]:
+        for key, found, expected in (
+            ("INSTRUME", mask.instrument, first.instrument),
+            ("DETECTOR", mask.detector, first.detector),
+        ):
+            if found and expected and found.upper() != expected.upper():
+                raise MaskFormatError(
+                    f"says {key} {found}, but {first.path} says {expected}",
+                    where=mask.path,
+                    hint="Combine masks of one detector.",
+                )
+        if mask.window != first.window:
+            raise GeometryError(
+                f"covers {mask.window.describe()}, but {first.path} covers "
+                f"{first.window.describe()}",
+                where=mask.path,
+                hint="Combine masks of the same pixels.",
+            )
+        for found_axis, expected_axis in zip(mask.orientation, first.orientation, strict=True):
+            if None not in (found_axis, expected_axis) and found_axis != expected_axis:
+                raise GeometryError(
+                    f"was read out with FASTAXIS, SLOWAXIS {mask.orientation}, but {first.path} "
+                    f"with {first.orientation}",
+                    where=mask.path,
+                    hint="Combine masks in one orientation.",
+                )
+
+
+def _detector(
+    mask: Mask, instrument: str | None, detector: str | None
+) -> tuple[Instrument, Detector]:
+    """Return whose pixels they are, from the caller or from the mask; ask, where neither says."""
+    instrument, detector = instrument or mask.instrument, detector or mask.detector
+    if instrument is None or detector is None:
+        raise ConfigError(
+            "does not say of which instrument and detector it is",
+            where=mask.path,
+            hint="Say instrument='IRIS', detector='IRIS1' (--instrument IRIS --detector IRIS1).",
+        )
+    return find_detector(instrument, detector)
+
+
+def _rule_text(rule: MergeRule, per_flag: Mapping[str, MergeRule] | None, count: int) -> str:
+    others = "".join(f", {name} of {other}" for name, other in (per_flag or {}).items())
+    return f"flags of {rule}{others} of {count} masks"
+
+
+def _inherited(path: Path) -> list[str]:
+    """Return the HISTORY of the mask that the new one goes on from."""
+    try:
+        with open_input(path) as file:
+            return file.units[0].header.commentary("HISTORY")
+    except RampFormatError as error:
+        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error

@@ -1,0 +1,207 @@
+"""Make masks: from an array, or from a file of any kind that people keep bad pixels in."""
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy.typing as npt
+
+from tmt_dq import __version__
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.values import as_flags
+from tmt_dq.errors import GeometryError
+from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.new_mask import Made, Order, find_detector, finish, take_account
+from tmt_dq.masks.reading import Reading
+
+__all__ = ["Made", "import_mask", "make_mask"]
+
+PathLike = str | os.PathLike[str]
+
+
+def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
+    dq: npt.ArrayLike,
+    output: PathLike | None = None,
+    *,
+    detector: str,
+    instrument: str = "IRIS",
+    do_not_use: str | Iterable[str] = "instrument",
+    useafter: str | dt.datetime | dt.date | None = None,
+    pedigree: str | None = None,
+    author: str | None = None,
+    description: str | None = None,
+    history: Iterable[str] = (),
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> Made:
+    """Write a mask from an array of flags.
+
+    Parameters
+    ----------
+    dq : array_like, (ny, nx)
+        Flags of the whole detector, values of `tmt_dq.dqflags.pixel`; any numeric type with whole
+        numbers. Not modified.
+    output : path, optional
+        The mask file to write.
+    detector, instrument : str
+        Whose pixels they are.
+    do_not_use, useafter, pedigree, author, description
+        As in `import_mask`.
+    history : iterable of str
+        How the flags came about, for HISTORY.
+    overwrite, dry_run : bool
+        As in `import_mask`.
+
+    Returns
+    -------
+    Made
+        What was made.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if a value is not a flag value.
+    GeometryError
+        Raised if the array is not as large as the detector.
+    ConfigError, UnknownFlagError, OutputError
+        Raised as by `import_mask`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dq = np.zeros((4096, 4096), np.uint32)
+    >>> dq[10, 20] = 2048
+    >>> made = make_mask(dq, detector="IRIS1", dry_run=True)
+    >>> made.counts
+    {'GOOD': 16777215, 'DO_NOT_USE': 1, 'HOT': 1}
+    """
+    described, chip = find_detector(instrument, detector)
+    target = None if output is None else Path(output)
+    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
+    order.check(())
+    flags = as_flags(dq, where="dq")
+    if flags.shape != chip.shape:
+        raise GeometryError(
+            f"has the shape {flags.shape}; {chip.name} has {chip.shape} (rows, columns)",
+            where="dq",
+        )
+    lines = [f"tmt-dq {__version__} make: {line}" for line in history]
+    return finish(flags, described, chip, order, verb="make", lines=lines)
+
+
+def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
+    source: PathLike,
+    output: PathLike | None = None,
+    *,
+    detector: str,
+    instrument: str = "IRIS",
+    flag: str | None = None,
+    bad: int | Literal["nonzero"] | None = None,
+    good: int | None = None,
+    values: Literal["convention"] | Mapping[int, str] | None = None,
+    base: int | None = None,
+    at: tuple[int, int] | None = None,
+    columns: Sequence[str] | None = None,
+    extension: str | int | None = None,
+    unknown: Unknown = "error",
+    do_not_use: str | Iterable[str] = "instrument",
+    useafter: str | dt.datetime | dt.date | None = None,
+    pedigree: str | None = None,
+    author: str | None = None,
+    description: str | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> Made:
+    """Make a mask from a file of any kind that people keep bad pixels in.
+
+    FITS images of either polarity, lists of pixels and boxes (text, CSV, ECSV, FITS tables, HST's
+    bad pixel tables), DS9 and CRTF regions: `tmt_dq.masks.flag_files` lists them. What a file does
+    not say is asked for, never guessed.
+
+    Parameters
+    ----------
+    source : path
+        The file.
+    output : path, optional
+        The mask file to write; not needed for a dry run.
+    detector, instrument : str
+        Whose pixels they are.
+    flag : str, optional
+        Flags that all bad pixels of the file get, by name.
+    bad, good : int, optional
+        For an image: the value of bad (or "nonzero") or of good pixels.
+    values : "convention" or mapping of int to str, optional
+        For numbers: what each bit means; "convention" for values of `tmt_dq.dqflags.pixel`.
+    base : {0, 1}, optional
+        For a list: the number of the first pixel.
+    at : tuple of int, optional
+        1-based detector position (x, y) of the first pixel of a smaller image or list.
+    columns : sequence of str, optional
+        For a list that does not name its columns: their names.
+    extension : str or int, optional
+        For FITS: which extension, where several could be meant.
+    unknown : {"error", "drop"}
+        What to do about bits and DQ_DEF names without a meaning.
+    do_not_use : "instrument", "keep", or names of flags
+        Which flags also set DO_NOT_USE: those that the instrument's description names, none, or
+        these. The file records it.
+    useafter, pedigree, author, description : optional
+        USEAFTER (a date, or date and time, UTC), PEDIGREE, AUTHOR and DESCRIP.
+    overwrite : bool
+        Whether an existing output is replaced.
+    dry_run : bool
+        Whether everything is done but the writing.
+
+    Returns
+    -------
+    Made
+        What was made, with the number of pixels per flag.
+
+    Raises
+    ------
+    ConfigError
+        Raised if something that the file does not say is not given, or contradicts it.
+    MaskFormatError, UnknownFlagError
+        Raised if the file cannot be understood, or is of another detector of the instrument.
+    GeometryError
+        Raised if it does not fit the detector.
+    OutputError
+        Raised if the output exists, or cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("hot.txt").write_text("1205:1207 877")
+    >>> said = {"flag": "HOT", "base": 1, "columns": ["x", "y"]}
+    >>> import_mask("hot.txt", "mask.fits", detector="IRIS1", **said).counts
+    {'GOOD': 16777213, 'DO_NOT_USE': 3, 'HOT': 3}
+    """
+    described, chip = find_detector(instrument, detector)
+    path = Path(source)
+    target = None if output is None else Path(output)
+    reading = Reading(
+        flag=flag,
+        bad=bad,
+        good=good,
+        values=values,
+        base=base,
+        at=at,
+        columns=None if columns is None else tuple(columns),
+        extension=extension,
+        unknown=unknown,
+    )
+    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
+    order.check([path])
+    mask = read_flags(path, shape=chip.shape, reading=reading)
+    account = take_account("import", mask, reading, described, chip)
+    return finish(
+        mask.dq,
+        described,
+        chip,
+        order,
+        verb="import",
+        accounts=[account],
+        orientation=mask.orientation,
+    )

@@ -1,0 +1,340 @@
+"""New masks: what they are made from, what they say of themselves, how they are finished."""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq import __version__
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.merging import hold_to_policy
+from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
+from tmt_dq.files.atomic import check_output
+from tmt_dq.instruments import Detector, Instrument, available, load
+from tmt_dq.masks.mask import Mask
+from tmt_dq.masks.mask_writer import useafter_text, write_mask
+from tmt_dq.masks.reading import Reading
+
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
+__all__ = ["Account", "Made", "Order", "find_detector", "finish", "take_account"]
+
+_DEMANDED = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
+"""Keywords that only the keeper of a mask can give, and that a delivery demands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one file gave to a mask.
+
+    Attributes
+    ----------
+    role : str
+        "import", "mask", "add" or "clear".
+    path : Path
+        The file.
+    sha256 : str
+        Digest of its bytes.
+    said : str
+        How the user said that it is to be read: ``flag=HOT base=0``.
+    counts : mapping of str to int
+        Pixels per flag in it.
+    remarks : tuple of str
+        What else there is to know.
+    """
+
+    role: str
+    path: Path
+    sha256: str
+    said: str
+    counts: Mapping[str, int]
+    remarks: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Describe it in one line, for HISTORY."""
+        counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        parts = [f"{self.role} {self.path.name}", f"sha256 {self.sha256}", self.said]
+        parts += [f"pixels: {counts or 'none flagged'}", *self.remarks]
+        return "; ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a new mask is to say of itself, and how it is written.
+
+    Parameters
+    ----------
+    output : Path or None
+        The file; None if nothing is to be written.
+    do_not_use : "instrument", "keep", or names of flags
+        Which flags set DO_NOT_USE: those of the instrument's description, none, or these.
+    useafter, pedigree, author, description : optional
+        USEAFTER, PEDIGREE, AUTHOR and DESCRIP; left out of the file where not given.
+    overwrite : bool
+        Whether an existing output is replaced.
+    dry_run : bool
+        Whether everything is done but the writing.
+    """
+
+    output: Path | None = None
+    do_not_use: str | Iterable[str] = "instrument"
+    useafter: str | dt.datetime | dt.date | None = None
+    pedigree: str | None = None
+    author: str | None = None
+    description: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+
+    def check(self, inputs: Iterable[Path]) -> None:
+        """Make sure, before any work, that the output can be written.
+
+        Raises
+        ------
+        ConfigError
+            Raised if there is no output, or USEAFTER is no date.
+        OutputError
+            Raised if the output exists, or cannot be written.
+        """
+        self.keywords()
+        if self.output is None:
+            if not self.dry_run:
+                raise ConfigError(
+                    "there is no output", where="output", hint="Name one, or say dry_run=True."
+                )
+            return
+        if self.output.suffix.lower() not in {".fits", ".fit", ".fts"}:
+            raise OutputError("is not named .fits; a mask is a FITS file", where=self.output)
+        if not self.dry_run:
+            check_output(self.output, overwrite=self.overwrite, inputs=inputs)
+
+    def policy(self, instrument: Instrument) -> tuple[str, ...]:
+        """Return the names of the flags that set DO_NOT_USE.
+
+        Raises
+        ------
+        UnknownFlagError
+            Raised if a name is not in the convention.
+        """
+        if isinstance(self.do_not_use, str):
+            word = self.do_not_use.strip().lower()
+            if word in {"instrument", "keep"}:
+                return instrument.do_not_use if word == "instrument" else ()
+        return PIXEL.decode(PIXEL.encode(self.do_not_use))
+
+    def keywords(self) -> dict[str, str | None]:
+        """Return what only the keeper of the mask can say."""
+        when = None if self.useafter is None else useafter_text(self.useafter)
+        values = (when, self.pedigree, self.author, self.description)
+        return dict(zip(_DEMANDED, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A mask that was made.
+
+    Attributes
+    ----------
+    output : Path or None
+        The file.
+    written : bool
+        Whether it was written; False for a dry run.
+    instrument, detector : str
+        INSTRUME and DETECTOR.
+    counts : mapping of str to int
+        Pixels per flag; "GOOD" is the number without any flag.
+    sources : tuple of Account
+        What it was made from.
+    policy : tuple of str
+        Flags that set DO_NOT_USE.
+    do_not_use_added : int
+        Pixels that got DO_NOT_USE by the policy.
+    missing : tuple of str
+        Keywords that a delivery demands and nobody gave.
+    gained, lost : mapping of str to int
+        Pixels per flag that the mask has more, and less, than the one it was made from.
+    history : tuple of str
+        HISTORY of the file.
+    """
+
+    output: Path | None
+    written: bool
+    instrument: str
+    detector: str
+    counts: Mapping[str, int]
+    sources: tuple[Account, ...]
+    policy: tuple[str, ...]
+    do_not_use_added: int
+    missing: tuple[str, ...]
+    gained: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the pixels per flag as a table of astropy: flag, pixels, gained, lost."""
+        from tmt_dq.tables import as_astropy
+
+        rows = [
+            (name, *(each.get(name, 0) for each in (self.counts, self.gained, self.lost)))
+            for name in dict.fromkeys((*self.counts, *self.lost))
+        ]
+        return as_astropy(rows, ("flag", "pixels", "gained", "lost"))
+
+    def _repr_html_(self) -> str:
+        """Show what was made in a notebook."""
+        from tmt_dq.tables import Table, as_html, count_rows
+
+        lines = [
+            f"{self.output or 'no file'}{'' if self.written else ' (dry run: not written)'}",
+            f"mask of {self.instrument} {self.detector}",
+            *(source.describe() for source in self.sources),
+        ]
+        if self.missing:
+            lines.append(f"needed to deliver it: {', '.join(self.missing)}")
+        rows = count_rows(self.counts, self._size())
+        return as_html(lines, [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))])
+
+    def _size(self) -> int:
+        ny, nx = load(self.instrument).detector(self.detector).shape
+        return ny * nx
+
+
+def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]:
+    """Return the descriptions of an instrument and of one of its detectors.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there is no such instrument or detector.
+    """
+    try:
+        described = load(str(instrument))
+        return described, described.detector(detector)
+    except (SelectionError, ConfigError) as error:
+        raise ConfigError(
+            error.what, where="detector", hint="Name the instrument and detector of the mask."
+        ) from error
+
+
+def take_account(
+    role: str, mask: Mask, reading: Reading, instrument: Instrument, detector: Detector
+) -> Account:
+    """Return what a file gives, after checking that it is not of another of our detectors.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if the file says that it is of another instrument or detector that we know.
+    """
+    remarks = []
+    ours = {
+        name.upper()
+        for other in instrument.detectors.values()
+        for name in (other.name, *other.aliases)
+    }
+    right = {name.upper() for name in (detector.name, *detector.aliases)}
+    for key, found, known, expected in (
+        ("INSTRUME", mask.instrument, set(available()), {instrument.name.upper()}),
+        ("DETECTOR", mask.detector, ours, right),
+    ):
+        if found is None or found.upper() in expected:
+            continue
+        if found.upper() in known:
+            raise MaskFormatError(
+                f"says {key} {found}; the mask is for {instrument.name} {detector.name}",
+                where=mask.path,
+                hint="Name the detector that the file is of.",
+            )
+        remarks.append(f"it says {key} {found}")
+    remarks += [f"bit {bit} of {n} pixels left out" for bit, n in mask.left_out.items()]
+    counts = PIXEL.count(mask.dq)
+    del counts["GOOD"]
+    with mask.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Account(role, mask.path, digest, reading.describe(), counts, tuple(remarks))
+
+
+def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
+    dq: npt.NDArray[np.uint32],
+    instrument: Instrument,
+    detector: Detector,
+    order: Order,
+    *,
+    verb: str,
+    accounts: Sequence[Account] = (),
+    lines: Sequence[str] = (),
+    orientation: tuple[int | None, int | None] = (None, None),
+    before: npt.NDArray[np.uint32] | None = None,
+) -> Made:
+    """Hold flags to the policy, write them, and tell what was made.
+
+    Parameters
+    ----------
+    dq : ndarray of uint32, (ny, nx)
+        The flags; not modified.
+    instrument, detector
+        Whose pixels they are.
+    order : Order
+        What the file says and how it is written.
+    verb : str
+        For HISTORY.
+    accounts, lines : sequence
+        What it was made from, and other lines of HISTORY.
+    orientation : tuple of (int or None)
+        FASTAXIS and SLOWAXIS.
+    before : ndarray of uint32, (ny, nx), optional
+        The mask that it was made from, to tell what changed.
+    """
+    policy = order.policy(instrument)
+    dq, added = hold_to_policy(dq, policy)
+    prefix = f"tmt-dq {__version__} {verb}: "
+    history = [*lines, *(prefix + account.describe() for account in accounts)]
+    history.append(
+        f"{prefix}DO_NOT_USE set where {', '.join(policy)}: {added} pixels got it"
+        if policy
+        else f"{prefix}DO_NOT_USE kept as it was"
+    )
+    keywords = order.keywords()
+    if order.output is not None and not order.dry_run:
+        write_mask(
+            order.output,
+            dq,
+            {
+                "TELESCOP": instrument.telescope,
+                "INSTRUME": instrument.name,
+                "DETECTOR": detector.name,
+                "REFTYPE": instrument.reftype.upper(),
+                **keywords,
+                "FASTAXIS": orientation[0],
+                "SLOWAXIS": orientation[1],
+                "DNUFLAGS": ",".join(policy) or "KEEP",
+            },
+            history,
+            overwrite=order.overwrite,
+        )
+    return Made(
+        output=order.output,
+        written=not order.dry_run,
+        instrument=instrument.name,
+        detector=detector.name,
+        counts=PIXEL.count(dq),
+        sources=tuple(accounts),
+        policy=policy,
+        do_not_use_added=added,
+        missing=tuple(key for key, value in keywords.items() if value is None),
+        gained={} if before is None else _changes(dq, before),
+        lost={} if before is None else _changes(before, dq),
+        history=tuple(history),
+    )
+
+
+def _changes(dq: npt.NDArray[np.uint32], other: npt.NDArray[np.uint32]) -> dict[str, int]:
+    """Count the flags that are in `dq` and not in `other`."""
+    counts = PIXEL.count(dq & ~other)
+    del counts["GOOD"]
+    return counts

@@ -1,0 +1,192 @@
+"""What the step gives for a path: an exposure that is written straight from its file."""
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.plan import Plan
+from tmt_dq.errors import OutputError
+from tmt_dq.files.atomic import check_output
+from tmt_dq.files.urls import Place, Url, place_of
+from tmt_dq.io.fetched import fetch
+from tmt_dq.io.headstart import Headstart
+from tmt_dq.tables import as_html
+
+if TYPE_CHECKING:
+    from tmt_dq.datamodels import TMTRampModel
+
+__all__ = ["FlaggedRamp"]
+
+
+class FlaggedRamp:
+    """A flagged exposure that is written straight from its input file when it is saved.
+
+    Until something of the data model is asked for, only headers and the mask have been read, and
+    `save` copies the science data byte for byte whatever their size. Asking for an array or for
+    metadata (``result.pixeldq``, ``result.meta``) opens the exposure as a `TMTRampModel`; from then
+    on that model, with what was changed in it, is what `save` writes.
+
+    Parameters
+    ----------
+    path : Place
+        The input.
+    plan : Plan
+        What is to be done.
+    options : mapping of str to object
+        The same for `tmt_dq.apply_dq`.
+    begun : Headstart, optional
+        A copy of the science data that was begun, in case that it is saved where that goes.
+    """
+
+    def __init__(
+        self,
+        path: Place,
+        plan: Plan,
+        options: Mapping[str, Any],
+        begun: Headstart | None = None,
+    ) -> None:
+        self._path = path
+        self._plan = plan
+        self._options = dict(options)
+        self._applied: Applied | None = None
+        self._model: Any = None
+        self._begun = begun
+        if begun is not None:
+            # Whatever happens to the result, nothing of a copy that it does not need remains.
+            weakref.finalize(self, begun.give_up)
+
+    @property
+    def crds_observatory(self) -> str:
+        """The observatory as CRDS calls it."""
+        return "tmt"
+
+    def get_crds_parameters(self) -> dict[str, Any]:
+        """Return the metadata that CRDS' rules may ask for."""
+        return dict(self.model.get_crds_parameters())
+
+    @property
+    def applied(self) -> Applied | None:
+        """What `tmt_dq.apply_dq` did, once the exposure was saved."""
+        return self._applied
+
+    @property
+    def status(self) -> str:
+        """S_DQINIT: "COMPLETE" or "SKIPPED"."""
+        return self._plan.record.status
+
+    @property
+    def model(self) -> "TMTRampModel":
+        """The exposure as a model: the saved file's, or made in memory where it was not saved."""
+        if self._model is None:
+            self._give_up()
+            from tmt_dq.datamodels import TMTRampModel
+            from tmt_dq.step.models import carry_out
+
+            saved = None if self._applied is None else self._applied.output
+            if isinstance(saved, Path) and saved.exists():
+                self._model = TMTRampModel(saved)
+            else:
+                # What is elsewhere is fetched: a model may be asked for any of it.
+                self._model = carry_out(self._plan, TMTRampModel(fetch(self._path)), self._path)
+        return self._model
+
+    def save(
+        self,
+        path: str | os.PathLike[str] | Callable[[str], str],
+        dir_path: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = True,
+    ) -> str:
+        """Write the flagged exposure.
+
+        Parameters
+        ----------
+        path : path or callable
+            The file; or a function that makes one of the input's name.
+        dir_path : path, optional
+            Folder to save to, instead of that of `path`.
+        overwrite : bool
+            Whether an existing file is replaced. The input never is.
+
+        Returns
+        -------
+        str
+            The file.
+
+        Raises
+        ------
+        OutputError
+            Raised if the file cannot be written, or is the input.
+        """
+        target = place_of(path(self._path.name) if callable(path) else path)
+        if dir_path is not None:
+            target = place_of(dir_path) / target.name
+        if self._model is not None or target.suffix == ".asdf":
+            if isinstance(target, Url):
+                raise OutputError(
+                    "a model cannot be written to a URL",
+                    where=target,
+                    hint="Save it before anything of it is looked at, or save it here.",
+                )
+            check_output(target, overwrite=overwrite, inputs=_here(self._path))
+            return str(self.model.save(target, overwrite=overwrite))
+        options = self._options | {"overwrite": overwrite, "begun": self._begun}
+        try:
+            self._applied = apply_dq(self._path, target, **options)
+        finally:
+            self._give_up()
+        return target.full if isinstance(target, Url) else str(target)
+
+    def close(self) -> None:
+        """Close the model, if it was opened."""
+        self._give_up()
+        if self._model is not None:
+            self._model.close()
+
+    def _give_up(self) -> None:
+        """Stop what was begun, unless it is the output already."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.give_up()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of this gets: all but what was begun, which is one result's."""
+        return self.__dict__ | {"_begun": None}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<FlaggedRamp of {self._path}, {self.status}, mask {self._plan.record.mask}>"
+
+    def _repr_html_(self) -> str:
+        """Show what is to be done, or was, in a notebook, without opening the exposure."""
+        if self._applied is not None:
+            return self._applied._repr_html_()
+        sources = [
+            " ".join(part for part in (source.kind, source.origin) if part)
+            for source in self._plan.sources
+        ]
+        lines = [f"{self._path}  {self.status} (not saved yet)", f"mask {self._plan.record.mask}"]
+        return as_html([*lines, *(f"flags of {source}" for source in sources)])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.model, name, value)
+
+
+def _here(place: Place) -> list[Path]:
+    return [] if isinstance(place, Url) else [place]

@@ -1,0 +1,159 @@
+"""The step on data models: what it does to files, done to arrays and metadata in memory.
+
+This is the part of the step that needs stdatamodels, which a path in and a path out do not.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from stdatamodels import DataModel
+
+from tmt_dq.apply.plan import Plan, Request
+from tmt_dq.core.dq_def import translation
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.initialize import initialize
+from tmt_dq.core.recipe import Recipe
+from tmt_dq.core.sources.detector import subarray_windows
+from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
+from tmt_dq.datamodels.definitions import convention_table, defined_bits
+from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+from tmt_dq.exposures.history import NO_FLAGS_BEFORE
+from tmt_dq.exposures.ramp import Ramp, describe_ramp
+from tmt_dq.exposures.readout import Readout
+from tmt_dq.exposures.record import SOFTWARE, history_lines
+from tmt_dq.masks.mask import Mask
+
+__all__ = ["as_mask", "carry_out", "flag_model"]
+
+
+def flag_model(
+    model: DataModel, request: Request, *, start: tuple[int, int] | None = None
+) -> tuple[TMTRampModel, Plan]:
+    """Return a flagged copy of a model, and what was done to it.
+
+    Parameters
+    ----------
+    model : DataModel
+        The exposure; not modified.
+    request : Request
+        What is asked for it.
+    start : tuple of int, optional
+        1-based x and y of the first pixel on the detector, where the model does not say.
+
+    Returns
+    -------
+    TMTRampModel
+        The flagged exposure.
+    Plan
+        What applied to it.
+
+    Raises
+    ------
+    TmtDqError
+        Raised as by `tmt_dq.apply_dq`.
+    """
+    # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
+    # whole tree.
+    result = model.copy()
+    if not isinstance(result, TMTRampModel):
+        result = TMTRampModel(result)
+    where = result.meta.filename or type(model).__name__
+    if result.data is None:
+        raise RampFormatError("the model has no data", where=where)
+    ramp = describe_ramp(_header(result), result.data.shape, where=where, start=start)
+    result.check_shapes()
+    plan = request.plan(ramp, where, lambda recipe: _readout(result, ramp, recipe, where))
+    return carry_out(plan, result, where), plan
+
+
+def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
+    """Flag a model, in place, as planned; return it."""
+    if model.dq_def is not None:
+        meaning = translation(defined_bits(model.dq_def, where=where), where=where)
+        if not meaning.is_identity:
+            raise RampFormatError(
+                "dq_def gives the bits of this ramp another meaning than the flag convention",
+                where=where,
+                hint="Translate its pixeldq and set dq_def to None, then try again.",
+            )
+    record = plan.record
+    if plan.sources:
+        if not (model.pixeldq.any() or model.groupdq.any()):
+            record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
+        model.pixeldq, model.groupdq, reports = initialize(
+            model.data, plan.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
+        )
+        model.dq_def = convention_table()
+        record = record.with_reports(reports)
+    _say_place(model, plan.ramp)
+    model.meta.cal_step.dq_init = plan.record.status
+    model.meta.ref_file.mask.name = plan.record.mask
+    model.meta.calibration_software_version = SOFTWARE
+    if plan.record.context is not None:
+        model.meta.ref_file.crds.context_used = plan.record.context
+        model.meta.ref_file.crds.sw_version = plan.record.crds_version
+    for line in history_lines(record):
+        model.add_history_entry(line)
+    return model
+
+
+def _header(model: TMTRampModel) -> dict[str, object]:
+    """Return a model's keywords as those of a file are merged: SCI's where the primary has none."""
+    cards = model.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
+    return {**{keyword: value for keyword, value, _ in cards}, **model.fits_keywords()}
+
+
+def _say_place(model: TMTRampModel, ramp: Ramp) -> None:
+    """Let a subarray say itself where it lies, as in a file, where the caller had to say it."""
+    window, header = ramp.window, _header(model)
+    if window == Window.full(*ramp.detector.shape):
+        return
+    for keyword, name, number in (
+        ("SUBSTRT1", "xstart", window.xstart),
+        ("SUBSTRT2", "ystart", window.ystart),
+        ("SUBSIZE1", "xsize", window.nx),
+        ("SUBSIZE2", "ysize", window.ny),
+    ):
+        if header.get(keyword) is None:
+            setattr(model.meta.subarray, name, number)
+
+
+def as_mask(model: TMTMaskModel) -> Mask:
+    """Return a mask model as a mask file is read."""
+    window = model.window
+    flags = model.dq.copy()
+    flags.flags.writeable = False
+    subarray = model.meta.subarray
+    return Mask(
+        path=Path(model.meta.filename or type(model).__name__),
+        dq=flags,
+        window=window,
+        instrument=model.meta.instrument.name,
+        detector=model.meta.instrument.detector,
+        orientation=(subarray.fastaxis, subarray.slowaxis),
+        placed=subarray.xstart is not None and subarray.ystart is not None,
+    )
+
+
+def _readout(model: TMTRampModel, ramp: Ramp, recipe: Recipe, where: object) -> Readout:
+    """Return what a model says of its readout, as `read_readout` does for a file."""
+    if recipe.guide_windows_from_file or recipe.missing_reads:
+        raise ConfigError(
+            "the recipe looks at tables of the exposure's file, which a model does not have",
+            where=where,
+            hint="Give the step the path of the file instead of a model.",
+        )
+    subarr_map = model.subarr_map
+    if subarr_map is None:
+        return Readout()
+    windows = subarray_windows(subarr_map)
+    number = model.meta.subarray.id or 0
+    if number == 0:
+        return Readout(subarr_map=subarr_map)
+    if windows.get(number) != ramp.window:
+        raise GeometryError(
+            f"subarr_map has no subarray {number} at {ramp.window.describe()}, where "
+            "meta.subarray puts it",
+            where=where,
+        )
+    return Readout()

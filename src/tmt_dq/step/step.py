@@ -1,0 +1,350 @@
+"""DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tmt_dq.references.deferred_crds import crds_later
+
+with crds_later():
+    from stpipe import Step, config_parser
+
+from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
+from tmt_dq.datamodels import is_data_model
+from tmt_dq.errors import ConfigError
+from tmt_dq.exposures.ramp import read_ramp, read_selectors
+from tmt_dq.exposures.readout import read_readout
+from tmt_dq.files.names import default_output
+from tmt_dq.files.urls import Place, Url, is_url, place_of
+from tmt_dq.fits.file import open_input
+from tmt_dq.fits.layout import Unit
+from tmt_dq.io.fetched import names_of_fetched
+from tmt_dq.io.headstart import Headstart, begin
+from tmt_dq.step.flagged_ramp import FlaggedRamp
+from tmt_dq.step.parameters import reading_of, recipe_of
+
+if TYPE_CHECKING:
+    from tmt_dq.datamodels import TMTRampModel
+
+__all__ = ["DQInitStep", "FlaggedRamp"]
+
+_log = logging.getLogger(__name__)
+
+
+class DQInitStep(Step):
+    """Initialize the data quality of a ramp: create PIXELDQ and GROUPDQ, add the mask's flags.
+
+    A path in, the streaming way out: the result is a `FlaggedRamp`, written without decoding the
+    science data. A data model in, a new `TMTRampModel` out; the input model is not modified.
+    Outputs are named ``<root>_dqinit.fits`` (a raw ``_uncal`` is replaced) and, as with every step
+    of stpipe, lie in the current folder unless ``output_dir`` says otherwise, and replace what is
+    there. The mask is chosen by CRDS' rules, in the cache that CRDS_PATH names or the one that
+    comes with tmt-dq; no network is used.
+
+    Examples
+    --------
+    >>> DQInitStep.call("ramp_uncal.fits", save_results=True)  # doctest: +SKIP
+    >>> DQInitStep.call(model, override_mask="my_mask.fits")  # doctest: +SKIP
+    """
+
+    class_alias = "dq_init"
+    reference_file_types: ClassVar[list[str]] = ["mask"]
+
+    # stpipe would ask stock crds, which does not know TMT, and for the whole network of it.
+    prefetch_references = False
+
+    spec = """
+        user_supplied_dq = string(default=None)  # FITS image, list or regions with flags of your own
+        user_flag = string(default=None)  # Flags of the pixels in that file: HOT, or HOT|DO_NOT_USE
+        user_bad = string(default=None)  # Value of bad pixels in it: a number, or nonzero
+        user_good = integer(default=None)  # Value of good pixels in it
+        user_values = string(default=None)  # What its bits mean: convention, or 16:HOT;4:DEAD
+        user_base = integer(min=0, max=1, default=None)  # Number of the first pixel in a list
+        user_at = int_list(min=2, max=2, default=None)  # 1-based X,Y on the detector of its first pixel
+        user_columns = string_list(default=None)  # Columns of a list without a line of names: x,y,flag
+        user_extension = string(default=None)  # FITS extension, where several could be meant
+        propagate_do_not_use = boolean(default=None)  # Flag the mask's DO_NOT_USE pixels in every group
+        reference_pixels = boolean(default=None)  # Flag the border of reference pixels if the mask does not
+        guide_windows = string(default=None)  # Windows read for guiding: X,Y,NX,NY[,FIRST:LAST]; one after a semicolon
+        guide_windows_from_file = boolean(default=None)  # Flag the guide windows that the file's table or header names
+        guide_parts = string_list(default=None)  # What of guide windows to flag: box,rows,columns
+        guide_expand = integer(min=0, default=None)  # Make guide windows larger by so many pixels on all sides
+        missing_reads = boolean(default=None)  # Flag groups next to missing reads as DROPOUT
+        dropout_values = float_list(default=None)  # Flag samples of these values as DROPOUT
+        ad_floor = float(default=None)  # Flag samples at or below this value as AD_FLOOR
+        full_scale = float(default=None)  # Flag samples at or above this value as SATURATED
+        non_finite = boolean(default=None)  # Flag pixels with NaN or infinite values
+        subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
+        if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
+        unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
+        output_ext = string(default=".fits")  # Type of output
+        suffix = string(default="dqinit")  # Suffix of output files
+        override_mask = is_string_or_datamodel(default=None)  # Override the mask reference file
+    """  # noqa: E501 - a line each, as stpipe reads it
+
+    override_mask: Any
+    user_supplied_dq: str | None
+    propagate_do_not_use: bool | None
+    if_no_mask: Any
+    subarray: list[int] | None
+    unknown: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **_without_paths(kwargs))
+
+    @classmethod
+    def load_spec_file(cls, *args: Any, **options: Any) -> Any:
+        """Return all parameters (stpipe's hook)."""
+        spec = config_parser.get_merged_spec_file(cls, *args, **options)
+        if all(f"override_{kind}" in spec for kind in cls.reference_file_types):
+            return spec
+        # A step made of this one has more references. For their parameters, stpipe needs crds.
+        return super().load_spec_file(*args, **options)
+
+    @classmethod
+    def call(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run the step on an exposure.
+
+        Parameters
+        ----------
+        *args
+            The exposure: a path or a data model.
+        **kwargs
+            Parameters of the step, among them ``override_mask`` (a path, a `TMTMaskModel`, or
+            "N/A" for none), ``user_supplied_dq``, ``save_results``, ``output_dir``.
+
+        Returns
+        -------
+        FlaggedRamp or TMTRampModel
+            The flagged exposure.
+        """
+        return super().call(*args, **_without_paths(kwargs))
+
+    def run(self, *args: Any) -> Any:
+        """Run the step, as stpipe does.
+
+        Parameters
+        ----------
+        *args
+            The exposure.
+
+        Returns
+        -------
+        FlaggedRamp or TMTRampModel
+            The flagged exposure.
+        """
+        # stpipe logs the arguments; a `Url` shows nothing secret.
+        return super().run(*(place_of(arg) if is_url(arg) else arg for arg in args))
+
+    def set_primary_input(self, obj: Any, exclusive: bool = True) -> None:  # noqa: FBT001, FBT002 - stpipe's
+        """Take the name of outputs from the input (stpipe's hook)."""
+        super().set_primary_input(obj.name if isinstance(obj, Url) else obj, exclusive=exclusive)
+
+    def process(self, exposure: Any) -> Any:
+        """Do the work (stpipe's hook).
+
+        Parameters
+        ----------
+        exposure : path, FlaggedRamp or DataModel
+            The ramp.
+
+        Returns
+        -------
+        FlaggedRamp or TMTRampModel
+            For a path, the exposure with all its checks done, written when it is saved; for a
+            model, a new one.
+
+        Raises
+        ------
+        RampFormatError, GeometryError, SelectionError, MaskFormatError
+            Raised as by `tmt_dq.apply_dq`.
+        ConfigError
+            Raised if the input is something else, or ``override_mask`` is empty.
+        """
+        if isinstance(exposure, FlaggedRamp):
+            exposure = exposure.model
+        if is_data_model(exposure):
+            return self._flag_model(exposure)
+        if not isinstance(exposure, (str, os.PathLike, Url)):
+            raise ConfigError(
+                f"the input is {type(exposure).__name__}; expected a path or a data model",
+                where=self.name,
+            )
+        path = self._input_place(exposure)
+        if isinstance(path, Path) and path.suffix == ".asdf":
+            return self._flag_model(self._datamodels_open(path))
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as unless_done:
+            begun = self._begin(path)
+            if begun is not None:
+                unless_done.enter_context(begun)
+            stack.enter_context(names_of_fetched())
+            file = stack.enter_context(open_input(path))
+            if file.compressed and any(map(_tells_of_readout, file.units)):
+                scratch = Path(tempfile.gettempdir())
+                file = stack.enter_context(open_input(path, scratch=scratch))
+            found = read_ramp(file, start=self._start())
+            request = self._request()
+            plan = request.plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
+            self._note(plan, path)
+            asked = {field.name: getattr(request, field.name) for field in fields(request)}
+            unless_done.pop_all()
+            return FlaggedRamp(path, plan, asked | {"subarray": self._start()}, begun)
+
+    def _begin(self, path: Place) -> Headstart | None:
+        """Begin to copy the science data, if it is certain that the result is saved to a file."""
+        if isinstance(path, Url) or not self.save_results:
+            return None
+        named = self.output_file or None
+        if self.output_use_model or not (named or self.search_output_file):
+            return None  # the model has the name: the result is read as one
+        target = Path(self.make_output_path(basepath=named))
+        return None if target.suffix == ".asdf" else begin(path, target, overwrite=True)
+
+    def _input_place(self, exposure: Any) -> Place:
+        place = place_of(exposure)
+        return place if isinstance(place, Url) else Path(self.make_input_path(os.fspath(place)))
+
+    def _start(self) -> tuple[int, int] | None:
+        return None if self.subarray is None else (self.subarray[0], self.subarray[1])
+
+    def _request(self) -> Request:
+        """Return what the parameters ask for."""
+        mask = self._given_mask()
+        if is_data_model(mask):
+            from tmt_dq.step.models import as_mask
+
+            mask = as_mask(mask)
+        return Request(
+            mask=mask,
+            user_dq=self.user_supplied_dq,
+            user_reading=reading_of(self),
+            recipe=recipe_of(self),
+            propagate_do_not_use=self.propagate_do_not_use,
+            if_no_mask=self.if_no_mask,
+            unknown=self.unknown,
+        )
+
+    def _flag_model(self, model: Any) -> "TMTRampModel":
+        from tmt_dq.step.models import flag_model
+
+        result, plan = flag_model(model, self._request(), start=self._start())
+        self._note(plan, result.meta.filename or type(model).__name__)
+        return result
+
+    def _note(self, plan: Plan, where: object) -> None:
+        """Tell the log, and stpipe, what an exposure gets."""
+        _log.info("%s: %s, mask %s", where, plan.record.status, plan.record.mask)
+        mask = self._given_mask()
+        if is_data_model(mask):
+            self._reference_files_used.append(("mask", mask.override_handle))
+        elif mask is not None or plan.selection is not None:
+            self._reference_files_used.append(("mask", plan.record.mask))
+
+    def get_reference_file(self, input_file: Any, reference_file_type: str) -> Any:
+        """Return the mask for an exposure.
+
+        Parameters
+        ----------
+        input_file : path, FlaggedRamp or DataModel
+            The exposure.
+        reference_file_type : str
+            "mask".
+
+        Returns
+        -------
+        str or TMTMaskModel
+            Path of the mask, the model given as override, or "N/A".
+
+        Raises
+        ------
+        SelectionError
+            Raised if no rule matches, or the reference is not in the cache.
+        """
+        if reference_file_type not in self.reference_file_types:
+            raise ConfigError(
+                f"{reference_file_type!r} is not a reference of this step; it uses "
+                f"{', '.join(self.reference_file_types)}",
+                where=self.name,
+            )
+        mask = self._given_mask()
+        if mask is not None:
+            name = mask.override_handle if is_data_model(mask) else str(place_of(mask))
+            self._reference_files_used.append(("mask", name))
+            return mask
+        instrument: Any = None
+        if isinstance(input_file, (str, os.PathLike, Url)):
+            where: object = place_of(input_file)
+            with open_input(place_of(input_file)) as file:
+                instrument, header = read_selectors(file)
+        else:
+            model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
+            header, where = model.fits_keywords(), model.meta.filename
+        # Not stpipe's own way: stock crds does not know the observatory, ends the process on a
+        # wrong CRDS_PATH, and stpipe takes any path that contains "n/a" for N/A.
+        from tmt_dq.references.selection import select_reference
+
+        selection = select_reference(header, instrument=instrument, where=where)
+        self._reference_files_used.append(("mask", selection.uri))
+        return NOT_APPLICABLE if selection.path is None else str(selection.path)
+
+    def _given_mask(self) -> Any:
+        """Return ``override_mask`` as a model, a path, a URL or "N/A"; None where there is none."""
+        override = self.override_mask
+        if override is None or isinstance(override, Url):
+            return override
+        if is_data_model(override):
+            from tmt_dq.datamodels import TMTMaskModel
+
+            return override if isinstance(override, TMTMaskModel) else TMTMaskModel(override)
+        text = str(override).strip()
+        if not text:
+            raise ConfigError(
+                "override_mask is empty; expected a file, or N/A for none", where=self.name
+            )
+        if text.upper() == NOT_APPLICABLE:
+            return NOT_APPLICABLE
+        return text if is_url(text) else str(Path(text).absolute())
+
+    @staticmethod
+    def remove_suffix(name: str) -> tuple[str, str]:
+        """Return the root of a file name and the separator of its suffix (stpipe's hook)."""
+        return default_output(Path(name)).name.removesuffix("_dqinit.fits"), "_"
+
+    @staticmethod
+    def get_stpipe_loggers() -> tuple[str, ...]:
+        """Return the loggers that stpipe configures: not the whole process' (stpipe's hook)."""
+        return ("stpipe", "tmt_dq")
+
+    @classmethod
+    def get_config_from_reference(cls, *_args: Any, **_options: Any) -> Any:
+        """Return no parameters: TMT's rules have none, and stock crds would go looking for them."""
+        return config_parser.ConfigObj()
+
+    @classmethod
+    def _get_crds_parameters(cls, _dataset: Any) -> tuple[dict[str, Any], str]:
+        # stpipe asks before it looks for parameters in CRDS, and opens the exposure for it.
+        return {}, "tmt"
+
+    @classmethod
+    def _datamodels_open(cls, init: Any, **_options: Any) -> Any:
+        from tmt_dq.datamodels import TMTRampModel
+
+        return init if is_data_model(init) else TMTRampModel(init)
+
+
+def _without_paths(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters with paths as text: stpipe's checks know no other."""
+    return {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in parameters.items()
+    }
+
+
+def _tells_of_readout(unit: Unit) -> bool:
+    """Whether the data of a unit, not its header alone, say what is to be flagged."""
+    is_table = not unit.is_image and unit.name not in {"ASDF", "DQ_DEF"}
+    return is_table or unit.name == "SUBARR_MAP"
