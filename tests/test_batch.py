@@ -97,7 +97,7 @@ def test_a_bug_stops_one_file(
             raise ZeroDivisionError("oops")
         return apply_dq(ramp, *arguments, **options)
 
-    monkeypatch.setattr("tmt_dq.apply.apply_dq", sometimes)
+    monkeypatch.setattr("tmt_dq.apply.apply.apply_dq", sometimes)
     result, results = run([folder], out, mask=mask)
     assert (result.done, result.failed) == (2, 1)
     bad = results["iris_0001_uncal.fits"]

@@ -235,7 +235,7 @@ def test_a_bug_shows_a_traceback(folder: Path) -> None:
         "import tmt_dq.apply.apply\n"
         "from tmt_dq.cli import main\n"
         "def bug(*arguments, **options): raise ZeroDivisionError('a bug of ours')\n"
-        "tmt_dq.apply.apply_dq = bug\n"
+        "tmt_dq.apply.apply.apply_dq = bug\n"
         "main(['apply', 'a.fits'])\n"
     )
     done = run_python("-c", code)

@@ -496,7 +496,7 @@ def test_nohup_is_respected(folder: Path) -> None:
         "def hung_up(*arguments, **options):\n"
         "    signal.raise_signal(signal.SIGHUP)\n"
         "    raise KeyError('went on')\n"
-        "tmt_dq.apply.apply_dq = hung_up\n"
+        "tmt_dq.apply.apply.apply_dq = hung_up\n"
         "run(['apply', 'a.fits'])\n"
     )
     assert "KeyError: 'went on'" in run_python("-c", code).stderr

@@ -167,21 +167,3 @@ def test_exceptions_from_rules_have_reasons() -> None:
     lines = [line for line in rules.splitlines() if re.match(r'\s+"', line)]
     assert len(lines) > 20
     assert [line for line in lines if not re.fullmatch(r'\s+"[A-Z]+\d*",\s+# \S.+', line)] == []
-
-
-def test_the_architecture_page_has_the_layers_that_are_checked() -> None:
-    layers = SETTINGS["tool"]["importlinter"]["contracts"][0]["layers"]
-    order = [
-        {name.strip().removeprefix("tmt_dq.") for name in re.split(r"[|:]", layer)}
-        for layer in layers
-    ]
-    page = (ROOT / "docs/contributing/architecture.md").read_text("utf-8")
-    cells = re.findall(r"^\| (`[^|]+) \|", page.partition("## ")[0], re.MULTILINE)
-    rows = [set(re.findall(r"`(\w+)(?:/|\.py)`", cell)) for cell in cells]
-    place = {name: number for number, names in enumerate(rows) for name in names}
-    # What starts the command line, and names for what core has, are no layers to readers.
-    named = [[name for name in names if name not in {"__main__", "dqflags"}] for names in order]
-    assert sorted(place) == sorted(name for names in named for name in names)
-    places = [sorted(place[name] for name in names) for names in named if names]
-    flat = [number for numbers in places for number in numbers]
-    assert flat == sorted(flat)
