@@ -19,7 +19,8 @@ import numpy.typing as npt
 from benchmarks.ramps import IRIS, write_ramp
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.initialize import combine, new_groupdq, propagate_do_not_use
+from tmt_dq.core.initialize import combine, new_groupdq
+from tmt_dq.core.sources.group_propagation import propagate_do_not_use
 
 __all__ = [
     "CASES",

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from builders import run_python
-from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq, propagate_do_not_use
+from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
+from tmt_dq.core.sources.group_propagation import propagate_do_not_use
 from tmt_dq.core.sources.source import FlagSource
 
 flags = hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1))

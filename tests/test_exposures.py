@@ -14,7 +14,7 @@ from tmt_dq.apply.apply import apply_dq
 from tmt_dq.apply.plan import gather_sources
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
-from tmt_dq.core.sources.detector import merge_subarrays
+from tmt_dq.core.sources.subarrays import merge_subarrays
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.masks.reading import Reading

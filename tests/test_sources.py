@@ -1,6 +1,7 @@
 """The contract of every flag source, and what each one flags."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import Initialization, initialize
-from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow
-from tmt_dq.core.sources import detector
-from tmt_dq.core.sources import samples as reads
+from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
+from tmt_dq.core.sources import recipe_sources
+from tmt_dq.core.sources.ad_limits import ad_limits
+from tmt_dq.core.sources.dropouts import dropouts
+from tmt_dq.core.sources.group_propagation import do_not_use_in_groups
+from tmt_dq.core.sources.guide_windows import check_guide_windows, guide_windows
+from tmt_dq.core.sources.missing_reads import missing_reads
+from tmt_dq.core.sources.non_finite import non_finite
+from tmt_dq.core.sources.reference_pixels import reference_pixels
 from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.subarrays import inside_subarrays, merge_subarrays, subarray_windows
 from tmt_dq.errors import ConfigError, GeometryError
 
 # Values of the convention, written out: the tests must not ask the code for them.
@@ -43,22 +52,22 @@ MAP[8:10, 10:20] = 2
 
 SOURCES: dict[str, Callable[[], FlagSource]] = {
     "mask": lambda: FlagSource("mask", "crds://m.fits", MASK),
-    "do not use": lambda: reads.do_not_use_in_groups(MASK),
-    "reference pixels": lambda: detector.reference_pixels(WINDOW, FRAME, 8, None),
-    "reference pixels, mask": lambda: detector.reference_pixels(
+    "do not use": lambda: do_not_use_in_groups(MASK),
+    "reference pixels": lambda: reference_pixels(WINDOW, FRAME, 8, None),
+    "reference pixels, mask": lambda: reference_pixels(
         WINDOW, FRAME, 8, MASK | np.uint32(REFERENCE_PIXEL)
     ),
-    "guide windows": lambda: detector.guide_windows(
+    "guide windows": lambda: guide_windows(
         [GuideWindow(Window(44, 8, 3, 4), (1, 2)), GuideWindow(Window(50, 8, 3, 4))],
         WINDOW,
         origin="caller",
         expand=1,
     ),
-    "subarrays": lambda: detector.inside_subarrays(MAP),
-    "dropouts": lambda: reads.dropouts([0, float("nan")]),
-    "A/D limits": lambda: reads.ad_limits(floor=0, full_scale=65535),
-    "missing reads": lambda: reads.missing_reads([1, 3, 4], SHAPE),
-    "non-finite": reads.non_finite,
+    "subarrays": lambda: inside_subarrays(MAP),
+    "dropouts": lambda: dropouts([0, float("nan")]),
+    "A/D limits": lambda: ad_limits(floor=0, full_scale=65535),
+    "missing reads": lambda: missing_reads([1, 3, 4], SHAPE),
+    "non-finite": non_finite,
 }
 
 
@@ -143,7 +152,7 @@ def test_the_order_of_sources_does_not_matter() -> None:
 
 def test_reference_pixels_are_the_border_of_the_detector() -> None:
     # Columns 4 to 23 and rows 40 to 55 of 64: of the border of 8, columns 4 to 7 are inside.
-    pixels, _, _ = initialize(_counts(), [detector.reference_pixels(WINDOW, FRAME, 8, None)])
+    pixels, _, _ = initialize(_counts(), [reference_pixels(WINDOW, FRAME, 8, None)])
     expected = np.zeros(SHAPE[2:], np.uint32)
     expected[:, :4] = REFERENCE_PIXEL
     np.testing.assert_array_equal(pixels, expected)
@@ -153,7 +162,7 @@ def test_the_mask_wins_over_the_border_and_the_difference_is_told() -> None:
     mask = np.zeros(SHAPE[2:], np.uint32)
     mask[:, :3] = REFERENCE_PIXEL
     mask[0, 10] = REFERENCE_PIXEL
-    source = detector.reference_pixels(WINDOW, FRAME, 8, mask)
+    source = reference_pixels(WINDOW, FRAME, 8, mask)
     pixels, _, _ = initialize(_counts(), [source])
     assert not pixels.any()
     assert "1 are not in the border, 16 of the border are not in the mask" in source.remarks[0]
@@ -164,7 +173,7 @@ def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None
     mask = MASK.copy()
     if named:
         mask[:, :4] |= REFERENCE_PIXEL
-    source = detector.reference_pixels(WINDOW, FRAME, 8, mask)
+    source = reference_pixels(WINDOW, FRAME, 8, mask)
     assert source.remarks == ()
     # The mask's own source flags them, or the border does: together they are the same.
     pixels, _, _ = initialize(_counts(), [FlagSource("mask", "m.fits", mask), source])
@@ -176,9 +185,7 @@ def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None
 def test_a_moving_guide_window() -> None:
     """A 2 x 3 window at x 11, y 46 (1-based) during the second group, in a window at x 5, y 41."""
     guide = GuideWindow(Window.from_fits(xstart=11, ystart=46, xsize=3, ysize=2), (1, 2))
-    pixels, samples, _ = initialize(
-        _counts(), [detector.guide_windows([guide], WINDOW, origin="caller")]
-    )
+    pixels, samples, _ = initialize(_counts(), [guide_windows([guide], WINDOW, origin="caller")])
     expected = np.zeros(SHAPE[2:], np.uint32)
     expected[5:7, :] |= OTHER_BAD_PIXEL
     expected[:, 6:9] |= OTHER_BAD_PIXEL
@@ -193,7 +200,7 @@ def test_a_moving_guide_window() -> None:
 def test_parts_of_guide_windows(part: str) -> None:
     guide = GuideWindow(Window(45, 10, 2, 3))
     pixels, samples, _ = initialize(
-        _counts(), [detector.guide_windows([guide], WINDOW, origin="caller", parts=[part])]
+        _counts(), [guide_windows([guide], WINDOW, origin="caller", parts=[part])]
     )
     counts = {"box": 6, "rows": 2 * 20, "columns": 16 * 3}
     assert np.count_nonzero(pixels) == counts[part]
@@ -209,7 +216,7 @@ def test_parts_of_guide_windows(part: str) -> None:
 )
 def test_guide_windows_anywhere(y: int, x: int, ny: int, nx: int, expand: int) -> None:
     """Against pixel-by-pixel arithmetic, for windows that lie partly or wholly elsewhere."""
-    source = detector.guide_windows(
+    source = guide_windows(
         [GuideWindow(Window(y, x, ny, nx))], WINDOW, origin="caller", expand=expand
     )
     assert source.pixels is not None
@@ -227,9 +234,9 @@ def test_guide_windows_that_would_flag_nothing_are_all_told_at_once() -> None:
     fits = GuideWindow(Window.from_fits(xstart=61, ystart=1, xsize=4, ysize=64), (0, 3))
     leaves = GuideWindow(Window.from_fits(xstart=62, ystart=1, xsize=4, ysize=2))
     late = GuideWindow(Window.from_fits(xstart=1, ystart=1, xsize=2, ysize=2), (1, 4))
-    detector.check_guide_windows([fits], FRAME, 3, where="ramp.fits")
+    check_guide_windows([fits], FRAME, 3, where="ramp.fits")
     with pytest.raises(GeometryError) as caught:
-        detector.check_guide_windows([fits, leaves, late], FRAME, 3, where="ramp.fits")
+        check_guide_windows([fits, leaves, late], FRAME, 3, where="ramp.fits")
     message = str(caught.value)
     assert message.startswith("ramp.fits: ")
     assert "62,1,4,2 leaves the detector" in message
@@ -248,28 +255,26 @@ def test_guide_windows_that_would_flag_nothing_are_all_told_at_once() -> None:
 )
 def test_one_limit_alone(limits: dict[str, float], expected: list[int]) -> None:
     counts = np.array([0, 5, 6, 9], np.int32).reshape(1, 1, 1, 4)
-    _, samples, _ = initialize(counts, [reads.ad_limits(**limits)])
+    _, samples, _ = initialize(counts, [ad_limits(**limits)])
     assert samples.ravel().tolist() == expected
 
 
 def test_the_source_whose_flags_can_be_copied() -> None:
     mask = FlagSource("mask", "m.fits", MASK)
     other = FlagSource("user", "u.fits", MASK)
-    looking = reads.dropouts([0])  # flags samples, no pixels
+    looking = dropouts([0])  # flags samples, no pixels
     assert Initialization([mask]).sole_source is mask
     assert Initialization([mask, looking]).sole_source is mask
     assert Initialization([mask, other]).sole_source is None
     assert Initialization([looking]).sole_source is None
     # Non-finite counts flag pixels that only the counts tell.
-    assert Initialization([reads.non_finite()]).sole_source is None
+    assert Initialization([non_finite()]).sole_source is None
     # Of an image the flags of samples become those of pixels.
     assert Initialization([mask, looking], image=True).sole_source is None
 
 
 def test_dropouts_and_limits() -> None:
-    _, samples, _ = initialize(
-        _counts(), [reads.dropouts([0]), reads.ad_limits(floor=0, full_scale=65535)]
-    )
+    _, samples, _ = initialize(_counts(), [dropouts([0]), ad_limits(floor=0, full_scale=65535)])
     expected = np.zeros(SHAPE, np.uint8)
     expected[0, 1, 5, 6] = DROPOUT | AD_FLOOR
     expected[1, 2, 7, 8] = SATURATED
@@ -277,12 +282,12 @@ def test_dropouts_and_limits() -> None:
 
 
 def test_a_nan_can_stand_for_lost_data() -> None:
-    _, samples, _ = initialize(_counts("f4"), [reads.dropouts([float("nan")])])
+    _, samples, _ = initialize(_counts("f4"), [dropouts([float("nan")])])
     assert np.argwhere(samples == DROPOUT).tolist() == [[0, 0, 1, 1]]
 
 
 def test_non_finite_pixels() -> None:
-    pixels, samples, _ = initialize(_counts("f8"), [reads.non_finite()])
+    pixels, samples, _ = initialize(_counts("f8"), [non_finite()])
     expected = np.zeros(SHAPE[2:], np.uint32)
     expected[1, 1] = expected[2, 2] = DO_NOT_USE | OTHER_BAD_PIXEL
     np.testing.assert_array_equal(pixels, expected)
@@ -303,7 +308,7 @@ def test_non_finite_pixels() -> None:
     ],
 )
 def test_missing_reads(numbers: list[int], flagged: list[tuple[int, int]], absent: int) -> None:
-    source = reads.missing_reads(numbers, SHAPE)
+    source = missing_reads(numbers, SHAPE)
     _, samples, _ = initialize(_counts(), [source])
     expected = np.zeros(SHAPE, np.uint8)
     for place in flagged:
@@ -314,15 +319,15 @@ def test_missing_reads(numbers: list[int], flagged: list[tuple[int, int]], absen
 
 def test_an_image_gets_its_samples_flags_as_pixel_flags() -> None:
     image = np.array([[0, 5], [65535, 7]], np.uint16)
-    work = Initialization([reads.ad_limits(floor=0, full_scale=65535)], image=True)
+    work = Initialization([ad_limits(floor=0, full_scale=65535)], image=True)
     assert work.samples(0, 0, image) is None
     pixels = work.pixels(slice(None), np.zeros((2, 2), np.uint32))
     assert pixels.tolist() == [[AD_FLOOR, 0], [SATURATED, 0]]
 
 
 def test_subarrays_are_found_and_flagged() -> None:
-    assert detector.subarray_windows(MAP) == {1: Window(2, 3, 3, 6), 2: Window(8, 10, 2, 10)}
-    pixels, _, _ = initialize(_counts(), [detector.inside_subarrays(MAP)])
+    assert subarray_windows(MAP) == {1: Window(2, 3, 3, 6), 2: Window(8, 10, 2, 10)}
+    pixels, _, _ = initialize(_counts(), [inside_subarrays(MAP)])
     np.testing.assert_array_equal(pixels, np.where(MAP > 0, NON_SCIENCE | DO_NOT_USE, 0))
 
 
@@ -345,7 +350,7 @@ def _map(**boxes: tuple[slice, slice]) -> npt.NDArray[np.uint16]:
 )
 def test_wrong_subarray_maps(subarr_map: npt.NDArray[np.uint16], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
-        detector.subarray_windows(subarr_map)
+        subarray_windows(subarr_map)
 
 
 @given(st.data())
@@ -363,42 +368,115 @@ def test_merging_subarrays_gives_the_frame_back(data: st.DataObject) -> None:
         box = np.s_[y : y + data.draw(st.integers(1, 4)), x : x + data.draw(st.integers(1, 4))]
         subarr_map[box] = number
         pieces[number] = truth[box]
-    inside = detector.inside_subarrays(subarr_map).pixels
+    inside = inside_subarrays(subarr_map).pixels
     assert inside is not None
     frame = truth | inside
-    np.testing.assert_array_equal(detector.merge_subarrays(frame, subarr_map, pieces), truth)
+    np.testing.assert_array_equal(merge_subarrays(frame, subarr_map, pieces), truth)
 
 
 def test_merging_refuses_what_does_not_fit() -> None:
     frame = np.zeros(SHAPE[2:], np.uint32)
     right = {1: np.zeros((3, 6), np.uint32), 2: np.zeros((2, 10), np.uint32)}
     with pytest.raises(GeometryError, match=r"subarrays \[1, 2\], but flags are given for \[1\]"):
-        detector.merge_subarrays(frame, MAP, {1: right[1]})
+        merge_subarrays(frame, MAP, {1: right[1]})
     with pytest.raises(GeometryError, match=r"subarray 2 has the shape \(2, 10\)"):
-        detector.merge_subarrays(frame, MAP, {**right, 2: right[1]})
+        merge_subarrays(frame, MAP, {**right, 2: right[1]})
     with pytest.raises(GeometryError, match="SUBARR_MAP has the shape"):
-        detector.merge_subarrays(frame[1:], MAP, right)
+        merge_subarrays(frame[1:], MAP, right)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: reads.dropouts([]), "expected at least one"),
-        (reads.ad_limits, "neither a floor nor a full scale"),
-        (lambda: reads.ad_limits(floor=5, full_scale=5), "not below"),
-        (lambda: reads.ad_limits(floor=float("nan")), "the floor is NaN"),
-        (lambda: reads.ad_limits(full_scale=float("nan")), "the full scale is NaN"),
-        (lambda: reads.missing_reads([1, 2], SHAPE), "2 read numbers are given; expected 3"),
-        (lambda: reads.missing_reads([1, 3, 2], SHAPE), "do not increase"),
+        (lambda: dropouts([]), "expected at least one"),
+        (ad_limits, "neither a floor nor a full scale"),
+        (lambda: ad_limits(floor=5, full_scale=5), "not below"),
+        (lambda: ad_limits(floor=float("nan")), "the floor is NaN"),
+        (lambda: ad_limits(full_scale=float("nan")), "the full scale is NaN"),
+        (lambda: missing_reads([1, 2], SHAPE), "2 read numbers are given; expected 3"),
+        (lambda: missing_reads([1, 3, 2], SHAPE), "do not increase"),
         (lambda: GuideWindow(Window(0, 0, 0, 4)), "empty"),
         (lambda: GuideWindow(Window(0, 0, 2, 4), (3, 3)), "expected 1 ≤ first ≤ last"),
         (
-            lambda: detector.guide_windows([], WINDOW, origin="x", parts=["boxes"]),
+            lambda: guide_windows([], WINDOW, origin="x", parts=["boxes"]),
             "boxes are unknown",
         ),
-        (lambda: detector.guide_windows([], WINDOW, origin="x", expand=-1), "0 or more"),
+        (lambda: guide_windows([], WINDOW, origin="x", expand=-1), "0 or more"),
     ],
 )
 def test_bad_parameters(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+GUIDE = GuideWindow(Window(45, 10, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "exposure", "kinds"),
+    [
+        (Recipe(), {}, []),
+        (Recipe(), {"mask": MASK}, []),
+        (Recipe(), {"readout": Readout(subarr_map=MAP.astype(np.uint32))}, ["subarrays"]),
+        (Recipe(reference_pixels=True), {}, ["reference pixels"]),
+        (Recipe(guide_windows=(GUIDE,)), {}, ["guide windows"]),
+        (
+            Recipe(guide_windows=(GUIDE,)),
+            {"readout": Readout(guide_windows=(GUIDE,), guide_origin="header")},
+            ["guide windows", "guide windows header"],
+        ),
+        (Recipe(propagate_do_not_use=True), {}, []),
+        (Recipe(propagate_do_not_use=True), {"mask": MASK}, ["DO_NOT_USE in groups"]),
+        (Recipe(missing_reads=True), {}, []),
+        (
+            Recipe(missing_reads=True),
+            {"readout": Readout(read_numbers=(1, 2, 4))},
+            ["missing reads"],
+        ),
+        (Recipe(dropout_values=(0,)), {}, ["dropouts"]),
+        (Recipe(full_scale=65535), {}, ["A/D limits"]),
+        (Recipe(non_finite=True), {}, ["non-finite pixels"]),
+    ],
+)
+def test_sources_of_a_recipe(recipe: Recipe, exposure: dict[str, Any], kinds: list[str]) -> None:
+    sources = recipe_sources(recipe, Exposure("ramp.fits", SHAPE, WINDOW, FRAME, 4, **exposure))
+    assert [source.kind for source in sources] == [kind.removesuffix(" header") for kind in kinds]
+    assert [source.origin for source in sources if "guide" in source.kind] == [
+        "header" if kind.endswith("header") else "caller" for kind in kinds if "guide" in kind
+    ]
+
+
+def test_all_sources_come_in_the_order_of_reports() -> None:
+    readout = Readout(MAP.astype(np.uint32), (GUIDE,), "header", (1, 2, 3), incomplete=True)
+    recipe = Recipe(
+        propagate_do_not_use=True,
+        reference_pixels=True,
+        missing_reads=True,
+        dropout_values=(0,),
+        ad_floor=0,
+        non_finite=True,
+    )
+    exposure = Exposure("ramp.fits", SHAPE, WINDOW, FRAME, 4, MASK, readout)
+    found = recipe_sources(recipe, exposure)
+    assert [source.kind for source in found] == [
+        "subarrays",
+        "reference pixels",
+        "guide windows",
+        "DO_NOT_USE in groups",
+        "missing reads",
+        "dropouts",
+        "A/D limits",
+        "non-finite pixels",
+    ]
+    # The file calls itself incomplete, but its read numbers have no gap.
+    assert found[4].remarks == (
+        "COMPLETE is F, but no read is missing between the groups that are there",
+    )
+
+
+def test_guide_windows_outside_name_the_exposure() -> None:
+    outside = GuideWindow(Window(60, 10, 8, 8))
+    with pytest.raises(GeometryError, match=r"^ramp.fits: guide windows do not fit"):
+        recipe_sources(
+            Recipe(guide_windows=(outside,)), Exposure("ramp.fits", SHAPE, WINDOW, FRAME)
+        )

@@ -26,7 +26,7 @@ _HOMES = {
     "explain": "tmt_dq.report.explanation",
     "import_mask": "tmt_dq.masks.conversion",
     "make_mask": "tmt_dq.masks.conversion",
-    "merge_subarrays": "tmt_dq.core.sources.detector",
+    "merge_subarrays": "tmt_dq.core.sources.subarrays",
     "reinitialize_dq": "tmt_dq.reinitialize",
     "rollback": "tmt_dq.delivery.deliver",
     "run_batch": "tmt_dq.batch",

@@ -13,25 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.detector import (
-    check_guide_windows,
-    guide_windows,
-    inside_subarrays,
-    reference_pixels,
-)
-from tmt_dq.core.sources.samples import (
-    ad_limits,
-    do_not_use_in_groups,
-    dropouts,
-    missing_reads,
-    non_finite,
-)
+from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.exposures.ramp import Ramp
-from tmt_dq.exposures.readout import Readout
 from tmt_dq.exposures.record import Record
 from tmt_dq.files.urls import Url, place_of
 from tmt_dq.instruments import Instrument
@@ -284,9 +272,6 @@ def gather_sources(
     MaskFormatError
         Raised if the mask or the user's flags are for another detector.
     """
-    recipe = Recipe() if recipe is None else recipe
-    readout = Readout() if readout is None else readout
-    frame = Window.full(*ramp.detector.shape)
     sources = []
     for flags in (mask, user):
         if flags is not None:
@@ -314,50 +299,19 @@ def gather_sources(
         sources.append(
             FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)
         )
-    if readout.subarr_map is not None:
-        sources.append(inside_subarrays(readout.subarr_map))
-    if recipe.reference_pixels:
-        border = ramp.detector.reference_border
-        sources.append(reference_pixels(ramp.window, frame, border, mask_flags))
-    for windows, origin in (
-        (recipe.guide_windows, "caller"),
-        (readout.guide_windows, readout.guide_origin),
-    ):
-        if windows:
-            check_guide_windows(windows, frame, ramp.shape[1], where=where)
-            sources.append(
-                guide_windows(
-                    windows,
-                    ramp.window,
-                    origin=origin,
-                    parts=recipe.guide_parts,
-                    expand=recipe.guide_expand,
-                )
-            )
-    if recipe.propagate_do_not_use and mask_flags is not None:
-        sources.append(do_not_use_in_groups(mask_flags))
-    return sources + _from_reads(ramp, recipe, readout)
+    exposure = Exposure(
+        name=where,
+        shape=ramp.shape,
+        window=ramp.window,
+        frame=Window.full(*ramp.detector.shape),
+        reference_border=ramp.detector.reference_border,
+        mask=mask_flags,
+        readout=Readout() if readout is None else readout,
+    )
+    return sources + recipe_sources(Recipe() if recipe is None else recipe, exposure)
 
 
 def _left_out(flags: Mask | None) -> tuple[str, ...]:
     """Say which bits of a file were left out on request: the output must not hide it."""
     bits = {} if flags is None else flags.left_out
     return tuple(f"bit {bit} of {number} pixels left out" for bit, number in bits.items())
-
-
-def _from_reads(ramp: Ramp, recipe: Recipe, readout: Readout) -> list[FlagSource]:
-    """Return the sources that look at reads."""
-    sources = []
-    if recipe.missing_reads and readout.read_numbers is not None:
-        source = missing_reads(readout.read_numbers, ramp.shape)
-        if readout.incomplete and not source.remarks:
-            remark = "COMPLETE is F, but no read is missing between the groups that are there"
-            source = dataclasses.replace(source, remarks=(remark,))
-        sources.append(source)
-    if recipe.dropout_values:
-        sources.append(dropouts(recipe.dropout_values))
-    if recipe.ad_floor is not None or recipe.full_scale is not None:
-        sources.append(ad_limits(floor=recipe.ad_floor, full_scale=recipe.full_scale))
-    if recipe.non_finite:
-        sources.append(non_finite())
-    return sources

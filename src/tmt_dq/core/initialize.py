@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import GROUP, PIXEL
+from tmt_dq.core.flags import GROUP
 from tmt_dq.core.sources.source import FlagSource, SourceReport, Tally
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "initialize",
     "new_groupdq",
     "new_pixeldq",
-    "propagate_do_not_use",
 ]
 
 PixelDQ = npt.NDArray[np.uint32]
@@ -71,22 +70,6 @@ def combine(pixeldq: PixelDQ, *sources: PixelDQ, out: PixelDQ | None = None) -> 
     for source in sources:
         np.bitwise_or(out, source, out=out)
     return out
-
-
-def propagate_do_not_use(mask: PixelDQ) -> GroupDQ:
-    """Return the plane that every group of GROUPDQ gets for the mask's DO_NOT_USE pixels.
-
-    Parameters
-    ----------
-    mask : ndarray of uint32, (ny, nx)
-        Flags of the mask.
-
-    Returns
-    -------
-    ndarray of uint8, (ny, nx)
-        DO_NOT_USE where the mask has it.
-    """
-    return (mask & np.uint32(PIXEL["DO_NOT_USE"])).astype(np.uint8)
 
 
 class Initialization:

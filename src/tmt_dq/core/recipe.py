@@ -1,9 +1,10 @@
-"""Which flag sources run, and how. No arrays: instruments hold recipes, and load at once."""
+"""The recipe: which flag sources run, and how; the option table of all sources."""
 
-from dataclasses import dataclass
-from numbers import Integral, Real
+from dataclasses import dataclass, field
+from typing import Any
 
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.options import Option, option_table
 from tmt_dq.errors import ConfigError
 
 __all__ = ["GUIDE_PARTS", "GuideWindow", "Recipe"]
@@ -35,7 +36,7 @@ class GuideWindow:
     def __post_init__(self) -> None:
         for name, value, kind in (("window", self.window, Window), ("groups", self.groups, tuple)):
             if not isinstance(value, kind) and not (name == "groups" and value is None):
-                raise _wrong(f"guide window's {name}", value, f"a {kind.__name__}")
+                raise ConfigError(f"guide window's {name} is {value!r}; expected a {kind.__name__}")
         if min(self.window.shape) < 1:
             raise ConfigError(f"the guide window {self.window.describe()} is empty")
         if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
@@ -89,6 +90,12 @@ class GuideWindow:
         return f"{text},{self.groups[0] + 1}:{self.groups[1]}"
 
 
+def _row(default: Any, text: str, **details: Any) -> Any:
+    """Return a field of the recipe: its default, and its row of the option table."""
+    option = Option(help=text, group="More sources of flags", **details)
+    return field(default=default, metadata={"option": option})
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Which sources run beside the mask, the user's flags and SUBARR_MAP, and how.
@@ -133,66 +140,69 @@ class Recipe:
     ['reference pixels', 'A/D limits']
     """
 
-    propagate_do_not_use: bool = False
-    reference_pixels: bool = False
-    guide_windows: tuple[GuideWindow, ...] = ()
-    guide_windows_from_file: bool = False
-    guide_parts: tuple[str, ...] = GUIDE_PARTS
-    guide_expand: int = 0
-    dropout_values: tuple[float, ...] = ()
-    missing_reads: bool = False
-    ad_floor: float | None = None
-    full_scale: float | None = None
-    non_finite: bool = False
+    propagate_do_not_use: bool = _row(
+        False, "Set the mask's DO_NOT_USE in every group of GROUPDQ too."
+    )
+    reference_pixels: bool = _row(
+        False, "Flag the border of reference pixels if the mask does not."
+    )
+    guide_windows: tuple[GuideWindow, ...] = _row(
+        (),
+        "Flag this window, read for guiding in GROUPS (FIRST:LAST); may be repeated.",
+        kind=GuideWindow,
+        many=True,
+        one="guide_window",
+        metavar="X,Y,NX,NY[,GROUPS]",
+    )
+    guide_windows_from_file: bool = _row(
+        False, "Flag the guide windows that the file's table or header names."
+    )
+    guide_parts: tuple[str, ...] = _row(
+        GUIDE_PARTS,
+        "What of guide windows to flag.",
+        kind=str,
+        many=True,
+        choices=GUIDE_PARTS,
+        metavar="PARTS",
+        shown_default=",".join(GUIDE_PARTS),
+    )
+    guide_expand: int = _row(
+        0,
+        "Make guide windows larger by N pixels on all sides.",
+        kind=int,
+        minimum=0,
+        unit="pixels",
+        metavar="N",
+    )
+    dropout_values: tuple[float, ...] = _row(
+        (),
+        "Flag samples of this value as DROPOUT; may be repeated.",
+        kind=float,
+        many=True,
+        unit="DN",
+        one="dropout_value",
+        metavar="V",
+    )
+    missing_reads: bool = _row(False, "Flag groups next to missing reads as DROPOUT.")
+    ad_floor: float | None = _row(
+        None,
+        "Flag samples at or below this value as AD_FLOOR; 0 for uint16.",
+        kind=float,
+        optional=True,
+        unit="DN",
+        metavar="V",
+    )
+    full_scale: float | None = _row(
+        None,
+        "Flag samples at or above this value as SATURATED; 65535 for uint16.",
+        kind=float,
+        optional=True,
+        unit="DN",
+        metavar="V",
+    )
+    non_finite: bool = _row(False, "Flag pixels with NaN or infinite values.")
 
     def __post_init__(self) -> None:
-        for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise _wrong(name, getattr(self, name), "True or False")
-        expand: object = self.guide_expand
-        if not isinstance(expand, Integral) or isinstance(expand, bool):
-            raise _wrong("guide_expand", expand, "a whole number of pixels")
-        if self.guide_expand < 0:
-            raise _wrong("guide_expand", self.guide_expand, "0 or more pixels")
-        for name in ("ad_floor", "full_scale"):
-            value = getattr(self, name)
-            if value is not None and not _is_number(value):
-                raise _wrong(name, value, "a number, DN, or None")
-        self._sequence("guide_windows", GuideWindow, "guide windows (tmt_dq.GuideWindow)")
-        self._sequence("guide_parts", str, f"some of {', '.join(GUIDE_PARTS)}")
-        for part in self.guide_parts:
-            if part not in GUIDE_PARTS:
-                raise _wrong("guide_parts", part, f"some of {', '.join(GUIDE_PARTS)}")
-        self._sequence("dropout_values", float, "numbers, DN")
-
-    def _sequence(self, name: str, kind: type, expected: str) -> None:
-        """Check a field of several values; a list, as files have it, becomes a tuple."""
-        values = getattr(self, name)
-        # A text is a sequence too, of letters.
-        if not isinstance(values, tuple | list):
-            raise _wrong(name, values, f"a tuple or list of {expected}")
-        for value in values:
-            fits = _is_number(value) if kind is float else isinstance(value, kind)
-            if not fits:
-                raise _wrong(name, value, f"a tuple or list of {expected}")
-        object.__setattr__(self, name, tuple(values))
-
-
-_SWITCHES = (
-    "propagate_do_not_use",
-    "reference_pixels",
-    "guide_windows_from_file",
-    "missing_reads",
-    "non_finite",
-)
-
-
-def _is_number(value: object) -> bool:
-    # NumPy's scalars are among them.
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _wrong(name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"{name} is {value!r} ({type(value).__name__}); expected {expected}", where="recipe"
-    )
+        for name, option in option_table(Recipe).items():
+            checked = option.check(name, getattr(self, name), where="recipe")
+            object.__setattr__(self, name, checked)

@@ -1,14 +1,14 @@
 """How an exposure was read out: its subarrays, guide windows and read numbers, from its file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
-from tmt_dq.core.sources.detector import subarray_windows
+from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.errors import GeometryError, RampFormatError, TmtDqError
 from tmt_dq.exposures.ramp import RampFile, merged_header
 from tmt_dq.fits.encoding import read_rows
@@ -17,34 +17,9 @@ from tmt_dq.fits.layout import Unit
 from tmt_dq.fits.tables import read_columns
 from tmt_dq.instruments import Instrument
 
-__all__ = ["Readout", "read_readout"]
+__all__ = ["read_readout"]
 
 _MAP = "SUBARR_MAP"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Readout:
-    """What an exposure's file says of its readout, as far as a recipe needs it.
-
-    Parameters
-    ----------
-    subarr_map : ndarray of uint32, (ny, nx), or None
-        SUBARR_MAP, where the exposure is the frame around subarrays.
-    guide_windows : tuple of GuideWindow
-        Guide windows of its table or header.
-    guide_origin : str
-        Which of the two.
-    read_numbers : tuple of int or None
-        The read number of each group.
-    incomplete : bool
-        Whether COMPLETE is F.
-    """
-
-    subarr_map: npt.NDArray[np.uint32] | None = None
-    guide_windows: tuple[GuideWindow, ...] = ()
-    guide_origin: str = ""
-    read_numbers: tuple[int, ...] | None = None
-    incomplete: bool = False
 
 
 def read_readout(exposure: RampFile, recipe: Recipe) -> Readout:

@@ -10,16 +10,16 @@ from stdatamodels import DataModel
 
 from tmt_dq.apply.plan import Plan, Request
 from tmt_dq.core.dq_def import translation
+from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.detector import subarray_windows
+from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 from tmt_dq.exposures.history import NO_FLAGS_BEFORE
 from tmt_dq.exposures.ramp import Ramp, describe_ramp
-from tmt_dq.exposures.readout import Readout
 from tmt_dq.exposures.record import SOFTWARE, history_lines
 from tmt_dq.masks.mask import Mask
 

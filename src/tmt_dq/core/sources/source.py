@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tmt_dq.core.flags import GROUP, PIXEL
 
-__all__ = ["FlagSource", "Found", "GroupFlags", "Look", "SourceReport", "Tally"]
+__all__ = ["FlagSource", "Found", "GroupFlags", "Look", "SourceReport", "Tally", "flag_where"]
 
 GroupFlags = Callable[[int, int], npt.NDArray[np.uint8] | None]
 """(integration, group), both 0-based, to flags of that group's samples, (ny, nx), or None."""
@@ -186,3 +186,8 @@ def _counted(
     """Return the pixels per flag, and those with any."""
     counts = PIXEL.count(pixels) if known is None else dict(known)
     return counts, pixels.size - counts.pop("GOOD")
+
+
+def flag_where(condition: npt.NDArray[np.bool_], bit: np.uint8) -> npt.NDArray[np.uint8] | None:
+    """Return samples' flags with `bit` where a condition holds; None where it never does."""
+    return condition.view(np.uint8) * bit if condition.any() else None

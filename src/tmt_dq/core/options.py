@@ -1,0 +1,102 @@
+"""Rows of an option table: what every face needs to offer, read and check one field."""
+
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any
+
+from tmt_dq.errors import ConfigError
+
+__all__ = ["Option", "option_table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One row of an option table, the metadata ``option`` of a dataclass' field.
+
+    The command line, the step's parameters and the tables of the documentation follow from it.
+
+    Parameters
+    ----------
+    help : str
+        What the option does, one sentence for people. Pixels, rows and groups count from 1.
+    kind : type
+        Type of one value: bool, int, float, str, or a class with a method ``parse`` that takes a
+        text.
+    many : bool
+        Whether the field is a tuple of any number of values.
+    optional : bool
+        Whether the field can be None.
+    choices : tuple of str
+        All possible values, for a text.
+    minimum : int or None
+        The smallest whole number.
+    unit : str
+        Unit of the values.
+    one : str
+        Name of a single value on the command line, where the field has several:
+        ``--guide-window`` for ``guide_windows``.
+    metavar : str
+        Placeholder of a value in help texts.
+    shown_default : str
+        The default, in words, where the field's own does not tell people what happens.
+    group : str
+        Heading under which help texts list the option.
+    """
+
+    help: str
+    kind: type = bool
+    many: bool = False
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    unit: str = ""
+    one: str = ""
+    metavar: str = ""
+    shown_default: str = ""
+    group: str = ""
+
+    def check(self, name: str, value: Any, *, where: object) -> Any:
+        """Return a field's value, a list of a file as a tuple; ConfigError where it is wrong."""
+        if value is None and self.optional:
+            return None
+        if not self.many:
+            if not self._fits(value):
+                raise self._wrong(name, value, where)
+            return value
+        # A text is a sequence too, of letters.
+        if not isinstance(value, tuple | list) or not all(map(self._fits, value)):
+            raise self._wrong(name, value, where)
+        return tuple(value)
+
+    def _fits(self, value: object) -> bool:
+        # True is the number 1 to Python; NumPy's scalars are numbers, too.
+        if self.kind is float:
+            return isinstance(value, Real) and not isinstance(value, bool)
+        if self.kind is int:
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            return whole and (self.minimum is None or int(value) >= self.minimum)  # type: ignore[call-overload]
+        return isinstance(value, self.kind) and (not self.choices or value in self.choices)
+
+    def _wrong(self, name: str, value: object, where: object) -> ConfigError:
+        if self.choices:
+            expected = f"some of {', '.join(self.choices)}"
+        elif self.kind is bool:
+            expected = "True or False"
+        else:
+            words: dict[type, str] = {int: "whole number", float: "number"}
+            expected = words.get(self.kind, self.kind.__name__) + ("s" if self.many else "")
+            expected += "" if self.minimum is None else f" from {self.minimum}"
+            expected += f", {self.unit}" if self.unit else ""
+            expected = expected if self.many else f"a {expected}"
+        if self.many:
+            expected = f"a tuple or list of {expected}"
+        if self.optional:
+            expected += ", or None"
+        return ConfigError(
+            f"{name} is {value!r} ({type(value).__name__}); expected {expected}", where=where
+        )
+
+
+def option_table(table: type) -> dict[str, Option]:
+    """Return the rows of a dataclass whose fields are options, by field."""
+    return {entry.name: entry.metadata["option"] for entry in fields(table)}
