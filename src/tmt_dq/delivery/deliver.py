@@ -12,7 +12,7 @@ from tmt_dq.delivery import new_cache as fresh
 from tmt_dq.delivery.certify import Certification, certify_mask
 from tmt_dq.delivery.derivation import derive, next_reference
 from tmt_dq.delivery.locks import exclusive
-from tmt_dq.delivery.mask_headers import check_identity, text, useafter_from
+from tmt_dq.delivery.mask_headers import check_identity, text
 from tmt_dq.delivery.publication import (
     FOLDER,
     Step,
@@ -35,6 +35,7 @@ from tmt_dq.errors import ConfigError, DeliveryError, MaskFormatError, RampForma
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, load
+from tmt_dq.masks.useafter import useafter_text
 from tmt_dq.references import checksums as sums
 from tmt_dq.references import embedded
 from tmt_dq.references.cache import Cache, open_cache
@@ -104,7 +105,7 @@ def deliver_mask(
     >>> receipt.mask, receipt.context  # doctest: +SKIP
     ('tmt_iris_mask_0106.fits', 'tmt_0101.pmap')
     """
-    when = None if useafter is None else useafter_from(useafter, "useafter")
+    when = None if useafter is None else useafter_text(useafter)
     root = Path(cache).absolute()
     if embedded.is_here(root):
         raise ConfigError(

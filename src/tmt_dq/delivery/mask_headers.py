@@ -1,8 +1,6 @@
 """What the headers and tables of a mask must hold before it may be delivered."""
 
-import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 
 from tmt_dq.core.dq_def import Unknown, translation
 from tmt_dq.core.flags import PIXEL
@@ -14,21 +12,16 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, available, load
 from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.masks.useafter import useafter_text
 
 __all__ = [
     "SUBARRAYS",
-    "USEAFTER",
     "check_identity",
     "check_place",
     "check_provenance",
     "check_structure",
-    "is_useafter",
     "text",
-    "useafter_from",
 ]
-
-USEAFTER = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-"""The form of USEAFTER; rules know whole seconds."""
 
 SUBARRAYS = {"FULL", "CUSTOM", "GENERIC", "N/A"}
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
@@ -101,27 +94,22 @@ def check_identity(
 def check_provenance(header: Mapping[str, object]) -> Iterator[Finding]:
     """Check what says from when on a mask is valid and where it comes from."""
     useafter = text(header, "USEAFTER")
-    if not is_useafter(useafter):
+    try:
+        expected = useafter_text(useafter) if useafter else ""
+    except ConfigError:
+        expected = ""
+    if not expected or useafter != expected:
         what = f"is {useafter!r}" if useafter else "is missing"
+        value = expected or "the time of the first exposure that the mask is for"
         yield Finding(
             "error",
             "USEAFTER",
-            f"{what}; expected a date and time that exist, as YYYY-MM-DDThh:mm:ss",
-            "Write the time of the first exposure that the mask is for; tmt-dq deliver --useafter "
-            "does so in its copy.",
+            f"{what}; expected a UTC date and time that exist, as YYYY-MM-DDThh:mm:ss",
+            f"Write {value}; tmt-dq deliver --useafter does so in its copy.",
         )
     for keyword, meaning in _PROVENANCE.items():
         if not text(header, keyword) or text(header, keyword).upper() in WILDCARDS:
             yield Finding("error", keyword, f"is missing: {meaning}", f"Write {keyword}.")
-
-
-def is_useafter(value: str) -> bool:
-    """Whether a text is a USEAFTER."""
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return USEAFTER.fullmatch(value) is not None
 
 
 def check_structure(file: FitsInput, unknown: Unknown = "error") -> Iterator[Finding]:
@@ -214,24 +202,3 @@ def check_place(
             f"covers {window.describe()} only; exposures that reach beyond it and select it fail",
             "A full-frame mask serves all exposures.",
         )
-
-
-def useafter_from(value: str | datetime, where: object) -> str:
-    """Return a date, or date and time, in the form of USEAFTER.
-
-    Raises
-    ------
-    ConfigError
-        Raised if it is neither, is not in UTC, or has fractions of seconds.
-    """
-    try:
-        when = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
-    except ValueError:
-        when = None
-    if when is None or when.microsecond or (when.tzinfo is not None and when.utcoffset()):
-        raise ConfigError(
-            f"{str(value)!r} is not a date and time; expected YYYY-MM-DD or YYYY-MM-DDThh:mm:ss, "
-            "in UTC",
-            where=where,
-        )
-    return when.replace(tzinfo=None).isoformat(timespec="seconds")

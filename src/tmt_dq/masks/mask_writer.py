@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq import __version__
-from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
 from tmt_dq.fits.cards import Value, ascii_text, primary_header
 from tmt_dq.fits.encoding import image_header
 from tmt_dq.fits.tables import convention_unit
 from tmt_dq.fits.writer import UnitWriter
 
-__all__ = ["useafter_text", "write_mask"]
+__all__ = ["write_mask"]
 
 _ROWS = 256
 _CARD = 72
@@ -107,28 +106,3 @@ def _pieces(dq: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint32]]:
     """Yield copies of a few rows at a time: the writer uses them up."""
     for first in range(0, len(dq), _ROWS):
         yield dq[first : first + _ROWS].copy()
-
-
-def useafter_text(when: str | dt.datetime | dt.date) -> str:
-    """Return a USEAFTER as the keyword holds it: ``2026-05-01T00:00:00``.
-
-    Parameters
-    ----------
-    when : str or datetime or date
-        A date, or a date and time, UTC.
-
-    Raises
-    ------
-    ConfigError
-        Raised if it is not such a date.
-    """
-    try:
-        moment = dt.datetime.fromisoformat(str(when).strip())
-    except ValueError as error:
-        raise ConfigError(
-            f"{str(when)!r} is no date; expected one like 2026-05-01 or 2026-05-01T12:00:00",
-            where="useafter",
-        ) from error
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="seconds")

@@ -17,8 +17,9 @@ from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionEr
 from tmt_dq.files.atomic import check_output
 from tmt_dq.instruments import Detector, Instrument, available, load
 from tmt_dq.masks.mask import Mask
-from tmt_dq.masks.mask_writer import useafter_text, write_mask
+from tmt_dq.masks.mask_writer import write_mask
 from tmt_dq.masks.reading import Reading
+from tmt_dq.masks.useafter import useafter_text
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table

@@ -1,0 +1,79 @@
+"""USEAFTER as users write it: one strict form for import, combine, deliver and certify.
+
+What could go wrong: a time zone or a fraction of a second that is dropped, so that a mask serves
+exposures that it is not for.
+"""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from builders import invoke
+from delivery_helpers import deliverable, small_cache
+from tmt_dq.errors import ConfigError
+from tmt_dq.masks.useafter import useafter_text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-05-01", "2026-05-01T00:00:00"),
+        ("2026-05-01T12:30:00", "2026-05-01T12:30:00"),
+        (" 2026-05-01 12:30:00 ", "2026-05-01T12:30:00"),
+        (dt.date(2026, 5, 1), "2026-05-01T00:00:00"),
+        (dt.datetime.fromisoformat("2026-05-01T12:30:00"), "2026-05-01T12:30:00"),
+        (dt.datetime(2026, 5, 1, 12, 30, tzinfo=dt.UTC), "2026-05-01T12:30:00"),
+    ],
+)
+def test_accepted(value: str | dt.date, expected: str) -> None:
+    assert useafter_text(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "instead"),
+    [
+        ("2026-05-01T12:30:00+02:00", "time zone", "Write 2026-05-01T10:30:00."),
+        ("2026-05-01T12:30:00Z", "time zone", "Write 2026-05-01T12:30:00."),
+        (
+            dt.datetime(2026, 5, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+            "time zone",
+            "Write 2026-04-30T23:00:00.",
+        ),
+        (
+            "2026-05-01T12:34:56.9",
+            "fractions of a second",
+            "Write 2026-05-01T12:34:56 or 2026-05-01T12:34:57.",
+        ),
+        ("2026-05-01T12:30", "not in this form", "Write 2026-05-01T12:30:00."),
+        ("20260501", "not in this form", "Write 2026-05-01T00:00:00."),
+        ("9999-12-31T23:59:59.5", "fractions of a second", None),
+        ("0001-01-01T00:00:00+02:00", "time zone", None),
+        ("2026-02-30", "not a date", None),
+        ("May 2026", "not a date", None),
+        ("", "not a date", None),
+    ],
+)
+def test_refused(value: str | dt.date, problem: str, instead: str | None) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        useafter_text(value)
+    assert caught.value.hint == instead
+    assert "YYYY-MM-DDThh:mm:ss" in caught.value.what
+
+
+def test_verbs_agree(folder: Path) -> None:
+    """What one of them refuses, all refuse, with the same words."""
+    mask = deliverable(folder / "mask.fits")
+    root = small_cache(folder / "cache")
+    pixels = folder / "bad.txt"
+    pixels.write_text("104 203\n")
+    new = ("-o", folder / "new.fits", "--useafter", "2026-05-01T12:34:56.9")
+    for words in (
+        ("import", pixels, "--detector", "IRIS1", "--base", "1", "--flag", "HOT", *new),
+        ("combine", mask, *new),
+        ("deliver", mask, "--cache", root, *new[2:]),
+    ):
+        outcome = invoke(*words)
+        assert outcome.code == 2
+        assert "has fractions of a second" in outcome.err
+        assert "Write 2026-05-01T12:34:56 or" in outcome.err
