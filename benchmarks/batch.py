@@ -3,7 +3,7 @@
 python -m benchmarks.batch                       # subarrays, full frames
 python -m benchmarks.batch --dask 1 2 3 4        # weak scaling on a dask cluster too
 python -m benchmarks.batch --peer                # jwst: for f in *; do strun …
-python -m benchmarks.batch --again               # --affected-by, anew and in place
+python -m benchmarks.batch --again               # --affected-by
 python -m benchmarks.batch --jobs 2 --files 400 --frames 8 --groups 10
 
 Files are in the page cache. Rates of small files are those between the end of the first tenth of
@@ -244,7 +244,7 @@ def _write_mask(path: Path, side: int) -> None:
 
 
 def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
-    """Time a new mask for full frames: outputs written anew, and rewritten in place."""
+    """Time a new mask for full frames: outputs written anew."""
     from tmt_dq import deliver_mask, run_batch, select_mask
 
     paths = _make(folder, options.frames, 4096, options.groups)
@@ -261,40 +261,37 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
         path.unlink()
     assert receipt.context_before is not None
     for jobs in options.jobs:
-        for in_place in (False, True):
-            rates: list[float] = []
-            steady: list[float] = []
-            for _ in range(options.runs):
-                out = _clear(folder)
-                common = {"output_dir": out, "jobs": jobs, "crds_path": cache}
-                run_batch(folder / "in", context=receipt.context_before, **common)
-                os.sync()
-                times: list[float] = []
-                start = time.perf_counter()
-                result = run_batch(
-                    folder / "in",
-                    context=receipt.context,
-                    affected_by=receipt.context_before,
-                    in_place=in_place,
-                    on_result=lambda _, times=times, start=start: times.append(
-                        time.perf_counter() - start
-                    ),
-                    **common,
-                )
-                result.raise_failures()
-                assert result.done == len(paths)
-                rates.append(len(paths) / _timed(times, jobs, steady))
-            row = {
-                "what": f"{len(paths)} × 4096 × 4096 × {options.groups}: --affected-by"
-                + (" --in-place" if in_place else ""),
-                "jobs": jobs,
-                "files_per_s": spread(rates),
-                "bytes": paths[0].stat().st_size,
-            }
-            if steady:
-                row["steady_files_per_s"] = spread(steady)
-            _show(row)
-            yield row
+        rates: list[float] = []
+        steady: list[float] = []
+        for _ in range(options.runs):
+            out = _clear(folder)
+            common = {"output_dir": out, "jobs": jobs, "crds_path": cache}
+            run_batch(folder / "in", context=receipt.context_before, **common)
+            os.sync()
+            times: list[float] = []
+            start = time.perf_counter()
+            result = run_batch(
+                folder / "in",
+                context=receipt.context,
+                affected_by=receipt.context_before,
+                on_result=lambda _, times=times, start=start: times.append(
+                    time.perf_counter() - start
+                ),
+                **common,
+            )
+            result.raise_failures()
+            assert result.done == len(paths)
+            rates.append(len(paths) / _timed(times, jobs, steady))
+        row = {
+            "what": f"{len(paths)} × 4096 × 4096 × {options.groups}: --affected-by",
+            "jobs": jobs,
+            "files_per_s": spread(rates),
+            "bytes": paths[0].stat().st_size,
+        }
+        if steady:
+            row["steady_files_per_s"] = spread(steady)
+        _show(row)
+        yield row
 
 
 def _clear(folder: Path) -> Path:

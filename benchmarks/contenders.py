@@ -34,8 +34,6 @@ class Contender:
         Name of the output in the folder of outputs.
     env : mapping
         Variables.
-    in_place : bool
-        Whether it changes its input: it gets a fresh copy each time, made outside the measurement.
     memory_per_read : int
         Memory that grows with the ramp, bytes a read; 0 where it does not.
     check : sequence of str
@@ -47,7 +45,6 @@ class Contender:
     suffix: str = ".fits"
     output: str = "output.fits"
     env: Mapping[str, str] = field(default_factory=dict)
-    in_place: bool = False
     memory_per_read: int = 0
     check: Sequence[str] = ()
 
@@ -78,19 +75,6 @@ def ours(cache: Path) -> list[Contender]:
             check=check,
         ),
     ]
-    usage = subprocess.run(
-        [*command, "apply", "--help"], capture_output=True, text=True, check=True
-    )
-    if "--in-place" in usage.stdout:
-        found.append(
-            Contender(
-                "tmt-dq apply --in-place",
-                (*apply, "--in-place", "{output}"),
-                env=env,
-                in_place=True,
-                check=check,
-            )
-        )
     step = _DRIVERS / "run_step.py"
     has_step = subprocess.run(
         [sys.executable, "-c", "import tmt_dq.step"], capture_output=True, check=False

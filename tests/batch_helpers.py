@@ -24,7 +24,7 @@ def night(folder: Path, number: int, **options: Any) -> list[Path]:
     ]
 
 
-def run(inputs: Any, output_dir: Path | None, **options: Any) -> tuple[Any, dict[str, FileResult]]:
+def run(inputs: Any, output_dir: Path, **options: Any) -> tuple[Any, dict[str, FileResult]]:
     """Run a batch in this process; return its result, and those of the files by input name."""
     results: dict[str, FileResult] = {}
     options.setdefault("mapper", serial)

@@ -130,7 +130,6 @@ def test_rules_choose_the_masks(folder: Path, out: Path) -> None:
         ({"context": "tmt_9999.pmap"}, SelectionError, "not in the cache"),
         ({"context": "nonsense"}, ConfigError, "not a context"),
         ({"recipe": {"tea": 1}}, ConfigError, "a recipe has no tea"),
-        ({"in_place": True}, ConfigError, "in_place is given, but not affected_by"),
         ({"mapper": None, "jobs": 0}, ConfigError, "expected at least 1"),
     ],
 )
@@ -564,7 +563,6 @@ def test_command_takes_the_options_of_apply(folder: Path, out: Path, mask: Path)
             ["a.fits", "--output-dir", "o", "--jobs", "2", "--scheduler", "tcp://a:1"],
             "expected one",
         ),
-        (["a.fits", "--output-dir", "o", "--in-place"], "but not affected_by"),
         (["/n1/a.fits", "/n2/a.fits", "--output-dir", "o"], "the same output"),
     ],
 )

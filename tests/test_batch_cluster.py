@@ -13,16 +13,12 @@ import pytest
 
 import batch_work
 from batch_helpers import Dask, dask_cluster, night, run, until
-from builders import arrays, invoke, make_mask, run_python
-from reprocess_helpers import NEW, OLD, exposure, new_flags, root, template
-from tmt_dq import apply_dq
+from builders import invoke, make_mask, run_python
 from tmt_dq.batch import Cluster
 from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.jobs import FileResult, Job
 from tmt_dq.batch.state import STATE_NAME
 from tmt_dq.errors import ConfigError, WorkerError
-
-__all__ = ["root", "template"]
 
 Client = pytest.importorskip("distributed").Client
 
@@ -128,24 +124,6 @@ def test_a_file_that_nobody_wants_is_given_up(dask: Dask, tmp_path: Path) -> Non
     interrupt(process)
     until(note.read_text)
     assert note.read_text() == "_UnwantedError"
-
-
-def test_outputs_rewritten_in_place(dask: Dask, folder: Path, root: Path) -> None:
-    """Without a folder of outputs workers are known by the exposures themselves."""
-    for number in range(3):
-        apply_dq(exposure(folder / "ramp"), folder / f"{number}.fits", crds_path=root, context=OLD)
-    options = {"crds_path": root, "context": NEW, "affected_by": OLD, "in_place": True}
-    result, results = run([folder / f"{n}.fits" for n in range(3)], None, **options)
-    for path in folder.glob("?.fits"):
-        apply_dq(folder / "ramp", path, crds_path=root, context=OLD, overwrite=True)
-    mapper = Cluster(dask.address)
-    again, others = run([folder], None, mapper=mapper, **options)
-    assert (result.done, again.done, again.skipped) == (3, 3, 0)
-    assert {one.worker for one in results.values()}.isdisjoint(o.worker for o in others.values())
-    for path in folder.glob("?.fits"):
-        assert arrays(path)["PIXELDQ"].tolist() == new_flags().tolist()
-    away = Shared(None, "", files=((str(folder / "0.fits"), 1),))
-    assert "expected 1" in unfit(away)[0]
 
 
 def test_a_night_is_not_queued_at_once(dask: Dask) -> None:

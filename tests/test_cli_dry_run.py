@@ -31,14 +31,13 @@ def tree(folder: Path) -> dict[str, Entry]:
     return state
 
 
-@pytest.mark.parametrize("how", ["beside", "in place", "gzip"])
+@pytest.mark.parametrize("how", ["beside", "gzip"])
 def test_apply_counts_what_it_would_write(folder: Path, how: str) -> None:
     ramp = make_ramp(folder / "a_uncal.fits", (1, 3, 6, 8))
     mask = make_mask(folder / "mask.fits")
     if how == "gzip":
         ramp = compress_gzip(ramp, folder / "b_uncal.fits.gz")
     words = ["apply", ramp, "--mask", mask, "--propagate-do-not-use", "--full-scale", "143"]
-    words += ["--in-place"] if how == "in place" else []
     before = tree(folder)
     rehearsed = invoke(*words, "--dry-run", "--json")
     assert (rehearsed.code, rehearsed.err) == (0, "")
@@ -70,14 +69,10 @@ def test_apply_refuses_what_it_would_refuse(folder: Path) -> None:
         ([ramp, "-o", folder / "no" / "out.fits"], 10),
         ([make_ramp(folder / "b.fits", start=(5, 5))], 5),  # beside the mask
         ([mask], 3),  # no ramp
-        ([compress_gzip(ramp, folder / "c.fits.gz"), "--in-place"], 2),
     ):
         before = tree(folder)
         outcome = invoke("apply", *words, "--mask", mask, "--dry-run")
         assert (outcome.code, tree(folder) == before) == (code, True), outcome.err
-    (folder / "link.fits").hardlink_to(ramp)
-    outcome = invoke("apply", ramp, "--mask", mask, "--dry-run", "--in-place")
-    assert (outcome.code, "2 names" in outcome.err) == (10, True)
 
 
 def test_apply_without_sources(folder: Path) -> None:

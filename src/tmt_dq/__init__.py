@@ -27,7 +27,6 @@ _HOMES = {
     "import_mask": "tmt_dq.masks.conversion",
     "make_mask": "tmt_dq.masks.conversion",
     "merge_subarrays": "tmt_dq.core.sources.subarrays",
-    "reinitialize_dq": "tmt_dq.reinitialize",
     "rollback": "tmt_dq.delivery.deliver",
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.references.mask_selection",

@@ -21,12 +21,11 @@ from tmt_dq.exposures.record import Record
 from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.files.names import default_output
 from tmt_dq.files.urls import Place, Url, place_of
+from tmt_dq.fits.encoding import has_flags
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.io import fetched
 from tmt_dq.io.headstart import Headstart
-from tmt_dq.io.inplace import InPlaceWriter, locked, unlocked
-from tmt_dq.io.verification import has_flags
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -119,7 +118,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     if_no_mask: IfNoMask = "error",
     unknown: Unknown = "error",
     overwrite: bool = False,
-    in_place: bool = False,
     dry_run: bool = False,
     crds_path: str | os.PathLike[str] | None = None,
     context: str | None = None,
@@ -165,9 +163,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         What to do about bits and DQ_DEF names without a meaning.
     overwrite : bool
         Whether an existing output is replaced.
-    in_place : bool
-        Whether the flags are added to the input itself instead of a copy. The file is as it was,
-        or complete, whatever happens; an interrupted run is taken back by the next one.
     dry_run : bool
         Whether everything is done but the writing: the same checks, the same counts. A compressed
         input is expanded into the system's folder for temporary files.
@@ -228,23 +223,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         context=context,
     )
     job = Initializer(source, request, subarray)
-    if in_place:
-        if output is not None or output_dir is not None:
-            raise ConfigError("in_place and an output are both given; expected one of them")
-        here = _path_in_place(source)
-        opened = unlocked(here) if dry_run else locked(here)
-        with opened as fd, open_input(source) as file:
-            if file.compressed:
-                raise ConfigError(
-                    "a compressed file cannot be changed in place",
-                    where=source,
-                    hint="Expand it first, or write an output of its own.",
-                )
-            if dry_run:
-                from tmt_dq.io.rehearsal import rehearse_change
-
-                return dataclasses.replace(job.run(file, source, rehearse_change), written=False)
-            return job.run(file, source, InPlaceWriter(fd, progress))
     target = _target(source, _place(output, fsspec_kwargs), _place(output_dir, fsspec_kwargs))
     elsewhere = [name for name in (request.mask, request.user_dq) if isinstance(name, Url)]
     _check_output(target, overwrite=overwrite, inputs=[source, *elsewhere])
@@ -319,17 +297,6 @@ def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
     # Anything else would quietly be taken for the milder choice.
     if value not in known:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-
-
-def _path_in_place(source: Place) -> Path:
-    """Return the path of an exposure that is to be changed where it is."""
-    if isinstance(source, Url):
-        raise ConfigError(
-            "a file elsewhere cannot be changed in place",
-            where=source,
-            hint="Write an output of its own: objects are only replaced as a whole.",
-        )
-    return source
 
 
 def _check_output(target: Place, *, overwrite: bool, inputs: Sequence[Place]) -> None:

@@ -135,7 +135,6 @@ class FlagWriter:
         looked: bool = False,
     ) -> None:
         self.exposure = exposure
-        self.own = exposure if exposure.own is None else exposure.own
         self.work = work
         self.writer = writer
         self.science = science
@@ -192,7 +191,7 @@ class FlagWriter:
 
     def _copy_stored(self, header: Header) -> bool:
         """Copy PIXELDQ from the mask's file, if it is nothing but that; False where it is not."""
-        source = self.work.sole_source if self.own.pixeldq is None else None
+        source = self.work.sole_source if self.exposure.pixeldq is None else None
         if source is None or not isinstance(source.stored, Stored) or source.pixels is None:
             return False
         if not self.writer.copy_flags(header, source.stored):
@@ -206,10 +205,10 @@ class FlagWriter:
         rows = max(1, _PIECE_BYTES // (4 * nx))
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
-            if self.own.pixeldq is None:
+            if self.exposure.pixeldq is None:
                 flags = np.zeros((count, nx), np.uint32)
             else:
-                flags = read_rows(self.own.file, self.own.pixeldq, first, count)
+                flags = read_rows(self.exposure.file, self.exposure.pixeldq, first, count)
             self.work.pixels(slice(first, first + count), flags)
             for name, found in PIXEL.count(flags).items():
                 self._counts[name] += found
@@ -223,11 +222,11 @@ class FlagWriter:
         """Yield GROUPDQ plane by plane, None for a plane without flags."""
         self._looked = True
         nints, ngroups, ny, nx = self.exposure.ramp.shape
-        old = self.own.groupdq
+        old = self.exposure.groupdq
         for number in range(nints * ngroups):
             before = None
             if old is not None:
                 before = np.empty((ny, nx), np.uint8)
-                self.own.file.read_into(old, before.data.cast("B"), number * ny * nx)
+                self.exposure.file.read_into(old, before.data.cast("B"), number * ny * nx)
             counts = read_plane(*self.science, number) if self.work.needs_counts else None
             yield self.work.samples(*divmod(number, ngroups), counts, before)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tmt_dq.batch.again import Folders
 from tmt_dq.batch.jobs import FileResult
 from tmt_dq.batch.lines import JsonLines
 from tmt_dq.batch.state import State
@@ -94,7 +93,7 @@ class Account:
 
     def __init__(
         self,
-        memory: Folder | Folders,
+        memory: Folder,
         lines: JsonLines | None,
         on_result: Callable[[FileResult], None] | None,
     ) -> None:

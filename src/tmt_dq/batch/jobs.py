@@ -82,16 +82,12 @@ class Job:
     sha256 : str or None
         Digest of the input that the existing output was made of: where it is still the same, there
         is nothing to do.
-    rewrite : bool
-        Whether the output is there and only the rules have changed since: its flags can be
-        rewritten in place. Where `input` and `output` are the same, that is all that can be done.
     """
 
     input: str
     output: str
     replace: bool = False
     sha256: str | None = None
-    rewrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +102,11 @@ class Reprocessing:
         CRDS cache of the rules of before, if it is another one.
     flags_only : bool
         Whether another mask with the same flags in an exposure's pixels changes nothing.
-    in_place : bool
-        Whether the flags of outputs are rewritten in place where that can be done.
     """
 
     old_context: str
     old_crds_path: str | None = None
     flags_only: bool = False
-    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +318,6 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         from tmt_dq.references import embedded
 
         options["crds_path"] = embedded.cache_path()
-    applied = None
     if settings.again is not None:
         from tmt_dq.batch import again
 
@@ -333,14 +325,10 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         if not needed:
             skipped = _result(job, "skipped", before, digest)
             return dataclasses.replace(skipped, reason=why, unaffected=True)
-        if job.rewrite:
-            applied = again.rewrite(job, settings, options)
-    in_place = applied is not None
-    if applied is None:
-        from tmt_dq.apply.apply import apply_dq
+    from tmt_dq.apply.apply import apply_dq
 
-        replace = job.replace or _left_by_a_lost_worker(job)
-        applied = apply_dq(job.input, job.output, overwrite=replace, progress=meter(), **options)
+    replace = job.replace or _left_by_a_lost_worker(job)
+    applied = apply_dq(job.input, job.output, overwrite=replace, progress=meter(), **options)
     selection = applied.selection
     rules: tuple[Rule, ...] = ()
     if selection is not None:
@@ -367,7 +355,6 @@ def _process(job: Job, settings: Settings, before: FileState | None) -> FileResu
         counts=applied.counts,
         output_state=state_of(job.output),
         terms=terms,
-        reason="rewritten in place" if in_place else "",
     )
 
 
@@ -398,13 +385,7 @@ def _left_by_a_lost_worker(job: Job) -> bool:
     elif not os.path.lexists(job.output):
         return False
     from tmt_dq.fits.file import open_input
-    from tmt_dq.io.inplace import locked
-    from tmt_dq.io.journal import pending
 
-    if not is_url(job.output) and pending(Path(job.output)):
-        # A rewriting in place was interrupted: the file is ours, and whole again after this.
-        with locked(Path(job.output)):
-            pass
     try:
         with open_input(place_of(job.output)) as file:
             return "S_DQINIT" in file.units[0].header

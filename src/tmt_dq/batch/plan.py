@@ -21,8 +21,6 @@ __all__ = ["Planned", "Planner", "name_outputs"]
 
 _SHOWN = 5
 
-RULES_CHANGED = "rules changed"
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -169,17 +167,7 @@ class Planner:
         if self._settings.checksum and reason == "content to be compared":
             digest = None if entry is None else entry.sha256
         replace = ours or (there and self._overwrite)
-        again = self._settings.again
-        rewrite = (
-            again is not None
-            and again.in_place
-            and ours
-            and reason == RULES_CHANGED
-            and entry is not None
-            and entry.input_state == now
-        )
-        job = Job(path, output, replace, digest, rewrite=rewrite)
-        return Planned(job, "process", reason, size)
+        return Planned(Job(path, output, replace, digest), "process", reason, size)
 
     def _state_of(self, path: str) -> FileState | None:
         """Return the state of a file; of one elsewhere, as its folder was when it was listed."""
@@ -242,7 +230,7 @@ def outdated(terms: Terms | None, settings: Settings) -> str | None:
     if terms.parameters != settings.parameters:
         return "parameters changed"
     if not set(terms.rules) <= set(settings.rules):
-        return RULES_CHANGED
+        return "rules changed"
     full = {redacted(str(v)): str(v) for v in settings.options.values() if is_url(v)}
     for path, state in terms.references:
         if state_of(full.get(path, path)) != state:

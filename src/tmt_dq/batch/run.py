@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tmt_dq.batch.account import Account, BatchResult, Folder
-from tmt_dq.batch.again import Folders, InPlacePlanner, check_again, check_old_rules, rehearse
+from tmt_dq.batch.again import check_again, check_old_rules, rehearse
 from tmt_dq.batch.inputs import find_inputs
 from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings, process
 from tmt_dq.batch.lines import JsonLines
@@ -45,7 +45,7 @@ class Mapper(Protocol):
 def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     inputs: PathLike | Iterable[PathLike],
     *,
-    output_dir: PathLike | None = None,
+    output_dir: PathLike,
     manifests: Iterable[PathLike] = (),
     jobs: int | None = None,
     report: PathLike | None = None,
@@ -55,7 +55,6 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     affected_by: str | None = None,
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
-    in_place: bool = False,
     state_dir: PathLike | None = None,
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
@@ -74,10 +73,9 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     ----------
     inputs : path or iterable of path
         Files, patterns, folders, ``-``, ``@manifest``, associations: `tmt_dq.batch.find_inputs`.
-    output_dir : path, optional
+    output_dir : path
         Folder of the outputs ``<root>_dqinit.fits``; made if it does not exist. A small file in
-        it, ``.tmt-dq-batch.jsonl``, remembers what was done. Without it the inputs are outputs,
-        which are changed themselves (`affected_by` and `in_place`).
+        it, ``.tmt-dq-batch.jsonl``, remembers what was done.
     manifests : iterable of path
         Files with names of exposures.
     jobs : int, optional
@@ -97,9 +95,6 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         CRDS cache of `affected_by`, if it is another one.
     flags_only : bool
         Whether another mask with the same flags in an exposure's pixels changes nothing.
-    in_place : bool
-        Whether the flags of outputs are rewritten in place (`tmt_dq.reinitialize_dq`) where
-        nothing but the mask has changed, instead of writing them anew.
     state_dir : path, optional
         Folder on this machine for what is remembered of an `output_dir` elsewhere (a URL). By
         default one in the user's own folder for the state of programs.
@@ -141,7 +136,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     (1200, 0, 0)
     """
     start = time.perf_counter()
-    again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
+    again = _again(affected_by, old_crds_path, flags_only=flags_only)
     settings, outputs = _prepare(
         inputs,
         manifests,
@@ -150,27 +145,18 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         options,
         again,
         checksum=checksum,
-        retry_failed=retry_failed,
     )
     if mapper is None:
         from tmt_dq.batch.processes import Processes
 
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
-        memory: Folder | Folders
-        planner: Planner | InPlacePlanner
-        state = None
-        if output_dir is None:
-            memory = Folders()
-            memory.check_only(outputs)
-            planner = InPlacePlanner(memory)
-        else:
-            folder = _memory_of(_absolute(output_dir), state_dir)
-            _make_folder(folder)
-            state = State(folder)
-            memory = Folder(state)
-            planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+        folder = _memory_of(_absolute(output_dir), state_dir)
+        _make_folder(folder)
+        state = State(folder)
+        memory = Folder(state)
         stack.callback(memory.close)
+        planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
         lines = None
         if report is not None:
             lines = JsonLines(Path(report))
@@ -191,7 +177,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
 def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     inputs: PathLike | Iterable[PathLike],
     *,
-    output_dir: PathLike | None = None,
+    output_dir: PathLike,
     manifests: Iterable[PathLike] = (),
     retry_failed: bool = False,
     checksum: bool = False,
@@ -199,7 +185,6 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     affected_by: str | None = None,
     old_crds_path: PathLike | None = None,
     flags_only: bool = False,
-    in_place: bool = False,
     state_dir: PathLike | None = None,
     stdin: TextIO | None = None,
     **options: Any,
@@ -209,7 +194,7 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     Parameters
     ----------
     inputs, output_dir, manifests, retry_failed, checksum, overwrite, affected_by, old_crds_path, \
-flags_only, in_place, state_dir, stdin, **options
+flags_only, state_dir, stdin, **options
         As in `run_batch`.
 
     Returns
@@ -217,7 +202,7 @@ flags_only, in_place, state_dir, stdin, **options
     iterator of Planned
         One for each exposure.
     """
-    again = _again(affected_by, old_crds_path, flags_only=flags_only, in_place=in_place)
+    again = _again(affected_by, old_crds_path, flags_only=flags_only)
     settings, outputs = _prepare(
         inputs,
         manifests,
@@ -226,22 +211,19 @@ flags_only, in_place, state_dir, stdin, **options
         options,
         again,
         checksum=checksum,
-        retry_failed=retry_failed,
     )
-    planner: Planner | InPlacePlanner = InPlacePlanner()
-    if output_dir is not None:
-        state = State(_memory_of(_absolute(output_dir), state_dir), read_only=True)
-        planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+    state = State(_memory_of(_absolute(output_dir), state_dir), read_only=True)
+    planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
     plans = itertools.starmap(planner.decide, outputs.items())
     return plans if again is None else (rehearse(plan, settings) for plan in plans)
 
 
 def _again(
-    affected_by: str | None, old_crds_path: PathLike | None, *, flags_only: bool, in_place: bool
+    affected_by: str | None, old_crds_path: PathLike | None, *, flags_only: bool
 ) -> Reprocessing | None:
     """Return which exposures are meant; None for all."""
     if affected_by is None:
-        said = {"old_crds_path": old_crds_path, "flags_only": flags_only, "in_place": in_place}
+        said = {"old_crds_path": old_crds_path, "flags_only": flags_only}
         for name, value in said.items():
             if value:
                 raise ConfigError(
@@ -250,36 +232,29 @@ def _again(
                 )
         return None
     old = None if old_crds_path is None else str(Path(old_crds_path).absolute())
-    return Reprocessing(affected_by, old, flags_only, in_place)
+    return Reprocessing(affected_by, old, flags_only)
 
 
 def _prepare(
     inputs: PathLike | Iterable[PathLike],
     manifests: Iterable[PathLike],
-    output_dir: PathLike | None,
+    output_dir: PathLike,
     stdin: TextIO | None,
     options: Mapping[str, Any],
     again: Reprocessing | None,
     *,
     checksum: bool,
-    retry_failed: bool,
 ) -> tuple[Settings, dict[str, str]]:
     """Check what all exposures share, and name their outputs; nothing is written."""
     told = {name: value for name, value in options.items() if value is not None}
-    check_again(again, told, alone=output_dir is None, retry_failed=retry_failed)
+    check_again(again, told)
     settings = make_settings(options, checksum=checksum)
     if again is not None:
         check_old_rules(again, settings)
         settings = replace(settings, again=again)
-    if output_dir is None:
-        found = _find(inputs, manifests, None, stdin)
-        # By its own name, whatever link led to it: two links must not lead to two changes.
-        names = (path if is_url(path) else os.path.realpath(path) for path in found)
-        outputs = {path: path for path in names}
-    else:
-        folder = _absolute(output_dir)
-        here = folder if isinstance(folder, Path) else Path(os.devnull)
-        outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
+    folder = _absolute(output_dir)
+    here = folder if isinstance(folder, Path) else Path(os.devnull)
+    outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
     if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
         raise ConfigError(
             "affected_by is about files on this machine, and there is a URL",
@@ -305,7 +280,7 @@ def _memory_of(folder: Place, state_dir: PathLike | None) -> Path:
 def _find(
     inputs: PathLike | Iterable[PathLike],
     manifests: Iterable[PathLike],
-    folder: Path | None,
+    folder: Path,
     stdin: TextIO | None,
 ) -> list[str]:
     names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
@@ -351,7 +326,7 @@ def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str])
 
 def _work(
     outputs: Mapping[str, str],
-    planner: "Planner | InPlacePlanner",
+    planner: Planner,
     settings: Settings,
     mapper: Mapper,
     account: Account,

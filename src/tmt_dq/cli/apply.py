@@ -115,7 +115,6 @@ __all__ = ["command", "describe", "show", "user_reading"]
 )
 @crds_options
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
-@click.option("--in-place", is_flag=True, help="Add the flags to RAMP itself; no second copy.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write the outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
@@ -151,7 +150,7 @@ def command(
     options["user_reading"] = user_reading(options)
     options["recipe"] = recipe_fields(options)
     options["sync"] = not no_sync
-    if len(ramps) > 1 and not options["in_place"]:
+    if len(ramps) > 1:
         _check_outputs(ramps, options["output_dir"], overwrite=options["overwrite"])
     failures: list[Exception] = []
     with json_list("ramps", wanted=as_json) as add:
@@ -232,7 +231,7 @@ def user_reading(options: dict[str, Any]) -> Any:
 
 def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
     """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
-    if "tmt_dq.apply.apply" in sys.modules or options["in_place"] or options["dry_run"]:
+    if "tmt_dq.apply.apply" in sys.modules or options["dry_run"]:
         return None
     folder = options["output_dir"]
     if output is not None and folder is not None:

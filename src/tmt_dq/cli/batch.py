@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quiet"}
+_OWN = {"ramps", "output", "output_dir", "dry_run", "as_json", "quiet"}
 
 
 @click.command("batch", short_help="Initialize many ramps, on all cores or a cluster.")
@@ -30,8 +30,7 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
     "--output-dir",
     type=AnyFolder(),
     metavar="DIR",
-    help="Folder of the outputs; made if it does not exist. Needed unless --affected-by changes "
-    "outputs --in-place.",
+    help="Folder of the outputs; made if it does not exist.",
 )
 @click.option(
     "--manifest",
@@ -59,12 +58,6 @@ _OWN = {"ramps", "output", "output_dir", "in_place", "dry_run", "as_json", "quie
     metavar="OLD",
     shell_complete=offers.contexts("old_crds_path", "crds_path"),
     help="Do only what the rules of --context change, compared with the context OLD.",
-)
-@click.option(
-    "--in-place",
-    is_flag=True,
-    help="With --affected-by: rewrite the flags in outputs that are there, and copy no science "
-    "data. Without --output-dir, INPUT are the outputs.",
 )
 @click.option(
     "--flags-only",
@@ -107,11 +100,11 @@ def command(  # noqa: PLR0913 - the options of the verb
       tmt-dq batch 'night/**/*_uncal.fits' --output-dir reduced --jobs 8
       find /data -name '*_uncal.fits' | tmt-dq batch - --output-dir reduced
       tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
-      tmt-dq batch reduced --affected-by tmt_0100.pmap --in-place
+      tmt-dq batch /data/night --output-dir reduced --affected-by tmt_0100.pmap
     """  # noqa: D301
     if not inputs and not manifests:
         raise click.UsageError("Missing argument 'INPUT...'.")
-    if options["output_dir"] is None and options["affected_by"] is None:
+    if options["output_dir"] is None:
         raise click.UsageError("Missing option '--output-dir'.")
     options["user_reading"] = user_reading(options)
     options["recipe"] = recipe_fields(options)

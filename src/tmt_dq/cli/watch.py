@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "in_place", "as_json", "quiet", "dry_run"}
+_OWN = {"ramps", "output", "output_dir", "as_json", "quiet", "dry_run"}
 _SHOWN = 5
 
 

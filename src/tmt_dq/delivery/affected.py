@@ -18,11 +18,11 @@ from tmt_dq.errors import (
     TmtDqError,
     UnexplainedFlagsError,
 )
+from tmt_dq.exposures.history import recorded_context
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
-from tmt_dq.io.recorded import recorded_context
 from tmt_dq.masks.mask import Mask, read_mask
 
 if TYPE_CHECKING:

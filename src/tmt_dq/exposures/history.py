@@ -3,62 +3,48 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["NO_FLAGS_BEFORE", "REPLACED", "dq_init_cards", "history_entries"]
+from tmt_dq.fits.cards import Header
+
+__all__ = ["NO_FLAGS_BEFORE", "history_entries", "recorded_context"]
 
 NO_FLAGS_BEFORE = "the exposure had no flags before"
 """Recorded where neither PIXELDQ nor GROUPDQ had a flag: all there are now are the sources'."""
-
-REPLACED = "in place of "
-"""Begins the entry that names an outcome whose flags were taken back."""
 
 _CARD = 72
 """Characters of a HISTORY card."""
 
 _ENTRY = re.compile(r"tmt-dq \S+ dq_init: (.*)", re.DOTALL)
+_OUTCOME = re.compile(
+    r"(?P<status>COMPLETE|SKIPPED), mask (?P<mask>.+?)(?: \(context (?P<context>\S+)\))?", re.DOTALL
+)
 
 
-def dq_init_cards(cards: Iterable[str]) -> list[tuple[str, list[int]]]:
-    """Return what HISTORY says of DQ initialization, and in which cards.
-
-    Parameters
-    ----------
-    cards : iterable of str
-        HISTORY cards; an entry longer than one goes on in the next.
-
-    Returns
-    -------
-    list of (str, list of int)
-        Each entry, without the version, and the numbers of its cards.
-    """
-    entries: list[tuple[str, list[int]]] = []
+def history_entries(cards: Iterable[str]) -> list[str]:
+    """Return what HISTORY says of DQ initialization, an entry each, without the version."""
+    entries: list[str] = []
     full = False
-    for number, card in enumerate(cards):
+    for card in cards:
         if card.startswith("tmt-dq "):
-            entries.append((card, [number]))
+            entries.append(card)
         elif entries and full:
             # A space at the end of a card is lost in FITS.
-            text, numbers = entries[-1]
-            whole = text.ljust(-(-len(text) // _CARD) * _CARD) + card
-            entries[-1] = (whole, [*numbers, number])
+            text = entries[-1]
+            entries[-1] = text.ljust(-(-len(text) // _CARD) * _CARD) + card
         else:
             full = False
             continue
         full = len(card) >= _CARD - 1
-    found = ((_ENTRY.fullmatch(text.rstrip()), numbers) for text, numbers in entries)
-    return [(match[1], numbers) for match, numbers in found if match]
+    return [match[1] for text in entries if (match := _ENTRY.fullmatch(text.rstrip()))]
 
 
-def history_entries(cards: Iterable[str]) -> list[str]:
-    """Return what HISTORY says of DQ initialization, an entry each, without the version.
+def recorded_context(header: Header) -> str | None:
+    """Return the context whose rules chose the mask of an initialized exposure, None if none did.
 
-    Parameters
-    ----------
-    cards : iterable of str
-        HISTORY cards.
-
-    Returns
-    -------
-    list of str
-        The entries.
+    CRDS_CTX alone does not tell: the exposure can have it from before, and its mask by hand.
     """
-    return [entry for entry, _ in dq_init_cards(cards)]
+    entries = history_entries(header.commentary("HISTORY"))
+    outcomes = [match for entry in entries if (match := _OUTCOME.fullmatch(entry))]
+    if outcomes:
+        return outcomes[-1]["context"]
+    found = header.get("CRDS_CTX")
+    return None if found is None else str(found)

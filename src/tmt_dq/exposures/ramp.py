@@ -78,9 +78,6 @@ class RampFile:
         Extension SCI.
     pixeldq, groupdq : Unit or None
         Extensions PIXELDQ (DQ in an image) and GROUPDQ, None where they do not exist.
-    own : RampFile or None
-        Where the flags are that the exposure had before it was initialized; None where they are
-        those of the file itself.
     """
 
     ramp: Ramp
@@ -88,7 +85,6 @@ class RampFile:
     sci: Unit
     pixeldq: Unit | None
     groupdq: Unit | None
-    own: "RampFile | None" = None
 
     @property
     def pixel_name(self) -> str:

@@ -9,7 +9,7 @@ Layout of an ASDF file: ASDF Standard 1.6, "Low-level file layout".
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,6 @@ def refresh(
     arrays: Mapping[str, ArrayNode] | None = None,
     metadata: Mapping[str, object] | None = None,
     history: Iterable[str] = (),
-    forget: Callable[[str], bool] | None = None,
     where: object = "ASDF",
 ) -> bytes:
     """Return an ASDF file with arrays and values set in its tree, everything else as it was.
@@ -81,8 +80,6 @@ def refresh(
         Dotted place, such as "meta.cal_step.dq_init", to its value; None removes it.
     history : iterable of str
         Entries to add to the history.
-    forget : callable, optional
-        Tells which entries of the history, by their description, are to be left out.
     where : object
         Named in errors: the file.
 
@@ -116,8 +113,6 @@ def refresh(
     for path, value in (metadata or {}).items():
         node = None if value is None else editor.node(value)
         root = editor.with_value(root, path.split("."), node)
-    if forget is not None:
-        root = editor.without_history(root, forget)
     for entry in history:
         root = editor.with_history(root, entry)
     text: bytes = yaml.serialize(
@@ -300,28 +295,7 @@ class _Editor:
         tag = "tag:yaml.org,2002:seq"
         return self.with_value(root, path, self.yaml.SequenceNode(tag, [*entries, entry]))
 
-    def without_history(self, root: Any, forget: Callable[[str], bool]) -> Any:
-        """Return the tree without some entries of its history."""
-        present = next((value for name, value in root.value if name.value == "history"), None)
-        path = ["history"]
-        if isinstance(present, self.yaml.MappingNode):
-            path = ["history", "entries"]
-            present = next(
-                (value for name, value in present.value if name.value == "entries"), None
-            )
-        if not isinstance(present, self.yaml.SequenceNode):
-            return root
-        kept = [entry for entry in present.value if not forget(_description(entry))]
-        return self.with_value(root, path, self.yaml.SequenceNode(present.tag, kept))
-
     @staticmethod
     def _like(mapping: Any, pairs: list[Any]) -> Any:
         flow = mapping.flow_style and bool(mapping.value)
         return type(mapping)(mapping.tag, pairs, flow_style=flow)
-
-
-def _description(entry: Any) -> str:
-    """Return what an entry of the history says, "" where it says nothing."""
-    pairs = entry.value if isinstance(entry.value, list) else []
-    said = [value.value for name, value in pairs if name.value == "description"]
-    return str(said[0]) if said else ""

@@ -1,5 +1,9 @@
 """Flags as FITS stores them: uint32 as big-endian int32 with BZERO = 2^31."""
 
+import errno
+import math
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +17,7 @@ from tmt_dq.fits.layout import Unit
 __all__ = [
     "decode_uint32",
     "encode_uint32",
+    "has_flags",
     "image_header",
     "is_uint32",
     "read_plane",
@@ -21,6 +26,7 @@ __all__ = [
     "sum_flags",
 ]
 
+_PIECE_BYTES = 4 * 1024 * 1024
 _SIGN = 1 << 31
 _UNSIGNED: dict[tuple[int, float], str] = {
     (16, 1 << 15): "u2",
@@ -136,6 +142,41 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
             values = values.astype(np.float64)
             values[undefined] = np.nan
     return values
+
+
+def has_flags(file: FitsInput, unit: Unit | None) -> bool:
+    """Tell whether PIXELDQ, DQ or GROUPDQ has any flag; holes of the file are not read."""
+    if unit is None:
+        return False
+    if unit.bitpix != 8:
+        ny, nx = unit.shape
+        step = max(1, _PIECE_BYTES // (4 * nx))
+        return any(
+            read_rows(file, unit, first, min(step, ny - first)).any()
+            for first in range(0, ny, step)
+        )
+    place, end = unit.data_offset, unit.data_offset + math.prod(unit.shape)
+    while place < end:
+        place = _next_data(file.fd, place)
+        piece = os.pread(file.fd, min(_PIECE_BYTES, end - place), place) if place < end else b""
+        if not piece:
+            return False
+        if np.frombuffer(piece, np.uint8).any():
+            return True
+        place += len(piece)
+    return False
+
+
+def _next_data(fd: int, place: int) -> int:
+    """Return where the next bytes that are not in a hole begin."""
+    try:
+        return os.lseek(fd, place, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return os.fstat(fd).st_size  # nothing but a hole until the end
+        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
+            return place  # this file system does not know
+        raise
 
 
 def scaling(unit: Unit, where: object) -> tuple[float, float]:

@@ -24,7 +24,6 @@ from tmt_dq.files.copying import Progress, copy_range, write_all, zero_range
 from tmt_dq.files.urls import Place, Url
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import FileReader, Unit, padded, scan
-from tmt_dq.io.journal import pending
 
 __all__ = ["FitsInput", "as_images", "from_descriptor", "open_input", "scan_stream"]
 
@@ -123,8 +122,7 @@ def open_input(
     Raises
     ------
     RampFormatError
-        Raised if the file does not exist, cannot be read, is not FITS or truncated, or was left
-        half changed by an interrupted run in place.
+        Raised if the file does not exist, cannot be read, is not FITS or truncated.
     RemoteError
         Raised if `path` is a URL and the file cannot be reached.
     """
@@ -134,13 +132,6 @@ def open_input(
         with open_remote(path, scratch=scratch, progress=progress) as file:
             yield file
         return
-    if pending(path):
-        raise RampFormatError(
-            "an earlier run in place was interrupted, the file is half changed",
-            where=path,
-            hint="Repeat the command that was interrupted (tmt-dq apply or batch, --in-place): it "
-            "takes that run back first.",
-        )
     fd = _open(path)
     try:
         yield from from_descriptor(fd, path, scratch, progress)

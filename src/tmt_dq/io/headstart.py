@@ -16,7 +16,6 @@ from tmt_dq.errors import TmtDqError
 from tmt_dq.files.atomic import AtomicOutput, check_output
 from tmt_dq.fits.layout import FileReader, Unit, padded, scan
 from tmt_dq.io.background import BackgroundCopy
-from tmt_dq.io.journal import pending
 
 __all__ = ["Headstart", "begin", "room_for_keywords"]
 
@@ -106,8 +105,6 @@ def begin(
     """
     try:
         check_output(target, overwrite=overwrite, inputs=[source])
-        if pending(source):
-            return None
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, TmtDqError):
         return None

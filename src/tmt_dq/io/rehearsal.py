@@ -9,9 +9,8 @@ from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.exposures.record import Record
 from tmt_dq.fits.encoding import read_plane, read_rows
-from tmt_dq.io.inplace import check_plan
 
-__all__ = ["rehearse", "rehearse_change"]
+__all__ = ["rehearse"]
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
@@ -44,18 +43,6 @@ def rehearse(
             counts = read_plane(exposure.file, exposure.sci, number) if work.needs_counts else None
             work.samples(*divmod(number, ngroups), counts)
     return Written(_count(exposure, work), work.reports())
-
-
-def rehearse_change(exposure: RampFile, sources: Sequence[FlagSource], record: Record) -> Written:
-    """Find out what would be written into the exposure's own file.
-
-    Raises
-    ------
-    OutputError
-        Raised if the change is not possible in place.
-    """
-    check_plan(exposure, sources, record)
-    return rehearse(exposure, sources, record)
 
 
 def _count(exposure: RampFile, work: Initialization) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A cache with three contexts, exposures of it, and the comparison of two outputs."""
+"""A cache with three contexts, and exposures that they are for."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from astropy.io import fits
 
 from builders import CONVENTION, make_ramp
 from delivery_helpers import deliverable, small_cache
@@ -63,40 +62,3 @@ def exposure(path: Path, shape: tuple[int, ...] = (1, 3, 6, 8), **options: Any) 
     """Write a raw ramp that both masks apply to."""
     cards = {"DATE-OBS": "2026-06-01", "SUBARRAY": "CUSTOM", **options.pop("header", {})}
     return make_ramp(path, shape, start=(101, 201), header=cards, **options)
-
-
-def assert_same(left: Path, right: Path, *, replaced: int = 1) -> None:
-    """Compare all units of two files, data bit by bit, without what names and dates a file.
-
-    `replaced` is how many outcomes the HISTORY of `left` says that were taken back.
-    """
-    own = {"DATE", "FILENAME", "CHECKSUM", "DATASUM", ""}
-    with fits.open(left, checksum=True) as first, fits.open(right, checksum=True) as second:
-        assert [hdu.name for hdu in first] == [hdu.name for hdu in second]
-        for one, other in zip(first, second, strict=True):
-            if one.name == "ASDF":
-                continue  # it holds the file's name; it has a test of its own
-            assert data_of(left, one) == data_of(right, other)
-            assert one.header.get("DATASUM") == other.header.get("DATASUM")
-            cards = [
-                [c.image for c in h.header.cards if c.keyword not in {*own, "HISTORY"}]
-                for h in (one, other)
-            ]
-            assert cards[0] == cards[1]
-            said = entries(one)
-            kept = [entry for entry in said if not entry.startswith("in place of COMPLETE")]
-            assert kept == entries(other)
-            assert len(said) - len(kept) == (replaced if one.name == "PRIMARY" else 0)
-
-
-def entries(hdu: Any) -> list[str]:
-    """Return HISTORY, put together from its cards."""
-    text = "".join(card.ljust(72) for card in hdu.header.get("HISTORY", []))
-    return [" ".join(part.split()) for part in text.split("tmt-dq 0.1.0 dq_init: ")]
-
-
-def data_of(path: Path, hdu: Any) -> bytes:
-    info = hdu.fileinfo()
-    with path.open("rb") as file:
-        file.seek(info["datLoc"])
-        return file.read(info["datSpan"])

@@ -1,0 +1,307 @@
+"""Batches that do only what new rules change (--affected-by)."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from astropy.io import fits
+
+from affected_helpers import (
+    NEW,
+    OLD,
+    exposure,
+    make_contexts,
+    new_flags,
+    old_flags,
+    root,
+    template,
+)
+from batch_helpers import run, statuses
+from builders import arrays, folder_state, invoke, make_mask
+from tmt_dq import apply_dq
+from tmt_dq.batch import plan_batch, serial
+from tmt_dq.batch.state import State
+from tmt_dq.delivery.affected import affected_output
+from tmt_dq.errors import SelectionError, UnexplainedFlagsError, WorkerError
+
+__all__ = ["root", "template"]
+
+Options = dict[str, Any]
+
+
+@pytest.fixture
+def ramp(folder: Path) -> Path:
+    return exposure(folder / "ramp_uncal.fits")
+
+
+@pytest.fixture
+def out(ramp: Path, root: Path, tmp_path: Path) -> Path:
+    """Return a folder with the output of the old rules."""
+    run([ramp], tmp_path / "out", crds_path=root, context=OLD)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def again(root: Path) -> Options:
+    return {"crds_path": root, "context": NEW, "affected_by": OLD}
+
+
+def plan_of(ramp: Path, out: Path, root: Path) -> tuple[str, str]:
+    """Return what an ordinary batch would do."""
+    (plan,) = plan_batch([ramp], output_dir=out, crds_path=root, context=NEW)
+    return plan.action, plan.reason
+
+
+@pytest.fixture
+def night(folder: Path) -> Path:
+    """Return a folder with a ramp that the new mask changes, and one of before its USEAFTER."""
+    exposure(folder / "changed_uncal.fits")
+    exposure(folder / "before_uncal.fits", header={"DATE-OBS": "2026-04-20"})
+    return folder
+
+
+def reasons(results: Any) -> dict[str, str]:
+    return {name: result.reason for name, result in results.items()}
+
+
+def test_only_what_changes(night: Path, tmp_path: Path, root: Path) -> None:
+    out = tmp_path / "out"
+    run([night], out, crds_path=root, context=OLD)
+    outputs = [out / f"{name}_dqinit.fits" for name in ("changed", "before")]
+    before = outputs[1].read_bytes()
+    options = {"crds_path": root, "affected_by": OLD}
+    _, results = run([night], out, context=NEW, **options)
+    assert statuses(results) == {"changed_uncal.fits": "done", "before_uncal.fits": "skipped"}
+    why = reasons(results)
+    assert why["before_uncal.fits"] == "not affected: the same file, tmt_iris_mask_0001.fits"
+    assert outputs[1].read_bytes() == before
+    assert arrays(outputs[0])["PIXELDQ"].tolist() == new_flags().tolist()
+    # The folder's memory is true again: nothing to do, neither for this command nor another one.
+    _, results = run([night], out, context=NEW, **options)
+    assert set(statuses(results).values()) == {"skipped"}
+    plans = plan_batch([night], output_dir=out, crds_path=root, context=NEW)
+    found = {Path(plan.job.input).name: (plan.action, plan.reason) for plan in plans}
+    assert found["changed_uncal.fits"] == ("skip", "done and still true")
+    assert found["before_uncal.fits"] == ("process", "rules changed")
+
+
+def test_ramps_without_outputs(night: Path, tmp_path: Path, root: Path) -> None:
+    """The rules of before and now are compared; what is not affected gets no output."""
+    exposure(night / "none_uncal.fits", header={"DETECTOR": "IRIS2"})
+    _, results = run([night], tmp_path / "out", crds_path=root, context=NEW, affected_by=OLD)
+    assert [name for name, status in statuses(results).items() if status == "done"] == [
+        "changed_uncal.fits"
+    ]
+    assert "no rule matches it" in reasons(results)["none_uncal.fits"]
+    assert (tmp_path / "out/changed_dqinit.fits").exists()
+    assert not (tmp_path / "out/before_dqinit.fits").exists()
+
+
+def test_the_mask_in_an_output_is_what_counts(night: Path, tmp_path: Path, root: Path) -> None:
+    """Compared with OLD nothing would change; the output is older still."""
+    out = tmp_path / "out"
+    ramp = night / "changed_uncal.fits"
+    run([ramp], out, crds_path=root, context="tmt_0001.pmap")
+    _, results = run([ramp], out, crds_path=root, context=OLD, affected_by=OLD)
+    assert statuses(results) == {ramp.name: "done"}
+    assert arrays(out / "changed_dqinit.fits")["PIXELDQ"].tolist() == old_flags().tolist()
+
+
+def test_other_flags_or_another_name(folder: Path, tmp_path: Path, root: Path) -> None:
+    """The masks agree in these pixels: R_MASK would change, PIXELDQ would not."""
+    corner = exposure(folder / "corner_uncal.fits", (1, 2, 2, 2))
+    options = {"crds_path": root, "context": NEW, "affected_by": OLD}
+    _, results = run([corner], tmp_path / "one", flags_only=True, **options)
+    assert statuses(results) == {corner.name: "skipped"}
+    _, results = run([corner], tmp_path / "two", **options)
+    assert statuses(results) == {corner.name: "done"}
+
+
+def test_files_of_others_stay_so(night: Path, tmp_path: Path, root: Path) -> None:
+    """Asked about one that it may replace, and need not: later it may not."""
+    out = tmp_path / "out"
+    out.mkdir()
+    apply_dq(night / "changed_uncal.fits", out / "changed_dqinit.fits", crds_path=root, context=NEW)
+    options: dict[str, Any] = {"crds_path": root, "context": NEW}
+    _, results = run(
+        [night / "changed_uncal.fits"], out, affected_by=OLD, overwrite=True, **options
+    )
+    assert statuses(results) == {"changed_uncal.fits": "skipped"}
+    (plan,) = plan_batch([night / "changed_uncal.fits"], output_dir=out, **options)
+    assert plan.action == "refuse"
+
+
+def test_a_context_that_is_not_there(night: Path, tmp_path: Path, root: Path) -> None:
+    with pytest.raises(SelectionError, match="tmt_0009"):
+        run([night], tmp_path / "out", crds_path=root, affected_by="tmt_0009.pmap")
+    assert not (tmp_path / "out").exists()
+
+
+def test_command(night: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmt_dq.batch.processes.Processes", lambda _: serial)
+    out = tmp_path / "out"
+    words: list[Any] = ["batch", "--crds-path", root]
+    assert invoke(*words, night, "--output-dir", out, "--context", OLD).code == 0
+    again = [*words, night, "--output-dir", out, "--affected-by", OLD]
+    state = folder_state(out)
+    outcome = invoke(*again, "--dry-run")
+    assert outcome.code == 0
+    lines = {Path(line.split()[1]).name: line for line in outcome.out.splitlines()[:2]}
+    assert lines["before_uncal.fits"].startswith("skip")
+    assert lines["changed_uncal.fits"].endswith(
+        "(affected: tmt_iris_mask_0003.fits instead of tmt_iris_mask_0002.fits, with other flags "
+        "in 2 of its pixels; rules changed)"
+    )
+    assert folder_state(out) == state
+    outcome = invoke(*again, "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["done"] == 1
+    assert arrays(out / "changed_dqinit.fits")["PIXELDQ"].tolist() == new_flags().tolist()
+    outcome = invoke(*again)
+    rows = [line.split() for line in outcome.out.splitlines()]
+    assert ["skipped", "ramps"] in rows
+    assert any(row[-2:] == ["true", "1"] for row in rows)
+    assert invoke("batch", night, "--affected-by", OLD).code == 2
+
+
+def test_killed_before_it_is_remembered(
+    ramp: Path, out: Path, root: Path, again: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new output is there, and nobody wrote down that it is: it is the batch's all the same."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "finish", die)
+        patch.setattr(State, "change", die)
+        with pytest.raises(KeyboardInterrupt):
+            run([ramp], out, **again)
+    output = out / "ramp_dqinit.fits"
+    assert arrays(output)["PIXELDQ"].tolist() == new_flags().tolist()
+    _, results = run([ramp], out, **again)
+    assert set(statuses(results).values()) == {"skipped"}
+    assert plan_of(ramp, out, root) == ("process", "interrupted")
+    _, results = run([ramp], out, crds_path=root, context=NEW)
+    assert statuses(results) == {ramp.name: "done"}
+
+
+def test_a_change_that_was_taken_back(
+    ramp: Path, out: Path, root: Path, again: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full: the file is as it was but for its time, and still the batch's."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tmt_dq.apply.apply.write_exposure", full)
+        result, _ = run([ramp], out, **again)
+    assert result.failed == 1
+    assert arrays(out / "ramp_dqinit.fits")["PIXELDQ"].tolist() == old_flags().tolist()
+    assert plan_of(ramp, out, root)[0] == "process"
+    _, results = run([ramp], out, crds_path=root, context=NEW, retry_failed=True)
+    assert statuses(results) == {ramp.name: "done"}
+
+
+def test_a_worker_killed_after_its_output(ramp: Path, root: Path, tmp_path: Path) -> None:
+    """Its account is a failure, its output is there: the next batch may replace it."""
+
+    def lost(work: Any, jobs: Any) -> Any:
+        for job in jobs:
+            work(job)
+            yield job, WorkerError("the worker was killed")
+
+    result, _ = run([ramp], tmp_path / "out", crds_path=root, context=NEW, mapper=lost)
+    assert result.failed == 1
+    assert (tmp_path / "out/ramp_dqinit.fits").exists()
+    _, results = run([ramp], tmp_path / "out", crds_path=root, context=NEW, retry_failed=True)
+    assert statuses(results) == {ramp.name: "done"}
+
+
+def test_what_failed_and_is_not_affected_is_still_to_be_tried(
+    folder: Path, root: Path, tmp_path: Path, again: Options
+) -> None:
+    late = folder / "late_uncal.fits"
+    late.write_bytes(b"not here yet")
+    out = tmp_path / "out"
+    result, _ = run([late], out, crds_path=root, context=OLD)
+    assert result.failed == 1
+    exposure(late, header={"DATE-OBS": "2026-04-20"})
+    _, results = run([late], out, **again)
+    assert "not affected" in results[late.name].reason
+    _, results = run([late], out, crds_path=root, context=NEW, retry_failed=True)
+    assert statuses(results) == {late.name: "done"}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_mask_by_hand_stays(folder: Path, root: Path, tmp_path: Path, gone: bool) -> None:
+    """The ramp had CRDS_CTX already: it does not mean that rules chose the mask."""
+    ramp = exposure(folder / "ramp_uncal.fits", header={"CRDS_CTX": OLD})
+    mask = make_mask(tmp_path / "mine.fits", old_flags(), start=(101, 201))
+    apply_dq(ramp, folder / "out.fits", mask=mask)
+    if gone:
+        mask.unlink()
+    effect = affected_output(folder / "out.fits", NEW, crds_path=root)
+    assert not effect.affected
+    assert "was not chosen by rules" in effect.reason
+
+
+def test_no_mask_is_named(out: Path, root: Path) -> None:
+    fits.delval(out / "ramp_dqinit.fits", "R_MASK")
+    with pytest.raises(UnexplainedFlagsError):
+        affected_output(out / "ramp_dqinit.fits", NEW, crds_path=root)
+
+
+def test_caches_that_grew_apart(
+    ramp: Path,
+    out: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Same context, same name, another mask: two people delivered to copies of one cache."""
+    target = "tmt_dq.references.crds_certify.certify_reference"
+    monkeypatch.setattr(target, lambda *_args, **_options: ())
+    (tmp_path / "theirs").mkdir()
+    theirs = make_contexts(tmp_path / "theirs/cache", (new_flags(), new_flags()))
+    options: Options = {
+        "crds_path": theirs,
+        "context": OLD,
+        "affected_by": OLD,
+        "old_crds_path": root,
+    }
+    _, results = run([ramp], out, **options)
+    assert set(statuses(results).values()) == {"done"}
+    assert arrays(out / "ramp_dqinit.fits")["PIXELDQ"].tolist() == new_flags().tolist()
+    _, results = run([ramp], out, **options)
+    assert set(statuses(results).values()) == {"skipped"}
+
+
+def test_no_mask_any_more(ramp: Path, root: Path, tmp_path: Path, again: Options) -> None:
+    """What cannot be done in place is done anew, whatever stands against it: also --if-no-mask."""
+    out = tmp_path / "out"
+    run([ramp], out, crds_path=root, context=OLD, if_no_mask="skip")
+    rules = next(root.rglob("tmt_iris_mask_0003.rmap"))
+    text = re.sub(r"'tmt_iris_mask_\d+\.fits'", "'N/A'", rules.read_text())
+    rules.write_text(text)
+    assert invoke("crds", "checksum", rules).code == 0
+    result, results = run([ramp], out, **again, if_no_mask="skip")
+    result.raise_failures()
+    assert results[ramp.name].s_dqinit == "SKIPPED"
+
+
+def test_a_place_that_ramps_do_not_say(
+    folder: Path, root: Path, tmp_path: Path, again: Options
+) -> None:
+    """Known from --subarray, for those that have no output too."""
+    dates = {"changed": "2026-06-01", "before": "2026-04-20"}
+    for name, date in dates.items():
+        ramp = exposure(folder / f"{name}_uncal.fits", header={"DATE-OBS": date})
+        with fits.open(ramp, mode="update") as hdus:
+            for key in ("SUBSTRT1", "SUBSTRT2"):
+                del hdus[0].header[key]
+    _, results = run([folder], tmp_path / "out", **again, subarray=(101, 201))
+    assert statuses(results) == {"changed_uncal.fits": "done", "before_uncal.fits": "skipped"}
