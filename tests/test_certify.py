@@ -13,8 +13,8 @@ from astropy.io import fits
 from builders import CONVENTION, folder_state, invoke
 from delivery_helpers import deliverable, no_crds
 from tmt_dq import certify_mask
+from tmt_dq.core.counts import FlagCount
 from tmt_dq.datamodels import TMTMaskModel
-from tmt_dq.delivery.findings import FlagCount
 from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, SelectionError
 from tmt_dq.references import embedded
 
@@ -41,7 +41,10 @@ def test_a_good_mask_passes_and_is_not_touched(folder: Path) -> None:
     assert certification.detector == "IRIS1"
     assert certification.useafter == "2026-05-01T00:00:00"
     assert certification.shape == (6, 8)
-    assert certification.flags == (FlagCount("DO_NOT_USE", 1, 1), FlagCount("HOT", 1, 1))
+    assert certification.flags == (
+        FlagCount("DO_NOT_USE", 1, 1 / 48, 1),
+        FlagCount("HOT", 1, 1 / 48, 1),
+    )
     # It covers a part of the detector, which is worth a warning.
     assert [one.where for one in certification.findings] == ["DQ", "DQ"]
 
@@ -51,7 +54,7 @@ def test_the_masks_of_the_package_pass() -> None:
     certification = certify_mask(path)
     assert certification.findings == ()
     # The border of four pixels: 2 * 4 * 4096 + 2 * 4 * 4088.
-    assert certification.flags == (FlagCount("REFERENCE_PIXEL", 65472, 0),)
+    assert certification.flags == (FlagCount("REFERENCE_PIXEL", 65472, 65472 / 4096**2, 0),)
 
 
 def test_crds_has_its_say(folder: Path) -> None:
@@ -214,7 +217,7 @@ class TestDqDef:
     def test_other_bits_are_read_by_name(self, folder: Path) -> None:
         dq = np.full((6, 8), 2, np.uint32) * np.eye(6, 8, dtype=np.uint32)
         path = deliverable(folder / "m.fits", dq, rows=[(1, 2, "DEAD")], header={})
-        assert certify_mask(path, max_flagged=1).flags == (FlagCount("DEAD", 6, 0),)
+        assert certify_mask(path, max_flagged=1).flags == (FlagCount("DEAD", 6, 6 / 48, 0),)
         assert any(where == "DQ_DEF" for where, _ in found(path, "info"))
 
     def test_old_names(self, folder: Path) -> None:

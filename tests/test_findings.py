@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.pixel_classes import sort_pixels
 from tmt_dq.delivery.findings import (
     Finding,
-    FlagCount,
     active_part,
     check_border,
     check_flags,
-    count_flags,
 )
 
 # Values of the convention, written out: the tests must not ask the code for them.
@@ -28,9 +27,9 @@ DO_NOT_USE, NON_SCIENCE, DEAD, HOT, REFERENCE_PIXEL = 1, 512, 1024, 2048, 1 << 3
 def test_flags_are_counted_with_and_without_do_not_use() -> None:
     dq = np.array([[0, DEAD, DEAD | DO_NOT_USE], [HOT | DEAD, DO_NOT_USE, 0]], np.uint32)
     assert count_flags(dq) == (
-        FlagCount("DO_NOT_USE", 2, 2),
-        FlagCount("DEAD", 3, 1),
-        FlagCount("HOT", 1, 0),
+        FlagCount("DO_NOT_USE", 2, 2 / 6, 2),
+        FlagCount("DEAD", 3, 3 / 6, 1),
+        FlagCount("HOT", 1, 1 / 6, 0),
     )
     assert [count.without_do_not_use for count in count_flags(dq)] == [0, 2, 1]
     assert count_flags(np.zeros((2, 2), np.uint32)) == ()

@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook: as HTML, escaped and bounded, and astropy tables."""
+"""Results as tables: plain text, HTML for notebooks, tables of astropy."""
 
 import dataclasses
 import html
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Table", "as_astropy", "as_html", "count_rows"]
+__all__ = ["Table", "as_astropy", "as_html", "as_lines", "flag_table", "number", "share"]
 
 _ROWS_SHOWN = 60
 _TEXT_SHOWN = 300
@@ -18,19 +18,7 @@ _TEXT_SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a report.
-
-    Parameters
-    ----------
-    title : str
-        What it is about.
-    header : tuple of str
-        Names of the columns.
-    rows : tuple of tuple of str
-        The cells.
-    right : tuple of int
-        Columns to align right: numbers.
-    """
+    """One table of a result: title, names of columns, cells, and which columns align right."""
 
     title: str
     header: tuple[str, ...]
@@ -38,23 +26,51 @@ class Table:
     right: tuple[int, ...] = ()
 
 
+def number(value: int) -> str:
+    """Return a number with its thousands separated."""
+    return f"{value:,}"
+
+
+def share(fraction: float) -> str:
+    """Return a fraction as per cent."""
+    return f"{100 * fraction:.3f} %"
+
+
+def flag_table(
+    counts: Mapping[str, int], total: int, more: Mapping[str, Mapping[str, str]] | None = None
+) -> Table:
+    """Return pixels per flag, their share of `total`, and `more` columns of text by flag."""
+    more = more or {}
+    rows = tuple(
+        (
+            name,
+            number(count),
+            share(count / total) if total else "",
+            *(cells.get(name, "") for cells in more.values()),
+        )
+        for name, count in counts.items()
+    )
+    header = ("flag", "pixels", "share", *more)
+    return Table("Pixels per flag", header, rows, tuple(range(1, len(header))))
+
+
+def as_lines(table: Table) -> list[str]:
+    """Return a table as lines of plain text, columns two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if place in table.right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (table.header, *table.rows)
+    ]
+
+
 def as_html(lines: Sequence[str], tables: Sequence[Table] = ()) -> str:
-    """Return lines of text and tables as HTML for a notebook.
+    """Return lines of text, the first as heading, and tables as one escaped ``div``.
 
-    Everything is escaped. Long texts are cut and long tables end with the number of rows left out,
-    so that a cell's output stays small whatever a file holds.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        What to say first; the first line is the heading.
-    tables : sequence of Table
-        What follows.
-
-    Returns
-    -------
-    str
-        One ``div``.
+    Long texts are cut and long tables end with the number of rows left out, so that a notebook
+    stays small whatever a file holds.
     """
     first, *others = lines
     parts = [f"<p><strong>{_text(first)}</strong></p>"]
@@ -63,36 +79,16 @@ def as_html(lines: Sequence[str], tables: Sequence[Table] = ()) -> str:
     return f"<div>{''.join(parts)}</div>"
 
 
-def count_rows(counts: Mapping[str, int], total: int) -> tuple[tuple[str, str, str], ...]:
-    """Return rows of flag, pixels and share for a table of counts."""
-    return tuple(
-        (name, f"{count:,}", f"{100 * count / total:.3f} %" if total else "")
-        for name, count in counts.items()
-    )
-
-
 def as_astropy(
     rows: Sequence[Any],
     columns: type | Sequence[str],
     *,
     meta: Mapping[str, Any] | None = None,
 ) -> "astropy_table.Table":
-    """Return records as a table of astropy, numbers as numbers.
+    """Return dataclass instances (`columns` is their class) or tuples as a table of astropy.
 
-    Parameters
-    ----------
-    rows : sequence of dataclass instances or of tuples
-        The records, all of one kind.
-    columns : type or sequence of str
-        Their class, whose fields are the columns; or the names of the columns of tuples.
-    meta : mapping, optional
-        For ``Table.meta``.
-
-    Returns
-    -------
-    astropy.table.Table
-        A row for each record. What is missing is masked; several values in one cell are joined
-        with commas.
+    Numbers stay numbers, what is missing is masked, and several values in one cell are joined
+    with commas.
     """
     from astropy.table import MaskedColumn
     from astropy.table import Table as AstropyTable
@@ -105,8 +101,8 @@ def as_astropy(
     else:
         names = list(columns)
     made: list[Any] = []
-    for number in range(len(names)):
-        cells = [_cell(row[number]) for row in rows]
+    for place in range(len(names)):
+        cells = [_cell(row[place]) for row in rows]
         missing = [cell is None for cell in cells]
         if any(missing):
             filler = next((type(cell)() for cell in cells if cell is not None), "")
@@ -141,7 +137,7 @@ def _table_html(table: Table) -> str:
     body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in table.rows[:_ROWS_SHOWN])
     left_out = len(table.rows) - _ROWS_SHOWN
     if left_out > 0:
-        body += f'<tr><td colspan="{len(table.header)}">… {left_out:,} more</td></tr>'
+        body += f'<tr><td colspan="{len(table.header)}">… {number(left_out)} more</td></tr>'
     head = f"<thead><tr>{row('th', table.header)}</tr></thead>" if any(table.header) else ""
     caption = f'<caption style="text-align:left">{_text(table.title)}</caption>'
     return f"<table>{caption}{head}<tbody>{body}</tbody></table>"

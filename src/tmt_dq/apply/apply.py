@@ -89,7 +89,7 @@ class Applied:
 
     def _repr_html_(self) -> str:
         """Show what was done in a notebook."""
-        from tmt_dq.tables import Table, as_html, count_rows
+        from tmt_dq.tables import as_html, flag_table
 
         left_out = self.left_out.items()
         context = "" if self.selection is None else f" (chosen by {self.selection.context})"
@@ -99,9 +99,8 @@ class Applied:
             *(source.describe() for source in self.sources),
             *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
         ]
-        rows = count_rows(self.counts, self.shape[2] * self.shape[3])
-        tables = [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))]
-        return as_html(lines, tables if rows else ())
+        flags = flag_table(self.counts, self.shape[2] * self.shape[3])
+        return as_html(lines, [flags] if flags.rows else ())
 
 
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only

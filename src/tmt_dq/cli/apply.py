@@ -15,7 +15,7 @@ from tmt_dq.cli.console import (
     json_list,
     progress_bar,
     report_error,
-    table,
+    show_table,
 )
 from tmt_dq.cli.options import (
     AnyFile,
@@ -29,6 +29,7 @@ from tmt_dq.cli.options import (
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 from tmt_dq.files.urls import Place, Url
+from tmt_dq.tables import flag_table
 
 __all__ = ["command", "describe", "show", "user_reading"]
 
@@ -300,9 +301,4 @@ def show(applied: Any, seconds: float) -> None:
         listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
         click.echo(f"left out as asked, from {path}: {listing}")
     if applied.counts:
-        total = applied.shape[2] * applied.shape[3]
-        rows = [
-            (name, f"{count}", f"{100 * count / total:.3f} %")
-            for name, count in applied.counts.items()
-        ]
-        table(("flag", "pixels", "share"), rows, right=(1, 2))
+        show_table(flag_table(applied.counts, applied.shape[2] * applied.shape[3]))

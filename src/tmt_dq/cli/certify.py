@@ -79,7 +79,12 @@ def _as_dict(certification: Any) -> dict[str, Any]:
         "path": str(certification.path),
         "passed": certification.passed,
         "flags": [
-            {**dataclasses.asdict(count), "without_do_not_use": count.without_do_not_use}
+            {
+                "name": count.name,
+                "pixels": count.pixels,
+                "with_do_not_use": count.with_do_not_use,
+                "without_do_not_use": count.without_do_not_use,
+            }
             for count in certification.flags
         ],
     }

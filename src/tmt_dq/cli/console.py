@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from tmt_dq.errors import BatchError, TmtDqError
+from tmt_dq.tables import Table, as_lines
 
 __all__ = [
     "as_record",
@@ -23,6 +24,7 @@ __all__ = [
     "progress_bar",
     "report_error",
     "set_color",
+    "show_table",
     "table",
     "working",
 ]
@@ -161,25 +163,25 @@ def _terminal(*, stderr: bool = False) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print a table; `right` holds the columns to align right."""
+    show_table(Table("", tuple(header), tuple(map(tuple, rows)), tuple(right)))
+
+
+def show_table(table: Table) -> None:
+    """Print a table without its title."""
     if sys.stdout.isatty() and _manner.color is not False:
-        from rich.table import Table
+        from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = Table(box=None, header_style="bold", pad_edge=False)
-        for number, title in enumerate(header):
-            shown.add_column(title, justify="right" if number in right else "left")
-        for row in rows:
+        shown = RichTable(box=None, header_style="bold", pad_edge=False)
+        for place, title in enumerate(table.header):
+            shown.add_column(title, justify="right" if place in table.right else "left")
+        for row in table.rows:
             # As they are: a file's name may hold what rich would take for its markup.
             shown.add_row(*map(Text, row))
         _terminal().print(shown)
         return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        echo("  ".join(cells).rstrip())
+    for line in as_lines(table):
+        echo(line)
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.cli.console import print_json, table
+from tmt_dq.cli.console import print_json, show_table
 from tmt_dq.cli.options import Bad, FilePath, Position, Values
+from tmt_dq.tables import flag_table, number
 
 __all__ = ["mask_options", "reading_options", "show_made"]
 
@@ -121,25 +122,15 @@ def show_made(made: Any, *, as_json: bool) -> None:
         click.echo(f"DO_NOT_USE where {flags}: {made.do_not_use_added} pixels got it")
     else:
         click.echo("DO_NOT_USE kept as it was")
-    total = _size(made)
-    changes = bool(made.gained or made.lost)
-    rows = [
-        (
-            flag,
-            f"{made.counts.get(flag, 0)}",
-            f"{100 * made.counts.get(flag, 0) / total:.3f} %",
-            *((_signed("+", made.gained, flag), _signed("-", made.lost, flag)) if changes else ()),
-        )
-        for flag in dict.fromkeys((*made.counts, *made.lost))
-    ]
-    header = ("flag", "pixels", "share", *(("gained", "lost") if changes else ()))
-    table(header, rows, right=tuple(range(1, len(header))))
+    counts = {flag: made.counts.get(flag, 0) for flag in (*made.counts, *made.lost)}
+    changes = {"gained": _signed("+", made.gained), "lost": _signed("-", made.lost)}
+    show_table(flag_table(counts, _size(made), changes if made.gained or made.lost else None))
     if made.missing:
         click.echo(f"not in the file yet, and needed to deliver it: {', '.join(made.missing)}")
 
 
-def _signed(sign: str, counts: Mapping[str, int], flag: str) -> str:
-    return f"{sign}{counts[flag]}" if flag in counts else ""
+def _signed(sign: str, counts: Mapping[str, int]) -> dict[str, str]:
+    return {flag: f"{sign}{number(count)}" for flag, count in counts.items()}
 
 
 def _size(made: Any) -> int:

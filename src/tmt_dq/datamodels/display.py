@@ -1,5 +1,6 @@
-"""How models show themselves in a notebook, without touching what takes gigabytes."""
+"""Models as HTML in a notebook, without touching what takes gigabytes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import UnknownFlagError
-from tmt_dq.tables import Table, as_html, count_rows
+from tmt_dq.tables import Table, as_html, flag_table
 
 __all__ = ["model_html"]
 
@@ -28,23 +29,15 @@ _ABOUT = (
 
 
 def model_html(model: Any, arrays: Sequence[str], flags: str) -> str:
-    """Return a model as HTML: what it is about, its arrays, the flags of its pixels.
-
-    Parameters
-    ----------
-    model : TMTDataModel
-        The model.
-    arrays : sequence of str
-        Names of its arrays. Only their shapes and types are looked at.
-    flags : str
-        The array of pixels' flags, one frame, which is counted.
-    """
+    """Return a model's keywords, the shapes of its arrays, and the counts of the array `flags`."""
     tree = model.instance
     meta = tree.get("meta", {})
     about = [(name, _value(meta, path)) for name, path in _ABOUT]
+    found = [(name, tree.get(name)) for name in arrays]
+    sizes = tuple((name, *_size(array)) for name, array in found if array is not None)
     tables = [
         Table("About", ("", ""), tuple((name, value) for name, value in about if value)),
-        Table("Arrays", ("array", "shape", "type", "MB"), _arrays(tree, arrays), (3,)),
+        Table("Arrays", ("array", "shape", "type", "MB"), sizes, (3,)),
     ]
     dq = tree.get(flags)
     if dq is not None:
@@ -60,22 +53,14 @@ def _value(tree: Any, path: Sequence[str]) -> str:
     return "" if tree is None else str(tree)
 
 
-def _arrays(tree: Any, names: Sequence[str]) -> tuple[tuple[str, str, str, str], ...]:
-    rows = []
-    for name in names:
-        array = tree.get(name)
-        if array is None:
-            continue
-        shape = " × ".join(map(str, array.shape))
-        size = np.dtype(array.dtype).itemsize * int(np.prod(array.shape, dtype=np.int64)) / 1e6
-        rows.append((name, shape, str(array.dtype), f"{size:,.1f}"))
-    return tuple(rows)
+def _size(array: Any) -> tuple[str, str, str]:
+    # An array may be a gigabyte on the disk: shape and type alone are read.
+    megabytes = np.dtype(array.dtype).itemsize * math.prod(array.shape) / 1e6
+    return " × ".join(map(str, array.shape)), str(array.dtype), f"{megabytes:,.1f}"
 
 
 def _flags(dq: Any) -> Table:
-    header = ("flag", "pixels", "share")
     try:
-        counts = PIXEL.count(dq)
+        return flag_table(PIXEL.count(dq), dq.size)
     except UnknownFlagError as error:
-        return Table(f"Flags cannot be counted: {error.what}", header, ())
-    return Table("Pixels per flag", header, count_rows(counts, dq.size), (1, 2))
+        return Table(f"Flags cannot be counted: {error.what}", ("flag", "pixels", "share"), ())

@@ -1,6 +1,7 @@
 """Whether a mask may be delivered, and if not, why not."""
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.delivery.findings import (
     Finding,
-    FlagCount,
     active_part,
     check_border,
     check_flags,
-    count_flags,
 )
 from tmt_dq.delivery.mask_headers import (
     check_identity,
@@ -107,22 +107,26 @@ class Certification:
 
         if name not in {"findings", "flags"}:
             raise ConfigError(f"there is no table {name!r}; expected findings or flags")
-        kind: type = Finding if name == "findings" else FlagCount
-        return as_astropy(getattr(self, name), kind, meta={"file": str(self.path)})
+        meta = {"file": str(self.path)}
+        if name == "findings":
+            return as_astropy(self.findings, Finding, meta=meta)
+        counts = [(flag.name, flag.pixels, flag.with_do_not_use) for flag in self.flags]
+        return as_astropy(counts, ("name", "pixels", "with_do_not_use"), meta=meta)
 
     def _repr_html_(self) -> str:
         """Show the verdict in a notebook."""
-        from tmt_dq.tables import Table, as_html
+        from tmt_dq.tables import Table, as_html, flag_table, number
 
         rows = tuple(
             (found.severity, found.where, found.what, found.remedy or "") for found in self.findings
         )
-        flags = tuple(
-            (flag.name, f"{flag.pixels:,}", f"{flag.with_do_not_use:,}") for flag in self.flags
-        )
         tables = (
             Table("Findings", ("severity", "where", "found", "remedy"), rows),
-            Table("Flags", ("flag", "pixels", "with DO_NOT_USE"), flags, (1, 2)),
+            flag_table(
+                {flag.name: flag.pixels for flag in self.flags},
+                math.prod(self.shape or ()),
+                {"with DO_NOT_USE": {flag.name: number(flag.do_not_use) for flag in self.flags}},
+            ),
         )
         verdict = "passed" if self.passed else "FAILED"
         return as_html([f"{self.path}  {verdict}"], [table for table in tables if table.rows])

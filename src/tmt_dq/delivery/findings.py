@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.counts import FlagCount
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 
-__all__ = ["Finding", "FlagCount", "active_part", "check_border", "check_flags", "count_flags"]
+__all__ = ["Finding", "active_part", "check_border", "check_flags"]
 
 Severity = Literal["error", "warning", "info"]
 
@@ -51,60 +52,6 @@ class Finding:
     where: str
     what: str
     remedy: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlagCount:
-    """How many pixels carry a flag.
-
-    Parameters
-    ----------
-    name : str
-        The flag.
-    pixels : int
-        Pixels that have it.
-    with_do_not_use : int
-        Those of them that have DO_NOT_USE too.
-    """
-
-    name: str
-    pixels: int
-    with_do_not_use: int
-
-    @property
-    def without_do_not_use(self) -> int:
-        """Pixels that have the flag and not DO_NOT_USE."""
-        return self.pixels - self.with_do_not_use
-
-
-def count_flags(dq: npt.NDArray[np.uint32]) -> tuple[FlagCount, ...]:
-    """Count the pixels with each flag, and with DO_NOT_USE among them.
-
-    Parameters
-    ----------
-    dq : ndarray of uint32
-        Flags of the convention.
-
-    Returns
-    -------
-    tuple of FlagCount
-        One for each flag that occurs.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> count_flags(np.array([[0, 1024, 1025]], np.uint32))[1]
-    FlagCount(name='DEAD', pixels=2, with_do_not_use=1)
-    """
-    values, counts = np.unique(dq[dq != 0], return_counts=True)
-    unusable = (values & np.uint32(PIXEL["DO_NOT_USE"])) != 0
-    found = []
-    for flag in PIXEL.flags:
-        has = (values & np.uint32(flag.value)) != 0
-        if has.any():
-            both = int(counts[has & unusable].sum())
-            found.append(FlagCount(flag.name, int(counts[has].sum()), both))
-    return tuple(found)
 
 
 def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[slice, slice]:

@@ -188,7 +188,7 @@ class Made:
 
     def _repr_html_(self) -> str:
         """Show what was made in a notebook."""
-        from tmt_dq.tables import Table, as_html, count_rows
+        from tmt_dq.tables import as_html, flag_table
 
         lines = [
             f"{self.output or 'no file'}{'' if self.written else ' (dry run: not written)'}",
@@ -197,8 +197,7 @@ class Made:
         ]
         if self.missing:
             lines.append(f"needed to deliver it: {', '.join(self.missing)}")
-        rows = count_rows(self.counts, self._size())
-        return as_html(lines, [Table("Pixels per flag", ("flag", "pixels", "share"), rows, (1, 2))])
+        return as_html(lines, [flag_table(self.counts, self._size())])
 
     def _size(self) -> int:
         ny, nx = load(self.instrument).detector(self.detector).shape

@@ -6,6 +6,8 @@ from functools import partial
 from operator import le
 from typing import Any
 
+from tmt_dq.tables import Table, as_lines
+
 __all__ = ["Rule", "RuleCheck", "list_rules", "table", "winner"]
 
 _MAX_LISTED = 12
@@ -155,16 +157,12 @@ def table(rules: Sequence[Rule], header: Mapping[str, str]) -> str:
         ((rule.check(header), rule.leads_to) for rule in rules),
         key=lambda one: -sum(check.matched for check in one[0]),
     )
-    rows = [("rule key", "required", "found", "matched")]
-    rows += [
+    rows = tuple(
         (check.parkey, check.required, check.found, "yes" if check.matched else "no")
         for check in checked[0][0]
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["The rule that comes nearest:"]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(f"  {'  '.join(cells).rstrip()}")
+    )
+    nearest = Table("", ("rule key", "required", "found", "matched"), rows)
+    lines = ["The rule that comes nearest:", *(f"  {line}" for line in as_lines(nearest))]
     lines.append("The rules cover:")
     for checks, leads_to in checked[:_MAX_LISTED]:
         lines.append(f"  {', '.join(check.required for check in checks)}: {leads_to}")

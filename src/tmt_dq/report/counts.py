@@ -5,16 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tmt_dq.core.clusters import Clusters
-from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.report.image import FlagImage
 
 __all__ = [
     "ClusterSizes",
-    "FlagCount",
     "LargeCluster",
     "cluster_sizes",
-    "count_flags",
     "largest_clusters",
 ]
 
@@ -22,29 +18,6 @@ _LARGEST = 10
 """How many clusters are listed one by one."""
 
 _SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
-_DO_NOT_USE = PIXEL["DO_NOT_USE"]
-
-
-@dataclass(frozen=True, slots=True)
-class FlagCount:
-    """How often a flag is set.
-
-    Attributes
-    ----------
-    name : str
-        The flag.
-    pixels : int
-        Pixels with it.
-    fraction : float
-        Of all pixels.
-    do_not_use : int
-        How many of them have DO_NOT_USE too.
-    """
-
-    name: str
-    pixels: int
-    fraction: float
-    do_not_use: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +68,6 @@ class LargeCluster:
     y: int
     width: int
     height: int
-
-
-def count_flags(image: FlagImage, planes: Planes) -> tuple[FlagCount, ...]:
-    """Count every flag that occurs, lowest bit first."""
-    values = image.dq[planes.flagged]
-    together = PIXEL.count(values[(values & np.uint32(_DO_NOT_USE)) != 0])
-    return tuple(
-        FlagCount(name, pixels, pixels / image.dq.size, together.get(name, 0))
-        for name, pixels in PIXEL.count(values).items()
-        if name != "GOOD"
-    )
 
 
 def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:

@@ -13,7 +13,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.report.areas import intersection
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, DrawnReport, Table, number
+from tmt_dq.report.tables import HIDDEN, DrawnReport
+from tmt_dq.tables import Table, number
 
 __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
 

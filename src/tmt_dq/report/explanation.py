@@ -14,7 +14,8 @@ from tmt_dq.report.groups import GroupFlag, count_groups
 from tmt_dq.report.image import FlagImage, Source, as_image
 from tmt_dq.report.past import PastFlags, read_past, since
 from tmt_dq.report.provenance import SourceFlags, find_sources
-from tmt_dq.report.tables import Report, Table
+from tmt_dq.report.tables import Report
+from tmt_dq.tables import Table
 
 __all__ = ["Explanation", "FlagReason", "explain"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tmt_dq.report.tables import Table, number
+from tmt_dq.tables import Table, number
 
 if TYPE_CHECKING:
     from tmt_dq.report.explanation import Explanation

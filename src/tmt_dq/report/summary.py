@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tmt_dq.core.clusters import Connectivity, find_clusters, find_runs
+from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.pixel_classes import sort_pixels
@@ -17,14 +18,13 @@ from tmt_dq.report import areas
 from tmt_dq.report.areas import Area, BadLine
 from tmt_dq.report.counts import (
     ClusterSizes,
-    FlagCount,
     LargeCluster,
     cluster_sizes,
-    count_flags,
     largest_clusters,
 )
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, DrawnReport, Table, number, share
+from tmt_dq.report.tables import HIDDEN, DrawnReport
+from tmt_dq.tables import Table, number, share
 
 __all__ = ["LINE_FRACTION", "Summary", "summarize"]
 
@@ -286,7 +286,7 @@ def summarize(
         defects=int(np.count_nonzero(planes.defects)),
         do_not_use=int(np.count_nonzero(planes.do_not_use)),
         defect_flags=() if defect_flags is None else PIXEL.decode(wanted),
-        flags=count_flags(image, planes),
+        flags=count_flags(image.dq),
         quadrants=areas.measure(image, planes, areas.quadrants(image.frame)),
         channels=areas.measure(image, planes, stripes),
         connectivity=connectivity,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tmt_dq.report.areas import Area, BadLine
-from tmt_dq.report.tables import Table, number, share
+from tmt_dq.tables import Table, flag_table, number, share
 
 if TYPE_CHECKING:
     from tmt_dq.report.summary import Summary
@@ -33,12 +33,9 @@ def summary_tables(summary: "Summary") -> Sequence[Table]:
 
 
 def _flags(summary: "Summary") -> Table:
-    rows = [
-        (flag.name, number(flag.pixels), share(flag.fraction), number(flag.do_not_use))
-        for flag in summary.flags
-    ]
-    rows.append(("GOOD", number(summary.good), share(summary.good / summary.pixels), ""))
-    return Table("Flags", ("flag", "pixels", "share", "with DO_NOT_USE"), tuple(rows), (1, 2, 3))
+    counts = {flag.name: flag.pixels for flag in summary.flags} | {"GOOD": summary.good}
+    together = {flag.name: number(flag.do_not_use) for flag in summary.flags}
+    return flag_table(counts, summary.pixels, {"with DO_NOT_USE": together})
 
 
 def _areas(title: str, areas: Sequence[Area]) -> Table:

@@ -14,7 +14,7 @@ from tmt_dq.tables import Table, as_astropy, as_html
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["HIDDEN", "DrawnReport", "Report", "Table", "number", "share"]
+__all__ = ["HIDDEN", "DrawnReport", "Report"]
 
 HIDDEN: dict[str, Any] = {"hidden": True}
 """Metadata of a field that is kept for further work but is no part of the report."""
@@ -126,16 +126,6 @@ class DrawnReport(Report):
         from tmt_dq.report.figures import save_figure
 
         return save_figure(self.figure(), Path(path), overwrite=overwrite)
-
-
-def number(value: int) -> str:
-    """Return a number with its thousands separated."""
-    return f"{value:,}"
-
-
-def share(fraction: float) -> str:
-    """Return a fraction as per cent."""
-    return f"{100 * fraction:.3f} %"
 
 
 def _plain(value: Any) -> Any:
