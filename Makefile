@@ -2,7 +2,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The first Python of 3.11 or newer that is found; say `make PYTHON=...` to choose another.
+# The first Python of 3.11 or newer that is found; use `make PYTHON=...` to choose another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed
@@ -12,7 +12,7 @@ CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test coverage core-coverage lint format type contracts check hooks nox package \
+.PHONY: help env demo test contract coverage core-coverage lint format type contracts repository check hooks nox package \
 	changelog docs notebook pictures bench bench-peers clean
 
 help:  ## show this list
@@ -33,6 +33,9 @@ demo: $(STAMP)  ## simulate a full-frame IRIS ramp, flag it, show the result
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
+contract: $(STAMP)  ## run the tests of what users are promised
+	$(BIN)/python -m pytest -n $(JOBS) -m contract $(PYTEST_ARGS)
+
 coverage: $(STAMP)  ## run the tests and report what they reach: htmlcov/index.html
 	$(BIN)/python -m pytest -n $(JOBS) --cov=tmt_dq --cov-report=term --cov-report=html $(PYTEST_ARGS)
 
@@ -44,7 +47,7 @@ lint: $(STAMP)  ## ruff: style and formatting; deptry: what is imported is decla
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/deptry src
 
-format: $(STAMP)  ## let ruff mend what it can
+format: $(STAMP)  ## let ruff repair what it can
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
@@ -53,6 +56,10 @@ type: $(STAMP)  ## mypy, strict
 
 contracts: $(STAMP)  ## import-linter: the layers of docs/contributing/architecture.md
 	$(BIN)/lint-imports
+
+repository: $(STAMP)  ## check project files, docstrings and sizes; run the benchmarks once, small
+	$(BIN)/python .ci/check_repository.py
+	$(BIN)/python .ci/check_benchmarks.py
 
 check:  ## all that CI runs
 	.ci/run

@@ -1,38 +1,39 @@
-"""The documentation is true: every block of code in README.md and below docs is run.
+"""Documentation that users follow is true: README, the pages, docstrings and help texts.
 
 The blocks of a page run one after the other in an empty folder that holds a small simulated ramp,
 under the two names that the pages use. Blocks of Python share their names; a block of ``console``
 is commands (``$ …``) with the output that they must print, where ``...`` stands for any text. A
 block that cannot be run here has the reason in a comment above it: ``<!-- not run: … -->``.
-
-What could go wrong: an example that was true once; a link to nothing; a verb, option or field that
-no page knows; a description of an instrument that is not the one in use.
 """
 
-import dataclasses
+import contextlib
+import doctest
+import importlib
 import os
-import re
+import pkgutil
+import shlex
 import shutil
 import sys
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from builders import invoke
-from page_blocks import RUN, SHOWN, blocks, run_blocks
-from tmt_dq.cli.options import source_options
+import tmt_dq
+from extensions import command_line
+from page_blocks import run_blocks
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.recipe import Recipe
 from tmt_dq.simulate import simulate_ramp
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
 PAGES = [
     ROOT / "README.md",
-    *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
 ]
+
+pytestmark = pytest.mark.contract
 
 
 def named(page: Path) -> str:
@@ -42,9 +43,8 @@ def named(page: Path) -> str:
 
 @pytest.fixture(scope="session")
 def small_ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate_ramp(
-        tmp_path_factory.mktemp("docs") / "ramp.fits", window=Window(0, 0, 128, 128)
-    )
+    path = tmp_path_factory.mktemp("docs") / "ramp.fits"
+    return simulate_ramp(path, window=Window(0, 0, 128, 128))
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def page_folder(
     tmp_path: Path,
     small_ramp: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    """Return the folder in which a page runs, with the files that the pages speak of."""
+) -> Iterator[Path]:
+    """Return the folder in which a page runs, with the files that the pages refer to."""
     folder = tmp_path / "page"
     (folder / "demo-output").mkdir(parents=True)
     for name in ("demo-output/iris_demo_uncal.fits", "iris_0001_uncal.fits"):
@@ -79,44 +79,42 @@ def test_every_block_runs(page: Path, page_folder: Path) -> None:
     run_blocks(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_block_says_what_it_is(page: Path) -> None:
-    for block in blocks(page):
-        assert block.language in RUN | SHOWN, f"{named(page)}, line {block.line}"
-        if block.language == "" and block.reason is None:
-            assert not block.text.lstrip().startswith(("$", "tmt-dq ")), "commands are `sh`"
+EXAMPLES = [
+    (name, line)
+    for name, command in command_line.verbs().items()
+    for line in command_line.examples(command)
+    if line.startswith(f"tmt-dq {name} ")
+]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text("utf-8")
-    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
-    missing = [target for target in targets if not (page.parent / target).exists()]
-    assert missing == []
+@pytest.mark.parametrize(("verb", "line"), EXAMPLES)
+def test_the_examples_of_the_help_are_understood(verb: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[2:]
+    ends = [words.index(word) for word in ("&&", "|", ">") if word in words]
+    command = command_line.verbs()[verb]
+    # Options that do not exist, and arguments that are missing, are errors here.
+    with contextlib.suppress(click.exceptions.Exit):
+        command.make_context(f"tmt-dq {verb}", words[: min(ends, default=len(words))])
 
 
-def test_the_readme_lists_every_verb() -> None:
-    help_text = invoke("--help").out
-    verbs = re.findall(r"^  (\w+)  ", help_text.partition("Verbs:")[2], re.MULTILINE)
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert rows == verbs
+def docstring_examples() -> list[Any]:
+    """Return all docstrings with examples."""
+    names = [info.name for info in pkgutil.walk_packages(tmt_dq.__path__, "tmt_dq.")]
+    # These two do something when they are imported.
+    names = [name for name in names if name not in {"tmt_dq.__main__", "tmt_dq.jwst_compat"}]
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    modules = map(importlib.import_module, ["tmt_dq", *names])
+    found = {test.name: test for module in modules for test in finder.find(module)}
+    return [pytest.param(found[name], id=name) for name in sorted(found) if found[name].examples]
 
 
-def test_the_page_of_the_instruments_shows_liger_as_it_is_described() -> None:
-    page = DOCS / "how_to" / "add_an_instrument.md"
-    shown = [block.text for block in blocks(page) if block.language == "toml"]
-    described = (ROOT / "src" / "tmt_dq" / "instruments" / "liger.toml").read_text("utf-8")
-    assert [tomllib.loads(text) for text in shown] == [tomllib.loads(described)]
-
-
-def test_the_page_of_the_flag_sources_names_every_field_and_option() -> None:
-    text = (DOCS / "topics" / "flag_sources.md").read_text("utf-8")
-    fields = [field.name for field in dataclasses.fields(Recipe)]
-    assert [name for name in fields if f"`{name}`" not in text] == []
-
-    def command() -> None:
-        """Carry the options."""
-
-    options = [option.opts[0] for option in source_options(command).__click_params__]  # type: ignore[attr-defined]
-    assert options
-    assert [name for name in options if f"`{name}" not in text] == []
+@pytest.mark.parametrize("example", docstring_examples())
+def test_examples_of_docstrings_run(
+    example: doctest.DocTest, small_ramp: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(small_ramp, folder / "iris_0001_uncal.fits")
+    monkeypatch.chdir(folder)
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(example, out=said.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(said)
