@@ -334,15 +334,15 @@ def test_small_and_large_boxes_are_painted_alike(sizes: list[tuple[int, int, int
         want[y : y + ny, x : x + nx] |= np.uint32(1 << number)
     ys, xs, nys, nxs = np.array(sizes, np.int64).reshape(-1, 4).T
     values = np.array([1 << number for number in range(len(sizes))], np.uint32)
-    boxes = Boxes(ys, xs, nys, nxs, values)
+    boxes = Boxes(ys, xs, nys, nxs)
     assert len(boxes) == len(sizes)
-    assert np.array_equal(paint(boxes, (40, 40)), want)
+    assert np.array_equal(paint(boxes, values, (40, 40)), want)
 
 
 def test_painting_outside_is_a_mistake_of_the_caller() -> None:
     one = np.ones(1, np.int64)
     with pytest.raises(ValueError, match="leave the array"):
-        paint(Boxes(5 * one, one, one, one, np.ones(1, np.uint32)), (5, 5))
+        paint(Boxes(5 * one, one, one, one), np.ones(1, np.uint32), (5, 5))
 
 
 def test_embedding_gives_the_array_itself_where_it_is_the_whole() -> None:

@@ -1,4 +1,4 @@
-"""Rectangles of flagged pixels, painted into an array: what pixel lists and defect tables hold."""
+"""Rectangles of pixels: what pixel lists, defect tables and DS9 regions hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Boxes", "embed", "paint"]
+__all__ = ["Boxes", "Integers", "cover", "embed", "paint"]
+
+Integers = npt.NDArray[np.int64]
 
 _SMALL = 64
 """Boxes of up to this many pixels are painted together, larger ones one by one."""
@@ -17,7 +19,7 @@ _TOGETHER = 16384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """Rectangles of pixels and their flags; single pixels are rectangles of one.
+    """Rectangles of pixels; single pixels are rectangles of one.
 
     Parameters
     ----------
@@ -25,18 +27,15 @@ class Boxes:
         0-based row and column of each first pixel.
     ny, nx : ndarray of int64, (n,)
         Rows and columns of each.
-    flags : ndarray of uint32, (n,)
-        Flags of each.
     """
 
-    y: npt.NDArray[np.int64]
-    x: npt.NDArray[np.int64]
-    ny: npt.NDArray[np.int64]
-    nx: npt.NDArray[np.int64]
-    flags: npt.NDArray[np.uint32]
+    y: Integers
+    x: Integers
+    ny: Integers
+    nx: Integers
 
     def __len__(self) -> int:
-        return len(self.flags)
+        return len(self.y)
 
     def misplaced(self, shape: tuple[int, int]) -> npt.NDArray[np.intp]:
         """Return the numbers of the boxes that are empty or leave an array of `shape`."""
@@ -47,31 +46,38 @@ class Boxes:
         return np.flatnonzero(bad)
 
 
-def paint(boxes: Boxes, shape: tuple[int, int]) -> npt.NDArray[np.uint32]:
-    """Return an array with the flags of boxes; where boxes overlap, flags are combined.
+def cover(flagged: npt.NDArray[np.bool_]) -> Boxes:
+    """Cover the True pixels of an image, and no others, with boxes that do not overlap.
 
-    Parameters
-    ----------
-    boxes : Boxes
-        The boxes.
-    shape : tuple of int
-        Rows and columns of the array.
+    A box is a stretch of neighbouring pixels in one row, and its equals in the rows that follow.
+    """
+    # A False pixel on either side of each row keeps stretches from crossing to the next.
+    width = flagged.shape[1] + 2
+    line = np.pad(flagged, ((0, 0), (1, 1))).reshape(-1)
+    edges = np.flatnonzero(line[1:] != line[:-1])
+    y, x = np.divmod(edges[::2], width)
+    end = edges[1::2] - y * width
+    order = np.lexsort((y, end, x))
+    y, x, end = y[order], x[order], end[order]
+    starts = np.ones(y.size, np.bool_)
+    starts[1:] = (x[1:] != x[:-1]) | (end[1:] != end[:-1]) | (y[1:] != y[:-1] + 1)
+    first = np.flatnonzero(starts)
+    rows = np.diff(np.append(first, y.size))
+    return Boxes(y[first], x[first], rows, end[first] - x[first])
 
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        The flags.
 
-    Raises
-    ------
-    ValueError
-        Raised if a box leaves the array; callers check `Boxes.misplaced` first, with a message
-        that names their file.
+def paint(
+    boxes: Boxes, flags: npt.NDArray[np.uint32], shape: tuple[int, int]
+) -> npt.NDArray[np.uint32]:
+    """Return an array of `shape` with the flags of each box; where boxes overlap, combined.
+
+    Callers check `Boxes.misplaced` first, with a message that names their file: a box that leaves
+    the array is a ValueError.
 
     Examples
     --------
     >>> one = np.ones(1, np.int64)
-    >>> paint(Boxes(0 * one, one, one, 2 * one, np.array([1024], np.uint32)), (2, 4))
+    >>> paint(Boxes(0 * one, one, one, 2 * one), np.array([1024], np.uint32), (2, 4))
     array([[   0, 1024, 1024,    0],
            [   0,    0,    0,    0]], dtype=uint32)
     """
@@ -81,14 +87,19 @@ def paint(boxes: Boxes, shape: tuple[int, int]) -> npt.NDArray[np.uint32]:
     small = boxes.ny * boxes.nx <= _SMALL
     numbers = np.flatnonzero(small)
     for first in range(0, numbers.size, _TOGETHER):
-        _paint_small(boxes, numbers[first : first + _TOGETHER], dq)
+        _paint_small(boxes, flags, numbers[first : first + _TOGETHER], dq)
     for number in np.flatnonzero(~small).tolist():
         y, x = boxes.y[number], boxes.x[number]
-        dq[y : y + boxes.ny[number], x : x + boxes.nx[number]] |= boxes.flags[number]
+        dq[y : y + boxes.ny[number], x : x + boxes.nx[number]] |= flags[number]
     return dq
 
 
-def _paint_small(boxes: Boxes, numbers: npt.NDArray[np.intp], dq: npt.NDArray[np.uint32]) -> None:
+def _paint_small(
+    boxes: Boxes,
+    flags: npt.NDArray[np.uint32],
+    numbers: npt.NDArray[np.intp],
+    dq: npt.NDArray[np.uint32],
+) -> None:
     """Paint many small boxes with a few array operations instead of one each."""
     area = (boxes.ny * boxes.nx)[numbers]
     owner = np.repeat(numbers, area)
@@ -96,33 +107,18 @@ def _paint_small(boxes: Boxes, numbers: npt.NDArray[np.intp], dq: npt.NDArray[np
     within = np.arange(owner.size) - np.repeat(np.cumsum(area) - area, area)
     width = boxes.nx[owner]
     place = (boxes.y[owner] + within // width) * dq.shape[1] + boxes.x[owner] + within % width
-    flags = boxes.flags[owner]
+    given = flags[owner]
     flat = dq.reshape(-1)
     # An indexed |= forgets all but one of the entries for the same pixel; with one value at a
     # time that does not matter, and there are few values.
-    for value in np.unique(flags):
-        flat[place[flags == value]] |= value
+    for value in np.unique(given):
+        flat[place[given == value]] |= value
 
 
 def embed(
     flags: npt.NDArray[np.uint32], place: Sequence[slice], shape: tuple[int, int]
 ) -> npt.NDArray[np.uint32]:
-    """Return an array of `shape` with `flags` at `place` and no flags elsewhere.
-
-    Parameters
-    ----------
-    flags : ndarray of uint32
-        Flags of a part; not modified.
-    place : sequence of slice
-        Rows and columns of the part.
-    shape : tuple of int
-        Rows and columns of the whole.
-
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        `flags` itself where it is the whole.
-    """
+    """Return an array of `shape` with `flags` at `place` and none around; `flags` if it fits."""
     if flags.shape == shape:
         return flags
     dq = np.zeros(shape, np.uint32)

@@ -89,9 +89,9 @@ def list_flags(table: Columns, reading: Reading, shape: tuple[int, int]) -> npt.
         )
     shift_x, shift_y = reading.shift
     flags = _flags(table, reading)
-    boxes = Boxes(y - base + shift_y, x - base + shift_x, ny, nx, flags)
+    boxes = Boxes(y - base + shift_y, x - base + shift_x, ny, nx)
     _check_inside(table, boxes, base, shape)
-    return paint(boxes, shape)
+    return paint(boxes, flags, shape)
 
 
 def _column(names: set[str], wanted: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tmt_dq.core.clusters import Boxes, find_runs, merge_runs
+from tmt_dq.core.boxes import Boxes, cover
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.pixel_classes import sort_pixels
 from tmt_dq.errors import ConfigError
@@ -67,9 +67,9 @@ def write_regions(
     planes = sort_pixels(image.dq, PIXEL.encode(summary.defect_flags) or PIXEL.mask)
     bad = planes.defects & planes.do_not_use
     groups = [
-        ("red", merge_runs(find_runs(bad))),
-        ("orange", merge_runs(find_runs(planes.defects & ~bad))),
-        ("blue", merge_runs(find_runs(planes.flagged & ~planes.defects))),
+        ("red", cover(bad)),
+        ("orange", cover(planes.defects & ~bad)),
+        ("blue", cover(planes.flagged & ~planes.defects)),
     ]
     total = sum(boxes.y.size for _, boxes in groups)
     left_out = max(0, total - limit)

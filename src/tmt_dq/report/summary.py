@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tmt_dq.core.clusters import Connectivity, find_clusters, find_runs
+from tmt_dq.core.clusters import Connectivity, find_clusters
 from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
@@ -269,7 +269,7 @@ def summarize(
         else []
     )
     planes = sort_pixels(image.dq, wanted)
-    clusters = find_clusters(find_runs(planes.defects), connectivity=connectivity)
+    clusters = find_clusters(planes.defects, connectivity=connectivity)
     window = image.window
     flagged = int(np.count_nonzero(planes.flagged))
     return Summary(
