@@ -67,3 +67,11 @@ def test_batch_error_holds_the_errors_and_crosses_processes() -> None:
     assert isinstance(geometry, errors.BatchError)
     assert isinstance(rest, errors.BatchError)
     assert len(geometry.exceptions) == len(rest.exceptions) == 1
+
+
+def test_options_of_a_hint_have_the_names_of_the_face() -> None:
+    error = errors.ConfigError("no flag", where="a.txt", hint="Give it.", options=("flag", "base"))
+    assert str(error) == "a.txt: no flag\nGive it (flag=…, base=…)."
+    assert error.advice(["--user-flag NAME"]) == "Give it (--user-flag NAME)."
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.options, str(again)) == (error.options, str(error))

@@ -295,7 +295,7 @@ def test_unknown_names_in_options() -> None:
 
 def test_what_is_said_is_described() -> None:
     said = Reading(values={16: "HOT", 4: "DEAD"}, base=0, at=(5, 6), unknown="drop")
-    assert said.describe() == "base=0 values=16=HOT,4=DEAD at=5,6 unknown=drop"
+    assert said.describe() == "values=16=HOT,4=DEAD base=0 at=5,6 unknown=drop"
     assert Reading().describe() == ""
 
 

@@ -37,6 +37,9 @@ class TmtDqError(Exception):
         The file, extension or parameter concerned.
     hint : str or None
         What the user can do about it.
+    options : sequence of str
+        Options that the hint is about, by their names in Python. The text of the error shows them
+        as keywords (``flag=…``); a command line shows its own names for them (``--user-flag``).
 
     Attributes
     ----------
@@ -46,22 +49,55 @@ class TmtDqError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        hint: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.what = what
         self.where = None if where is None else str(where)
         self.hint = hint
+        self.options = tuple(options)
         super().__init__(str(self))
+
+    def advice(self, names: Sequence[str]) -> str | None:
+        """Return the hint with the options that it is about, under the names of a face.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The options as the face writes them.
+
+        Returns
+        -------
+        str or None
+            The hint; None if there is neither a hint nor an option.
+        """
+        if not names:
+            return self.hint
+        listing = ", ".join(names)
+        return listing if self.hint is None else f"{self.hint.rstrip('.')} ({listing})."
 
     def __str__(self) -> str:
         message = self.what if self.where is None else f"{self.where}: {self.what}"
-        return message if self.hint is None else f"{message}\n{self.hint}"
+        advice = self.advice([f"{option}=…" for option in self.options])
+        return message if advice is None else f"{message}\n{advice}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.what, self.where, self.hint)
+        return _rebuild, (type(self), self.what, self.where, self.hint, self.options)
 
 
-def _rebuild(cls: type[TmtDqError], what: str, where: str | None, hint: str | None) -> TmtDqError:
-    return cls(what, where=where, hint=hint)
+def _rebuild(
+    cls: type[TmtDqError],
+    what: str,
+    where: str | None,
+    hint: str | None,
+    options: tuple[str, ...],
+) -> TmtDqError:
+    return cls(what, where=where, hint=hint, options=options)
 
 
 class ConfigError(TmtDqError, ValueError):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from tmt_dq import __version__
-from tmt_dq.cli.console import begin, complain, report_error, set_color
+from tmt_dq.cli.console import begin, complain, report_error, set_color, set_params
 from tmt_dq.errors import BatchError, TmtDqError
 
 __all__ = ["main"]
@@ -94,6 +94,7 @@ class _LazyGroup(click.Group):
         taken = {name for param in command.params for name in param.opts}
         if cmd_name != "crds" and "--color" not in taken:
             command.params.append(_color_option())
+        set_params(command.params)
         return command
 
     def resolve_command(

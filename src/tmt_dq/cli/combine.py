@@ -1,5 +1,6 @@
 """``tmt-dq combine``."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
+from tmt_dq.masks.reading import Reading, reading_from, reading_names
 
 __all__ = ["command"]
 
@@ -46,7 +48,7 @@ __all__ = ["command"]
     shell_complete=offers.instruments,
     help="Instrument, where the masks do not say.",
 )
-@reading_options
+@reading_options()
 @mask_options
 def command(
     masks: tuple[Path, ...],
@@ -73,21 +75,16 @@ def command(
       tmt-dq combine a.fits b.fits -o merged.fits --rule all --rule DEAD=any
     """  # noqa: D301
     from tmt_dq.masks.combination import combine_masks
-    from tmt_dq.masks.reading import Reading
 
-    names = ("flag", "bad", "good", "values", "base", "at", "columns", "extension")
-    said = {name: options.pop(name) for name in names}
-    if said["columns"] is not None:
-        said["columns"] = tuple(said["columns"].split(","))
+    given = {name: options.pop(name) for name in reading_names()}
     if not add and not clear:
-        _refuse_unused({**said, "clear_flag": clear_flag})
+        _refuse_unused({**given, "clear_flag": clear_flag})
     elif not clear:
         _refuse_unused({"clear_flag": clear_flag})
     rule, per_flag = _rules(rules)
-    reading = Reading(**said, unknown=options["unknown"])
-    clearing = reading
-    if clear_flag is not None:
-        clearing = Reading(**{**said, "flag": clear_flag}, unknown=options["unknown"])
+    unknown = options["unknown"]
+    reading = reading_from(given, unknown=unknown) or Reading(unknown=unknown)
+    clearing = reading if clear_flag is None else dataclasses.replace(reading, flag=clear_flag)
     with working(f"combining {len(masks)} masks"):
         made = combine_masks(
             masks,
@@ -106,8 +103,8 @@ def _refuse_unused(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} says how to read --add and --clear, but there is no "
-                "such file."
+                f"--{name.replace('_', '-')} is about the files of --add and --clear, but "
+                "there is no such file."
             )
 
 

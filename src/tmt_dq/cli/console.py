@@ -24,6 +24,7 @@ __all__ = [
     "progress_bar",
     "report_error",
     "set_color",
+    "set_params",
     "show_table",
     "table",
     "working",
@@ -43,6 +44,9 @@ class _Manner:
 
     json_errors: bool = False
 
+    params: Sequence[click.Parameter] = ()
+    """Parameters of the verb that runs: what its options are called."""
+
 
 _manner = _Manner()
 
@@ -56,7 +60,13 @@ def begin(*, json_errors: bool) -> None:
         Whether errors are shown as JSON too, one line each.
     """
     _manner.json_errors = json_errors
+    _manner.params = ()
     set_color("auto")
+
+
+def set_params(params: Sequence[click.Parameter]) -> None:
+    """Let errors name options as the verb that runs calls them."""
+    _manner.params = params
 
 
 def set_color(when: str) -> None:
@@ -122,7 +132,8 @@ def as_record(error: BaseException) -> dict[str, Any]:
     if isinstance(error, BatchError):
         what, where, hint = error.message, None, None
     elif isinstance(error, TmtDqError):
-        what, where, hint = error.what, error.where, error.hint
+        what, where = error.what, error.where
+        hint = error.advice([name for option in error.options for name in _option_names(option)])
     else:
         what, where, hint = str(error), None, None
     return {
@@ -132,6 +143,14 @@ def as_record(error: BaseException) -> dict[str, Any]:
         "where": where,
         "hint": hint,
     }
+
+
+def _option_names(option: str) -> Iterator[str]:
+    """Yield an option of a function as the verb that runs calls it; nothing if it has none."""
+    for param in _manner.params:
+        if param.name in {option, f"user_{option}"}:
+            value = "" if param.metavar is None else f" {param.metavar}"
+            yield f"{param.opts[0]}{value}"
 
 
 def report_error(error: TmtDqError | BatchError) -> None:

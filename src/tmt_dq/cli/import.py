@@ -31,7 +31,7 @@ __all__ = ["command"]
     shell_complete=offers.instruments,
     help="Instrument that the detector belongs to.",
 )
-@reading_options
+@reading_options()
 @mask_options
 def command(source: Path, output: Path | None, *, as_json: bool, **options: Any) -> None:
     """Make a mask from a file of any kind that people keep bad pixels in.
@@ -51,12 +51,8 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
     """  # noqa: D301
     from tmt_dq.masks.conversion import import_mask
 
-    columns = options.pop("columns")
+    for name in ("columns", "ignore_columns"):
+        options[name] = None if options[name] is None else options[name].split(",")
     with working(f"reading {source.name}"):
-        made = import_mask(
-            source,
-            output,
-            columns=None if columns is None else columns.split(","),
-            **options,
-        )
+        made = import_mask(source, output, **options)
     show_made(made, as_json=as_json)

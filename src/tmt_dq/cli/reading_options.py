@@ -1,70 +1,74 @@
 """Options of the verbs that read bad pixels and write masks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import print_json, show_table
-from tmt_dq.cli.options import Bad, FilePath, Position, Values
+from tmt_dq.cli.options import FilePath
+from tmt_dq.core.options import Option
+from tmt_dq.errors import ConfigError
+from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import flag_table, number
 
 __all__ = ["mask_options", "reading_options", "show_made"]
 
+_COMPLETIONS: dict[str, Any] = {
+    "flag": offers.flags,
+    "bad": offers.words("nonzero"),
+    "values": offers.words("convention"),
+    "columns": offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
+}
 
-def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what a file of bad pixels does not say itself."""
-    for decorate in (
-        click.option(
-            "--extension",
-            metavar="NAME",
-            help="FITS: name or number of the extension, where several could be meant.",
-        ),
-        click.option(
-            "--columns",
-            metavar="x,y[,flag]",
-            shell_complete=offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
-            help="List without a line of column names: their names.",
-        ),
-        click.option(
-            "--at",
-            type=Position(),
-            metavar="X,Y",
-            help="1-based detector position of the first pixel of a smaller image or list.",
-        ),
-        click.option(
-            "--base",
-            type=click.IntRange(0, 1),
-            metavar="0|1",
-            help="List: the number of the first pixel.",
-        ),
-        click.option(
-            "--values",
-            type=Values(),
-            metavar="convention|N=FLAG,...",
-            shell_complete=offers.words("convention"),
-            help="Numbers: what each bit means; convention for flag values as they are.",
-        ),
-        click.option(
-            "--good", type=int, metavar="V", help="Image: value of good pixels; others are bad."
-        ),
-        click.option(
-            "--bad",
-            type=Bad(),
-            metavar="V|nonzero",
-            shell_complete=offers.words("nonzero"),
-            help="Image: value of bad pixels.",
-        ),
-        click.option(
-            "--flag",
-            metavar="NAME[,NAME]",
-            shell_complete=offers.flags,
-            help="Flags that the bad pixels of the file get.",
-        ),
-    ):
-        command = decorate(command)
-    return command
+
+class _Parsed(click.ParamType[Any]):
+    """A value that a class of the option table parses."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        self.name = option.metavar
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value of a text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.option.kind.parse(value)  # type: ignore[attr-defined]
+        except ConfigError as error:
+            self.fail(error.what, param, ctx)
+
+
+def reading_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds an option for each field of `Reading`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(list(_decorators(prefix))):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def _decorators(prefix: str) -> Iterator[Callable[..., Any]]:
+    for entry in fields(Reading):
+        if not entry.metadata:
+            continue
+        option: Option = entry.metadata["option"]
+        kind: Any = option.kind
+        if hasattr(kind, "parse"):
+            kind = _Parsed(option)
+        elif entry.name == "base":
+            kind = click.IntRange(0, 1)
+        yield click.option(
+            f"--{prefix}{entry.name}".replace("_", "-"),
+            type=kind,
+            metavar=option.metavar,
+            help=option.help,
+            shell_complete=_COMPLETIONS.get(entry.name),
+        )
 
 
 def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:

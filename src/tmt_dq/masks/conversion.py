@@ -105,6 +105,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     at: tuple[int, int] | None = None,
     columns: Sequence[str] | None = None,
     extension: str | int | None = None,
+    ignore_columns: Sequence[str] | None = None,
     unknown: Unknown = "error",
     do_not_use: str | Iterable[str] = "instrument",
     useafter: str | dt.datetime | dt.date | None = None,
@@ -142,6 +143,8 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         For a list that does not name its columns: their names.
     extension : str or int, optional
         For FITS: which extension, where several could be meant.
+    ignore_columns : sequence of str, optional
+        For a list: columns that have nothing to do with the flags.
     unknown : {"error", "drop"}
         What to do about bits and DQ_DEF names without a meaning.
     do_not_use : "instrument", "keep", or names of flags
@@ -190,6 +193,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         at=at,
         columns=None if columns is None else tuple(columns),
         extension=extension,
+        ignore_columns=None if ignore_columns is None else tuple(ignore_columns),
         unknown=unknown,
     )
     order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)

@@ -13,7 +13,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.layout import Keywords, Unit
-from tmt_dq.masks.images import image_flags, image_unit, on_detector
+from tmt_dq.masks.dq_image import find_dq_image
+from tmt_dq.masks.images import image_flags, on_detector
 from tmt_dq.masks.lists import is_list, list_flags
 from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.masks.reading import Reading
@@ -159,7 +160,7 @@ def _from_fits(path: Path, reading: Reading, shape: tuple[int, int], data: Windo
                 dq = list_flags(fits_columns(file, table), reading, shape)
                 return _whole(path, dq, _names(file))
             if not _says_flags(file, reading):
-                unit = image_unit(file, reading.extension)
+                unit = find_dq_image(file, extension=reading.extension)
                 flags = image_flags(file, unit, reading)
                 window = _place(file, unit)
                 if window is None and data is not None and reading.at is None:

@@ -13,64 +13,9 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["image_flags", "image_unit", "on_detector", "polarity_flags", "read_numbers"]
+__all__ = ["image_flags", "on_detector", "polarity_flags", "read_numbers"]
 
 _SHOWN = 8
-
-
-def image_unit(file: FitsInput, extension: str | int | None) -> Unit:
-    """Find the image of a map.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    extension : str or int, optional
-        Its name or 0-based number. Otherwise an extension DQ, PIXELDQ or USER_DQ, or else the
-        only 2-D image of the file.
-
-    Returns
-    -------
-    Unit
-        A 2-D image.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the extension that is asked for is not there, or several could be meant.
-    MaskFormatError
-        Raised if there is no 2-D image.
-    """
-    images = [unit for unit in file.units if unit.is_image and len(unit.shape) == 2]
-    images = [unit for unit in images if min(unit.shape) > 0]
-    listing = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
-    if extension is not None:
-        wanted = str(extension).strip().upper()
-        for unit in images:
-            if wanted in {unit.name, str(unit.index)} and wanted:
-                return unit
-        raise ConfigError(
-            f"has no 2-D image {extension}; found {listing}",
-            where=file.path,
-            hint="Name one of them, or its 0-based number.",
-        )
-    for name in ("DQ", "PIXELDQ", "USER_DQ"):
-        named = [unit for unit in images if unit.name == name]
-        if len(named) == 1:
-            return named[0]
-    if not images:
-        raise MaskFormatError(
-            f"has no 2-D image; found {listing}",
-            where=file.path,
-            hint="Bad pixels are a 2-D image, or a table of pixels or boxes.",
-        )
-    if len(images) > 1:
-        raise ConfigError(
-            f"has {len(images)} 2-D images; expected one: {listing}",
-            where=file.path,
-            hint="Say which: extension='NAME' or its number (--extension NAME).",
-        )
-    return images[0]
 
 
 def read_numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:

@@ -1,8 +1,8 @@
 """Mask files and user DQ images, read into flags of the convention."""
 
+import dataclasses
 import functools
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,27 @@ import numpy.typing as npt
 from tmt_dq.core.dq_def import Unknown, translate, translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp
 from tmt_dq.fits.encoding import is_uint32, read_rows, sum_flags
-from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.masks.dq_image import (
+    axis_of,
+    find_dq_image,
+    name_of,
+    open_mask_file,
+    place_of_image,
+    size_text,
+)
 
-__all__ = ["Mask", "Stored", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+__all__ = ["MASK_TYPES", "Mask", "Stored", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+
+
+MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
+"""REFTYPEs of bad-pixel masks."""
 
 
 class Stored:
@@ -152,18 +164,10 @@ def read_user_dq(path: Path, ramp: Ramp, *, unknown: Unknown = "error") -> Mask:
     if user.placed or user.dq.shape == ramp.detector.shape:
         return user
     if user.dq.shape == ramp.window.shape:
-        return Mask(
-            path,
-            user.dq,
-            ramp.window,
-            user.instrument,
-            user.detector,
-            user.orientation,
-            user.left_out,
-        )
+        return dataclasses.replace(user, window=ramp.window, stored=None)
     raise GeometryError(
-        f"the user DQ image is {_size(user.dq.shape)}; expected the size of the data, "
-        f"{_size(ramp.window.shape)}, or of the detector, {_size(ramp.detector.shape)}",
+        f"the user DQ image is {size_text(user.dq.shape)}; expected the size of the data, "
+        f"{size_text(ramp.window.shape)}, or of the detector, {size_text(ramp.detector.shape)}",
         where=path,
         hint="Add SUBSTRT1 and SUBSTRT2 to its header if it covers another part of the detector.",
     )
@@ -213,7 +217,7 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
     if not frame.contains(mask.window):
         raise GeometryError(
             f"the mask covers {mask.window.describe()}, but the detector {ramp.detector.name} is "
-            f"{_size(frame.shape)}",
+            f"{size_text(frame.shape)}",
             where=mask.path,
             hint="A mask larger than the detector is one of another.",
         )
@@ -236,7 +240,9 @@ def _state(path: Path) -> tuple[str, int, int]:
         status = path.stat()
     except OSError as error:
         raise MaskFormatError(
-            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+            f"cannot be read: {error.strerror}",
+            where=path,
+            hint="Check the path and its permissions.",
         ) from error
     return str(path.resolve()), status.st_size, status.st_mtime_ns
 
@@ -245,31 +251,28 @@ def _state(path: Path) -> tuple[str, int, int]:
 @functools.lru_cache(maxsize=8)
 def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown) -> Mask:
     del state  # part of the key only
-    try:
-        with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-            return _read(file, kind, unknown)
-    except RampFormatError as error:
-        # The file is a mask, so it is the keeper of the mask who has to act.
-        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
+    with open_mask_file(path) as file:
+        if kind == "user":
+            return _read(file, find_dq_image(file), unknown)
+        _check_reftype(file)
+        return _read(file, find_dq_image(file, names=("DQ",), only_named=True), unknown)
 
 
-def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
-    unit = _mask_unit(file) if kind == "mask" else _user_unit(file)
-    header = Keywords(file.path, file.units[0], unit)
-    stored_dq = dq = read_rows(file, unit, 0, unit.shape[0])
-    window, placed = _place(header, dq.shape, file.path)
-    left_out: dict[int, int] = {}
-    tables = file.named("DQ_DEF")
-    if len(tables) > 1:
+def _check_reftype(file: FitsInput) -> None:
+    reftype = name_of(file.units[0].header.get("REFTYPE"))
+    if reftype is not None and reftype.upper() not in MASK_TYPES:
         raise MaskFormatError(
-            f"has {len(tables)} tables DQ_DEF; expected one",
+            f"REFTYPE is {reftype}; expected MASK",
             where=file.path,
-            hint="Leave the one that says what the bits mean.",
+            hint="The file is a reference of another type.",
         )
-    if tables:
-        rows = read_dq_def(file, tables[0])
-        meaning = translation(rows, where=file.path, unknown=unknown)
-        dq, left_out = translate(dq, meaning, where=file.path, unknown=unknown)
+
+
+def _read(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
+    header = Keywords(file.path, file.units[0], unit)
+    stored_dq = read_rows(file, unit, 0, unit.shape[0])
+    window, placed = place_of_image(header, stored_dq.shape, file.path)
+    dq, left_out = _translated(file, stored_dq, unknown)
     dq.flags.writeable = False
     stored = None
     if dq is stored_dq and is_uint32(unit) and not file.compressed:
@@ -280,109 +283,27 @@ def _read(file: FitsInput, kind: str, unknown: Unknown) -> Mask:
         path=file.path,
         dq=dq,
         window=window,
-        instrument=_name(header.get("INSTRUME")),
-        detector=_name(header.get("DETECTOR")),
-        orientation=(_axis(header.get("FASTAXIS")), _axis(header.get("SLOWAXIS"))),
+        instrument=name_of(header.get("INSTRUME")),
+        detector=name_of(header.get("DETECTOR")),
+        orientation=(axis_of(header.get("FASTAXIS")), axis_of(header.get("SLOWAXIS"))),
         left_out=left_out,
         placed=placed,
         stored=stored,
     )
 
 
-def _mask_unit(file: FitsInput) -> Unit:
-    """Find the DQ extension of a mask."""
-    reftype = _name(file.units[0].header.get("REFTYPE"))
-    if reftype is not None and reftype.upper() not in {"MASK", "DQ", "BPM"}:
+def _translated(
+    file: FitsInput, dq: npt.NDArray[np.uint32], unknown: Unknown
+) -> tuple[npt.NDArray[np.uint32], dict[int, int]]:
+    """Translate flags by the file's DQ_DEF, if there is one; return the bits left out, too."""
+    tables = file.named("DQ_DEF")
+    if not tables:
+        return dq, {}
+    if len(tables) > 1:
         raise MaskFormatError(
-            f"REFTYPE is {reftype}; expected MASK",
+            f"has {len(tables)} tables DQ_DEF; expected one",
             where=file.path,
-            hint="The file is a reference of another type.",
+            hint="Leave the table that gives the meaning of the bits.",
         )
-    found = file.named("DQ")
-    if len(found) != 1 or not found[0].is_image:
-        listing = ", ".join(unit.label for unit in file.units)
-        raise MaskFormatError(
-            f"has {len(found) or 'no'} image extension{'s' if len(found) > 1 else ''} DQ; "
-            f"expected one, found {listing}",
-            where=file.path,
-            hint="A mask has its flags in an image extension DQ.",
-        )
-    return _two_dimensional(found[0], file)
-
-
-def _user_unit(file: FitsInput) -> Unit:
-    """Find the image that holds a user's flags."""
-    for name in ("DQ", "PIXELDQ", "USER_DQ"):
-        named = file.named(name)
-        if len(named) == 1 and named[0].is_image:
-            return _two_dimensional(named[0], file)
-    images = [unit for unit in file.units if unit.is_image and len(unit.shape) == 2]
-    if len(images) != 1:
-        listing = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
-        raise MaskFormatError(
-            f"has {len(images) or 'no'} 2-D image{'s' if len(images) > 1 else ''}; expected one, "
-            f"or an extension DQ; found {listing}",
-            where=file.path,
-            hint="Put the flags into a 2-D image extension named DQ.",
-        )
-    return images[0]
-
-
-def _two_dimensional(unit: Unit, file: FitsInput) -> Unit:
-    if len(unit.shape) != 2 or min(unit.shape) < 1:
-        raise MaskFormatError(
-            f"{unit.label} has the shape {unit.shape}; expected (ny, nx), none of them zero: a "
-            "2-D image",
-            where=file.path,
-            hint="A mask has one plane, the same for all reads.",
-        )
-    return unit
-
-
-def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> tuple[Window, bool]:
-    """Work out the detector pixels that a reference covers, and whether the file says so."""
-    ny, nx = shape
-    numbers = {}
-    for key, fallback in (("SUBSTRT1", 1), ("SUBSTRT2", 1), ("SUBSIZE1", nx), ("SUBSIZE2", ny)):
-        value = header.get(key)
-        number = _axis(value)
-        if value is not None and number is None:
-            raise GeometryError(
-                f"{key} is {value!r}; expected a whole number", where=path, hint=f"Correct {key}."
-            )
-        numbers[key] = fallback if number is None else number
-    if (numbers["SUBSIZE2"], numbers["SUBSIZE1"]) != shape:
-        raise GeometryError(
-            f"SUBSIZE1 and SUBSIZE2 are {numbers['SUBSIZE1']} and {numbers['SUBSIZE2']}, but the "
-            f"DQ array is {_size((ny, nx))}",
-            where=path,
-            hint="Correct the keywords of the mask.",
-        )
-    if min(numbers["SUBSTRT1"], numbers["SUBSTRT2"]) < 1:
-        raise GeometryError(
-            f"SUBSTRT1 and SUBSTRT2 are {numbers['SUBSTRT1']} and {numbers['SUBSTRT2']}; they "
-            "count from 1",
-            where=path,
-            hint="Correct the keywords of the mask.",
-        )
-    window = Window.from_fits(
-        xstart=numbers["SUBSTRT1"], ystart=numbers["SUBSTRT2"], xsize=nx, ysize=ny
-    )
-    return window, _axis(header.get("SUBSTRT1")) is not None and _axis(
-        header.get("SUBSTRT2")
-    ) is not None
-
-
-def _name(value: object) -> str | None:
-    text = "" if value is None else str(value).strip()
-    return text or None
-
-
-def _axis(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if float(value).is_integer() else None
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} × {shape[0]} (x × y)"
+    meaning = translation(read_dq_def(file, tables[0]), where=file.path, unknown=unknown)
+    return translate(dq, meaning, where=file.path, unknown=unknown)

@@ -1,25 +1,92 @@
-"""How a file with someone's bad pixels is to be understood: what the file itself does not say."""
+"""Reading: how a file of bad pixels is to be understood where it does not state that itself."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from tmt_dq.core.dq_def import Unknown
-from tmt_dq.core.flags import PIXEL, Translation
+from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError, UnknownFlagError
 
-__all__ = ["Reading"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tmt_dq.core.dq_def import Unknown
+    from tmt_dq.core.flags import Translation
+
+# The command line makes its options from the fields of this class, and its help must not wait for
+# NumPy: the functions that need NumPy import it.
+
+__all__ = ["BadValue", "BitMeanings", "Position", "Reading", "reading_from", "reading_names"]
+
+
+class BadValue:
+    """The value of bad pixels in an image: a whole number, or "nonzero"."""
+
+    @staticmethod
+    def parse(text: str) -> int | str:
+        """Return the value that a text stands for."""
+        word = text.strip().lower()
+        if word == "nonzero":
+            return word
+        try:
+            return int(word)
+        except ValueError:
+            raise ConfigError(
+                f"{text!r} is not a value; expected a whole number or nonzero", where="bad"
+            ) from None
+
+
+class BitMeanings:
+    """What the bits of a number mean: "convention", or names of flags by value."""
+
+    @staticmethod
+    def parse(text: str) -> str | dict[int, str]:
+        """Return the meanings in ``convention``, ``16=HOT,4=DEAD`` or ``16:HOT;4:DEAD``."""
+        if text.strip().lower() == "convention":
+            return "convention"
+        # Parameter files take "=" and "," for their own, so that both forms are needed.
+        between, after = (",", "=") if "=" in text else (";", ":")
+        meanings: dict[int, str] = {}
+        for item in text.split(between):
+            number, separator, names = item.partition(after)
+            if not separator or not number.strip().isdecimal() or int(number) in meanings:
+                raise ConfigError(
+                    f"{item!r} does not give the meaning of one more bit; expected 'convention', "
+                    "16=HOT,4=DEAD or 16:HOT;4:DEAD",
+                    where="values",
+                )
+            meanings[int(number)] = names.strip()
+        return meanings
+
+
+class Position:
+    """A 1-based detector position X,Y."""
+
+    @staticmethod
+    def parse(text: str) -> tuple[int, int]:
+        """Return the two numbers of a position."""
+        try:
+            x, y = (int(number) for number in text.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"{text!r} is not a position; expected two whole numbers X,Y", where="at"
+            ) from None
+        return x, y
+
+
+def _row(text: str, metavar: str, **details: Any) -> Any:
+    """Return a field of `Reading`: None where it is not given, and its row of the option table."""
+    option = Option(help=text, metavar=metavar, optional=True, group="Your own flags", **details)
+    return field(default=None, metadata={"option": option})
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the user says about a file, where the file does not say it.
+    """How a file of bad pixels is to be understood, where the file itself does not state it.
 
-    Nothing here has a default that would be a guess: what a format needs and nobody said is asked
-    for with `ConfigError`.
+    No field has a default that would be a guess: what a format needs and nobody gives is an error
+    (`ConfigError`) that names the field.
 
     Parameters
     ----------
@@ -37,11 +104,15 @@ class Reading:
         For a list: the number that the first pixel of a row or column has.
     at : tuple of int, optional
         1-based detector position (x, y) of the file's first pixel. Without it an image must be as
-        large as the detector or say where it lies; positions in lists are detector positions.
+        large as the detector or have the position in its header; positions in lists are detector
+        positions.
     columns : tuple of str, optional
         For a list without a line of column names: their names, in order.
     extension : str or int, optional
         For FITS: name or 0-based number of the extension, where several could be meant.
+    ignore_columns : tuple of str, optional
+        For a list: columns that have nothing to do with the flags, by name. A column that is
+        neither understood nor named here is an error.
     unknown : {"error", "drop"}
         What to do about DQ_DEF names and bits without a meaning.
 
@@ -54,6 +125,7 @@ class Reading:
 
     Examples
     --------
+    >>> import numpy as np
     >>> Reading(flag="HOT", base=1).describe()
     'flag=HOT base=1'
     >>> reading = Reading(values={4: "HOT", 8: "DEAD"})
@@ -61,46 +133,58 @@ class Reading:
     array([   0, 2048, 3072], dtype=uint32)
     """
 
-    flag: str | None = None
-    bad: int | Literal["nonzero"] | None = None
-    good: int | None = None
-    values: Literal["convention"] | Mapping[int, str] | None = None
-    base: int | None = None
-    at: tuple[int, int] | None = None
-    columns: tuple[str, ...] | None = None
-    extension: str | int | None = None
-    unknown: Unknown = "error"
+    flag: str | None = _row("Flags that the bad pixels of the file get.", "NAME[,NAME]", kind=str)
+    bad: int | Literal["nonzero"] | None = _row(
+        "Image: value of bad pixels.", "V|nonzero", kind=BadValue
+    )
+    good: int | None = _row("Image: value of good pixels; others are bad.", "V", kind=int)
+    values: Literal["convention"] | Mapping[int, str] | None = _row(
+        "Numbers: what each bit means; convention for flag values as they are.",
+        "convention|N=FLAG,...",
+        kind=BitMeanings,
+    )
+    base: int | None = _row(
+        "List: whether positions count from 0 or 1.", "0|1", kind=int, minimum=0
+    )
+    at: tuple[int, int] | None = _row(
+        "1-based detector position of the first pixel of a smaller image or list.",
+        "X,Y",
+        kind=Position,
+    )
+    columns: tuple[str, ...] | None = _row(
+        "List without a line of column names: their names.", "x,y[,flag]", kind=str, many=True
+    )
+    extension: str | int | None = _row(
+        "FITS: name or number of the extension, where several could be meant.", "NAME", kind=str
+    )
+    ignore_columns: tuple[str, ...] | None = _row(
+        "List: columns that have nothing to do with the flags.", "NAME[,NAME]", kind=str, many=True
+    )
+    unknown: "Unknown" = "error"
 
     def __post_init__(self) -> None:
-        if self.flag is not None and not PIXEL.encode(self.flag):
-            raise ConfigError(
-                f"{self.flag!r} is no flag; expected at least one name",
-                where="flag",
-                hint="Good pixels need not be listed.",
-            )
+        _check_flag(self.flag)
         if self.base not in (None, 0, 1):
             raise ConfigError(f"base is {self.base!r}; expected 0 or 1", where="base")
         if isinstance(self.bad, str) and self.bad != "nonzero":
             raise ConfigError(f"bad is {self.bad!r}; expected a number or 'nonzero'", where="bad")
         if self.at is not None and min(self.at) < 1:
             raise ConfigError(
-                f"the place is x = {self.at[0]}, y = {self.at[1]}; places count from 1",
+                f"the position is x = {self.at[0]}, y = {self.at[1]}; positions count from 1",
                 where="at",
             )
-        if self.bad == "nonzero" and self.good not in (None, 0):
+        if (self.bad == "nonzero" and self.good not in (None, 0)) or (
+            self.bad is not None and self.bad == self.good
+        ):
             raise ConfigError(
-                f"bad is 'nonzero' and good is {self.good}; they contradict each other",
+                f"bad is {self.bad!r} and good is {self.good}; they contradict each other",
                 where="bad",
-            )
-        if self.bad is not None and self.bad == self.good:
-            raise ConfigError(
-                f"bad and good are both {self.bad}; they contradict each other", where="bad"
             )
         if self.values is not None and (self.flag or self.has_polarity):
             raise ConfigError(
                 "values and flag, bad or good are all given; they contradict each other",
                 where="values",
-                hint="Say what each value means, or which one is bad and what flag it gets.",
+                hint="Give the meaning of each value, or which one is bad and its flag.",
             )
         if isinstance(self.values, str) and self.values != "convention":
             raise ConfigError(
@@ -111,25 +195,31 @@ class Reading:
 
     @property
     def has_polarity(self) -> bool:
-        """Whether it is said which value of an image is bad."""
+        """Whether it is given which value of an image is bad."""
         return self.bad is not None or self.good is not None
 
     @property
     def shift(self) -> tuple[int, int]:
-        """How far `at` moves what the file says, pixels along x and y."""
+        """How far `at` moves positions of the file, pixels along x and y."""
         return (0, 0) if self.at is None else (self.at[0] - 1, self.at[1] - 1)
 
     @property
-    def flag_value(self) -> np.uint32:
+    def flag_value(self) -> "np.uint32":
         """`flag` as a number."""
+        import numpy as np
+
+        from tmt_dq.core.flags import PIXEL
+
         assert self.flag is not None
         return np.uint32(PIXEL.encode(self.flag))
 
     @property
-    def meanings(self) -> Translation | None:
+    def meanings(self) -> "Translation | None":
         """`values` as a translation of bits; None where it is not given."""
         if self.values is None:
             return None
+        from tmt_dq.core.flags import PIXEL, Translation
+
         if isinstance(self.values, str):
             return Translation(tuple((flag.value, flag.value) for flag in PIXEL.flags))
         pairs = []
@@ -138,7 +228,7 @@ class Reading:
                 raise ConfigError(
                     f"{number} is not one bit of 32 (1, 2, 4, …, 2^31)",
                     where="values",
-                    hint="For a single value that means bad, say bad and flag.",
+                    hint="For a single value that means bad, give bad and flag.",
                 )
             value = PIXEL.encode(names)
             if not value:
@@ -146,7 +236,9 @@ class Reading:
             pairs.append((number, value))
         return Translation(tuple(pairs))
 
-    def translated(self, numbers: npt.NDArray[np.uint32], where: object) -> npt.NDArray[np.uint32]:
+    def translated(
+        self, numbers: "npt.NDArray[np.uint32]", where: object
+    ) -> "npt.NDArray[np.uint32]":
         """Return numbers of a file as flags, by `values`.
 
         Parameters
@@ -174,7 +266,8 @@ class Reading:
             raise UnknownFlagError(
                 f"has bits without a meaning: {listing}",
                 where=where,
-                hint="Say what each means: values={16: 'HOT', …} (--values 16=HOT,…).",
+                hint="Give the meaning of each bit, for example 16 for HOT.",
+                options=("values",),
             )
         return meanings.apply(numbers)
 
@@ -198,25 +291,63 @@ class Reading:
         given = [name for name in names if getattr(self, name) is not None]
         if given:
             raise ConfigError(
-                f"{', '.join(given)} cannot be used: {why}", where=where, hint="Leave it out."
+                f"{', '.join(given)} cannot be used: {why}",
+                where=where,
+                hint=f"Leave {'it' if len(given) == 1 else 'them'} out.",
+                options=given,
             )
 
     def describe(self) -> str:
-        """Say what was said, for records: ``flag=HOT base=0``."""
-        said = [
-            f"{name}={getattr(self, name)}"
-            for name in ("flag", "bad", "good", "base", "extension")
-            if getattr(self, name) is not None
+        """Return what is given as one line, for records: ``flag=HOT base=0``."""
+        given = [
+            f"{entry.name}={_as_text(getattr(self, entry.name))}"
+            for entry in fields(self)
+            if entry.metadata and getattr(self, entry.name) is not None
         ]
-        if isinstance(self.values, str):
-            said.append(f"values={self.values}")
-        elif self.values is not None:
-            pairs = ",".join(f"{number}={name}" for number, name in self.values.items())
-            said.append(f"values={pairs}")
-        if self.at is not None:
-            said.append(f"at={self.at[0]},{self.at[1]}")
-        if self.columns is not None:
-            said.append(f"columns={','.join(self.columns)}")
         if self.unknown != "error":
-            said.append(f"unknown={self.unknown}")
-        return " ".join(said)
+            given.append(f"unknown={self.unknown}")
+        return " ".join(given)
+
+
+def reading_names() -> tuple[str, ...]:
+    """Return the names of the fields that are options of their own (``unknown`` is shared)."""
+    return tuple(entry.name for entry in fields(Reading) if entry.metadata)
+
+
+def reading_from(options: Mapping[str, object], **others: Any) -> Reading | None:
+    """Return the reading that options of a face ask for, texts parsed; None if none is given."""
+    given: dict[str, Any] = {}
+    for entry in fields(Reading):
+        value = options.get(entry.name)
+        if not entry.metadata or value is None:
+            continue
+        option: Option = entry.metadata["option"]
+        parse: Callable[[str], object] = getattr(option.kind, "parse", option.kind)
+        if option.many:
+            items = value.split(",") if isinstance(value, str) else value
+            value = tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
+        elif isinstance(value, str):
+            value = parse(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        given[entry.name] = value
+    return Reading(**given, **others) if given else None
+
+
+def _check_flag(flag: str | None) -> None:
+    if flag is None:
+        return
+    from tmt_dq.core.flags import PIXEL
+
+    if not PIXEL.encode(flag):
+        raise ConfigError(
+            f"{flag!r} is no flag; expected at least one name",
+            where="flag",
+            hint="Good pixels need not be listed.",
+        )
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{number}={name}" for number, name in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
