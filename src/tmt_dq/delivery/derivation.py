@@ -1,8 +1,7 @@
 """The rules of a cache with one reference more: new .rmap, .imap and .pmap, as text.
 
-crds' own code inserts the reference and writes the rules (in the private engine, hence with no file
-and no variable touched); names, ``derived_from`` and sums, which crds leaves to its server, are set
-here.
+crds' own code inserts the reference and writes the rules, with no file touched; names,
+``derived_from`` and sums, which crds leaves to its server, are set here.
 """
 
 import difflib
@@ -14,9 +13,8 @@ from typing import Any
 
 from tmt_dq.errors import DeliveryError
 from tmt_dq.instruments import Instrument
-from tmt_dq.references.adapter import registered_engine
+from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.cache import Cache
-from tmt_dq.references.private_crds import LOCK
 from tmt_dq.references.rule_files import RuleFile
 from tmt_dq.references.rules import read_chain
 
@@ -169,7 +167,7 @@ def derive(
 
 def _mapping(file: RuleFile, **keys: Any) -> Any:
     """Return crds' object for a file of rules that was examined."""
-    module = registered_engine().load("crds.core.rmap")
+    module = import_crds().rmap
     kind = {
         ".pmap": module.PipelineContext,
         ".imap": module.InstrumentContext,
@@ -181,9 +179,6 @@ def _mapping(file: RuleFile, **keys: Any) -> Any:
 def _inserted(file: RuleFile, header: Mapping[str, str], reference: str) -> tuple[Any, str | None]:
     """Insert a reference into an rmap as crds' ``refactor insert`` does."""
     old = _mapping(file)
-    engine = registered_engine()
-    # crds finds the class of a new level of rules by this name, an alias that its __init__ makes.
-    engine.add({"crds.selectors": engine.load("crds.core.selectors")})
     try:
         new = old.insert_header_reference(old.reference_to_dataset_header(dict(header)), reference)
     except Exception as error:

@@ -1,7 +1,7 @@
 """Reference files and the rules that select them: the only part of tmt-dq that imports crds."""
 
 from tmt_dq.references.adapter import register
-from tmt_dq.references.explain import RuleCheck
+from tmt_dq.references.rule_matches import RuleCheck
 from tmt_dq.references.selection import Selection, select_reference
 
 __all__ = ["RuleCheck", "Selection", "register", "select_reference"]

@@ -1,20 +1,29 @@
-"""Makes stock crds know our observatories, with no fork.
+"""The package crds, imported in one place and made to know our observatories, with no fork.
 
 crds has no plugin mechanism: its observatories are sub-packages of its own and a list of names. The
 adapter puts modules built from data (see `tmt_dq.references.locate`) where crds looks for them and
-appends to the list in place, since every module of crds shares it.
+appends to the list in place, since every module of crds shares it. Nothing else of crds is changed.
 """
 
+import contextlib
+import functools
 import importlib
+import logging
+import os
 import sys
-from collections.abc import Callable, MutableSequence
+import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from tmt_dq.references import observatories, private_crds
-from tmt_dq.references.locate import Loader, LocateModule, ObservatoryModule
+from tmt_dq.errors import ConfigError
+from tmt_dq.references import observatories
+from tmt_dq.references.locate import LocateModule, ObservatoryModule
 
-__all__ = ["register", "registered_engine"]
+__all__ = ["LOCK", "import_crds", "register"]
+
+LOCK = threading.RLock()
+"""Held while crds is imported and while it works: crds does not claim thread safety."""
 
 _CACHES = (
     "observatory_instrument_tuples",
@@ -28,7 +37,12 @@ def register() -> None:
     """Make the installed package ``crds`` know our observatories.
 
     Idempotent; needed once in every process, spawned workers included, before crds is used with one
-    of our observatories. Imports crds in full. An observatory that crds has itself is left alone.
+    of our observatories. An observatory that crds has itself is left alone.
+
+    Raises
+    ------
+    ConfigError
+        Raised if crds cannot be imported: it is not installed, or a CRDS_* variable is wrong.
 
     Examples
     --------
@@ -38,49 +52,67 @@ def register() -> None:
     >>> instrument_to_observatory("iris")
     'tmt'
     """
-    with private_crds.LOCK:
-        importlib.import_module("crds")
-        _extend(importlib.import_module, _add_to_process)
+    import_crds()
 
 
-def registered_engine() -> private_crds.Engine:
-    """Return the private engine, made to know our observatories."""
-    with private_crds.LOCK:
-        engine = private_crds.engine()
-        _extend(engine.load, engine.add)
-    return engine
-
-
-def _extend(crds: Loader, add: Callable[[dict[str, ModuleType]], None]) -> None:
-    """Add the observatories that a crds, full or private, does not have."""
-    known: MutableSequence[str] = crds("crds.core.constants").ALL_OBSERVATORIES
-    missing = [name for name in observatories.available() if name not in known]
-    for name in missing:
-        add(_build(observatories.load(name), crds))
-        known.append(name)
-    if missing:
-        utils: Any = crds("crds.core.utils")
+@functools.cache
+def import_crds() -> Any:
+    """Import crds, make it know our observatories, and return the package."""
+    with LOCK, _traces_removed():
+        try:
+            crds = importlib.import_module("crds")
+        except ImportError as error:
+            raise ConfigError(
+                f"the package crds cannot be imported: {error}",
+                hint="Install tmt-dq with its dependencies: python -m pip install tmt-dq",
+            ) from error
+        except Exception as error:
+            # crds reads its variables while it is imported, and raises what comes. What has been
+            # imported is forgotten, so that the import works once the variable is corrected.
+            for name in [name for name in sys.modules if name.partition(".")[0] == "crds"]:
+                del sys.modules[name]
+            names = ", ".join(sorted(name for name in os.environ if name.startswith("CRDS_")))
+            raise ConfigError(
+                f"crds cannot be imported with these variables ({type(error).__name__}: {error})",
+                where=names or "crds",
+                hint="Correct the variable, or unset it.",
+            ) from error
+        known = crds.constants.ALL_OBSERVATORIES
+        for name in observatories.available():
+            if name not in known:
+                _add(observatories.load(name), crds)
+                known.append(name)
         for function in _CACHES:
-            getattr(utils, function).cache.clear()
+            getattr(crds.utils, function).cache.clear()
+        return crds
 
 
-def _build(observatory: observatories.Observatory, crds: Loader) -> dict[str, ModuleType]:
-    """Return an observatory's modules by full name."""
+@contextlib.contextmanager
+def _traces_removed() -> Iterator[None]:
+    """Put the environment and crds' logger back: crds sets 29 variables and adds a handler."""
+    before = dict(os.environ)
+    logger = logging.getLogger("CRDS")
+    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        logger.setLevel(level)
+        logger.propagate, logger.handlers[:] = propagate, handlers
+
+
+def _add(observatory: observatories.Observatory, crds: ModuleType) -> None:
+    """Put an observatory's modules where import statements find them."""
     package = ObservatoryModule(observatory, crds)
-    modules: dict[str, ModuleType] = {
-        package.__name__: package,
-        f"{package.__name__}.locate": LocateModule(package, observatory, crds),
-    }
-    for instrument in observatory.instruments:
-        # crds looks for hooks in it, and it must exist; ours have none.
-        name = f"{package.__name__}.{instrument}"
-        modules[name] = ModuleType(name, "An instrument without hooks.")
-    return modules
-
-
-def _add_to_process(modules: dict[str, ModuleType]) -> None:
-    """Put modules where import statements find them."""
-    for name, module in modules.items():
-        sys.modules[name] = module
-        parent, _, last = name.rpartition(".")
+    locate = LocateModule(package, observatory, crds)
+    # crds looks for hooks in an instrument's module, and it must exist; ours have none.
+    hooks = [
+        ModuleType(f"{package.__name__}.{instrument}", "An instrument without hooks.")
+        for instrument in observatory.instruments
+    ]
+    for module in (package, locate, *hooks):
+        sys.modules[module.__name__] = module
+        parent, _, last = module.__name__.rpartition(".")
         setattr(sys.modules[parent], last, module)

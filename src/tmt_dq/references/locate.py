@@ -1,14 +1,13 @@
 """The modules ``crds.<observatory>`` and ``crds.<observatory>.locate``, built from a description.
 
-crds asks each observatory's package the same questions: what instruments and types there are, how
-files are named and where they lie, which keywords mean the same, which checks apply. For TMT (and
-every other observatory that is described by data) the two classes below answer them. The names of
-the members are crds' own: ``crds.jwst`` and ``crds.roman`` have the same ones.
+crds looks up the same names in each observatory's package: what instruments and types there are,
+how files are named and where they lie, which keywords mean the same, which checks apply. For TMT
+(and every other observatory that is described by data) the two classes below have them. The names
+of the members are crds' own: ``crds.jwst`` and ``crds.roman`` have the same ones.
 """
 
-import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -18,25 +17,14 @@ from tmt_dq.references.observatories import Observatory
 
 __all__ = ["LocateModule", "ObservatoryModule"]
 
-Loader = Callable[[str], ModuleType]
-"""How a module of crds is got: from the full package or from the private engine."""
-
 _MAPPINGS = (".pmap", ".imap", ".rmap")
 _DATE, _TIME = "META.OBSERVATION.DATE", "META.OBSERVATION.TIME"
 
 
 class ObservatoryModule(ModuleType):
-    """The package ``crds.<observatory>``.
+    """The package ``crds.<observatory>``."""
 
-    Parameters
-    ----------
-    observatory : Observatory
-        What it describes.
-    crds : callable
-        Returns crds' own modules by name.
-    """
-
-    def __init__(self, observatory: Observatory, crds: Loader) -> None:
+    def __init__(self, observatory: Observatory, crds: Any) -> None:
         name = f"crds.{observatory.name}"
         super().__init__(name, f"The observatory {observatory.name}, described by tmt-dq.")
         self.__spec__ = ModuleSpec(name, None, is_package=True)
@@ -55,28 +43,17 @@ class ObservatoryModule(ModuleType):
         self.PROVENANCE_KEYWORDS = ("DESCRIP", "PEDIGREE", "USEAFTER", "HISTORY", "AUTHOR")
         self.USEAFTER_KEYWORDS = (_DATE, _TIME)
         self.DEFAULT_SELECTORS = ("Match", "UseAfter")
-        self._observatory = observatory
-        self._crds = crds
-
-    @functools.cached_property
-    def TYPES(self) -> Any:  # noqa: N802 (crds' name)
-        """Return crds' table of types and of the .tpn files that check them."""
-        reftypes = self._crds("crds.core.reftypes")
-        kinds = {"all": "All types", **self._observatory.filekinds}
-        return reftypes.TypeParameters(
+        kinds = {
+            kind: {"filekind": kind, "filetype": kind, "suffix": kind, "text_descr": text}
+            for kind, text in self.TEXT_DESCR.items()
+        }
+        reftypes = crds.core.reftypes
+        self.TYPES = reftypes.TypeParameters(
             self.OBSERVATORY,
             {
                 instrument: {
-                    kind: reftypes.TypeSpec(
-                        {
-                            "instrument": instrument,
-                            "filekind": kind,
-                            "filetype": kind,
-                            "suffix": kind,
-                            "text_descr": text,
-                        }
-                    )
-                    for kind, text in kinds.items()
+                    kind: reftypes.TypeSpec({"instrument": instrument, **values})
+                    for kind, values in kinds.items()
                 }
                 for instrument in self.INSTRUMENTS
             },
@@ -84,68 +61,33 @@ class ObservatoryModule(ModuleType):
 
 
 class LocateModule(ModuleType):
-    """The module ``crds.<observatory>.locate``.
+    """The module ``crds.<observatory>.locate``."""
 
-    Parameters
-    ----------
-    package : ObservatoryModule
-        The package it belongs to.
-    observatory : Observatory
-        What it describes.
-    crds : callable
-        Returns crds' own modules by name.
-    """
-
-    def __init__(self, package: ObservatoryModule, observatory: Observatory, crds: Loader) -> None:
+    def __init__(self, package: ObservatoryModule, observatory: Observatory, crds: Any) -> None:
         name = f"{package.__name__}.locate"
         super().__init__(name, f"Names and places of the files of {observatory.name}.")
         self.__spec__ = ModuleSpec(name, None)
         self.HERE = package.HERE
         self.INSTRUMENTS = package.INSTRUMENTS
         self.FILEKINDS = package.FILEKINDS
-        self._package = package
+        self.TYPES = types = package.TYPES
+        self.get_all_tpninfos = types.get_all_tpninfos
+        self.get_row_keys_by_instrument = types.get_row_keys_by_instrument
+        self.get_item = types.get_item
+        self.filekind_to_suffix = types.filekind_to_suffix
+        self.suffix_to_filekind = types.suffix_to_filekind
         self._observatory = observatory
         self._crds = crds
         self._parkeys = {fits: parkey for parkey, fits in observatory.keywords.items()}
 
-    # -- types and checks ---------------------------------------------------------------------
-
-    @property
-    def TYPES(self) -> Any:  # noqa: N802 (crds' name)
-        """Return the package's table of types."""
-        return self._package.TYPES
-
-    @property
-    def get_all_tpninfos(self) -> Any:
-        """Return the function that lists the checks of an instrument's type."""
-        return self.TYPES.get_all_tpninfos
-
-    @property
-    def get_row_keys_by_instrument(self) -> Any:
-        """Return the function that lists the key columns of an instrument's tables."""
-        return self.TYPES.get_row_keys_by_instrument
-
-    @property
-    def get_item(self) -> Any:
-        """Return the function that looks up a property of a type."""
-        return self.TYPES.get_item
-
-    @property
-    def filekind_to_suffix(self) -> Any:
-        """Return the function from a type to its name in file names."""
-        return self.TYPES.filekind_to_suffix
-
-    @property
-    def suffix_to_filekind(self) -> Any:
-        """Return the function from a name in file names to the type."""
-        return self.TYPES.suffix_to_filekind
+    # -- checks -------------------------------------------------------------------------------
 
     def tpn_path(self, name: str) -> str:
         """Return where a .tpn file is."""
         return str(self._observatory.folder / "tpns" / name)
 
     def get_extra_tpninfos(self, path: str) -> list[Any]:
-        """Return checks from elsewhere than .tpn files: none."""
+        """Return checks beside those of .tpn files: none."""
         return []
 
     def project_check(self, path: str, rmap: Any = None) -> None:
@@ -183,7 +125,7 @@ class LocateModule(ModuleType):
             if header.get(source, "UNDEFINED") != "UNDEFINED":
                 header.setdefault(target, header[source])
         if header.get("USEAFTER", "UNDEFINED") != "UNDEFINED":
-            timestamp = self._crds("crds.core.timestamp")
+            timestamp = self._crds.core.timestamp
             name = header.get("FILENAME") or rmapping.filename
             date, time = timestamp.reformat_useafter(name, header).split()
             header[_DATE] = header[self._observatory.keywords.get(_DATE, _DATE)] = date
@@ -222,7 +164,7 @@ class LocateModule(ModuleType):
         except ValueError:
             pass
         if Path(filename).suffix in _MAPPINGS:
-            mapping = self._crds("crds.core.rmap").fetch_mapping(filename, ignore_checksum=True)
+            mapping = self._crds.core.rmap.fetch_mapping(filename, ignore_checksum=True)
             return getattr(mapping, "instrument", ""), getattr(mapping, "filekind", "")
         return self._properties_of_file(filename)
 
@@ -242,9 +184,7 @@ class LocateModule(ModuleType):
 
     def _properties_of_file(self, filename: str) -> tuple[str, str]:
         """Read a reference's keywords."""
-        header = self._crds("crds.data_file").get_free_header(
-            filename, (), None, self._observatory.name
-        )
+        header = self._crds.data_file.get_free_header(filename, (), None, self._observatory.name)
         instrument = str(header.get("META.INSTRUMENT.NAME", header.get("INSTRUME", ""))).lower()
         filekind = str(header.get("META.REFTYPE", header.get("REFTYPE", ""))).lower()
         for value, known, keyword in (
@@ -252,7 +192,7 @@ class LocateModule(ModuleType):
             (filekind, self.FILEKINDS, "REFTYPE"),
         ):
             if value not in known:
-                raise self._crds("crds.core.exceptions").CrdsNamingError(
+                raise self._crds.core.exceptions.CrdsNamingError(
                     f"{filename}: {keyword} is {value.upper()!r}; expected one of "
                     f"{', '.join(name.upper() for name in known)}"
                 )
@@ -277,13 +217,13 @@ class LocateModule(ModuleType):
     def _instrument(self, name: str, parameters: Mapping[str, Any]) -> str:
         """Return the instrument of a file whose name does not tell it."""
         try:
-            return str(self._crds("crds.core.utils").header_to_instrument(parameters)).lower()
+            return str(self._crds.core.utils.header_to_instrument(parameters)).lower()
         except KeyError:
             return self._properties_of_file(name)[0]
 
     def locate_dir(self, instrument: str, mode: str | None = None) -> str:
         """Return the folder of an instrument's references."""
-        config = self._crds("crds.core.config")
+        config = self._crds.core.config
         mode = mode or config.get_crds_ref_subdir_mode(self._observatory.name)
         config.check_crds_ref_subdir_mode(mode)
         root = config.get_crds_refpath(self._observatory.name)

@@ -1,42 +1,39 @@
-"""A context's rules for one type of reference, loaded into the private engine of crds."""
+"""The rules of a context for one type of reference: read, examined, and applied by crds.
 
+The .pmap and the .imap only lead from one file to the next; the .rmap is given to crds as the very
+text that was examined, so that nothing is read twice.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.errors import SelectionError
+from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import rule_files
-from tmt_dq.references.adapter import registered_engine
-from tmt_dq.references.explain import Rule, list_rules
-from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, Stamp
+from tmt_dq.references.adapter import LOCK, import_crds
+from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile
+from tmt_dq.references.rule_matches import Rule, RuleCheck, list_rules, table, winner
+from tmt_dq.references.selectors import UNDEFINED
 
 __all__ = ["Rules", "load_rules", "read_chain"]
 
 _MAX_CACHED = 32
+_NOT_FOUND = "NOT FOUND"
+_GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a context says of one instrument's references of one type.
+    """What a context has for one instrument's references of one type.
 
-    Parameters
-    ----------
-    context : str
-        Name of the .pmap.
-    stamps : tuple
-        The files that were read; see `is_current`.
-    imap, rmap : crds mappings or None
-        None if the rules say N/A before they get there.
-    rules : tuple of Rule
-        The rmap's, one by one.
-    crds_version : str
-        Version of crds.
+    `rmap` is crds' object, None where the .pmap or .imap leads to N/A; `rules` are its rules, one
+    by one.
     """
 
     context: str
-    stamps: tuple[Stamp, ...]
-    imap: Any
+    files: tuple[RuleFile, ...]
     rmap: Any
     rules: tuple[Rule, ...]
     crds_version: str
@@ -44,7 +41,60 @@ class Rules:
     @property
     def is_current(self) -> bool:
         """Whether all files are still as they were."""
-        return all(rule_files.stamp(Path(stamp[0])) == stamp for stamp in self.stamps)
+        return all(rule_files.stamp(file.path) == file.stamp for file in self.files)
+
+    def select(
+        self, parameters: Mapping[str, str], where: object = None
+    ) -> tuple[str | None, tuple[RuleCheck, ...]]:
+        """Return the name that crds selects, None for N/A, and the rule that leads to it.
+
+        `parameters` are an exposure's, by parkey. NoMatchError is raised if no rule matches.
+        """
+        if self.rmap is None:
+            return None, ()
+        with LOCK:
+            header = self._conditioned(parameters)
+            try:
+                answer = self.rmap.get_best_ref(dict(header))
+            except (Exception, SystemExit) as error:
+                # Failed lookups come as text, below; this is a failure within crds.
+                raise SelectionError(
+                    f"crds cannot apply the rules ({type(error).__name__}: {error})",
+                    where=self.files[-1].path,
+                    hint=_GIVE_ONE,
+                ) from error
+            if isinstance(answer, str) and not answer.startswith(_NOT_FOUND):
+                return answer, winner(self.rules, header, answer)
+            if answer == f"{_NOT_FOUND} n/a":
+                for special in NOT_APPLICABLE:
+                    checks = winner(self.rules, header, special)
+                    if checks:
+                        return None, checks
+                if self._is_irrelevant():
+                    return None, ()
+            raise NoMatchError(
+                f"no rule of {self.rmap.basename} in {self.context} matches this exposure.\n"
+                f"{table(self.rules, header)}",
+                where=where,
+                hint=_GIVE_ONE,
+            )
+
+    def _conditioned(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Return the parameters that the rmap uses, in crds' form."""
+        utils = import_crds().utils
+        header: dict[str, str] = utils.condition_header(self.rmap.minimize_header(parameters))
+        for parkey, value in header.items():
+            # crds matches a dataset's N/A or * with every rule; a rule for FULL must not be taken.
+            if value in ("N/A", "*"):
+                header[parkey] = UNDEFINED
+        return header
+
+    def _is_irrelevant(self) -> bool:
+        """Whether the rmap has an expression for its relevance, which excludes this exposure."""
+        relevance = str(self.rmap.header.get("rmap_relevance", "always")).lower()
+        required = str(self.rmap.header.get("reffile_required", "none")).upper()
+        # Without "required", crds answers n/a also where no rule matches.
+        return relevance != "always" and required in ("YES", "NONE")
 
 
 _CACHE: dict[tuple[Path, str, str, str, bool], Rules] = {}
@@ -53,61 +103,28 @@ _CACHE: dict[tuple[Path, str, str, str, bool], Rules] = {}
 def load_rules(
     mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
 ) -> Rules:
-    """Return a context's rules, from this process' memory if its files did not change.
+    """Return a context's rules, from this process' memory if their files did not change.
 
-    Parameters
-    ----------
-    mappings : Path
-        The folder with the .pmap, .imap and .rmap files.
-    context : str
-        Name of the .pmap.
-    instrument : Instrument
-        The instrument.
-    reftype : str
-        Type of reference, in lower case.
-    verify_sums : bool
-        Whether the files' sha1sums must be right.
-
-    Returns
-    -------
-    Rules
-        The rules.
-
-    Raises
-    ------
-    SelectionError
-        Raised if a file is missing, is not plain rules, or does not know the instrument or type.
+    `mappings` is the folder of the .pmap, .imap and .rmap. SelectionError is raised if a file is
+    missing, is not plain rules, or has nothing for the instrument or type.
     """
     key = (mappings, context, instrument.name, reftype, verify_sums)
-    rules = _CACHE.get(key)
-    if rules is None or not rules.is_current:
-        rules = _load(mappings, context, instrument, reftype, verify_sums=verify_sums)
-        while len(_CACHE) >= _MAX_CACHED:
-            _CACHE.pop(next(iter(_CACHE)), None)
-        _CACHE[key] = rules
-    return rules
+    with LOCK:
+        rules = _CACHE.get(key)
+        if rules is None or not rules.is_current:
+            rules = _load(
+                context, read_chain(mappings, context, instrument, reftype, verify_sums=verify_sums)
+            )
+            while len(_CACHE) >= _MAX_CACHED:
+                _CACHE.pop(next(iter(_CACHE)), None)
+            _CACHE[key] = rules
+        return rules
 
 
 def read_chain(
     mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
 ) -> tuple[RuleFile, ...]:
-    """Read and examine the files that lead from a context to the rules of one type.
-
-    Parameters
-    ----------
-    mappings, context, instrument, reftype, verify_sums
-        As for `load_rules`.
-
-    Returns
-    -------
-    tuple of RuleFile
-        The .pmap, .imap and .rmap; fewer if the rules say N/A before they get there.
-
-    Raises
-    ------
-    SelectionError
-        Raised as by `load_rules`.
-    """
+    """Read and examine the .pmap, .imap and .rmap; fewer where the rules lead to N/A before."""
     read: list[RuleFile] = []
     name = context
     for key in (instrument.name, reftype.upper(), None):
@@ -121,46 +138,26 @@ def read_chain(
     return tuple(read)
 
 
-def _load(
-    mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
-) -> Rules:
-    engine = registered_engine()
-    rmap_module = engine.load("crds.core.rmap")
-    chain = read_chain(mappings, context, instrument, reftype, verify_sums=verify_sums)
-    read = {file.path.name: file for file in chain}
-
-    def load(name: str, **keys: Any) -> Any:
-        """Give crds a mapping made of the text that was examined (crds calls this as well)."""
-        classes = {
-            ".pmap": rmap_module.PipelineContext,
-            ".imap": rmap_module.InstrumentContext,
-            ".rmap": rmap_module.ReferenceMapping,
-        }
-        file = read[name]
-        # The sum was verified, more strictly than crds does; it must not do so again.
-        keys["ignore_checksum"] = True
-        return classes[file.path.suffix].from_string(file.text, name, **keys)
-
-    def result(imap: Any = None, rmap: Any = None) -> Rules:
-        files = tuple(file.stamp for file in read.values())
-        parkeys = () if rmap is None else read[rmap.basename].header["parkey"]
-        selectors = engine.load("crds.core.selectors")
-        rules = () if rmap is None else list_rules(rmap.selector, parkeys, selectors)
-        return Rules(context, files, imap, rmap, rules, engine.version)
-
-    if chain[-1].path.suffix != ".rmap":
-        return result()
+def _load(context: str, chain: tuple[RuleFile, ...]) -> Rules:
+    """Give crds the text of an rmap."""
+    crds = import_crds()
+    file = chain[-1]
+    if file.path.suffix != ".rmap":
+        return Rules(context, chain, None, (), crds.__version__)
     try:
-        pipeline = load(context, loader=load)
-        imap = pipeline.get_imap(instrument.name)
-        return result(imap, imap.get_rmap(reftype))
+        # The sum was verified, more strictly than crds does.
+        rmap = crds.rmap.ReferenceMapping.from_string(
+            file.text, file.path.name, ignore_checksum=True
+        )
+        rules = list_rules(rmap.selector, file.header["parkey"], crds.selectors)
     except (Exception, SystemExit) as error:
         # crds raises what comes: assertions, KeyError, its own errors; and it may end the process.
         raise SelectionError(
             f"crds cannot use these rules ({type(error).__name__}: {error})",
-            where=mappings / context,
+            where=file.path,
             hint="Examine them with: tmt-dq crds certify",
         ) from error
+    return Rules(context, chain, rmap, rules, crds.__version__)
 
 
 def _follow(file: RuleFile, key: str) -> str:
@@ -178,7 +175,7 @@ def _follow(file: RuleFile, key: str) -> str:
 
 
 def _check_belongs(file: RuleFile, instrument: Instrument, reftype: str) -> None:
-    """Check that a file of rules is for what it was taken for: crds does not."""
+    """Check that a file of rules is for what the rules above use it for: crds does not."""
     expected = {"observatory": instrument.observatory}
     if file.path.suffix != ".pmap":
         expected["instrument"] = instrument.name
@@ -188,7 +185,7 @@ def _check_belongs(file: RuleFile, instrument: Instrument, reftype: str) -> None
         found = str(file.header.get(key, "missing"))
         if found.upper() != value.upper():
             raise SelectionError(
-                f"its header says {key} {found!r}, but the rules use it for {value.upper()!r}",
+                f"its header has {key} {found!r}, but the rules use it for {value.upper()!r}",
                 where=file.path,
-                hint="Mend the rules, or choose another context.",
+                hint="Repair the rules, or choose another context.",
             )

@@ -4,25 +4,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tmt_dq.errors import NoMatchError, SelectionError
+from tmt_dq.errors import SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import selectors as exposure
-from tmt_dq.references.adapter import registered_engine
 from tmt_dq.references.cache import Cache, open_cache
-from tmt_dq.references.explain import RuleCheck, table, winner
-from tmt_dq.references.private_crds import LOCK
-from tmt_dq.references.rule_files import NOT_APPLICABLE
+from tmt_dq.references.rule_matches import RuleCheck
 from tmt_dq.references.rules import Rules, load_rules
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
 __all__ = ["RuleCheck", "Selection", "applicable_name", "select_reference"]
-
-_NOT_FOUND = "NOT FOUND"
-_GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +146,10 @@ def select_reference(
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)
     verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
-    with LOCK:
-        rules = load_rules(
-            cache.mappings, name_of_context, instrument, reftype, verify_sums=verify_sums
-        )
-        name, checks = _apply(rules, cache, found, reftype, where)
+    rules = load_rules(
+        cache.mappings, name_of_context, instrument, reftype, verify_sums=verify_sums
+    )
+    name, checks = rules.select(found, where)
     _check_not_bad(cache, rules, name)
     if verify is None:
         verify = os.environ.get("TMT_DQ_VERIFY", "1").lower() not in ("0", "f", "false", "no")
@@ -199,66 +192,12 @@ def applicable_name(
         Raised if the rules cannot be trusted or the keywords are no exposure's.
     """
     _, found = exposure.parameters(header, instrument, None)
-    with LOCK:
-        rules = load_rules(
-            cache.mappings, context, instrument, instrument.reftype, verify_sums=True
-        )
-        try:
-            name, _ = _apply(rules, cache, found, instrument.reftype, None)
-        except SelectionError:
-            return "no rule"
-    return name or "N/A"
-
-
-def _apply(
-    rules: Rules, cache: Cache, found: Mapping[str, str], reftype: str, where: object
-) -> tuple[str | None, tuple[RuleCheck, ...]]:
-    """Return the name that the rules select, None for N/A, and the rule."""
-    if rules.rmap is None:
-        return None, ()
-    header = _condition(rules.rmap, found)
+    rules = load_rules(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
     try:
-        answer = rules.imap.get_best_references(dict(header), include=[reftype]).get(reftype)
-    except (Exception, SystemExit) as error:
-        # Lookup errors come as text, below; this is crds at its wits' end.
-        raise SelectionError(
-            f"crds cannot apply the rules ({type(error).__name__}: {error})",
-            where=cache.mappings / rules.rmap.basename,
-            hint=_GIVE_ONE,
-        ) from error
-    if isinstance(answer, str) and not answer.startswith(_NOT_FOUND):
-        return answer, winner(rules.rules, header, answer)
-    for special in NOT_APPLICABLE:
-        checks = winner(rules.rules, header, special)
-        if checks:
-            return None, checks
-    if answer == f"{_NOT_FOUND} n/a" and _is_irrelevant(rules.rmap):
-        return None, ()
-    raise NoMatchError(
-        f"no rule of {rules.rmap.basename} in {rules.context} matches this exposure.\n"
-        f"{table(rules.rules, header)}",
-        where=where,
-        hint=_GIVE_ONE,
-    )
-
-
-def _condition(rmap: Any, found: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that an rmap asks for, in crds' form."""
-    utils: Any = registered_engine().load("crds.core.utils")
-    header: dict[str, str] = utils.condition_header(rmap.minimize_header(found))
-    for parkey, value in header.items():
-        # crds matches a dataset's N/A or * with every rule; a rule for FULL must not be taken.
-        if value in ("N/A", "*"):
-            header[parkey] = exposure.UNDEFINED
-    return header
-
-
-def _is_irrelevant(rmap: Any) -> bool:
-    """Tell whether an rmap itself says to which exposures it applies, and this is none of them."""
-    relevance = str(rmap.header.get("rmap_relevance", "always")).lower()
-    required = str(rmap.header.get("reffile_required", "none")).upper()
-    # Without "required", crds says n/a also when no rule matches.
-    return relevance != "always" and required in ("YES", "NONE")
+        name, _ = rules.select(found)
+    except SelectionError:
+        return "no rule"
+    return name or "N/A"
 
 
 def _check_not_bad(cache: Cache, rules: Rules, name: str | None) -> None:
@@ -266,7 +205,7 @@ def _check_not_bad(cache: Cache, rules: Rules, name: str | None) -> None:
     bad = cache.bad_files()
     if not bad:
         return
-    used = {Path(stamp[0]).name: "CRDS_ALLOW_BAD_RULES" for stamp in rules.stamps}
+    used = {file.path.name: "CRDS_ALLOW_BAD_RULES" for file in rules.files}
     if name is not None:
         used[name] = "CRDS_ALLOW_BAD_REFERENCES"
     for file, variable in used.items():

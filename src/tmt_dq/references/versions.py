@@ -8,7 +8,6 @@ from tmt_dq.errors import SelectionError, TmtDqError
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.references.cache import Cache, open_cache
-from tmt_dq.references.private_crds import LOCK
 from tmt_dq.references.rule_files import SPECIAL_VALUES
 from tmt_dq.references.rules import load_rules
 
@@ -94,10 +93,9 @@ def list_versions(
     """
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)
-    with LOCK:
-        rules = load_rules(
-            cache.mappings, name_of_context, instrument, instrument.reftype, verify_sums=True
-        ).rules
+    rules = load_rules(
+        cache.mappings, name_of_context, instrument, instrument.reftype, verify_sums=True
+    ).rules
     dates: dict[str, str] = {}
     ruled = set()
     for rule in rules:

@@ -8,10 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tmt_dq.references.deferred_crds import crds_later
-
-with crds_later():
-    from stpipe import Step, config_parser
+from stpipe import Step, config_parser
 
 from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
 from tmt_dq.datamodels import is_data_model
@@ -95,15 +92,6 @@ class DQInitStep(Step):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_without_paths(kwargs))
-
-    @classmethod
-    def load_spec_file(cls, *args: Any, **options: Any) -> Any:
-        """Return all parameters (stpipe's hook)."""
-        spec = config_parser.get_merged_spec_file(cls, *args, **options)
-        if all(f"override_{kind}" in spec for kind in cls.reference_file_types):
-            return spec
-        # A step made of this one has more references. For their parameters, stpipe needs crds.
-        return super().load_spec_file(*args, **options)
 
     @classmethod
     def call(cls, *args: Any, **kwargs: Any) -> Any:

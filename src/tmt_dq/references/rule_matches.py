@@ -1,4 +1,4 @@
-"""Which rule selected a reference, or what rules there are if none did."""
+"""The rules of an rmap, one by one: which one selected a reference, or came nearest to it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ __all__ = ["Rule", "RuleCheck", "list_rules", "table", "winner"]
 _MAX_LISTED = 12
 """How many rules an error message lists."""
 
+_Level = Iterator[tuple[tuple["_Key", ...], Any]]
+"""The choices of a selector: the keys of each, and a deeper selector or what they lead to."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
@@ -21,7 +24,7 @@ class RuleCheck:
     Parameters
     ----------
     parkey : str
-        The key, in the rules' words: ``META.INSTRUMENT.DETECTOR``; USEAFTER for the date.
+        The key, as the rules name it: ``META.INSTRUMENT.DETECTOR``; USEAFTER for the date.
     required : str
         What the rule required; "(any)" is added to a value that everything matches.
     found : str
@@ -46,8 +49,9 @@ class _Key:
     exact: bool
     matches: Callable[[str], bool]
 
-    def check(self, header: Mapping[str, str]) -> RuleCheck:
-        found = " ".join(header.get(source, "UNDEFINED") for source in self.sources)
+    def check(self, parameters: Mapping[str, str]) -> RuleCheck:
+        """Compare the key with an exposure's parameters."""
+        found = " ".join(parameters.get(source, "UNDEFINED") for source in self.sources)
         return RuleCheck(self.parkey, self.required, found, self.matches(found))
 
 
@@ -58,81 +62,61 @@ class Rule:
     keys: tuple[_Key, ...]
     leads_to: str
 
-    def check(self, header: Mapping[str, str]) -> tuple[RuleCheck, ...]:
-        """Return the rule's keys, compared with an exposure's parameters."""
-        return tuple(key.check(header) for key in self.keys)
+    def check(self, parameters: Mapping[str, str]) -> tuple[RuleCheck, ...]:
+        """Compare the rule's keys with an exposure's parameters."""
+        return tuple(key.check(parameters) for key in self.keys)
 
 
 def list_rules(selector: Any, parkeys: Sequence[Any], selectors: Any) -> tuple[Rule, ...]:
-    """Return the rules of an rmap, one by one.
+    """Return what is reached through Match and UseAfter; crds' rarer selectors are left out.
 
-    Parameters
-    ----------
-    selector : crds selector
-        The rmap's.
-    parkeys : sequence
-        The rmap's parkey: for each level of selectors, one name or a tuple.
-    selectors : module
-        ``crds.core.selectors``.
-
-    Returns
-    -------
-    tuple of Rule
-        What is reached through Match and UseAfter; crds' rarer selectors are left out.
+    `selectors` is the module ``crds.core.selectors``, whose matchers decide, and `parkeys` the
+    rmap's: for each level of selectors one name or a tuple.
     """
-    return tuple(Rule(keys, end) for keys, end in _walk(selector, parkeys, selectors))
-
-
-def _walk(
-    selector: Any, parkeys: Sequence[Any], selectors: Any
-) -> Iterator[tuple[tuple[_Key, ...], str]]:
     names = (parkeys[0],) if isinstance(parkeys[0], str) else tuple(parkeys[0])
     if isinstance(selector, selectors.MatchSelector):
-        choices = _match_keys(selector, names, selectors)
+        level = _match_keys(selector, names, selectors)
     elif type(selector) is selectors.UseAfterSelector:
-        choices = _date_keys(selector, names)
+        level = _date_keys(selector, names)
     else:
-        return
-    for keys, choice in choices:
+        return ()
+    rules: list[Rule] = []
+    for keys, choice in level:
         if isinstance(choice, str):
-            yield keys, choice
+            rules.append(Rule(keys, choice))
         else:
-            for deeper, end in _walk(choice, parkeys[1:], selectors):
-                yield (*keys, *deeper), end
+            deeper = list_rules(choice, parkeys[1:], selectors)
+            rules += (Rule((*keys, *rule.keys), rule.leads_to) for rule in deeper)
+    return tuple(rules)
 
 
-def _match_keys(
-    selector: Any, names: tuple[str, ...], selectors: Any
-) -> Iterator[tuple[tuple[_Key, ...], Any]]:
+def _match_keys(selector: Any, names: tuple[str, ...], selectors: Any) -> _Level:
     for raw, choice in zip(selector.raw_keys(), selector.raw_choices(), strict=True):
         # The rules as written say GENERIC where, after substitution, they mean N/A: anything.
         meant = selector.condition_key(next(iter(selector.do_substitutions({raw: None}))))
-        written = selector.condition_key(raw)
-        keys = tuple(
-            _Key(
-                parkey=name,
-                sources=(name,),
-                required=f"{shown} (any)" if value in ("N/A", "*") else shown,
-                exact=value not in ("N/A", "*"),
-                matches=partial(_matches, selectors.matcher(value)),
-            )
-            for name, value, shown in zip(names, meant, written, strict=True)
-        )
-        yield keys, choice
+        keys = []
+        for name, value, shown in zip(names, meant, selector.condition_key(raw), strict=True):
+            exact = value not in ("N/A", "*")
+            required = shown if exact else f"{shown} (any)"
+            matches = partial(_matches, selectors.matcher(value))
+            keys.append(_Key(name, (name,), required, exact, matches))
+        yield tuple(keys), choice
 
 
 def _matches(matcher: Any, value: str) -> bool:
-    """Tell whether a crds matcher accepts a value: it says 1 for yes, 0 for "does not matter"."""
+    """Return whether a crds matcher accepts a value: 1 means yes, 0 "does not matter", -1 no."""
     return bool(matcher.match(value) >= 0)
 
 
-def _date_keys(selector: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[_Key, ...], Any]]:
+def _date_keys(selector: Any, names: tuple[str, ...]) -> _Level:
     for start, choice in zip(selector.keys(), selector.choices(), strict=True):
         key = _Key("USEAFTER", names, f"{start} or later", exact=True, matches=partial(le, start))
         yield (key,), choice
 
 
-def winner(rules: Sequence[Rule], header: Mapping[str, str], name: str) -> tuple[RuleCheck, ...]:
+def winner(
+    rules: Sequence[Rule], parameters: Mapping[str, str], name: str
+) -> tuple[RuleCheck, ...]:
     """Return the keys of the rule that led crds to `name`; none if it was a rarer selector.
 
     Among the matching rules for the file crds takes the one with most keys that are not "any", and
@@ -142,19 +126,19 @@ def winner(rules: Sequence[Rule], header: Mapping[str, str], name: str) -> tuple
     found: tuple[RuleCheck, ...] = ()
     for rule in rules:
         if rule.leads_to == name:
-            checks = rule.check(header)
+            checks = rule.check(parameters)
             rank = sum(key.exact for key in rule.keys), checks[-1].required if checks else ""
             if all(check.matched for check in checks) and rank > best:
                 best, found = rank, checks
     return found
 
 
-def table(rules: Sequence[Rule], header: Mapping[str, str]) -> str:
+def table(rules: Sequence[Rule], parameters: Mapping[str, str]) -> str:
     """Return a table of the rule that comes nearest, and a list of what the rules cover."""
     if not rules:
         return "It has no rules of the kinds Match and UseAfter."
     checked = sorted(
-        ((rule.check(header), rule.leads_to) for rule in rules),
+        ((rule.check(parameters), rule.leads_to) for rule in rules),
         key=lambda one: -sum(check.matched for check in one[0]),
     )
     rows = tuple(
