@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.initialize import Initialization, initialize
+from tmt_dq.core.initialize import ArrayReader, Initialization, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.ad_limits import ad_limits
@@ -134,8 +134,7 @@ def test_no_report_is_longer_than_the_longest(image: bool) -> None:
     work = Initialization([*makers, FlagSource("user", "u.fits", worst)], image=image)
     longest = work.longest_reports((1, 1, *SHAPE[2:]) if image else SHAPE)
     data = _counts("f4")
-    work.samples(0, 0, data[0, 0], None)
-    work.pixels(slice(None), np.zeros(SHAPE[2:], np.uint32))
+    all(True for _ in work.rows(ArrayReader(data[:1, :1] if image else data)))
     assert [report.kind for report in longest] == [report.kind for report in work.reports()]
     for most, got in zip(longest, work.reports(), strict=True):
         assert len(got.describe()) <= len(most.describe())
@@ -294,6 +293,30 @@ def test_non_finite_pixels() -> None:
     assert not samples.any()
 
 
+@pytest.mark.parametrize("image", [False, True], ids=["ramp", "image"])
+def test_rows_look_through_the_groups_that_nobody_asked_for(image: bool) -> None:
+    """As a dry run does: what is found in the samples is counted all the same."""
+    counts = np.array([0, 5, 7], np.uint16).reshape(1, 1, 1, 3)
+    work = Initialization([missing_reads([0], (1, 1, 1, 3)), dropouts([5])], image=image)
+    ((_, pixels),) = work.rows(ArrayReader(counts))
+    assert pixels.tolist() == [[DROPOUT] * 3 if image else [0] * 3]
+    given = [report.samples for report in work.reports()]
+    assert given == ([{}, {}] if image else [{"DROPOUT": 3}, {"DROPOUT": 1}])
+
+
+def test_large_frames_are_made_in_pieces_of_rows() -> None:
+    """More than 4 MiB of flags: 1,500 rows of 1,000 pixels."""
+    shape = (1, 1, 1500, 1000)
+    old, mask = np.zeros(shape[2:], np.uint32), np.zeros(shape[2:], np.uint32)
+    old[1499, 0], mask[1498:, 0], mask[3, 7] = 4, 1, 1024
+    work = Initialization([FlagSource("mask", "m.fits", mask)])
+    pieces = list(work.rows(ArrayReader(np.zeros(shape, np.uint16), old)))
+    assert len(pieces) > 1
+    np.testing.assert_array_equal(np.concatenate([flags for _, flags in pieces]), old | mask)
+    assert old[1499, 0] == 4
+    assert work.counts == {"GOOD": 1499997, "DO_NOT_USE": 2, "JUMP_DET": 1, "DEAD": 1}
+
+
 @pytest.mark.parametrize(
     ("numbers", "flagged", "absent"),
     [
@@ -320,9 +343,11 @@ def test_missing_reads(numbers: list[int], flagged: list[tuple[int, int]], absen
 def test_an_image_gets_its_samples_flags_as_pixel_flags() -> None:
     image = np.array([[0, 5], [65535, 7]], np.uint16)
     work = Initialization([ad_limits(floor=0, full_scale=65535)], image=True)
-    assert work.samples(0, 0, image) is None
-    pixels = work.pixels(slice(None), np.zeros((2, 2), np.uint32))
+    reader = ArrayReader(image.reshape(1, 1, 2, 2))
+    assert list(work.planes(reader)) == [None]
+    ((_, pixels),) = work.rows(reader)
     assert pixels.tolist() == [[AD_FLOOR, 0], [SATURATED, 0]]
+    assert work.counts == {"GOOD": 2, "SATURATED": 1, "AD_FLOOR": 1}
 
 
 def test_subarrays_are_found_and_flagged() -> None:

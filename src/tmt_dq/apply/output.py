@@ -1,21 +1,18 @@
 """The output of DQ initialization: every unit of the input, and the flags."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.initialize import Initialization
 from tmt_dq.core.sources.source import FlagSource, SourceReport
+from tmt_dq.exposures.planes import FileReader
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.exposures.record import Headers, Record, Tables
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.encoding import image_header, read_plane, read_rows
+from tmt_dq.fits.encoding import image_header
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
 from tmt_dq.fits.writer import UnitWriter
@@ -23,8 +20,6 @@ from tmt_dq.io.headstart import room_for_keywords
 from tmt_dq.masks.mask import Stored
 
 __all__ = ["FlagWriter", "Written", "write_exposure", "write_tables", "write_units"]
-
-_PIECE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ def write_exposure(
         What was written.
     """
     work = Initialization(sources, image=exposure.ramp.is_image)
-    flags = FlagWriter(exposure, work, writer, (exposure.file, exposure.sci)) if sources else None
+    flags = FlagWriter(exposure, work, writer) if sources else None
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
     maker = Headers(exposure, target)
@@ -119,32 +114,19 @@ class FlagWriter:
         What adds flags.
     writer : UnitWriter
         Where to write.
-    science : tuple of FitsInput and Unit
-        Where the counts are.
-    looked : bool
-        Whether the sources that look at counts have seen all of them already.
     """
 
-    def __init__(
-        self,
-        exposure: RampFile,
-        work: Initialization,
-        writer: UnitWriter,
-        science: tuple[FitsInput, Unit],
-        *,
-        looked: bool = False,
-    ) -> None:
+    def __init__(self, exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:
         self.exposure = exposure
         self.work = work
         self.writer = writer
-        self.science = science
-        self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
-        self._looked = looked
+        self._reader = FileReader(exposure)
+        self._copied: dict[str, int] | None = None
         self._later: tuple[int, Header] | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the flags that occur, and GOOD."""
-        return {name: n for name, n in self._counts.items() if n or name == "GOOD"}
+        return self.work.counts if self._copied is None else self._copied
 
     def write_instead(self, unit: Unit) -> bool:
         """Write the new form of an extension of the input; False where it stays as it is."""
@@ -173,14 +155,14 @@ class FlagWriter:
 
         It comes last, for what the counts show flags pixels too.
         """
-        if self.work.needs_counts and not self._looked:
-            for _ in self._planes():
-                pass
+        self.work.look(self._reader)
         if self._later is not None:
             place, header = self._later
             end, self.writer.place = self.writer.place, place
             if not self._copy_stored(header):
-                self.writer.write_flags(header, self._pixeldq_pieces())
+                self.writer.write_flags(
+                    header, (flags for _, flags in self.work.rows(self._reader))
+                )
             self.writer.place = max(end, self.writer.place)
 
     def _reserve_pixeldq(self, old: Header | None) -> None:
@@ -196,37 +178,9 @@ class FlagWriter:
             return False
         if not self.writer.copy_flags(header, source.stored):
             return False
-        self._counts |= source.stored.counts
+        self._copied = dict(source.stored.counts)
         return True
-
-    def _pixeldq_pieces(self) -> Iterator[npt.NDArray[np.uint32]]:
-        """Yield PIXELDQ in pieces of rows, counting its flags on the way."""
-        ny, nx = self.exposure.ramp.window.shape
-        rows = max(1, _PIECE_BYTES // (4 * nx))
-        for first in range(0, ny, rows):
-            count = min(rows, ny - first)
-            if self.exposure.pixeldq is None:
-                flags = np.zeros((count, nx), np.uint32)
-            else:
-                flags = read_rows(self.exposure.file, self.exposure.pixeldq, first, count)
-            self.work.pixels(slice(first, first + count), flags)
-            for name, found in PIXEL.count(flags).items():
-                self._counts[name] += found
-            yield flags
 
     def _write_groupdq(self, header: Header) -> None:
         size = math.prod(self.exposure.ramp.window.shape)
-        self.writer.write_planes(header, self._planes(), size)
-
-    def _planes(self) -> Iterator[npt.NDArray[np.uint8] | None]:
-        """Yield GROUPDQ plane by plane, None for a plane without flags."""
-        self._looked = True
-        nints, ngroups, ny, nx = self.exposure.ramp.shape
-        old = self.exposure.groupdq
-        for number in range(nints * ngroups):
-            before = None
-            if old is not None:
-                before = np.empty((ny, nx), np.uint8)
-                self.exposure.file.read_into(old, before.data.cast("B"), number * ny * nx)
-            counts = read_plane(*self.science, number) if self.work.needs_counts else None
-            yield self.work.samples(*divmod(number, ngroups), counts, before)
+        self.writer.write_planes(header, self.work.planes(self._reader), size)

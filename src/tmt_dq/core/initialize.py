@@ -1,24 +1,32 @@
 """The step itself: PIXELDQ and GROUPDQ of an exposure from the flags that apply to it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import GROUP
+from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.sources.source import FlagSource, SourceReport, Tally
 
 __all__ = [
+    "ArrayReader",
     "Initialization",
+    "Reader",
     "combine",
     "initialize",
     "new_groupdq",
     "new_pixeldq",
 ]
 
+Counts = npt.NDArray[np.generic]
 PixelDQ = npt.NDArray[np.uint32]
 GroupDQ = npt.NDArray[np.uint8]
+Shape = tuple[int, int, int, int]
+
+_PIECE_BYTES = 4 * 1024 * 1024
+"""Bytes of PIXELDQ that are made at a time."""
 
 
 def new_pixeldq(shape: tuple[int, int]) -> PixelDQ:
@@ -36,26 +44,10 @@ def new_groupdq(shape: tuple[int, ...]) -> GroupDQ:
 
 
 def combine(pixeldq: PixelDQ, *sources: PixelDQ, out: PixelDQ | None = None) -> PixelDQ:
-    """Combine flags into PIXELDQ with a bitwise OR.
+    """Combine flags into PIXELDQ with a bitwise OR, in `out` or a new array.
 
-    Parameters
-    ----------
-    pixeldq : ndarray of uint32, (ny, nx)
-        Flags the exposure already has; not modified unless it is also `out`.
-    *sources : ndarray of uint32, (ny, nx)
-        Flags to add.
-    out : ndarray of uint32, (ny, nx), optional
-        Where to put the result.
-
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        `out`, or a new array.
-
-    Raises
-    ------
-    ValueError
-        Raised if shapes or types differ: broadcasting one pixel over a frame is never meant here.
+    `pixeldq` is modified only if it is also `out`. Shapes and types that differ are a ValueError:
+    broadcasting one pixel over a frame is never meant here.
     """
     for array in (pixeldq, *sources, *(() if out is None else (out,))):
         if array.shape != pixeldq.shape or array.dtype != np.uint32:
@@ -72,10 +64,66 @@ def combine(pixeldq: PixelDQ, *sources: PixelDQ, out: PixelDQ | None = None) -> 
     return out
 
 
+class Reader(Protocol):
+    """An exposure from which planes are read one by one: a file, or arrays in memory."""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the exposure: (nints, ngroups, ny, nx)."""
+
+    def counts(self, integration: int, group: int) -> Counts:
+        """Return one read, (ny, nx); not to be modified."""
+
+    def old_samples(self, integration: int, group: int) -> GroupDQ | None:
+        """Return the flags that one read's samples have already; not to be modified."""
+
+    def old_pixels(self, rows: slice) -> PixelDQ | None:
+        """Return the flags that some rows have already, in an array that may be modified."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ArrayReader:
+    """An exposure in memory.
+
+    Parameters
+    ----------
+    data : ndarray, (nints, ngroups, ny, nx)
+        The reads.
+    pixeldq : ndarray of uint32, (ny, nx), optional
+        Flags that its pixels have already; not modified.
+    groupdq : ndarray of uint8, (nints, ngroups, ny, nx), optional
+        Flags that its samples have already; not modified.
+    """
+
+    data: Counts
+    pixeldq: PixelDQ | None = None
+    groupdq: GroupDQ | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the exposure."""
+        nints, ngroups, ny, nx = self.data.shape
+        return nints, ngroups, ny, nx
+
+    def counts(self, integration: int, group: int) -> Counts:
+        """Return one read."""
+        counts: Counts = self.data[integration, group]
+        return counts
+
+    def old_samples(self, integration: int, group: int) -> GroupDQ | None:
+        """Return the flags that one read's samples have already."""
+        return None if self.groupdq is None else self.groupdq[integration, group]
+
+    def old_pixels(self, rows: slice) -> PixelDQ | None:
+        """Return the flags that some rows have already."""
+        return None if self.pixeldq is None else self.pixeldq[rows].copy()
+
+
 class Initialization:
     """Combines the sources of one exposure, plane by plane, so that memory does not grow.
 
-    All groups come first, then the rows of PIXELDQ: what is found in the counts flags pixels too.
+    All groups come first (`planes`), then the rows of PIXELDQ (`rows`): what is found in the
+    counts flags pixels too.
 
     Parameters
     ----------
@@ -89,6 +137,8 @@ class Initialization:
     def __init__(self, sources: Sequence[FlagSource], *, image: bool = False) -> None:
         self._tallies = [Tally(source) for source in sources]
         self._image = image
+        self._seen = False
+        self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
 
     @property
     def needs_counts(self) -> bool:
@@ -114,36 +164,57 @@ class Initialization:
             tally.source.group_bits or tally.source.groups is not None for tally in self._tallies
         )
 
-    def samples(
-        self,
-        integration: int,
-        group: int,
-        counts: npt.NDArray[np.generic] | None = None,
-        old: GroupDQ | None = None,
-    ) -> GroupDQ | None:
-        """Return the GROUPDQ plane of one group.
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pixels per flag in the rows that were made: those that occur, and GOOD."""
+        return {name: n for name, n in self._counts.items() if n or name == "GOOD"}
 
-        Parameters
-        ----------
-        integration, group : int
-            0-based numbers.
-        counts : ndarray, (ny, nx), optional
-            The read; needed if `needs_counts`.
-        old : ndarray of uint8, (ny, nx), optional
-            Flags that the samples have already; not modified.
+    def planes(self, reader: Reader) -> Iterator[GroupDQ | None]:
+        """Yield GROUPDQ plane by plane, old flags included; None for a plane without flags.
 
-        Returns
-        -------
-        ndarray of uint8, (ny, nx), or None
-            The flags; None if there are none at all. Not to be modified: it may be a source's own.
+        No plane is to be modified: it may be a source's own.
         """
+        self._seen = True
+        for integration, group in np.ndindex(*reader.shape[:2]):
+            yield self._plane(reader, integration, group, reader.old_samples(integration, group))
+
+    def rows(self, reader: Reader) -> Iterator[tuple[slice, PixelDQ]]:
+        """Yield PIXELDQ in pieces of rows, old flags included, counting its flags on the way.
+
+        Looks through all groups first where sources need that and `planes` did not.
+        """
+        self.look(reader)
+        ny, nx = reader.shape[2:]
+        step = max(1, _PIECE_BYTES // (4 * nx))
+        for first in range(0, ny, step):
+            rows = slice(first, min(first + step, ny))
+            old = reader.old_pixels(rows)
+            flags = new_pixeldq((rows.stop - first, nx)) if old is None else old
+            for tally in self._tallies:
+                known = (tally.source.pixels, tally.found)
+                combine(flags, *(given[rows] for given in known if given is not None), out=flags)
+            for name, number in PIXEL.count(flags).items():
+                self._counts[name] += number
+            yield rows, flags
+
+    def look(self, reader: Reader) -> None:
+        """Look through all groups, unless `planes` did or no source flags samples or looks."""
+        if not self._seen and (self.needs_counts or self.touches_groups):
+            for integration, group in np.ndindex(*reader.shape[:2]):
+                self._plane(reader, integration, group, None)
+        self._seen = True
+
+    def _plane(
+        self, reader: Reader, integration: int, group: int, old: GroupDQ | None
+    ) -> GroupDQ | None:
+        """Return the flags of one read's samples; collect what they and its counts flag."""
         planes = [] if old is None else [old]
+        counts = reader.counts(integration, group) if self.needs_counts else None
         for tally in self._tallies:
             source = tally.source
             if source.groups is not None:
                 planes += self._taken(tally, source.groups(integration, group))
-            if source.look is not None:
-                assert counts is not None
+            if source.look is not None and counts is not None:
                 found = source.look(counts)
                 planes += self._taken(tally, found.samples)
                 if found.pixels is not None:
@@ -164,29 +235,7 @@ class Initialization:
         tally.count_samples(plane)
         return [plane]
 
-    def pixels(self, rows: slice, old: PixelDQ) -> PixelDQ:
-        """Add the flags of some rows to PIXELDQ.
-
-        Parameters
-        ----------
-        rows : slice
-            The rows.
-        old : ndarray of uint32, (n, nx)
-            Their flags until now; modified.
-
-        Returns
-        -------
-        ndarray of uint32, (n, nx)
-            `old`.
-        """
-        for tally in self._tallies:
-            given = [
-                flags[rows] for flags in (tally.source.pixels, tally.found) if flags is not None
-            ]
-            combine(old, *given, out=old)
-        return old
-
-    def longest_reports(self, shape: tuple[int, int, int, int]) -> tuple[SourceReport, ...]:
+    def longest_reports(self, shape: Shape) -> tuple[SourceReport, ...]:
         """Return reports with the largest numbers that an exposure of `shape` can give."""
         nints, ngroups, ny, nx = shape
         longest = []
@@ -203,42 +252,24 @@ class Initialization:
 
 
 def initialize(
-    data: npt.NDArray[np.generic],
+    data: Counts,
     sources: Sequence[FlagSource],
     *,
     pixeldq: PixelDQ | None = None,
     groupdq: GroupDQ | None = None,
 ) -> tuple[PixelDQ, GroupDQ, tuple[SourceReport, ...]]:
-    """Initialize the data quality of an exposure in memory.
+    """Initialize the data quality of an exposure in memory; return PIXELDQ, GROUPDQ and reports.
 
-    Parameters
-    ----------
-    data : ndarray, (nints, ngroups, ny, nx)
-        The reads; only looked at if a source needs the counts.
-    sources : sequence of FlagSource
-        The sources, in their order.
-    pixeldq : ndarray of uint32, (ny, nx), optional
-        Flags that the exposure has already; not modified.
-    groupdq : ndarray of uint8, (nints, ngroups, ny, nx), optional
-        Flags that its samples have already; not modified.
-
-    Returns
-    -------
-    pixeldq : ndarray of uint32, (ny, nx)
-        The flags.
-    groupdq : ndarray of uint8, (nints, ngroups, ny, nx)
-        The samples' flags.
-    reports : tuple of SourceReport
-        What each source gave.
+    The parameters are those of `ArrayReader`; `data` is only looked at if a source needs the
+    counts.
     """
-    work = Initialization(sources)
-    pixels = new_pixeldq(data.shape[-2:]) if pixeldq is None else pixeldq.copy()
+    reader, work = ArrayReader(data, pixeldq, groupdq), Initialization(sources)
     samples = new_groupdq(data.shape) if groupdq is None else groupdq.copy()
-    if work.touches_groups or work.needs_counts:
-        for integration, group in np.ndindex(*data.shape[:2]):
-            place = (integration, group)
-            counts = data[place] if work.needs_counts else None
-            plane = work.samples(integration, group, counts, None)
+    if work.touches_groups:
+        for place, plane in zip(np.ndindex(*data.shape[:2]), work.planes(reader), strict=True):
             if plane is not None:
-                samples[place] |= plane
-    return work.pixels(slice(None), pixels), samples, work.reports()
+                samples[place] = plane
+    pixels = new_pixeldq(reader.shape[2:])
+    for rows, flags in work.rows(reader):
+        pixels[rows] = flags
+    return pixels, samples, work.reports()
