@@ -72,11 +72,11 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 # --- work for workers that needs the package --------------------------------------------------
 
 
-def masks_read(job: Any) -> tuple[int, int]:
+def masks_read(job: Any, _progress: Any = None) -> tuple[int, int]:
     """Process one exposure; return the process and how often it has read a mask so far."""
     from functools import partial
 
-    from tmt_dq.batch.jobs import process
+    from tmt_dq.batch.worker import process
     from tmt_dq.masks import mask as masks
 
     job, settings = job

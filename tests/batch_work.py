@@ -4,13 +4,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 
-def double(number: int) -> int:
+def double(number: int, _progress: Any = None) -> int:
     return 2 * number
 
 
-def double_or_die(job: tuple[int, str]) -> int:
+def double_or_die(job: tuple[int, str], _progress: Any = None) -> int:
     """Die where a file says so; the file is removed first if its name ends in -once."""
     number, trap = job
     path = Path(trap)
@@ -21,42 +22,33 @@ def double_or_die(job: tuple[int, str]) -> int:
     return 2 * number
 
 
-def refuse(number: int) -> int:
+def refuse(number: int, _progress: Any = None) -> int:
     if number == 3:
         raise ValueError("three")
     return number
 
 
-def pid_after(seconds: float) -> int:
+def pid_after(seconds: float, _progress: Any = None) -> int:
     time.sleep(seconds)
     return os.getpid()
 
 
-def write_pieces(sizes: tuple[int, ...]) -> int:
-    """Say of each piece that it was written, as a file's writer does."""
-    from tmt_dq.batch import meter
-
-    meter._EVERY_S = 0.0
-    tell = meter.meter()
-    assert tell is not None
+def write_pieces(sizes: tuple[int, ...], progress: Any = None) -> int:
+    """Report each piece as written, as a file's writer does."""
     for size in sizes:
-        tell(size)
+        progress(size)
     if 13 in sizes:
         os.kill(os.getpid(), signal.SIGKILL)
     return sum(sizes)
 
 
-def write_until_stopped(path: str) -> None:
+def write_until_stopped(path: str, progress: Any = None) -> None:
     """Write without end; leave a note when that is interrupted."""
-    from tmt_dq.batch import meter
-
-    tell = meter.meter()
-    assert tell is not None
     Path(path).touch()
     try:
         while True:
             time.sleep(0.01)
-            tell(1)
+            progress(1)
     except Exception as error:
         Path(path).write_text(type(error).__name__)
         raise

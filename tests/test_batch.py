@@ -15,10 +15,10 @@ from batch_helpers import night, report_lines, run, statuses
 from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache
 from tmt_dq import apply_dq
-from tmt_dq.batch import jobs, plan_batch, serial
+from tmt_dq.batch import plan_batch, serial, worker
 from tmt_dq.batch import settings as settings_module
-from tmt_dq.batch.lines import JsonLines
-from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.batch.journal import JOURNAL_NAME
+from tmt_dq.batch.json_lines import JsonLines
 from tmt_dq.errors import (
     BatchError,
     ConfigError,
@@ -76,7 +76,7 @@ def test_bad_files_among_good(folder: Path, out: Path, mask: Path) -> None:
     result, results = run([folder], out, mask=mask)
     assert (result.done, result.failed) == (3, 5)
     assert sorted(path.name for path in out.iterdir()) == [
-        STATE_NAME,
+        JOURNAL_NAME,
         *(f"iris_{number:04}_dqinit.fits" for number in range(3)),
     ]
     assert results["a_not.fits"].error_class == "RampFormatError"
@@ -181,7 +181,7 @@ class JsonLinesLocked:
     """The lock of another batch."""
 
     def __init__(self, folder: Path) -> None:
-        self.lines = JsonLines(folder / STATE_NAME, lock=True)
+        self.lines = JsonLines(folder / JOURNAL_NAME, lock=True)
 
     def __enter__(self) -> None:
         pass
@@ -257,7 +257,7 @@ def test_another_version(
 ) -> None:
     night(folder, 1)
     with monkeypatch.context() as older:
-        older.setattr(jobs, "__version__", "0.0.9")
+        older.setattr(worker, "__version__", "0.0.9")
         run([folder], out, mask=mask)
     assert set(reasons(folder, out, mask=mask).values()) == {("process", "made by version 0.0.9")}
     assert run([folder], out, mask=mask)[0].done == 1
@@ -319,7 +319,7 @@ def test_files_of_others_are_not_replaced(folder: Path, out: Path, mask: Path) -
         result, results = run([folder], out, mask=mask)
         assert result.failed == 2
         assert results[ramps[0].name].error_class == "OutputError"
-        assert "did not make it" in str(results[ramps[0].name].error)
+        assert "was not written by this batch" in str(results[ramps[0].name].error)
         assert theirs.read_text() == "mine"
         assert applied.stat().st_mtime_ns == stamp
     assert reasons(folder, out, mask=mask)[ramps[0].name] == ("refuse", "output exists")
@@ -415,7 +415,7 @@ def test_interrupted_leaves_strangers_alone(folder: Path, out: Path, mask: Path)
 def test_memory_that_was_cut_short(folder: Path, out: Path, mask: Path) -> None:
     night(folder, 3)
     run([folder], out, mask=mask)
-    path = out / STATE_NAME
+    path = out / JOURNAL_NAME
     path.write_bytes(path.read_bytes()[:-20])
     # The last file's line is lost, but not that the batch began it.
     result, _ = run([folder], out, mask=mask)
@@ -426,7 +426,7 @@ def test_memory_that_was_cut_short(folder: Path, out: Path, mask: Path) -> None:
 def test_memory_with_nonsense_in_it(folder: Path, out: Path, mask: Path) -> None:
     night(folder, 1)
     run([folder], out, mask=mask)
-    with (out / STATE_NAME).open("a") as file:
+    with (out / JOURNAL_NAME).open("a") as file:
         file.write('{"done":"x"}\n[1]\n{"begin":3}\nrubbish\n{"version":1,"terms":"t"}\n{}\n')
     assert run([folder], out, mask=mask)[0].skipped == 1
 
@@ -533,7 +533,7 @@ def test_command(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a worker takes seconds."""
-    monkeypatch.setattr("tmt_dq.batch.processes.Processes", lambda _: serial)
+    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda _: serial)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -607,7 +607,7 @@ def test_defaults_are_those_of_apply() -> None:
 
 def test_a_batch_starts_its_workers_before_it_imports_what_they_need() -> None:
     code = (
-        "import sys, tmt_dq.batch.run, tmt_dq.batch.processes\n"
+        "import sys, tmt_dq.batch.run, tmt_dq.batch.pool\n"
         "from tmt_dq.batch.settings import make_settings\n"
         "make_settings({'mask': 'N/A'})\n"
         "print({'numpy', 'astropy', 'crds', 'tmt_dq.apply.apply'} & set(sys.modules))"

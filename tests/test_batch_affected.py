@@ -22,7 +22,7 @@ from batch_helpers import run, statuses
 from builders import arrays, folder_state, invoke, make_mask
 from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch, serial
-from tmt_dq.batch.state import State
+from tmt_dq.batch.journal import Journal
 from tmt_dq.delivery.affected import affected_output
 from tmt_dq.errors import SelectionError, UnexplainedFlagsError, WorkerError
 
@@ -140,7 +140,7 @@ def test_a_context_that_is_not_there(night: Path, tmp_path: Path, root: Path) ->
 
 
 def test_command(night: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmt_dq.batch.processes.Processes", lambda _: serial)
+    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda _: serial)
     out = tmp_path / "out"
     words: list[Any] = ["batch", "--crds-path", root]
     assert invoke(*words, night, "--output-dir", out, "--context", OLD).code == 0
@@ -175,8 +175,7 @@ def test_killed_before_it_is_remembered(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(State, "finish", die)
-        patch.setattr(State, "change", die)
+        patch.setattr(Journal, "finish", die)
         with pytest.raises(KeyboardInterrupt):
             run([ramp], out, **again)
     output = out / "ramp_dqinit.fits"

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import batch_work
 from batch_helpers import Dask, dask_cluster, night, run, until
 from builders import invoke, make_mask, run_python
 from tmt_dq.batch import Cluster
-from tmt_dq.batch.cluster import Shared, unfit
-from tmt_dq.batch.jobs import FileResult, Job
-from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.batch.journal import JOURNAL_NAME
+from tmt_dq.batch.records import FileResult, Job, Work
+from tmt_dq.batch.shared import Shared, unfit
 from tmt_dq.errors import ConfigError, WorkerError
 
 Client = pytest.importorskip("distributed").Client
@@ -41,7 +41,7 @@ def test_night_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path
     out = tmp_path / "out"
     workers: list[str] = []
 
-    def killing(work: Callable[[Job], FileResult], jobs: Iterable[Job]) -> Any:
+    def killing(work: Work[Job, FileResult], jobs: Iterable[Job]) -> Any:
         for number, pair in enumerate(mapper(work, jobs)):
             workers.append(pair[1].worker)  # type: ignore[union-attr]
             if number == 4:
@@ -53,7 +53,7 @@ def test_night_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path
     assert (result.done, result.failed) == (12, 1)
     assert results["z.fits"].error_class == "RampFormatError"
     assert sorted(path.name for path in out.iterdir()) == [
-        STATE_NAME,
+        JOURNAL_NAME,
         *(ramp.name.replace("uncal", "dqinit") for ramp in ramps),
     ]
     assert run([folder / ramps[0].name], out, mask=mask)[0].skipped == 1
@@ -95,7 +95,7 @@ def test_ctrl_c(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:
     # What workers had begun is ended or given up, and never half there.
     with Client(dask.address, set_as_default=False) as client:
         until(lambda: not any(client.processing().values()))
-    made = {path for path in out.iterdir() if path.name != STATE_NAME}
+    made = {path for path in out.iterdir() if path.name != JOURNAL_NAME}
     assert all(path.name.endswith("_dqinit.fits") for path in made)
     assert len({path.stat().st_size for path in made}) == 1
     assert 3 < len(made) < 400
@@ -145,11 +145,10 @@ def test_a_night_is_not_queued_at_once(dask: Dask) -> None:
 
 
 def test_worker_without_the_files_is_left_out(
-    dask: Dask, folder: Path, tmp_path: Path, mask: Path, caplog: pytest.LogCaptureFixture
+    dask: Dask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Workers that see other files are not used; where all do, the batch says so and stops."""
-    night(folder, 2)
-    shared = Shared(str(tmp_path / STATE_NAME), "nobody's", (str(tmp_path),), ())
+    shared = Shared(str(tmp_path / JOURNAL_NAME), "nobody's", (str(tmp_path),), ())
     cluster = Cluster(dask.address)
     cluster.share(shared)
     with pytest.raises(ConfigError, match="no worker of the cluster is fit") as caught:
@@ -161,42 +160,23 @@ def test_worker_without_the_files_is_left_out(
 
 
 def test_what_a_worker_must_see(tmp_path: Path, mask: Path) -> None:
-    memory = tmp_path / STATE_NAME
-    memory.write_text('{"folder":"ours","format":1}\n')
+    journal = tmp_path / JOURNAL_NAME
+    journal.write_text('{"folder":"ours","format":1}\n')
     here = (str(tmp_path),)
     size = mask.stat().st_size
-    assert unfit(Shared(str(memory), "ours", here, ((str(mask), size),))) == ()
+    assert unfit(Shared(str(journal), "ours", here, ((str(mask), size),))) == ()
     cases: dict[str, Shared] = {
-        "it does not see the output folder": Shared(str(memory), "another's"),
-        "it does not see the folder /nowhere": Shared(str(memory), "ours", ("/nowhere",)),
-        "has 8640 bytes; expected 1": Shared(str(memory), "ours", here, ((str(mask), 1),)),
+        "it does not see the output folder": Shared(str(journal), "another's"),
+        "it does not see the folder /nowhere": Shared(str(journal), "ours", ("/nowhere",)),
+        "has 8640 bytes; expected 1": Shared(str(journal), "ours", here, ((str(mask), 1),)),
         "it cannot read /no.fits (No such file": Shared(
-            str(memory), "ours", (), (("/no.fits", 1),)
+            str(journal), "ours", (), (("/no.fits", 1),)
         ),
-        "expected 9.9": Shared(str(memory), "ours", version="9.9"),
+        "expected 9.9": Shared(str(journal), "ours", version="9.9"),
     }
     for message, shared in cases.items():
         (problem,) = unfit(shared)
         assert message in problem
-
-
-def test_late_worker_without_the_files(tmp_path: Path, dask: Dask) -> None:
-    """A worker that joins later, or loses a disk, is left out when its first job says so."""
-    from tmt_dq.batch import cluster as module
-
-    memory = tmp_path / STATE_NAME
-    memory.write_text('{"folder":"ours","format":1}\n')
-    shared = Shared(str(memory), "ours")
-    one = Cluster(dask.address)
-    one.share(shared)
-
-    def inspect_nothing(self: Any, shared: Shared) -> None:
-        memory.write_text('{"folder":"theirs","format":1}\n')
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module._Fleet, "inspect", inspect_nothing)
-        with pytest.raises(ConfigError, match="no worker of the cluster is fit"):
-            list(one(batch_work.double, range(5)))
 
 
 def test_job_that_kills_every_worker(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import batch_work
 from batch_helpers import children, night, report_lines, run, until
 from builders import make_mask, make_ramp, run_python
 from tmt_dq.batch import FileResult, Processes, plan_batch
-from tmt_dq.batch.jobs import Job, process
+from tmt_dq.batch.journal import JOURNAL_NAME, Journal
+from tmt_dq.batch.records import Job, Work
 from tmt_dq.batch.settings import make_settings
-from tmt_dq.batch.state import STATE_NAME, State
+from tmt_dq.batch.worker import process
 from tmt_dq.errors import WorkerError
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
@@ -120,7 +121,7 @@ def test_killed_while_it_writes(folder: Path, tmp_path: Path) -> None:
     night(folder, 10)
     out = tmp_path / "out"
 
-    def killing(work: Callable[[Job], FileResult], jobs: Iterable[Job]) -> Any:
+    def killing(work: Work[Job, FileResult], jobs: Iterable[Job]) -> Any:
         for number, pair in enumerate(Processes(2)(work, jobs)):
             if number in {2, 6}:
                 os.kill(children(os.getpid())[0], signal.SIGKILL)
@@ -133,7 +134,7 @@ def test_killed_while_it_writes(folder: Path, tmp_path: Path) -> None:
     assert {path.stat().st_size for path in out.glob("*_dqinit.fits")} == {
         (tmp_path / "x.fits").stat().st_size
     }
-    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [STATE_NAME]
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [JOURNAL_NAME]
 
 
 def long_night(folder: Path, number: int = 400) -> None:
@@ -182,7 +183,7 @@ def test_ctrl_c(folder: Path, tmp_path: Path, when: str) -> None:
     assert seconds < 2 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
     # Among them may be a helper of multiprocessing that has not got its name yet.
     until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 2)
-    made = [path for path in out.iterdir() if path.name != STATE_NAME]
+    made = [path for path in out.iterdir() if path.name != JOURNAL_NAME]
     assert all(path.name.endswith("_dqinit.fits") for path in made)
     assert len({path.stat().st_size for path in made}) <= 1
     if when == "at work":
@@ -201,13 +202,13 @@ def test_ctrl_c_between_the_memory_and_the_report(
     night(folder, 3)
     out = tmp_path / "out"
     report = tmp_path / "report.jsonl"
-    finish = State.finish
+    finish = Journal.finish
 
-    def interrupted(self: State, result: FileResult) -> None:
+    def interrupted(self: Journal, result: FileResult) -> None:
         finish(self, result)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(State, "finish", interrupted)
+    monkeypatch.setattr(Journal, "finish", interrupted)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run([folder], out, mask=mask, report=report)

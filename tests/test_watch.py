@@ -23,11 +23,11 @@ from batch_helpers import report_lines, until
 from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache, mapping_text, rmap_text
 from tmt_dq import apply_dq, watch_folder
-from tmt_dq.batch import jobs, plan_batch
-from tmt_dq.batch.jobs import FileResult, Job
-from tmt_dq.batch.lines import JsonLines
+from tmt_dq.batch import plan_batch, worker
+from tmt_dq.batch.journal import JOURNAL_NAME
+from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.records import FileResult, Job
 from tmt_dq.batch.settings import make_settings
-from tmt_dq.batch.state import STATE_NAME
 from tmt_dq.errors import (
     BatchError,
     ConfigError,
@@ -163,7 +163,7 @@ def test_what_is_not_for_us(folder: Path, mask: Path, stage: Path) -> None:
         watch.wait_done("z.fits", "zz.fits")
     assert watch.failed() == []
     assert sorted(path.name for path in out.iterdir()) == [
-        STATE_NAME,
+        JOURNAL_NAME,
         "z_dqinit.fits",
         "zz_dqinit.fits",
     ]
@@ -332,15 +332,15 @@ def test_written_over_when_it_is_begun(
     folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer begins anew in a whole file, just when a worker opens it: it is no bad file."""
-    real = jobs.process
+    real = worker.process
     content = make_ramp(stage / "a.fits", (1, 4, 6, 8)).read_bytes()
     begun = threading.Event()
 
-    def process(job: Job, **settings: Any) -> Any:
+    def process(job: Job, progress: Any, **settings: Any) -> Any:
         if not begun.is_set():
             Path(job.input).write_bytes(content[:5760])
             begun.set()
-        return real(job, **settings)
+        return real(job, progress, **settings)
 
     monkeypatch.setattr(work_module, "process", process)
     with watching(folder, out, mask=mask, stalled_s=60) as watch:
@@ -356,12 +356,12 @@ def test_gone_while_it_is_read(
     folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An archive takes a ramp away: that is no error of the ramp."""
-    real = jobs.process
+    real = worker.process
 
-    def process(job: Job, **settings: Any) -> Any:
+    def process(job: Job, progress: Any, **settings: Any) -> Any:
         if job.input.endswith("a.fits"):
             Path(job.input).unlink()
-        return real(job, **settings)
+        return real(job, progress, **settings)
 
     monkeypatch.setattr(work_module, "process", process)
     with watching(folder, out, mask=mask) as watch:
@@ -382,7 +382,6 @@ def test_gone_before_it_is_read(
         make_ramp(folder / f"{name}.fits")
 
     def process(task: Task) -> Any:
-        assert task.job is not None
         asked.append(Path(task.job.input).name)
         if len(asked) == 1:
             (folder / "sub").rename(folder.parent / "elsewhere")
@@ -451,11 +450,11 @@ def test_right_to_read_comes_later(
 ) -> None:
     """A ramp that nobody may read is tried again when that changes: its content never does."""
     ramp, locked = str(folder / "a.fits"), [True]
-    real_process, real_access = jobs.process, os.access
+    real_process, real_access = worker.process, os.access
 
-    def process(job: Job, **settings: Any) -> Any:
+    def process(job: Job, progress: Any, **settings: Any) -> Any:
         if not locked:
-            return real_process(job, **settings)
+            return real_process(job, progress, **settings)
         error = RampFormatError("cannot be read: Permission denied", where=job.input)
         return FileResult.failure(job, error)
 
@@ -587,7 +586,7 @@ def test_incomplete_is_left_once(folder: Path, out: Path, mask: Path) -> None:
 
 def test_two_watches(folder: Path, out: Path, mask: Path) -> None:
     with watching(folder, out, mask=mask):
-        until((out / STATE_NAME).exists)
+        until((out / JOURNAL_NAME).exists)
         with pytest.raises(OutputError, match="is at work in this folder"):
             watch_folder(folder, output_dir=out, mask=mask, once=True)
     assert once(folder, out, mask=mask).done == 0

@@ -24,7 +24,7 @@ import pytest
 from batch_helpers import children, night, until
 from builders import arrays, make_mask, make_ramp, run_cli
 from tmt_dq.batch import plan_batch
-from tmt_dq.batch.state import STATE_NAME
+from tmt_dq.batch.journal import JOURNAL_NAME
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
 
@@ -150,7 +150,7 @@ def test_service(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
     done = run_cli("watch", folder, "--output-dir", out, *options)
     assert (done.returncode, done.stderr) == (0, "")
     assert planned(folder, out, mask) == ["skip"] * 121
-    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [STATE_NAME]
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [JOURNAL_NAME]
 
 
 def test_killed_watch_and_hanging_worker(
@@ -176,7 +176,7 @@ def test_killed_watch_and_hanging_worker(
         (worker,) = children(running.process.pid)
         os.kill(worker, signal.SIGSTOP)
         night(tmp_path / "stage", 1)[0].rename(folder / "a.fits")
-        until(lambda: '"begin":["a_dqinit.fits"]' in (out / STATE_NAME).read_text())
+        until(lambda: '"begin":["a_dqinit.fits"]' in (out / JOURNAL_NAME).read_text())
         # As in a terminal.
         os.killpg(running.process.pid, signal.SIGINT)
         _, stderr = running.process.communicate(timeout=30)
@@ -186,7 +186,7 @@ def test_killed_watch_and_hanging_worker(
     assert "set aside" not in stderr
     assert not Path(f"/proc/{worker}").exists()
     left = [path.name for path in out.iterdir() if not path.name.startswith("iris")]
-    assert left == [STATE_NAME]
+    assert left == [JOURNAL_NAME]
     assert sorted(planned(folder, out, mask)) == ["process"] + ["skip"] * 40
 
 
@@ -233,7 +233,7 @@ def test_disk_that_is_really_full(folder: Path, out: Path, mask: Path, tmp_path:
     finally:
         process.kill()
         process.communicate()
-    assert ended.read_text().split() == ["0", STATE_NAME, "a_dqinit.fits"]
+    assert ended.read_text().split() == ["0", JOURNAL_NAME, "a_dqinit.fits"]
     assert "waiting: " in stderr
     assert "going on after" in stderr
     assert arrays(tmp_path / "a_dqinit.fits")["PIXELDQ"].shape == (200, 300)

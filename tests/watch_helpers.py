@@ -2,7 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +22,17 @@ __all__ = ["InlinePool", "Watching", "use_inline_pool", "watching"]
 class InlinePool:
     """Does work where it is handed over: for what is not about processes."""
 
-    def __init__(self, count: int, work: Callable[[Any], Any], first: Callable[[], Any]) -> None:
+    def __init__(self, count: int, work: Callable[[Any], Any], **_: Any) -> None:
         self._work = work
         self._ended: list[tuple[Any, Any]] = []
         self.deaths = 0
-        self.connections: list[Any] = []
         self.ready_count = count
 
     def fill(self) -> None:
         pass
 
     @property
-    def free(self) -> int:
+    def room(self) -> int:
         return 0 if self._ended else 1
 
     @property
@@ -44,7 +44,8 @@ class InlinePool:
         if RINGING:
             RINGING[-1].ring()
 
-    def collect(self, _readable: Iterable[object]) -> list[tuple[Any, Any]]:
+    def wait(self, timeout: float, *others: Any) -> list[tuple[Any, Any]]:
+        wait(others, 0 if self._ended else timeout)
         ended, self._ended = self._ended, []
         return ended
 

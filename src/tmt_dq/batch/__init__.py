@@ -7,25 +7,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tmt_dq.batch.account import BatchResult
     from tmt_dq.batch.cluster import Cluster
     from tmt_dq.batch.inputs import find_inputs
-    from tmt_dq.batch.jobs import FileResult
-    from tmt_dq.batch.plan import Planned
-    from tmt_dq.batch.processes import Processes, serial
-    from tmt_dq.batch.run import Mapper, plan_batch, run_batch
+    from tmt_dq.batch.mappers import Mapper, Processes, serial
+    from tmt_dq.batch.records import FileResult, Planned
+    from tmt_dq.batch.run import plan_batch, run_batch
+    from tmt_dq.batch.totals import BatchResult
 
 _HOMES = {
-    "BatchResult": "account",
+    "BatchResult": "totals",
     "Cluster": "cluster",
-    "FileResult": "jobs",
-    "Mapper": "run",
-    "Planned": "plan",
-    "Processes": "processes",
+    "FileResult": "records",
+    "Mapper": "mappers",
+    "Planned": "records",
+    "Processes": "mappers",
     "find_inputs": "inputs",
     "plan_batch": "run",
     "run_batch": "run",
-    "serial": "processes",
+    "serial": "mappers",
 }
 
 __all__ = [

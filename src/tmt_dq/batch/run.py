@@ -1,45 +1,35 @@
-"""A batch: many exposures, each on its own, and what became of them."""
+"""`run_batch` and `plan_batch`: many exposures, each on its own."""
 
 import contextlib
 import functools
 import glob
+import hashlib
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-from tmt_dq.batch.account import Account, BatchResult, Folder
-from tmt_dq.batch.again import check_again, check_old_rules, rehearse
 from tmt_dq.batch.inputs import find_inputs
-from tmt_dq.batch.jobs import FileResult, Job, Reprocessing, Settings, process
-from tmt_dq.batch.lines import JsonLines
-from tmt_dq.batch.plan import Planned, Planner, name_outputs
+from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.mappers import Mapper, Processes
+from tmt_dq.batch.plan import Planner, name_outputs
+from tmt_dq.batch.records import FileResult, Job, Planned, Reprocessing, Settings
 from tmt_dq.batch.settings import make_settings
-from tmt_dq.batch.state import State
+from tmt_dq.batch.totals import BatchResult, Totals
+from tmt_dq.batch.worker import process, rehearse
 from tmt_dq.errors import ConfigError, OutputError
-from tmt_dq.files.urls import Place, Url, is_url, place_of
+from tmt_dq.files.urls import Url, is_url, redacted
 
-__all__ = ["BatchResult", "Mapper", "plan_batch", "remove_leftovers", "run_batch"]
+__all__ = ["plan_batch", "remove_leftovers", "run_batch"]
 
 PathLike = str | os.PathLike[str]
 
 _BLOCK = 32
-"""Jobs that are announced in the folder's memory at once, with a single wait for the disk."""
-
-_KNOWN_BY = 3
-
-
-class Mapper(Protocol):
-    """Does jobs somewhere; takes them one by one, and returns them as they end."""
-
-    def __call__(
-        self, work: Callable[[Job], FileResult], jobs: Iterable[Job], /
-    ) -> Iterator[tuple[Job, FileResult | Exception]]:
-        """Do the jobs."""
-        ...
+"""Jobs that are entered into the journal at once, with a single wait for the disk."""
 
 
 def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -136,32 +126,20 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     (1200, 0, 0)
     """
     start = time.perf_counter()
-    again = _again(affected_by, old_crds_path, flags_only=flags_only)
-    settings, outputs = _prepare(
-        inputs,
-        manifests,
-        output_dir,
-        stdin,
-        options,
-        again,
-        checksum=checksum,
-    )
+    again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
+    settings = _settings(options, again, checksum=checksum)
+    outputs = name_outputs(_find(inputs, manifests, output_dir, stdin), Path(output_dir))
     if mapper is None:
-        from tmt_dq.batch.processes import Processes
-
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
-        folder = _memory_of(_absolute(output_dir), state_dir)
+        folder = _journal_folder(output_dir, state_dir)
         _make_folder(folder)
-        state = State(folder)
-        memory = Folder(state)
-        stack.callback(memory.close)
-        planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
+        journal = stack.enter_context(contextlib.closing(Journal(folder)))
+        planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
         lines = None
         if report is not None:
-            lines = JsonLines(Path(report))
-            stack.callback(lines.close)
-        account = Account(memory, lines, on_result)
+            lines = stack.enter_context(contextlib.closing(JsonLines(Path(report))))
+        totals = Totals(journal, lines, on_result)
         if on_start is not None:
             on_start(len(outputs))
         watch = getattr(mapper, "watch", None)
@@ -169,9 +147,12 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
             watch(on_bytes)
         share = getattr(mapper, "share", None)
         if share is not None:
-            share(_shared(state, settings, outputs))
-        _work(outputs, planner, settings, mapper, account)
-    return account.result(time.perf_counter() - start)
+            from tmt_dq.batch.shared import shared_files
+
+            share(shared_files(journal, settings, outputs))
+        plans = itertools.starmap(planner.plan, outputs.items())
+        _work(mapper, settings, _todo(plans, journal, totals), totals)
+    return totals.result(time.perf_counter() - start)
 
 
 def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
@@ -189,7 +170,7 @@ def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
     stdin: TextIO | None = None,
     **options: Any,
 ) -> Iterator[Planned]:
-    """Say what `run_batch` would do with the same arguments; nothing is written.
+    """Return what `run_batch` would do with the same arguments; nothing is written.
 
     Parameters
     ----------
@@ -202,89 +183,73 @@ flags_only, state_dir, stdin, **options
     iterator of Planned
         One for each exposure.
     """
-    again = _again(affected_by, old_crds_path, flags_only=flags_only)
-    settings, outputs = _prepare(
-        inputs,
-        manifests,
-        output_dir,
-        stdin,
-        options,
-        again,
-        checksum=checksum,
-    )
-    state = State(_memory_of(_absolute(output_dir), state_dir), read_only=True)
-    planner = Planner(state, settings, overwrite=overwrite, retry_failed=retry_failed)
-    plans = itertools.starmap(planner.decide, outputs.items())
-    return plans if again is None else (rehearse(plan, settings) for plan in plans)
+    again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
+    settings = _settings(options, again, checksum=checksum)
+    outputs = name_outputs(_find(inputs, manifests, output_dir, stdin), Path(output_dir))
+    journal = Journal(_journal_folder(output_dir, state_dir), read_only=True)
+    planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
+    return (rehearse(planner.plan(*pair), settings) for pair in outputs.items())
 
 
-def _again(
-    affected_by: str | None, old_crds_path: PathLike | None, *, flags_only: bool
+def _reprocessing(
+    affected_by: str | None,
+    old_crds_path: PathLike | None,
+    options: Mapping[str, Any],
+    *,
+    flags_only: bool,
 ) -> Reprocessing | None:
-    """Return which exposures are meant; None for all."""
+    """Return which exposures are wanted; None for all."""
     if affected_by is None:
-        said = {"old_crds_path": old_crds_path, "flags_only": flags_only}
-        for name, value in said.items():
+        for name, value in {"old_crds_path": old_crds_path, "flags_only": flags_only}.items():
             if value:
                 raise ConfigError(
                     f"{name} is given, but not affected_by",
                     hint="It is about what new rules change: name the context of before.",
                 )
         return None
+    if options.get("mask") is not None:
+        raise ConfigError(
+            "a mask and affected_by are both given; expected one of them",
+            hint="affected_by compares masks that rules choose.",
+        )
     old = None if old_crds_path is None else str(Path(old_crds_path).absolute())
     return Reprocessing(affected_by, old, flags_only)
 
 
-def _prepare(
-    inputs: PathLike | Iterable[PathLike],
-    manifests: Iterable[PathLike],
-    output_dir: PathLike,
-    stdin: TextIO | None,
-    options: Mapping[str, Any],
-    again: Reprocessing | None,
-    *,
-    checksum: bool,
-) -> tuple[Settings, dict[str, str]]:
-    """Check what all exposures share, and name their outputs; nothing is written."""
-    told = {name: value for name, value in options.items() if value is not None}
-    check_again(again, told)
+def _settings(
+    options: Mapping[str, Any], again: Reprocessing | None, *, checksum: bool
+) -> Settings:
+    """Check what all exposures share, the rules of before included."""
     settings = make_settings(options, checksum=checksum)
-    if again is not None:
-        check_old_rules(again, settings)
-        settings = replace(settings, again=again)
-    folder = _absolute(output_dir)
-    here = folder if isinstance(folder, Path) else Path(os.devnull)
-    outputs = name_outputs(_find(inputs, manifests, here, stdin), folder)
-    if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
-        raise ConfigError(
-            "affected_by is about files on this machine, and there is a URL",
-            hint="Run the batch with the new context: what is done and still true is skipped.",
-        )
-    return settings, outputs
+    if again is None:
+        return settings
+    from tmt_dq.delivery.affected import check_context
+
+    check_context(again.old_crds_path or settings.options.get("crds_path"), again.old_context)
+    return replace(settings, again=again)
 
 
-def _absolute(folder: PathLike) -> Place:
-    place = place_of(folder)
-    return place if isinstance(place, Url) else place.absolute()
+def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
+    """Return the folder of the journal: that of the outputs, or a local one if that is remote."""
+    if not is_url(output_dir):
+        return Path(output_dir).absolute()
+    if state_dir is None:
+        import platformdirs
 
-
-def _memory_of(folder: Place, state_dir: PathLike | None) -> Path:
-    """Return the folder with the batch's own file; beside outputs elsewhere it cannot be locked."""
-    if not isinstance(folder, Url):
-        return folder
-    from tmt_dq.batch.elsewhere import memory_folder
-
-    return memory_folder(folder, None if state_dir is None else Path(state_dir).absolute())
+        state_dir = platformdirs.user_state_path("tmt-dq") / "batches"
+    folder = Url(os.fspath(output_dir))
+    name = hashlib.sha256(redacted(folder.full.rstrip("/")).encode()).hexdigest()[:16]
+    return Path(state_dir).absolute() / f"{folder.name or 'root'}-{name}"
 
 
 def _find(
     inputs: PathLike | Iterable[PathLike],
     manifests: Iterable[PathLike],
-    folder: Path,
+    output_dir: PathLike,
     stdin: TextIO | None,
 ) -> list[str]:
     names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return find_inputs(names, manifests=manifests, output_dir=folder, stdin=stdin)
+    return find_inputs(names, manifests=manifests, output_dir=Path(output_dir), stdin=stdin)
 
 
 def _make_folder(folder: Path) -> None:
@@ -298,63 +263,28 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _shared(state: State | None, settings: Settings, outputs: Mapping[str, str]) -> object:
-    """Say what the workers of a cluster must see."""
-    from tmt_dq.batch.cluster import Shared
-
-    files = [settings.options.get("mask"), settings.options.get("user_dq")]
-    named = [str(path) for path in files if path is not None and str(path).upper() != "N/A"]
-    named = [path for path in named if not is_url(path)]
-    folders = {str(Path(path).parent) for path in outputs if not is_url(path)}
-    if not settings.embedded:
-        folders |= {rule.cache for rule in settings.rules}
-    if any(is_url(path) for path in outputs.values()):
-        state = None  # what is remembered is here, and the workers' outputs are not
-    if state is None:
-        # No file of ours is there to know the folders by: some of the exposures must do.
-        named += [path for path in list(outputs)[:_KNOWN_BY] if Path(path).is_file()]
-    elif settings.again is not None and settings.again.old_crds_path is not None:
-        folders.add(settings.again.old_crds_path)
-    return Shared(
-        memory=None if state is None else str(state.path),
-        identity="" if state is None else state.identity,
-        # Folders that are not here either are the business of the files in them.
-        folders=tuple(sorted(filter(os.path.isdir, folders))),
-        files=tuple((path, Path(path).stat().st_size) for path in named),
-    )
+def _todo(plans: Iterator[Planned], journal: Journal, totals: Totals) -> Iterator[Job]:
+    """Yield the jobs; what is not to be done is entered on the way."""
+    while block := list(itertools.islice(plans, _BLOCK)):
+        for plan in block:
+            if plan.action != "process":
+                totals.enter(plan.settled(), worked_on=False)
+        work = [plan for plan in block if plan.action == "process"]
+        # From here on these outputs are ours, even if the batch is killed before they are done.
+        journal.begin(os.path.basename(plan.job.output) for plan in work)  # noqa: PTH119 - text
+        for plan in work:
+            if plan.reason == "interrupted":
+                remove_leftovers(plan.job.output)
+            yield plan.job
 
 
-def _work(
-    outputs: Mapping[str, str],
-    planner: Planner,
-    settings: Settings,
-    mapper: Mapper,
-    account: Account,
-) -> None:
-    """Plan, announce and do the jobs; no more of them exist at a time than the mapper takes."""
-
-    def todo() -> Iterator[Job]:
-        pairs = iter(outputs.items())
-        while block := list(itertools.islice(pairs, _BLOCK)):
-            plans = [planner.decide(*pair) for pair in block]
-            for plan in plans:
-                if plan.action != "process":
-                    account.enter(plan.settled(), worked_on=False)
-            work = [plan for plan in plans if plan.action == "process"]
-            # From here on these outputs are ours, even if nobody lives to say that they are done.
-            account.memory.begin(plan.job.output for plan in work)
-            for plan in work:
-                remove_leftovers(plan)
-                yield plan.job
-
-    task = functools.partial(process, settings=settings)
-    results = mapper(task, todo())
+def _work(mapper: Mapper, settings: Settings, jobs: Iterator[Job], totals: Totals) -> None:
+    """Do the jobs; no more of them exist at a time than the mapper takes."""
+    results = mapper(functools.partial(process, settings=settings), jobs)
     try:
         for job, answer in results:
-            if isinstance(answer, FileResult):
-                account.enter(answer, worked_on=True)
-            else:
-                account.enter(FileResult.failure(job, answer), worked_on=True)
+            result = FileResult.failure(job, answer) if isinstance(answer, Exception) else answer
+            totals.enter(result, worked_on=True)
     finally:
         # Now, not when the garbage is collected: it ends the workers.
         close = getattr(results, "close", None)
@@ -362,15 +292,8 @@ def _work(
             close()
 
 
-def remove_leftovers(plan: Planned) -> None:
+def remove_leftovers(output: str) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
-    if plan.reason != "interrupted":
-        return
-    if is_url(plan.job.output):
-        from tmt_dq.batch import elsewhere
-
-        elsewhere.remove_leftovers(plan.job.output)
-        return
-    target = Path(plan.job.output)
+    target = Path(output)
     for path in target.parent.glob(f".{glob.escape(target.name[:200])}.????????.part"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Turns the options of a batch into what its workers are told, and checks them once.
+"""Settings of a batch: the options that all exposures share, checked once and made explicit.
 
 What does the work is not imported here: its import takes half a second, and the workers, which have
 to wait for it too, start only afterwards.
@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.batch.jobs import Rule, Settings
+from tmt_dq.batch.records import Rule, Settings
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
-from tmt_dq.files.urls import Url, is_url, place_of, redacted
 
 __all__ = ["make_settings"]
 
@@ -46,28 +45,9 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     """Check the options of `tmt_dq.apply_dq` that all files of a batch share.
 
     What the environment says of CRDS is made explicit, so that every worker, on whatever machine,
-    does the same.
-
-    Parameters
-    ----------
-    options : mapping
-        The options.
-    checksum : bool
-        Whether the sha256 of inputs is recorded.
-
-    Returns
-    -------
-    Settings
-        What workers are told.
-
-    Raises
-    ------
-    ConfigError
-        Raised if there is no such option, or the cache or context make no sense.
-    MaskFormatError
-        Raised if the mask or the user's flags are not there.
-    SelectionError
-        Raised if the cache does not have the context.
+    does the same. Raises `ConfigError` if there is no such option, or the cache or context make no
+    sense; `MaskFormatError` if the mask or the user's flags are not there; `SelectionError` if the
+    cache does not have the context.
     """
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
@@ -75,81 +55,77 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
             f"a batch has no option {', '.join(unknown)}",
             hint=f"It has {', '.join(sorted(_OPTIONS))}.",
         )
-    told = {name: value for name, value in options.items() if value is not None}
-    if isinstance(told.get("recipe"), Mapping) and told["recipe"]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(given.get("recipe"), Mapping) and given["recipe"]:
         from tmt_dq import instruments
         from tmt_dq.apply.plan import choose_recipe
 
-        choose_recipe(instruments.load(instruments.available()[0]), told["recipe"])
-    if str(told.get("mask", "N/A")).strip().upper() != "N/A":
-        told["mask"] = _file(told["mask"], "mask")
-    if "user_dq" in told:
-        told["user_dq"] = _file(told["user_dq"], "user DQ")
-    embedded, rules = _pin_rules(told)
-    # What is said and what is left out is the same where it is the default.
+        choose_recipe(instruments.load(instruments.available()[0]), given["recipe"])
+    if str(given.get("mask", "N/A")).strip().upper() != "N/A":
+        given["mask"] = _file(given["mask"], "mask")
+    if "user_dq" in given:
+        given["user_dq"] = _file(given["user_dq"], "user DQ")
+    embedded, rules = _pin_rules(given)
+    # What is given and what is left out is the same where it is the default.
     effective = {
-        # What is secret in a URL is for a while: it is no part of what was asked.
-        name: redacted(value) if is_url(value) else value
-        for name, value in told.items()
+        name: value
+        for name, value in given.items()
         if name not in _NO_EFFECT and value not in (DEFAULTS.get(name), {})
     }
     parameters = json.dumps(effective, sort_keys=True, default=_plain)
-    return Settings(told, parameters, rules, checksum=checksum, embedded=embedded)
+    return Settings(given, parameters, rules, checksum=checksum, embedded=embedded)
 
 
 def _file(path: Any, what: str) -> str:
-    place = place_of(path) if isinstance(path, str | os.PathLike | Url) else None
-    if place is None:
+    """Return the absolute name of a file that must be there."""
+    if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"the {what} of a batch is {type(path).__name__}; expected a file's name")
-    if isinstance(place, Url):
-        from tmt_dq.io.remote import connect
-
-        connect(place)
-        return place.full
-    absolute = place.absolute()
+    absolute = Path(path).absolute()
     try:
         absolute.stat()
     except OSError as error:
         raise MaskFormatError(
-            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+            f"cannot be read: {error.strerror}",
+            where=path,
+            hint="Check the path and its permissions.",
         ) from error
     return str(absolute)
 
 
-def _pin_rules(told: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
-    """Make cache and context explicit; return whether it is our own, and the rules there are."""
-    if "mask" in told:
-        told.pop("crds_path", None)
-        told.pop("context", None)
+def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
+    """Make cache and context explicit; return whether the cache is the package's, and the rules."""
+    if "mask" in given:
+        given.pop("crds_path", None)
+        given.pop("context", None)
         return False, ()
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.observatories import available
 
     separate = any(os.environ.get(name) for name in _SEPARATE)
-    if "crds_path" not in told and os.environ.get("CRDS_PATH") and not separate:
-        told["crds_path"] = os.environ["CRDS_PATH"]
-    if "crds_path" in told:
-        told["crds_path"] = str(Path(told["crds_path"]).absolute())
-    told["context"] = told.get("context") or os.environ.get("CRDS_CONTEXT") or "latest"
+    if "crds_path" not in given and os.environ.get("CRDS_PATH") and not separate:
+        given["crds_path"] = os.environ["CRDS_PATH"]
+    if "crds_path" in given:
+        given["crds_path"] = str(Path(given["crds_path"]).absolute())
+    given["context"] = given.get("context") or os.environ.get("CRDS_CONTEXT") or "latest"
     rules: list[Rule] = []
     problems: list[TmtDqError] = []
     embedded = False
     for observatory in available():
         try:
-            cache = open_cache(told.get("crds_path"), observatory, os.environ)
-            context = cache.context(told["context"], os.environ)
+            cache = open_cache(given.get("crds_path"), observatory, os.environ)
+            context = cache.context(given["context"], os.environ)
         except TmtDqError as error:
             problems.append(error)
             continue
-        embedded = embedded or ("crds_path" not in told and cache.embedded)
+        embedded = embedded or ("crds_path" not in given and cache.embedded)
         rules.append(Rule(observatory, str(cache.root), context))
     if not rules and problems:
-        raise next((e for e in problems if told["context"].startswith(str(e.where))), problems[-1])
+        raise next((e for e in problems if given["context"].startswith(str(e.where))), problems[-1])
     return embedded, tuple(rules)
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no form for."""
+    """Return what JSON has no form for as something that it has."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, Mapping):

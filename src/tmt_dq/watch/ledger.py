@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.batch.jobs import FileResult, FileState, Job, Settings
-from tmt_dq.batch.lines import JsonLines
-from tmt_dq.batch.plan import Planner, outdated
+from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.plan import Planner
+from tmt_dq.batch.records import FileResult, FileState, Job, Settings
 from tmt_dq.batch.run import remove_leftovers
-from tmt_dq.batch.state import State
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
 from tmt_dq.files.names import default_output
 from tmt_dq.watch.aside import LIST_NAME, Aside, clue, list_text, replace_text
@@ -85,7 +85,7 @@ class Ledger:
         self.folder = folder
         self._redo = redo
         self._overwrite = overwrite
-        self.state = State(folder, read_only=read_only)
+        self.state = Journal(folder, read_only=read_only)
         self._lines: JsonLines | None = None
         try:
             if report is not None and not read_only:
@@ -103,8 +103,7 @@ class Ledger:
     def use(self, settings: Settings) -> None:
         """Decide by other rules from now on."""
         self.settings = settings
-        self._planner = Planner(self.state, settings, overwrite=self._overwrite, retry_failed=False)
-        self._judged: dict[str | None, str | None] = {}
+        self._planner = Planner(self.state, settings, overwrite=self._overwrite)
 
     def output_of(self, path: str) -> str:
         """Return the output of an exposure."""
@@ -134,16 +133,16 @@ class Ledger:
         entry = self.state.entries.get(name)
         if self._at_work.get(name, path) != path:
             return self._taken(output, self._at_work[name])
-        if entry is not None and entry.kind == "done":
+        if entry is not None and entry.kind == "done" and not entry.begun:
             moved = entry.input != path and not _is_another(entry.input, path)
             same = entry.input == path and not self._redo
             if entry.input_state == now and (moved or same):
-                why = self._outdated(entry.terms)
+                why = self._planner.difference(entry)
                 reason = "done" if why is None else f"done; a batch would do it again: {why}"
                 return Decision("skip", reason, outdated=why is not None)
             if entry.input != path:
                 return self._taken(output, entry.input)
-        plan = self._planner.decide(path, output)
+        plan = self._planner.plan(path, output)
         if plan.action == "skip":
             return Decision("skip", plan.reason)
         if plan.action == "refuse":
@@ -163,22 +162,15 @@ class Ledger:
         )
         return Decision("aside", "the output is another exposure's", error=error)
 
-    def _outdated(self, key: str | None) -> str | None:
-        """Say why a batch would do again what is done."""
-        if key not in self._judged:
-            self._judged[key] = outdated(self.state.terms.get(key or ""), self.settings)
-        return self._judged[key]
-
     def begin(self, jobs: Iterable[Job]) -> None:
         """Announce outputs as ours; whoever writes them first flushes this to the disk."""
         jobs = list(jobs)
         for job in jobs:
             name = os.path.basename(job.output)
             entry = self.state.entries.get(name)
-            if entry is not None and entry.kind == "begun":
-                plan = self._planner.decide(job.input, job.output)
+            if entry is not None and entry.begun:
                 with contextlib.suppress(OSError):
-                    remove_leftovers(plan)
+                    remove_leftovers(job.output)
         self.state.begin((os.path.basename(job.output) for job in jobs), sync=False)
 
     def reserve(self, job: Job) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmt_dq.batch.jobs import FileResult
+from tmt_dq.batch.records import FileResult
 from tmt_dq.errors import TmtDqError
 from tmt_dq.watch.arrivals import Arrival
 from tmt_dq.watch.aside import LIST_NAME, explained

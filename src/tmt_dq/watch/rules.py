@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tmt_dq.batch.jobs import Settings, state_of
+from tmt_dq.batch.records import Settings, state_of
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import TmtDqError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.batch.jobs import FileResult
+from tmt_dq.batch.records import FileResult
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 from tmt_dq.watch.completeness import identity_of, look, wait_for

@@ -1,14 +1,15 @@
 """The loop: notices become arrivals, arrivals jobs, jobs outputs."""
 
+import functools
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from pathlib import Path
 
-from tmt_dq.batch.jobs import FileResult, Job, Settings
+from tmt_dq.batch.pool import Pool
+from tmt_dq.batch.records import FileResult, Job, Settings
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError, WorkerError
 from tmt_dq.watch.arrivals import Arrival, Arrivals
 from tmt_dq.watch.completeness import identity_of
@@ -16,11 +17,10 @@ from tmt_dq.watch.control import Control
 from tmt_dq.watch.ledger import Decision, Ledger
 from tmt_dq.watch.notices import Notices
 from tmt_dq.watch.options import WatchOptions
-from tmt_dq.watch.pool import Pool
 from tmt_dq.watch.reporting import Reporting
 from tmt_dq.watch.rules import Rules
 from tmt_dq.watch.trouble import Trouble, is_outside
-from tmt_dq.watch.work import Answer, Task, work
+from tmt_dq.watch.work import Answer, Task, get_ready, work
 
 __all__ = ["Service"]
 
@@ -62,7 +62,7 @@ class Service:
         self._on_result = on_result
         self._jobs = jobs
         self.arrivals = Arrivals(options.patience, remote=options.remote)
-        self.pool: Pool[Task] = Pool(jobs, work, self._first_task)
+        self.pool: Pool[Task] = Pool(jobs, work, prepare=functools.partial(get_ready, settings))
         self.notices = Notices(
             options.folder,
             wanted=options.wanted,
@@ -116,9 +116,9 @@ class Service:
             self.ledger.close()
 
     def _step(self, *, take: bool = True) -> None:
-        readable = wait([*self.pool.connections, self._control.fileno()], self._pause())
+        ended = self.pool.wait(self._pause(), self._control.fileno())
         self._control.answer()
-        for task, answer in self.pool.collect(readable):
+        for task, answer in ended:
             self._ended(task, answer)
         if take:
             self._listen()
@@ -214,7 +214,7 @@ class Service:
 
     def _hand_out(self) -> None:
         """Give work to free workers; what came just now goes before what was there."""
-        room = self.pool.free
+        room = self.pool.room
         if self.trouble is not None:
             free = self.reporting.free_bytes()
             if not self.trouble.worth_trying(free) or not self._can_write():
@@ -261,7 +261,6 @@ class Service:
 
     def _ended(self, task: Task, answer: Answer | Exception) -> None:
         """Take what a worker says of a job."""
-        assert task.job is not None
         path = task.job.input
         arrival, began = self._running.pop(path)
         if isinstance(answer, Exception):
@@ -387,9 +386,6 @@ class Service:
     def _again(self, *, everything: bool) -> None:
         for path in self.ledger.forget_aside(everything=everything):
             self.arrivals.notice(path, live=False)
-
-    def _first_task(self) -> Task:
-        return Task(None, self.ledger.settings)
 
     @property
     def running(self) -> dict[str, tuple[Arrival, float]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tmt_dq.batch.jobs import FileResult, Job, Settings, process
-from tmt_dq.batch.meter import count_with
+from tmt_dq.batch.records import FileResult, Job, Progress, Settings
+from tmt_dq.batch.worker import process
 from tmt_dq.errors import RampFormatError, TmtDqError
 from tmt_dq.watch.completeness import Identity, identity_of
 
-__all__ = ["Answer", "Task", "work"]
+__all__ = ["Answer", "Task", "get_ready", "work"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Task:
 
     Parameters
     ----------
-    job : Job or None
-        The exposure; None to get ready for the first one.
+    job : Job
+        The exposure.
     settings : Settings
         What is to be done, by the rules of this moment.
     identity : Identity or None
@@ -31,7 +31,7 @@ class Task:
         The folder's file, in which the job is announced: it is flushed to the disk first.
     """
 
-    job: Job | None
+    job: Job
     settings: Settings
     identity: Identity | None = None
     memory: str | None = None
@@ -74,7 +74,7 @@ class _Guard:
             )
 
 
-def work(task: Task) -> Answer:
+def work(task: Task, _progress: Progress | None = None) -> Answer:
     """Do a task; what goes wrong is in the answer.
 
     Parameters
@@ -87,11 +87,6 @@ def work(task: Task) -> Answer:
     Answer
         What became of it.
     """
-    if task.job is None:
-        # It goes to all processes where a terminal closes; for the watch it means something.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        _get_ready(task.settings)
-        return Answer(None)
     guard = _Guard(task.job.input, task.identity)
     try:
         guard(0)
@@ -100,11 +95,7 @@ def work(task: Task) -> Answer:
     if task.memory is not None:
         # Here and not where it was written: there it would hold up all that comes meanwhile.
         _flush(task.memory)
-    count_with(guard)
-    try:
-        result = process(task.job, settings=task.settings)
-    finally:
-        count_with(None)
+    result = process(task.job, guard, settings=task.settings)
     if result.error is not None:
         # Perhaps of what somebody began to write over it, before a piece was copied.
         with contextlib.suppress(RampFormatError):
@@ -132,13 +123,15 @@ def _errno(error: BaseException | None) -> int | None:
     return None
 
 
-def _get_ready(settings: Settings) -> None:
+def get_ready(settings: Settings) -> None:
     """Load what the first exposure needs: the code, the rules, a mask that is always the same.
 
     Masks that rules choose are compared with the cache's sums here, but read when they are needed:
     a worker need not hold those of detectors that it never meets. What fails here fails again with
     the first exposure, which then says so.
     """
+    # It goes to all processes where a terminal closes; for the watch it means something.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(TmtDqError, OSError):
         from tmt_dq.apply.apply import apply_dq  # noqa: F401
         from tmt_dq.masks.mask import read_mask

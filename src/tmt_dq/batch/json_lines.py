@@ -18,47 +18,22 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the records of a file; lines that are not whole records are passed over.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it need not exist.
-
-    Yields
-    ------
-    dict
-        A record.
-
-    Raises
-    ------
-    OutputError
-        Raised if the file is there and cannot be read.
-    """
+    """Read the records of a file, which need not exist; skip lines that are not whole records."""
     with output_errors(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
             try:
                 record = json.loads(line)
-            except ValueError:
-                continue  # cut short by whatever ended the process that wrote it
+            except (ValueError, RecursionError):
+                continue  # cut short by whatever ended the process that wrote it, or damaged
             if isinstance(record, dict):
                 yield record
 
 
 class JsonLines:
-    """A file that records are added to, each with a single write of whole lines.
+    """File that records are added to, each with a single write of whole lines.
 
-    Parameters
-    ----------
-    path : Path
-        The file; made if it does not exist.
-    lock : bool
-        Whether no other process may add to it meanwhile.
-
-    Raises
-    ------
-    OutputError
-        Raised if it cannot be written, holds something else, or is locked by another process.
+    With `lock`, no other process may add to it meanwhile. `OutputError` is raised if the file
+    cannot be written, holds something else, or is locked by another process.
     """
 
     def __init__(self, path: Path, *, lock: bool = False) -> None:
@@ -82,7 +57,7 @@ class JsonLines:
             self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
         if start != b"{":
             raise OutputError(
-                "exists already and does not hold JSON lines; it is left alone",
+                "already exists and does not hold JSON lines; it is left alone",
                 where=self.path,
                 hint="Name another file.",
             )
@@ -101,15 +76,7 @@ class JsonLines:
                 raise
 
     def append(self, *records: Mapping[str, Any], sync: bool = False) -> None:
-        """Add records: all of them, or none if the disk is full.
-
-        Parameters
-        ----------
-        *records : mapping
-            The records.
-        sync : bool
-            Whether to wait until they are safely on the disk.
-        """
+        """Add records, all of them or none; with `sync` wait until the disk has them."""
         text = "".join(
             json.dumps(r, ensure_ascii=True, separators=(",", ":")) + "\n" for r in records
         )
@@ -134,7 +101,7 @@ class JsonLines:
             os.ftruncate(self._fd, size)
 
     def close(self) -> None:
-        """Close the file, which also gives the lock back."""
+        """Close the file, which also releases the lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

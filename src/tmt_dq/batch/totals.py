@@ -1,21 +1,16 @@
-"""The books of a batch: what is remembered, reported and summed up of each exposure."""
-# Names are text here, as everywhere in a batch.
-# ruff: noqa: PTH119
+"""Totals of a batch, and the report and journal that they are entered into."""
 
-import contextlib
-import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tmt_dq.batch.jobs import FileResult
-from tmt_dq.batch.lines import JsonLines
-from tmt_dq.batch.state import State
+from tmt_dq.batch.interrupts import sigint_held
+from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.records import FileResult
 from tmt_dq.errors import BatchError, TmtDqError
 
-__all__ = ["Account", "BatchResult", "Folder"]
+__all__ = ["BatchResult", "Totals"]
 
 _KEPT_ERRORS = 1000
 
@@ -27,7 +22,7 @@ class BatchResult:
     Attributes
     ----------
     done, skipped, failed : int
-        Number of exposures: worked on; done before and still true, or not asked for; failed.
+        Number of exposures: worked on; done before and still true, or not wanted; failed.
     size : int
         Bytes of the inputs that were worked on.
     seconds : float
@@ -66,39 +61,17 @@ class BatchResult:
             raise BatchError(f"{self.failed} of {self.total} exposures failed", self.errors)
 
 
-class Folder:
-    """What is remembered of the folder of outputs."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def begin(self, outputs: Iterable[str]) -> None:
-        """Remember that these outputs are about to be written."""
-        self._state.begin(os.path.basename(path) for path in outputs)
-
-    def finish(self, result: FileResult) -> None:
-        """Remember what became of an output."""
-        if result.unaffected:
-            self._state.change(result)
-        else:
-            self._state.finish(result)
-
-    def close(self) -> None:
-        """Give the folder back."""
-        self._state.close()
-
-
-class Account:
-    """Keeps the books: the folder's memory, the report, the sums."""
+class Totals:
+    """Sums over results, each of which is entered into the journal and the report first."""
 
     def __init__(
         self,
-        memory: Folder,
-        lines: JsonLines | None,
+        journal: Journal,
+        report: JsonLines | None,
         on_result: Callable[[FileResult], None] | None,
     ) -> None:
-        self.memory = memory
-        self._lines = lines
+        self._journal = journal
+        self._report = report
         self._on_result = on_result
         self._status: Counter[str] = Counter()
         self._masks: Counter[str] = Counter()
@@ -109,13 +82,14 @@ class Account:
         self._size = 0
 
     def enter(self, result: FileResult, *, worked_on: bool) -> None:
-        """Take a result down."""
-        # What is remembered is skipped next time: without a line now, it would never get one.
-        with _ctrl_c_waits():
+        """Add a result; `worked_on` tells whether a worker had it."""
+        # What the journal has is skipped next time: without a line in the report now, it would
+        # never get one.
+        with sigint_held():
             if worked_on or result.status == "failed":
-                self.memory.finish(result)
-            if self._lines is not None:
-                self._lines.append(result.as_dict())
+                self._journal.finish(result)
+            if self._report is not None:
+                self._report.append(result.as_dict())
         if worked_on and result.status != "skipped":
             self._size += result.size
         self._status[result.status] += 1
@@ -145,21 +119,3 @@ class Account:
             failures=dict(self._failures),
             errors=tuple(self._errors),
         )
-
-
-@contextlib.contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Interrupt the program after this, not in the middle of it."""
-    before = signal.getsignal(signal.SIGINT)
-    # Handlers run in the main thread only. One that is not Python's could not be put back.
-    if before is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    noticed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: noticed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if noticed:
-            signal.raise_signal(signal.SIGINT)
