@@ -555,7 +555,6 @@ def test_command_takes_the_options_of_apply(folder: Path, out: Path, mask: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "Missing argument 'INPUT...'"),
         (["a.fits"], "Missing option '--output-dir'"),
         (["--output-dir", "o"], "Missing argument 'INPUT...'"),
         (["a.fits", "--output-dir", "o", "--jobs", "0"], "0 is not in the range"),

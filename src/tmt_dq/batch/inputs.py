@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
+from tmt_dq.files.urls import is_url
 
 __all__ = ["find_inputs", "is_ramp_name"]
 
@@ -69,10 +70,10 @@ def find_inputs(
     stream = sys.stdin if stdin is None else stdin
     for name in names:
         for path in _expand(name, output_dir, stream):
-            found.setdefault(os.path.abspath(path))
+            found.setdefault(_absolute(path))
     for manifest in manifests:
         for path in _manifest(Path(manifest)):
-            found.setdefault(os.path.abspath(path))
+            found.setdefault(_absolute(path))
     if not found:
         raise ConfigError("there is no input", hint="Name files, folders, or a list of them.")
     return list(found)
@@ -103,6 +104,10 @@ def _expand(name: str | os.PathLike[str], output_dir: Path, stdin: TextIO) -> li
     if text.lower().endswith(".json"):
         return _association(Path(text))
     return [text]
+
+
+def _absolute(name: str) -> str:
+    return name if is_url(name) else os.path.abspath(name)
 
 
 def _search(folder: str, output_dir: Path) -> Iterator[str]:
@@ -155,10 +160,15 @@ def _lines(text: str, where: object, folder: str) -> list[str]:
     """Return one name a line (or between NULs), without blank lines and those that begin with #."""
     lines = text.split("\0") if "\0" in text else text.splitlines()
     names = [line if "\0" in text else line.strip() for line in lines]
-    found = [os.path.join(folder, name) for name in names if name and not name.startswith("#")]
+    found = [_in_folder(folder, name) for name in names if name and not name.startswith("#")]
     if not found:
         raise ConfigError("names no file", where=where, hint="Write one name a line.")
     return found
+
+
+def _in_folder(folder: str, name: str) -> str:
+    """Return a name of a list, which counts from the list's folder."""
+    return name if is_url(name) else os.path.join(folder, name)
 
 
 def _table(text: str, path: Path) -> list[str]:
@@ -178,7 +188,7 @@ def _table(text: str, path: Path) -> list[str]:
     for number, row in enumerate(rows[1:], start=2):
         if place >= len(row) or not row[place].strip():
             raise ConfigError(f"row {number} names no file", where=path, hint="Complete the row.")
-        found.append(os.path.join(path.parent, row[place].strip()))
+        found.append(_in_folder(str(path.parent), row[place].strip()))
     if not found:
         raise ConfigError("has no row", where=path, hint="Write one row for each exposure.")
     return found
@@ -192,7 +202,7 @@ def _association(path: Path) -> list[str]:
         types = [str(member.get("exptype", "science")).strip().lower() for member in members]
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
         names = [member["expname"] for member in science]
-        found = [os.path.join(path.parent, name) for name in names]
+        found = [_in_folder(str(path.parent), name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"is no association ({type(error).__name__}: {error}); expected products with members "

@@ -10,6 +10,7 @@ from tmt_dq.batch.journal import Entry, Journal
 from tmt_dq.batch.records import FileState, Job, Planned, Settings, state_of
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_output
+from tmt_dq.files.urls import redacted
 
 __all__ = ["Planner", "name_outputs"]
 
@@ -35,7 +36,8 @@ def name_outputs(inputs: Iterable[str], folder: Path) -> dict[str, str]:
     outputs = {path: target for path, target in outputs.items() if path not in first}
     double = [entry for entry in double if entry[1] in outputs and entry[2] in outputs]
     if double:
-        shown = [f"  {two} and {three}: {one}" for one, two, three in double[:_SHOWN]]
+        named = [map(redacted, entry) for entry in double[:_SHOWN]]
+        shown = [f"  {two} and {three}: {one}" for one, two, three in named]
         more = [f"  and {len(double) - _SHOWN} more"] if len(double) > _SHOWN else []
         raise ConfigError(
             "exposures have the same output:\n" + "\n".join(shown + more),

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from tmt_dq import __version__
 from tmt_dq.errors import OutputError, TmtDqError
+from tmt_dq.files.urls import redacted
 
 __all__ = [
     "FileResult",
@@ -188,11 +189,11 @@ class FileResult:
             text = "".join(traceback.format_exception(error)).rstrip()
             error = TmtDqError(
                 f"{kind}: {error}",
-                where=job.input,
+                where=redacted(job.input),
                 hint=f"This is not an error of the file that tmt-dq foresees.\n{text}",
             )
         return cls(
-            Path(job.input),
+            Path(redacted(job.input)),
             Path(job.output),
             "failed",
             error=error,
