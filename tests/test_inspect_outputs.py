@@ -14,7 +14,6 @@ import pytest
 import builders
 from tmt_dq import summarize
 from tmt_dq.errors import ConfigError, OutputError
-from tmt_dq.report.regions import write_regions
 
 FLAG = builders.CONVENTION
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -72,14 +71,14 @@ def test_regions_can_be_read_by_astropy_regions(folder: Path) -> None:
 def test_the_limit_keeps_what_must_not_be_used_and_then_the_largest(folder: Path) -> None:
     dq = flags()
     summary = summarize(dq)
-    assert write_regions(folder / "two.reg", summary, limit=2) == 2
+    assert summary.write_regions(folder / "two.reg", limit=2) == 2
     assert sorted(boxes(folder / "two.reg")) == [
         (12.5, 7.0, 4, 3, "red"),
         (23.0, 16.0, 5, 1, "orange"),
     ]
     assert "2 of 4 boxes, 2 smaller ones are left out" in (folder / "two.reg").read_text()
     with pytest.raises(ConfigError):
-        write_regions(folder / "none.reg", summary, limit=0)
+        summary.write_regions(folder / "none.reg", limit=0)
 
 
 def test_the_command_line_says_what_it_leaves_out(folder: Path) -> None:

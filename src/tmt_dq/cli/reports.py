@@ -9,7 +9,7 @@ from tmt_dq.cli.console import echo, table
 from tmt_dq.errors import OutputError
 
 if TYPE_CHECKING:
-    from tmt_dq.report.tables import Report
+    from tmt_dq.report.report import Report
 
 __all__ = ["check_outputs", "show_report"]
 

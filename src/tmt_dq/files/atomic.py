@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import Self
 
 from tmt_dq.errors import OutputError, TmtDqError
+from tmt_dq.files.copying import write_all
 
-__all__ = ["AtomicOutput", "check_output", "output_errors"]
+__all__ = ["AtomicOutput", "check_output", "output_errors", "write_file"]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """A Python that was built for an old system lacks it: a folder cannot be opened so without it."""
@@ -230,6 +231,12 @@ class AtomicOutput:
             os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
         finally:
             os.close(folder)
+
+
+def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: bool = True) -> None:
+    """Write a file whose content is in memory, whole or not at all."""
+    with AtomicOutput(path, overwrite=overwrite, sync=sync) as out, output_errors(path):
+        write_all(out.fd, content, 0)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""Parts of a detector and of its lines: quadrants, readout channels, rows and columns."""
+"""Parts of a detector: quadrants, readout channels, bad rows and columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,22 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.errors import ConfigError
 from tmt_dq.report.image import FlagImage
+from tmt_dq.tables import Table, number, share
 
-__all__ = ["Area", "BadLine", "bad_lines", "channels", "intersection", "measure", "quadrants"]
+__all__ = [
+    "Area",
+    "BadLine",
+    "area_table",
+    "bad_lines",
+    "channels",
+    "intersection",
+    "line_table",
+    "measure",
+    "quadrants",
+]
+
+_MAX_LINES = 20
+"""How many bad rows or columns a table lists; JSON has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +87,7 @@ def quadrants(frame: Window) -> list[tuple[str, Window]]:
 
 
 def channels(frame: Window, count: int, *, along_y: bool) -> list[tuple[str, Window]]:
-    """Return the readout channels: stripes of equal width across the fast axis.
-
-    Parameters
-    ----------
-    frame : Window
-        The detector.
-    count : int
-        How many there are.
-    along_y : bool
-        Whether the fast axis is y: stripes lie on top of one another, not side by side.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the detector cannot be divided into so many.
-    """
+    """Return the readout channels: stripes of equal width across the fast axis (y if `along_y`)."""
     length = frame.ny if along_y else frame.nx
     if count < 1 or length % count:
         raise ConfigError(
@@ -134,16 +134,7 @@ def measure(image: FlagImage, planes: Planes, parts: list[tuple[str, Window]]) -
 def bad_lines(planes: Planes, *, axis: int, first: int, fraction: float) -> tuple[BadLine, ...]:
     """Return the rows (`axis` 1) or columns (`axis` 0) with at least `fraction` defects.
 
-    Parameters
-    ----------
-    planes : Planes
-        The maps.
-    axis : int
-        The axis to count along.
-    first : int
-        1-based detector position of the first line.
-    fraction : float
-        The limit, defects per pixel that can see light.
+    `first` is the 1-based detector position of the first one.
     """
     defects = np.count_nonzero(planes.defects, axis=axis)
     pixels = np.count_nonzero(planes.sky, axis=axis)
@@ -160,3 +151,33 @@ def intersection(a: Window, b: Window) -> Window | None:
     ny = min(a.y + a.ny, b.y + b.ny) - y
     nx = min(a.x + a.nx, b.x + b.nx) - x
     return Window(y, x, ny, nx) if ny > 0 and nx > 0 else None
+
+
+def area_table(title: str, areas: Sequence[Area]) -> Table:
+    """Return areas as a table."""
+    return Table(
+        title,
+        ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels"),
+        tuple(
+            (
+                area.name,
+                number(area.pixels),
+                number(area.flagged),
+                number(area.defects),
+                share(area.fraction),
+                number(area.do_not_use),
+                area.place,
+            )
+            for area in areas
+        ),
+        (1, 2, 3, 4, 5),
+    )
+
+
+def line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
+    """Return the first bad lines (`name` is "row" or "column") as a table."""
+    title = f"Bad {name}s (at least {100 * limit:g} % defects): {number(len(lines))}"
+    if len(lines) > _MAX_LINES:
+        title += f", the first {_MAX_LINES}"
+    rows = [(f"{line.position}", number(line.defects), share(line.fraction)) for line in lines]
+    return Table(title, (name, "defects", "share"), tuple(rows[:_MAX_LINES]), (0, 1, 2))

@@ -1,4 +1,4 @@
-"""How two masks, or the PIXELDQ of two ramps, differ."""
+"""Difference of two masks, or of the PIXELDQ of two ramps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.report.areas import intersection
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, DrawnReport
+from tmt_dq.report.pictures import difference_figure
+from tmt_dq.report.report import HIDDEN, DrawnReport
 from tmt_dq.tables import Table, number
 
 __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
@@ -149,8 +150,6 @@ class Difference(DrawnReport):
 
     def figure(self) -> Any:
         """Draw where pixels differ, and how many gained and lost each flag."""
-        from tmt_dq.report.pictures import difference_figure
-
         old, new = self.old_dq, self.new_dq
         classes = (old != new).view(np.uint8)
         classes[(old != 0) & (new == 0)] = 2

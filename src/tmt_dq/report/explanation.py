@@ -1,4 +1,4 @@
-"""Why one pixel is flagged: by what, with which meaning, and since when."""
+"""Explanation of one pixel: its flags, what they mean, what set them, and since when."""
 
 import os
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from tmt_dq.report.groups import GroupFlag, count_groups
 from tmt_dq.report.image import FlagImage, Source, as_image
 from tmt_dq.report.past import PastFlags, read_past, since
 from tmt_dq.report.provenance import SourceFlags, find_sources
-from tmt_dq.report.tables import Report
-from tmt_dq.tables import Table
+from tmt_dq.report.report import Report
+from tmt_dq.tables import Table, number
 
 __all__ = ["Explanation", "FlagReason", "explain"]
 
@@ -110,9 +110,47 @@ class Explanation(Report):
 
     def tables(self) -> Sequence[Table]:
         """Return the flags, their sources, the groups and the history."""
-        from tmt_dq.report.explanation_tables import explanation_tables
+        groups = tuple((flag.name, number(flag.groups), number(flag.total)) for flag in self.groups)
+        tables = [
+            self._flag_table(),
+            self._source_table(),
+            Table("Samples in GROUPDQ", ("flag", "flagged", "of"), groups, (1, 2)),
+            self._history_table(),
+        ]
+        return [table for table in tables if table.rows]
 
-        return explanation_tables(self)
+    def _flag_table(self) -> Table:
+        rows = []
+        for flag in self.flags:
+            since = ""
+            if flag.since is not None:
+                since = f"{flag.since}, USEAFTER {flag.since_useafter or 'unknown'}"
+            rows.append((flag.name, f"{flag.value}", flag.meaning, "; ".join(flag.sources), since))
+        return Table("Flags", ("flag", "value", "meaning", "set by", "since"), tuple(rows), (1,))
+
+    def _source_table(self) -> Table:
+        rows = []
+        for source in self.sources:
+            if source.flags is None:
+                found = source.problem or "does not cover the pixel"
+            else:
+                found = _names(source.flags)
+            rows.append((source.kind, source.origin, found))
+        return Table("Sources", ("kind", "origin", "flags of this pixel"), tuple(rows))
+
+    def _history_table(self) -> Table:
+        rows = []
+        for entry in self.history:
+            changes = [f"+{name}" for name in entry.gained] + [f"-{name}" for name in entry.lost]
+            found = entry.problem or "" if entry.flags is None else _names(entry.flags)
+            in_context = "yes" if entry.in_context else "no"
+            when = entry.useafter or "unknown"
+            rows.append((when, entry.name, found, " ".join(changes), in_context))
+        return Table(
+            f"Masks of {self.detector} in the cache {self.cache}, by USEAFTER",
+            ("useafter", "mask", "flags of this pixel", "change", f"in {self.context}"),
+            tuple(rows),
+        )
 
 
 def explain(
@@ -210,6 +248,10 @@ def explain(
         history=past,
         notes=tuple(notes),
     )
+
+
+def _names(flags: Sequence[str]) -> str:
+    return " ".join(flags) or "GOOD"
 
 
 def _instrument(image: FlagImage) -> Instrument | None:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError
-from tmt_dq.files.atomic import AtomicOutput
-from tmt_dq.files.copying import write_all
+from tmt_dq.files.atomic import write_file
 
 __all__ = ["new_figure", "png_bytes", "save_figure"]
 
@@ -14,20 +13,7 @@ _DPI = 150
 
 
 def new_figure(width: float, height: float, title: str) -> Any:
-    """Return an empty matplotlib Figure.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-    title : str
-        Title above everything.
-
-    Raises
-    ------
-    ConfigError
-        Raised if matplotlib is not installed.
-    """
+    """Return an empty matplotlib Figure of this size in inches, with a title above everything."""
     try:
         # Figure itself, not pyplot: no display, no state shared with the caller's own figures.
         from matplotlib.figure import Figure
@@ -48,29 +34,7 @@ def png_bytes(figure: Any) -> bytes:
 
 
 def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:
-    """Write a figure.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure.
-    path : Path
-        The picture to write; its ending says the format, PNG without one.
-    overwrite : bool
-        Whether an existing picture is replaced.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        Raised if matplotlib does not know the format.
-    OutputError
-        Raised if the picture exists or cannot be written.
-    """
+    """Write a figure in the format that the ending of `path` names, PNG without one."""
     kind = path.suffix.lstrip(".").lower() or "png"
     known = figure.canvas.get_supported_filetypes()
     if kind not in known:
@@ -79,9 +43,7 @@ def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:
             where=path,
             hint="Name the picture something.png.",
         )
-    content = _rendered(figure, kind)
-    with AtomicOutput(path, overwrite=overwrite, sync=False) as out:
-        write_all(out.fd, content, 0)
+    write_file(path, _rendered(figure, kind), overwrite=overwrite, sync=False)
     return path
 
 

@@ -97,29 +97,7 @@ class FlagImage:
 
 
 def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
-    """Return the flags of a file or array.
-
-    Parameters
-    ----------
-    source : path, URL, Mask or array_like
-        FITS file of a mask (DQ) or of a ramp (PIXELDQ), plain or compressed; or flags, (ny, nx).
-    unknown : {"error", "drop"}
-        What to do about names and bits without a meaning.
-
-    Returns
-    -------
-    FlagImage
-        The flags.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the file cannot be read, or is a ramp without PIXELDQ.
-    MaskFormatError, UnknownFlagError
-        Raised if the file is neither, or holds values that are not flags.
-    GeometryError
-        Raised if keywords and arrays contradict one another, or an array is not 2-D.
-    """
+    """Return the flags of a file, DQ of a mask or PIXELDQ of a ramp, or of an array."""
     if isinstance(source, Mask):
         return _from_mask(source)
     if isinstance(source, str | os.PathLike | Url):

@@ -1,4 +1,4 @@
-"""The parts that pictures are made of: maps, densities, bars."""
+"""Panels of pictures: maps, densities, bars."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,22 +53,10 @@ def draw_classes(
     title: str,
     cells: int = CELLS,
 ) -> None:
-    """Draw a map of classes of pixels, in cells: single pixels would not be seen.
+    """Draw a map of classes of pixels, at most `cells` cells a side: pixels would not be seen.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    classes : ndarray of uint8, (ny, nx)
-        0 for nothing; of several classes in a cell the highest is shown.
-    window : Window
-        The detector pixels.
-    names : sequence of (str, str)
-        Name and colour of class 1, 2, …
-    title : str
-        Title; the size of the cells is added.
-    cells : int
-        At most so many cells a side.
+    Class 0 is nothing, class 1, 2, … have the name and colour in `names`; of several classes in a
+    cell the highest is shown.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -119,16 +107,7 @@ def draw_bars(
 ) -> None:
     """Draw horizontal bars of numbers of pixels, on a logarithmic scale.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    names : sequence of str
-        What is counted, the first on top.
-    series : sequence of (str, str, sequence of int)
-        Name, colour and numbers of each set of bars.
-    title : str
-        Title.
+    `names` is what is counted, the first on top; `series` has name, colour and numbers of each set.
     """
     slots = max(len(names), _SLOTS)
     height = 0.8 / len(series)

@@ -3,15 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tmt_dq.errors import TmtDqError
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import read_mask
+from tmt_dq.references.versions import Listing, list_versions
 from tmt_dq.report.provenance import brief, flags_at
-
-if TYPE_CHECKING:
-    from tmt_dq.references.versions import Listing
 
 __all__ = ["PastFlags", "read_past", "since"]
 
@@ -53,10 +50,8 @@ def read_past(
     *,
     crds_path: str | os.PathLike[str] | None,
     context: str | None,
-) -> tuple["Listing", tuple[PastFlags, ...]]:
+) -> tuple[Listing, tuple[PastFlags, ...]]:
     """Return what each mask of a detector says of a pixel (0-based), and where they are."""
-    from tmt_dq.references.versions import list_versions
-
     listing = list_versions(instrument, detector, crds_path=crds_path, context=context)
     past: list[PastFlags] = []
     before: tuple[str, ...] = ()
@@ -85,22 +80,10 @@ def read_past(
 
 
 def since(past: Sequence[PastFlags], flag: str, version: str | None) -> PastFlags | None:
-    """Return the first of the masks that have a flag without a break.
+    """Return the first mask of the unbroken series with a flag that ends at `version`.
 
-    Parameters
-    ----------
-    past : sequence of PastFlags
-        All masks, in their order.
-    flag : str
-        The flag.
-    version : str or None
-        The mask to begin at, going back; the last one if it is not among them.
-
-    Returns
-    -------
-    PastFlags or None
-        The mask; None if the one to begin at does not have the flag. Masks that cannot be read do
-        not break a series.
+    The series ends at the last mask if `version` is not among them; None if its end does not have
+    the flag. Masks that cannot be read do not break it.
     """
     names = [entry.name for entry in past]
     end = names.index(version) + 1 if version in names else len(past)

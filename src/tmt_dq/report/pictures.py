@@ -1,4 +1,4 @@
-"""Whole pictures: of an exposure's flags, of a summary, of a difference."""
+"""Pictures of flags, of a summary, of a difference."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,33 +33,7 @@ def draw_flags(
     corner: int = 24,
     overwrite: bool = False,
 ) -> Path:
-    """Draw where on the detector pixels are flagged, a corner in detail, and the counts.
-
-    Parameters
-    ----------
-    path : Path
-        The picture to write; its ending says the format.
-    dq : ndarray of uint32, (ny, nx)
-        Flags.
-    title : str
-        Title.
-    corner : int
-        Size in pixels of the detail at the first row and column.
-    overwrite : bool
-        Whether an existing picture is replaced.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        Raised if matplotlib is not installed.
-    OutputError
-        Raised if the picture exists or cannot be written.
-    """
+    """Draw where pixels are flagged, `corner` pixels of the first corner in detail, and counts."""
     counts = PIXEL.count(dq)
     good = counts.pop("GOOD")
     figure = new_figure(13, 4.8, title)
@@ -90,32 +64,8 @@ def summary_figure(
 ) -> Any:
     """Return the picture of a mask: map, density, flags, areas and sizes of clusters.
 
-    Parameters
-    ----------
-    planes : Planes
-        The pixels by class.
-    window : Window
-        The detector pixels.
-    title : str
-        Title.
-    flags : mapping of str to int
-        Pixels per flag.
-    shares : mapping of str to float
-        Share of defects in each area.
-    areas : str
-        What the areas are: "readout channel".
-    sizes : mapping of str to int
-        Number of clusters by size.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-
-    Raises
-    ------
-    ConfigError
-        Raised if matplotlib is not installed.
+    `flags` holds pixels per flag, `shares` the share of defects in each of the `areas` (a word:
+    "quadrant"), `sizes` the number of clusters by size.
     """
     figure = new_figure(12.5, 9.5, title)
     grid = figure.add_gridspec(2, 6, height_ratios=(1.5, 1))
@@ -162,28 +112,8 @@ def difference_figure(
 ) -> Any:
     """Return the picture of a difference: where pixels changed, and how many per flag.
 
-    Parameters
-    ----------
-    classes : ndarray of uint8, (ny, nx)
-        1 where a flagged pixel has other flags, 2 where it became good, 3 where it became flagged.
-    window : Window
-        The detector pixels that were compared.
-    title : str
-        Title.
-    names : sequence of str
-        Flags.
-    gained, lost : sequence of int
-        Pixels that gained or lost each of them.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-
-    Raises
-    ------
-    ConfigError
-        Raised if matplotlib is not installed.
+    `classes` is 1 where a flagged pixel has other flags, 2 where it became good, 3 where it became
+    flagged; `gained` and `lost` count pixels for each of the flags `names`.
     """
     figure = new_figure(12, 6, title)
     place, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))

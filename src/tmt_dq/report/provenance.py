@@ -13,6 +13,7 @@ from tmt_dq.exposures.history import history_entries
 from tmt_dq.files.urls import Url, is_url
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask, read_user_dq
+from tmt_dq.references.cache import open_cache
 from tmt_dq.report.image import FlagImage
 
 __all__ = ["SourceFlags", "brief", "find_sources", "flags_at"]
@@ -64,24 +65,7 @@ def find_sources(
     *,
     crds_path: str | os.PathLike[str] | None,
 ) -> list[SourceFlags]:
-    """Return the sources that an initialized ramp names, and what they flag a pixel as.
-
-    Parameters
-    ----------
-    image : FlagImage
-        The ramp.
-    instrument : Instrument
-        Its instrument.
-    y, x : int
-        0-based detector position.
-    crds_path : path, optional
-        The cache to look references up in.
-
-    Returns
-    -------
-    list of SourceFlags
-        The sources; one that is not there is in it, with the problem.
-    """
+    """Return the sources that a ramp names, and their flags of a pixel or why they are unknown."""
     sources = []
     name = str(image.header.get("R_MASK", "")).strip()
     if name and name.upper() != "N/A":
@@ -107,8 +91,6 @@ def _mask(
     x: int,
     crds_path: str | os.PathLike[str] | None,
 ) -> SourceFlags:
-    from tmt_dq.references.cache import open_cache
-
     if is_url(name) and not name.startswith("crds://"):
         return SourceFlags("mask", name, None, "it is elsewhere, and nobody named it: not read")
     try:

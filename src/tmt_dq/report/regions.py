@@ -6,19 +6,14 @@ mask of a full frame holds. What is written can be read by it, which a test does
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tmt_dq.core.boxes import Boxes, cover
-from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.pixel_classes import sort_pixels
+from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.errors import ConfigError
-from tmt_dq.files.atomic import AtomicOutput
-from tmt_dq.files.copying import write_all
-
-if TYPE_CHECKING:
-    from tmt_dq.report.summary import Summary
+from tmt_dq.files.atomic import write_file
+from tmt_dq.report.image import FlagImage
 
 __all__ = ["LIMIT", "write_regions"]
 
@@ -28,43 +23,18 @@ LIMIT = 200_000
 
 
 def write_regions(
-    path: Path, summary: "Summary", *, limit: int = LIMIT, overwrite: bool = False
+    path: Path, image: FlagImage, planes: Planes, *, limit: int = LIMIT, overwrite: bool = False
 ) -> int:
-    """Write boxes around all flagged pixels, in image coordinates, 1-based.
+    """Write boxes around all flagged pixels, 1-based in the image; return how many are left out.
 
     Neighbouring pixels of a row share a box, and so do equal stretches in consecutive rows. Red
     boxes hold defects with DO_NOT_USE, orange ones other defects, blue ones all other flagged
-    pixels, for example reference pixels.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write, usually ``*.reg``.
-    summary : Summary
-        The summary.
-    limit : int
-        How many boxes are written; the largest, and first those with DO_NOT_USE.
-    overwrite : bool
-        Whether an existing file is replaced.
-
-    Returns
-    -------
-    int
-        How many boxes were left out because there are more than `limit`. The file says it too.
-
-    Raises
-    ------
-    ConfigError
-        Raised if `limit` is less than 1.
-    OutputError
-        Raised if the file exists or cannot be written.
+    pixels, for example reference pixels. The `limit` keeps the largest, first of the red ones.
     """
     if limit < 1:
         raise ConfigError(
             f"the limit is {limit} boxes; expected at least 1", hint="Leave it out, or raise it."
         )
-    image = summary.image
-    planes = sort_pixels(image.dq, PIXEL.encode(summary.defect_flags) or PIXEL.mask)
     bad = planes.defects & planes.do_not_use
     groups = [
         ("red", cover(bad)),
@@ -75,7 +45,7 @@ def write_regions(
     left_out = max(0, total - limit)
     # Comments end with the line, for some readers even at a semicolon.
     name = image.label.encode("unicode_escape").decode("ascii").replace(";", ",")
-    place = summary.place.replace("–", "-").replace("×", "x")
+    place = image.window.describe().replace("–", "-").replace("×", "x")
     omitted = f", {left_out} smaller ones are left out" if left_out else ""
     lines = [
         "# Region file format: DS9 version 4.1",
@@ -89,8 +59,7 @@ def write_regions(
     for colour, boxes in groups:
         lines += _boxes(boxes, colour, room)
         room = max(0, room - boxes.y.size)
-    with AtomicOutput(path, overwrite=overwrite, sync=False) as out:
-        write_all(out.fd, ("\n".join(lines) + "\n").encode("ascii"), 0)
+    write_file(path, ("\n".join(lines) + "\n").encode("ascii"), overwrite=overwrite, sync=False)
     return left_out
 
 

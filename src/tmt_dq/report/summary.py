@@ -1,4 +1,4 @@
-"""What a mask or a ramp's PIXELDQ holds: counts, areas, clusters, bad rows and columns."""
+"""Summary of a mask's or ramp's flags: counts, areas, clusters, bad rows and columns."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -12,25 +12,40 @@ from tmt_dq.core.clusters import Connectivity, find_clusters
 from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.pixel_classes import sort_pixels
+from tmt_dq.core.pixel_classes import Planes, sort_pixels
 from tmt_dq.errors import ConfigError
+from tmt_dq.exposures.record import SOFTWARE
 from tmt_dq.report import areas
-from tmt_dq.report.areas import Area, BadLine
-from tmt_dq.report.counts import (
+from tmt_dq.report.areas import Area, BadLine, area_table, line_table
+from tmt_dq.report.clusters import (
     ClusterSizes,
     LargeCluster,
     cluster_sizes,
     largest_clusters,
+    largest_table,
+    size_table,
 )
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.tables import HIDDEN, DrawnReport
-from tmt_dq.tables import Table, number, share
+from tmt_dq.report.page import write_page
+from tmt_dq.report.pictures import summary_figure
+from tmt_dq.report.regions import LIMIT, write_regions
+from tmt_dq.report.report import HIDDEN, DrawnReport
+from tmt_dq.tables import Table, flag_table, number, share
 
 __all__ = ["LINE_FRACTION", "Summary", "summarize"]
 
 LINE_FRACTION = 0.5
 """From which share of defects a row or column is called bad. LSST's cp_pipe fills a column from
 ``badPixelsToFillColumnThreshold`` = 1000 bad pixels of an amplifier's 2000 rows on: one half."""
+
+_CAPTION = (
+    "Map of the flagged pixels, density of the defects, pixels per flag, defects by area, "
+    "sizes of clusters"
+)
+_NO_LIGHT = (
+    "pixels with REFERENCE_PIXEL or NON_SCIENCE are left out. Positions are FITS detector pixels, "
+    "the first of which is 1, 1."
+)
 
 
 @dataclass(frozen=True)
@@ -121,20 +136,26 @@ class Summary(DrawnReport):
 
     def tables(self) -> Sequence[Table]:
         """Return flags, areas, clusters and bad lines."""
-        from tmt_dq.report.summary_tables import summary_tables
-
-        return summary_tables(self)
+        counts = {flag.name: flag.pixels for flag in self.flags} | {"GOOD": self.good}
+        together = {flag.name: number(flag.do_not_use) for flag in self.flags}
+        tables = [
+            flag_table(counts, self.pixels, {"with DO_NOT_USE": together}),
+            area_table("Quadrants", self.quadrants),
+            area_table("Readout channels", self.channels),
+            size_table(self.cluster_sizes, clusters=self.clusters, connectivity=self.connectivity),
+            largest_table(self.largest_clusters),
+            line_table("row", self.bad_rows, self.line_fraction),
+            line_table("column", self.bad_columns, self.line_fraction),
+        ]
+        return [table for table in tables if table.rows]
 
     def figure(self) -> Any:
         """Draw the detector map, the density of defects, flags and channels."""
-        from tmt_dq.report.pictures import summary_figure
-
-        planes = sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
         parts, areas = (self.quadrants, "quadrant")
         if len(self.channels) > 1:
             parts, areas = self.channels, "readout channel"
         return summary_figure(
-            planes,
+            self._planes(),
             self.image.window,
             title=self.headline()[0],
             flags={flag.name: flag.pixels for flag in self.flags},
@@ -165,9 +186,17 @@ class Summary(DrawnReport):
         OutputError
             Raised if the page exists or cannot be written.
         """
-        from tmt_dq.report.page import write_page
-
-        return write_page(Path(path), self, overwrite=overwrite)
+        kinds = f"one of the flags {', '.join(self.defect_flags)}"
+        defect = f"A defect is a pixel with {kinds if self.defect_flags else 'any flag'}"
+        origin = f"{self.path}, " if self.path else ""
+        return write_page(
+            Path(path),
+            self,
+            title=self.label,
+            caption=_CAPTION,
+            footer=(f"{defect} that can see light: {_NO_LIGHT}", f"{origin}made by {SOFTWARE}."),
+            overwrite=overwrite,
+        )
 
     def write_regions(
         self, path: str | os.PathLike[str], *, limit: int | None = None, overwrite: bool = False
@@ -195,10 +224,12 @@ class Summary(DrawnReport):
         OutputError
             Raised if the file exists or cannot be written.
         """
-        from tmt_dq.report import regions
+        limit = LIMIT if limit is None else limit
+        planes = self._planes()
+        return write_regions(Path(path), self.image, planes, limit=limit, overwrite=overwrite)
 
-        limit = regions.LIMIT if limit is None else limit
-        return regions.write_regions(Path(path), self, limit=limit, overwrite=overwrite)
+    def _planes(self) -> Planes:
+        return sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
 
 
 def summarize(
@@ -292,7 +323,7 @@ def summarize(
         connectivity=connectivity,
         clusters=int(clusters.size.size),
         cluster_sizes=cluster_sizes(clusters),
-        largest_clusters=largest_clusters(clusters, image),
+        largest_clusters=largest_clusters(clusters, window),
         line_fraction=line_fraction,
         bad_rows=areas.bad_lines(planes, axis=1, first=window.ystart, fraction=line_fraction),
         bad_columns=areas.bad_lines(planes, axis=0, first=window.xstart, fraction=line_fraction),

@@ -1,4 +1,4 @@
-"""Reports as headings and tables: what the command line prints, pages show and Python returns."""
+"""Reports: results that are printed, shown in notebooks, written as JSON, drawn."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import Url
+from tmt_dq.report.figures import save_figure
 from tmt_dq.tables import Table, as_astropy, as_html
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ class Report:
     """A result that can be printed, shown in a notebook and written as JSON."""
 
     def headline(self) -> Sequence[str]:
-        """Return what to say before the tables, a line each."""
+        """Return the lines of text before the tables."""
         raise NotImplementedError
 
     def tables(self) -> Sequence[Table]:
-        """Return the tables."""
+        """Return the tables that have rows."""
         raise NotImplementedError
 
     def to_dict(self) -> Plain:
@@ -123,8 +124,6 @@ class DrawnReport(Report):
         OutputError
             Raised if the picture exists or cannot be written.
         """
-        from tmt_dq.report.figures import save_figure
-
         return save_figure(self.figure(), Path(path), overwrite=overwrite)
 
 

@@ -1,17 +1,21 @@
-"""Numbers of a summary: flags, and clusters by size."""
+"""Clusters of defects: how many of which size, and the largest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tmt_dq.core.clusters import Clusters
-from tmt_dq.report.image import FlagImage
+from tmt_dq.core.geometry import Window
+from tmt_dq.tables import Table, number
 
 __all__ = [
     "ClusterSizes",
     "LargeCluster",
     "cluster_sizes",
     "largest_clusters",
+    "largest_table",
+    "size_table",
 ]
 
 _LARGEST = 10
@@ -39,14 +43,12 @@ class ClusterSizes:
 
     @property
     def label(self) -> str:
-        """The sizes in words: "1", "3–4", "≥ 1000"."""
+        """The sizes in words: "1", "3–4", "≥ 1,000"."""
         if self.largest is None:
-            return f"≥ {self.smallest}"
-        return (
-            f"{self.smallest}"
-            if self.smallest == self.largest
-            else (f"{self.smallest}–{self.largest}")
-        )
+            return f"≥ {number(self.smallest)}"
+        if self.smallest == self.largest:
+            return number(self.smallest)
+        return f"{number(self.smallest)}–{number(self.largest)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:
     )
 
 
-def largest_clusters(clusters: Clusters, image: FlagImage) -> tuple[LargeCluster, ...]:
+def largest_clusters(clusters: Clusters, window: Window) -> tuple[LargeCluster, ...]:
     """Return the largest clusters of more than one pixel, largest first."""
     bounds = clusters.bounds
     # Of equal sizes the first: lower rows, then columns further left.
@@ -91,11 +93,34 @@ def largest_clusters(clusters: Clusters, image: FlagImage) -> tuple[LargeCluster
     return tuple(
         LargeCluster(
             pixels=int(clusters.size[place]),
-            x=int(bounds.x[place]) + image.window.xstart,
-            y=int(bounds.y[place]) + image.window.ystart,
+            x=int(bounds.x[place]) + window.xstart,
+            y=int(bounds.y[place]) + window.ystart,
             width=int(bounds.nx[place]),
             height=int(bounds.ny[place]),
         )
         for place in order
         if clusters.size[place] > 1
+    )
+
+
+def size_table(sizes: Sequence[ClusterSizes], *, clusters: int, connectivity: int) -> Table:
+    """Return the classes of size as a table."""
+    return Table(
+        f"Clusters of defects ({connectivity} neighbours): {number(clusters)}",
+        ("size", "clusters", "pixels"),
+        tuple((size.label, number(size.clusters), number(size.pixels)) for size in sizes),
+        (0, 1, 2),
+    )
+
+
+def largest_table(clusters: Sequence[LargeCluster]) -> Table:
+    """Return the largest clusters as a table."""
+    return Table(
+        "Largest clusters (1-based detector pixels)",
+        ("pixels", "x", "y", "width", "height"),
+        tuple(
+            (number(found.pixels), *map(str, (found.x, found.y, found.width, found.height)))
+            for found in clusters
+        ),
+        (0, 1, 2, 3, 4),
     )
