@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from builders import CONVENTION
 from tmt_dq import dqflags
-from tmt_dq.core.flags import Translation
 from tmt_dq.errors import UnknownFlagError
 
 GROUP = {
@@ -176,20 +175,3 @@ def test_a_table_shown_is_its_title_and_size_not_all_of_it() -> None:
 
 def test_tables_cross_processes() -> None:
     assert dict(pickle.loads(pickle.dumps(dqflags.pixel))) == CONVENTION
-
-
-def test_translation_that_changes_nothing_copies_nothing() -> None:
-    dq = np.array([[0, 3]], np.uint32)
-    assert Translation(((1, 1), (2, 2))).apply(dq) is dq
-
-
-def test_translation_leaves_its_argument_alone() -> None:
-    dq = np.array([[0, 3]], np.uint32)
-    before = dq.copy()
-    assert Translation(((1, 1), (2, 1024))).apply(dq).tolist() == [[0, 1025]]
-    assert np.array_equal(dq, before)
-
-
-def test_translation_never_loses_a_bit() -> None:
-    with pytest.raises(UnknownFlagError, match="bit 2 in 1 pixels"):
-        Translation(((1, 1), (2, 1024))).apply(np.array([5], np.uint32))

@@ -1,4 +1,4 @@
-"""An exposure as flag sources know it: where it lies, how it was read out, what its mask says."""
+"""An exposure as flag sources know it: its place, its readout and the flags of its mask."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ __all__ = ["Exposure", "Readout"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readout:
-    """What an exposure says of its readout, as far as a recipe needs it.
+    """Facts of an exposure's readout that its file states, as far as a recipe needs them.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Readout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposure:
-    """What a flag source can ask of the exposure that it flags.
+    """Facts of an exposure that flag sources can use.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Exposure:
     mask : ndarray of uint32, (ny, nx), or None
         Flags of the mask inside `window`.
     readout : Readout
-        How it was read out.
+        Facts of its readout.
     """
 
     name: object

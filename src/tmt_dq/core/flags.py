@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tmt_dq.errors import UnknownFlagError
 
-__all__ = ["GROUP", "PIXEL", "Flag", "FlagTable", "Translation"]
+__all__ = ["GROUP", "PIXEL", "Flag", "FlagTable"]
 
 AnyInt = int | np.integer
 """An integer of Python or NumPy."""
@@ -195,95 +195,6 @@ class FlagTable(Mapping[str, int]):
 def _bits_text(value: int) -> str:
     """List the numbers of the bits set in `value`."""
     return ", ".join(str(bit) for bit in range(value.bit_length()) if value >> bit & 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """What the bits of one file mean in the convention.
-
-    Parameters
-    ----------
-    pairs : tuple of (int, int)
-        For each declared bit, its value in the file and its value in the convention.
-    dropped : tuple of (int, str)
-        Bits that the caller asked to leave out: value in the file, and its name there or "".
-    """
-
-    pairs: tuple[tuple[int, int], ...]
-    dropped: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def declared(self) -> int:
-        """All bits that the translation knows, the dropped ones included."""
-        value = 0
-        for source, _ in self.pairs:
-            value |= source
-        for source, _ in self.dropped:
-            value |= source
-        return value
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether every declared bit already is the convention's bit."""
-        return not self.dropped and all(source == target for source, target in self.pairs)
-
-    def undeclared(self, dq: npt.NDArray[np.uint32]) -> dict[int, int]:
-        """Count the pixels of each bit that occurs in `dq` without being declared.
-
-        Parameters
-        ----------
-        dq : ndarray of uint32
-            Flag values as stored in the file.
-
-        Returns
-        -------
-        dict of int to int
-            Bit number to number of pixels; empty when every bit is declared.
-        """
-        present = int(np.bitwise_or.reduce(dq, axis=None)) if dq.size else 0
-        unknown = present & ~self.declared
-        return {
-            bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
-            for bit in range(unknown.bit_length())
-            if unknown >> bit & 1
-        }
-
-    def apply(self, dq: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        """Translate flag values; bits that are not declared must have been dealt with before.
-
-        Parameters
-        ----------
-        dq : ndarray of uint32
-            Flag values as stored in the file, any shape; not modified.
-
-        Returns
-        -------
-        ndarray of uint32
-            Flag values of the convention, same shape. `dq` itself where nothing changes.
-
-        Raises
-        ------
-        UnknownFlagError
-            Raised if a value has a bit that the translation does not declare.
-        """
-        unknown = self.undeclared(dq)
-        if unknown:
-            raise UnknownFlagError(
-                "bits without a meaning: "
-                + ", ".join(f"bit {bit} in {n} pixels" for bit, n in unknown.items())
-            )
-        if self.is_identity:
-            return dq
-        # Only flagged pixels can change: working on those alone is ten times faster than a pass
-        # over the frame per declared bit.
-        translated = np.zeros(dq.shape, np.uint32)
-        flagged = dq != 0
-        values = dq[flagged]
-        result = np.zeros(values.shape, np.uint32)
-        for source, target in self.pairs:
-            result |= np.where(values & np.uint32(source), np.uint32(target), np.uint32(0))
-        translated[flagged] = result
-        return translated
 
 
 PIXEL = FlagTable(

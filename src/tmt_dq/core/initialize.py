@@ -83,17 +83,7 @@ class Reader(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ArrayReader:
-    """An exposure in memory.
-
-    Parameters
-    ----------
-    data : ndarray, (nints, ngroups, ny, nx)
-        The reads.
-    pixeldq : ndarray of uint32, (ny, nx), optional
-        Flags that its pixels have already; not modified.
-    groupdq : ndarray of uint8, (nints, ngroups, ny, nx), optional
-        Flags that its samples have already; not modified.
-    """
+    """An exposure in memory: its reads, and flags that it has already; none is modified."""
 
     data: Counts
     pixeldq: PixelDQ | None = None
@@ -122,16 +112,9 @@ class ArrayReader:
 class Initialization:
     """Combines the sources of one exposure, plane by plane, so that memory does not grow.
 
-    All groups come first (`planes`), then the rows of PIXELDQ (`rows`): what is found in the
-    counts flags pixels too.
-
-    Parameters
-    ----------
-    sources : sequence of FlagSource
-        The sources, in their order.
-    image : bool
-        Whether the exposure is an image without groups: its samples' flags then go to its pixels
-        (the flags of both conventions have the same bits).
+    All groups come first (`planes`), then the rows of PIXELDQ (`rows`): what is found in the counts
+    flags pixels too. An `image` has no groups: its samples' flags go to its pixels (the flags of
+    both conventions have the same bits).
     """
 
     def __init__(self, sources: Sequence[FlagSource], *, image: bool = False) -> None:

@@ -21,13 +21,7 @@ _ROWS = 64
 
 
 def needed(rule: MergeRule, count: int) -> int:
-    """Return in how many of `count` masks a flag must be.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the rule is unknown, or asks for fewer than one or more than all masks.
-    """
+    """Return in how many of `count` masks a flag must be; ConfigError where that cannot be."""
     number = {"any": 1, "all": count}.get(str(rule).lower(), rule)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= count:
         raise ConfigError(
@@ -44,30 +38,10 @@ def merge(
     *,
     per_flag: Mapping[str, MergeRule] | None = None,
 ) -> Flags:
-    """Merge masks flag by flag.
+    """Merge masks of one shape, uint32 (ny, nx), flag by flag.
 
-    Parameters
-    ----------
-    masks : sequence of ndarray of uint32, (ny, nx)
-        Masks of one shape; not modified.
-    rule : {"any", "all"} or int
-        A pixel gets a flag that any, all, or at least this many of the masks give it.
-    per_flag : mapping of str to rule, optional
-        Other rules for some flags, by name.
-
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        The merged flags.
-
-    Raises
-    ------
-    ConfigError
-        Raised if there are no masks, or a rule asks for more masks than there are.
-    UnknownFlagError
-        Raised if a name is not in the convention.
-    GeometryError
-        Raised if the masks differ in shape.
+    A pixel gets a flag that any, all, or at least `rule` of the masks give it; `per_flag` has other
+    rules for some flags, by name.
 
     Examples
     --------
@@ -111,39 +85,14 @@ def _levels(masks: Sequence[Flags], most: int) -> list[Flags]:
 
 
 def clear(dq: Flags, given: Flags) -> tuple[Flags, int]:
-    """Take flags away; return the rest, and in how many pixels there was something to take.
-
-    Parameters
-    ----------
-    dq : ndarray of uint32, (ny, nx)
-        Flags; not modified.
-    given : ndarray of uint32, (ny, nx)
-        What to take from each pixel.
-    """
+    """Return `dq` without the flags `given`, and the number of pixels that lost one."""
     return dq & ~given, int(np.count_nonzero(dq & given))
 
 
 def hold_to_policy(dq: Flags, policy: Sequence[str]) -> tuple[Flags, int]:
-    """Set DO_NOT_USE where a flag demands it.
+    """Set DO_NOT_USE where a flag of `policy` demands it; count the pixels that got it.
 
-    Parameters
-    ----------
-    dq : ndarray of uint32, (ny, nx)
-        Flags; not modified.
-    policy : sequence of str
-        Names of the flags whose pixels must not be used.
-
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        The flags, `dq` itself where nothing changes.
-    int
-        Number of pixels that got DO_NOT_USE.
-
-    Raises
-    ------
-    UnknownFlagError
-        Raised if a name is not in the convention.
+    `dq` is not modified, and returned itself where nothing changes.
     """
     do_not_use = np.uint32(PIXEL["DO_NOT_USE"])
     demanding = np.uint32(PIXEL.encode(policy))

@@ -38,7 +38,7 @@ class Option:
     metavar : str
         Placeholder of a value in help texts.
     shown_default : str
-        The default, in words, where the field's own does not tell people what happens.
+        The default, in words, where the field's own does not explain what happens.
     group : str
         Heading under which help texts list the option.
     """

@@ -19,16 +19,9 @@ _DO_NOT_USE = PIXEL["DO_NOT_USE"]
 class Planes:
     """Classes of pixels, each a map as large as the image.
 
-    Parameters
-    ----------
-    flagged : ndarray of bool, (ny, nx)
-        Pixels with any flag.
-    sky : ndarray of bool, (ny, nx)
-        Pixels that can see light: neither REFERENCE_PIXEL nor NON_SCIENCE.
-    defects : ndarray of bool, (ny, nx)
-        Pixels of `sky` with the flags that count as defects.
-    do_not_use : ndarray of bool, (ny, nx)
-        Pixels of `sky` with DO_NOT_USE.
+    `flagged` pixels have any flag; those of the `sky` can see light (neither REFERENCE_PIXEL nor
+    NON_SCIENCE); `defects` and `do_not_use` are pixels of the sky with the flags that count as
+    defects, and with DO_NOT_USE.
     """
 
     flagged: Plane
@@ -38,20 +31,7 @@ class Planes:
 
 
 def sort_pixels(dq: npt.NDArray[np.uint32], wanted: int = PIXEL.mask) -> Planes:
-    """Sort the pixels of an image into classes.
-
-    Parameters
-    ----------
-    dq : ndarray of uint32, (ny, nx)
-        Flags; not modified.
-    wanted : int
-        The flags that count as defects.
-
-    Returns
-    -------
-    Planes
-        The classes.
-    """
+    """Sort the pixels of an image into classes; `wanted` are the flags that count as defects."""
     flagged = dq != 0
     sky = (dq & np.uint32(_NOT_SKY)) == 0
     defects = flagged if wanted == PIXEL.mask else (dq & np.uint32(wanted)) != 0

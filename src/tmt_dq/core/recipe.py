@@ -48,7 +48,7 @@ class GuideWindow:
 
     @classmethod
     def parse(cls, text: str, *, where: object = None) -> "GuideWindow":
-        """Return a window from X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST, as `describe` says it.
+        """Return a window from X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST, the form of `describe`.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class GuideWindow:
         Raises
         ------
         ConfigError
-            Raised if that is not what the text says.
+            Raised if the text has another form.
         """
         numbers, groups = text.strip().split(","), None
         try:
@@ -100,7 +100,7 @@ def _row(default: Any, text: str, **details: Any) -> Any:
 class Recipe:
     """Which sources run beside the mask, the user's flags and SUBARR_MAP, and how.
 
-    Everything is off unless asked for: the specification asks for the mask alone. An instrument's
+    Everything is off by default: the specification wants the mask alone. An instrument's
     description can have another default.
 
     Parameters
@@ -108,7 +108,7 @@ class Recipe:
     propagate_do_not_use : bool
         The mask's DO_NOT_USE pixels in every group of GROUPDQ too.
     reference_pixels : bool
-        REFERENCE_PIXEL of the detector's border, if the mask does not say where they are.
+        REFERENCE_PIXEL of the detector's border, if the mask has none.
     guide_windows : tuple of GuideWindow
         Windows that were read for guiding.
     guide_windows_from_file : bool
@@ -120,7 +120,7 @@ class Recipe:
     dropout_values : tuple of float
         Values that stand for lost data, DN: DROPOUT of the samples.
     missing_reads : bool
-        DROPOUT where the exposure says that reads are missing.
+        DROPOUT next to reads that are missing by the exposure's own tables.
     ad_floor, full_scale : float or None
         Ends of the A/D converter's range, DN: AD_FLOOR and SATURATED of the samples.
     non_finite : bool

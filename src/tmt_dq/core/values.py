@@ -13,23 +13,9 @@ _LARGEST = 0xFFFF_FFFF
 def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.uint32]:
     """Return an array's values as uint32, if every one of them is a whole number that fits.
 
-    Parameters
-    ----------
-    array : array_like
-        Booleans, integers or floats, any shape; not modified.
-    where : object
-        Named in errors: the file or attribute.
-
-    Returns
-    -------
-    ndarray of uint32
-        The same values, native byte order, C-contiguous; `array` itself where it already is that.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if a value is negative, fractional, NaN, infinite or larger than 2^32 - 1, with
-        the number of such values, the first one and its position; or if the type is not numeric.
+    Booleans, integers or floats of any shape are taken; the result is C-contiguous in native byte
+    order, `array` itself where it already is that. Values that are negative, fractional, NaN,
+    infinite or larger than 2^32 - 1 are a MaskFormatError with their number and the first position.
 
     Examples
     --------

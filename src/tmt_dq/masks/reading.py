@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tmt_dq.core.dq_def import Unknown
-    from tmt_dq.core.flags import Translation
+    from tmt_dq.core.dq_def import Translation, Unknown
 
 # The command line makes its options from the fields of this class, and its help must not wait for
 # NumPy: the functions that need NumPy import it.
@@ -218,7 +217,8 @@ class Reading:
         """`values` as a translation of bits; None where it is not given."""
         if self.values is None:
             return None
-        from tmt_dq.core.flags import PIXEL, Translation
+        from tmt_dq.core.dq_def import Translation
+        from tmt_dq.core.flags import PIXEL
 
         if isinstance(self.values, str):
             return Translation(tuple((flag.value, flag.value) for flag in PIXEL.flags))

@@ -25,7 +25,7 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
 def reference_pixels(
     window: Window, frame: Window, border: int, mask: npt.NDArray[np.uint32] | None
 ) -> FlagSource:
-    """Flag the border of reference pixels, if the mask does not say where they are.
+    """Flag the border of reference pixels, if the mask has none.
 
     Nothing is flagged if the mask has any REFERENCE_PIXEL: the mask wins, and a remark gives the
     number of pixels in which it differs from the border.
@@ -37,10 +37,10 @@ def reference_pixels(
     expected = np.where(inside, np.uint32(0), bit)
     remarks: tuple[str, ...] = ()
     if mask is not None:
-        said = mask & bit
-        if said.any():
-            more = int(np.count_nonzero(said & ~expected))
-            less = int(np.count_nonzero(expected & ~said))
+        given = mask & bit
+        if given.any():
+            more = int(np.count_nonzero(given & ~expected))
+            less = int(np.count_nonzero(expected & ~given))
             if more or less:
                 remark = (
                     f"the mask's reference pixels differ from the border of {border}: {more} are "

@@ -54,7 +54,7 @@ class FlagSource:
     pixels : ndarray of uint32, (ny, nx), optional
         Flags of the exposure's pixels; not modified.
     parameters : mapping of str to object
-        How it was told to work; recorded in the output.
+        Its settings, recorded in the output.
     pixel_bits, group_bits : int
         All flags that the source can give, of `tmt_dq.dqflags.pixel` and ``group``.
     groups : callable, optional
@@ -66,7 +66,7 @@ class FlagSource:
     counts : mapping of str to int, optional
         Pixels per flag of `pixels`, GOOD included, where someone has counted them before.
     stored : object, optional
-        For who writes files: where on the disk `pixels` lie. Nothing of it is known here.
+        For writers of files: where on the disk `pixels` lie. Nothing of it is known here.
     """
 
     kind: str
@@ -111,7 +111,7 @@ class SourceReport:
     remarks: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Say in one line what the source did, for HISTORY."""
+        """Describe in one line what the source did, for HISTORY."""
         given = ", ".join(f"{key} {_text(value)}" for key, value in self.parameters.items())
         name = " ".join(part for part in (self.kind, self.origin) if part)
         line = f"{name}{f' ({given})' if given else ''}: {self.flagged} pixels flagged"
@@ -126,13 +126,7 @@ def _text(value: object) -> str:
 
 
 class Tally:
-    """Counts what one source gives, while it gives it.
-
-    Parameters
-    ----------
-    source : FlagSource
-        The source.
-    """
+    """Counter of what one source gives, while it gives it."""
 
     def __init__(self, source: FlagSource) -> None:
         self.source = source
