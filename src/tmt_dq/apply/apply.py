@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tmt_dq.apply.output import Written, write_exposure
 from tmt_dq.apply.plan import IfNoMask, PathLike, Request
@@ -20,11 +20,9 @@ from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
 from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.files.names import default_output
-from tmt_dq.files.urls import Place, Url, place_of
 from tmt_dq.fits.encoding import has_flags
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.writer import UnitWriter
-from tmt_dq.io import fetched
 from tmt_dq.io.headstart import Headstart
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
@@ -46,7 +44,7 @@ class Applied:
     Attributes
     ----------
     input, output : Path
-        The files; a `Url` in the place of a path for one elsewhere.
+        The files.
     status : str
         S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
     mask : str
@@ -123,7 +121,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     sync: bool = True,
     progress: Callable[[int], None] | None = None,
     begun: Headstart | None = None,
-    fsspec_kwargs: Mapping[str, Any] | None = None,
 ) -> Applied:
     """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
 
@@ -132,9 +129,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
 
     Parameters
     ----------
-    ramp : path or URL
-        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed. Names with
-        ``://`` are opened with fsspec; so are `output`, `output_dir`, `mask` and `user_dq`.
+    ramp : path
+        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed.
     output : path, optional
         The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
         ``_uncal`` of the input's name is left out.
@@ -174,9 +170,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     begun : Headstart, optional
         A copy of the ramp's science data into this output that was begun before
         (`tmt_dq.io.headstart.begin`); the caller's to give up if this raises.
-    fsspec_kwargs : mapping, optional
-        Arguments for fsspec's file systems of all URLs given here, as in `astropy.io.fits.open`. By
-        default what fsspec's configuration says.
 
     Returns
     -------
@@ -193,8 +186,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if the mask or the user's flags cannot be used.
     OutputError
         Raised if the output exists, or cannot be written.
-    RemoteError
-        Raised if what a URL names cannot be read.
 
     Notes
     -----
@@ -209,10 +200,10 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     """
     _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
     _check_choice("unknown", unknown, get_args(Unknown))
-    source = place_of(ramp, fsspec_kwargs)
+    source = Path(ramp)
     request = Request(
-        mask=mask if isinstance(mask, Mask) else _place(mask, fsspec_kwargs),
-        user_dq=_place(user_dq, fsspec_kwargs),
+        mask=mask,
+        user_dq=user_dq,
         user_reading=user_reading,
         recipe=recipe,
         propagate_do_not_use=propagate_do_not_use,
@@ -222,17 +213,15 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         context=context,
     )
     job = Initializer(source, request, subarray)
-    target = _target(source, _place(output, fsspec_kwargs), _place(output_dir, fsspec_kwargs))
-    elsewhere = [name for name in (request.mask, request.user_dq) if isinstance(name, Url)]
-    _check_output(target, overwrite=overwrite, inputs=[source, *elsewhere])
+    target = _target(source, output, output_dir)
+    check_output(target, overwrite=overwrite, inputs=[source])
 
     def write(
         exposure: RampFile,
         sources: Sequence[FlagSource],
         record: Record,
     ) -> Written:
-        if isinstance(target, Path):
-            _check_output(target, overwrite=overwrite, inputs=[source, *job.references])
+        check_output(target, overwrite=overwrite, inputs=[source, *job.references])
         if dry_run:
             from tmt_dq.io.rehearsal import rehearse
 
@@ -248,9 +237,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
             begun=begun,
         )
 
-    scratch = Path(tempfile.gettempdir())
-    if isinstance(target, Path) and not dry_run:
-        scratch = target.parent
+    scratch = Path(tempfile.gettempdir()) if dry_run else target.parent
     with open_input(source, scratch=scratch, progress=progress) as file:
         return dataclasses.replace(job.run(file, target, write), written=not dry_run)
 
@@ -259,26 +246,14 @@ def _write_output(
     exposure: RampFile,
     sources: Sequence[FlagSource],
     record: Record,
-    target: Place,
+    target: Path,
     *,
     overwrite: bool,
     sync: bool,
     progress: Callable[[int], None] | None,
     begun: Headstart | None,
 ) -> Written:
-    """Write an output of its own, here or elsewhere."""
-    if isinstance(target, Url) or isinstance(exposure.file.path, Url):
-        from tmt_dq.io.remote_outputs import write_elsewhere
-
-        return write_elsewhere(
-            exposure,
-            sources,
-            record,
-            target,
-            overwrite=overwrite,
-            sync=sync,
-            progress=progress,
-        )
+    """Write the output."""
     output = AtomicOutput(target, overwrite=overwrite, sync=sync)
     copy = None
     if begun is not None and begun.belongs_to(exposure.file.fd, output):
@@ -298,21 +273,6 @@ def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
 
 
-def _check_output(target: Place, *, overwrite: bool, inputs: Sequence[Place]) -> None:
-    """Make sure that an output can be written, here or elsewhere."""
-    if isinstance(target, Url):
-        from tmt_dq.io.remote_outputs import check_remote_output
-
-        check_remote_output(target, overwrite=overwrite, inputs=inputs)
-        return
-    here = [path for path in inputs if isinstance(path, Path)]
-    check_output(target, overwrite=overwrite, inputs=here)
-
-
-def _place(name: PathLike | None, options: Mapping[str, Any] | None) -> Place | None:
-    return None if name is None else place_of(name, options)
-
-
 Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
 """Writes an exposure with its flags."""
 
@@ -323,7 +283,7 @@ class Initializer:
 
     Parameters
     ----------
-    source : Place
+    source : Path
         The exposure.
     request : Request
         What is asked for it.
@@ -336,17 +296,13 @@ class Initializer:
         The files that flags were read from, once they were.
     """
 
-    source: Place
+    source: Path
     request: Request
     subarray: tuple[int, int] | None = None
     references: list[Path] = field(default_factory=list)
 
-    def run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
+    def run(self, file: FitsInput, target: Path, write: Writer) -> Applied:
         """Look at the exposure, gather its flags, have them written."""
-        with fetched.names_of_fetched():
-            return self._run(file, target, write)
-
-    def _run(self, file: FitsInput, target: Place, write: Writer) -> Applied:
         exposure = read_ramp(file, start=self.subarray)
         plan = self.request.plan(
             exposure.ramp, self.source, lambda recipe: read_readout(exposure, recipe)
@@ -360,29 +316,25 @@ class Initializer:
             record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
         written = write(exposure, plan.sources, record)
         return Applied(
-            input=cast("Path", self.source),
-            output=cast("Path", target),
+            input=self.source,
+            output=target,
             status=record.status,
             mask=record.mask,
-            mask_path=None if plan.mask is None else self._mask_path(plan.mask),
+            mask_path=None if plan.mask is None else plan.mask.path,
             selection=plan.selection,
             sources=written.reports,
             counts=written.counts,
             shape=exposure.ramp.shape,
-            left_out={fetched.origin(m.path): m.left_out for m in given if m.left_out},
+            left_out={str(m.path): m.left_out for m in given if m.left_out},
         )
 
-    def _mask_path(self, mask: Mask) -> Path:
-        given = self.request.mask
-        return cast("Path", given) if isinstance(given, Url) else mask.path
 
-
-def _target(source: Place, output: Place | None, folder: Place | None) -> Place:
+def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> Path:
     if output is not None and folder is not None:
         raise ConfigError(
             "output and output_dir are both given; expected one of them",
             hint="Give output a path with a folder, or output_dir alone.",
         )
     if output is not None:
-        return output
-    return default_output(source, folder)
+        return Path(output)
+    return default_output(source, None if folder is None else Path(folder))

@@ -21,9 +21,7 @@ from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.exposures.ramp import Ramp
 from tmt_dq.exposures.record import Record
-from tmt_dq.files.urls import Url, place_of
 from tmt_dq.instruments import Instrument
-from tmt_dq.io import fetched
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
 from tmt_dq.masks.reading import Reading
 
@@ -40,7 +38,7 @@ __all__ = [
     "gather_sources",
 ]
 
-PathLike = str | os.PathLike[str] | Url
+PathLike = str | os.PathLike[str]
 IfNoMask = Literal["error", "skip", "continue"]
 
 NOT_APPLICABLE = "N/A"
@@ -124,7 +122,7 @@ class Request:
             from tmt_dq.masks.user_flags import read_user_flags
 
             user = read_user_flags(
-                fetched.fetch(place_of(self.user_dq)),
+                Path(self.user_dq),
                 ramp,
                 unknown=self.unknown,
                 reading=self.user_reading,
@@ -154,7 +152,7 @@ class Request:
         elif self.mask is not None:
             if str(self.mask).strip().upper() == NOT_APPLICABLE:
                 return None, None, None
-            mask = read_mask(fetched.fetch(place_of(self.mask)), unknown=self.unknown)
+            mask = read_mask(Path(self.mask), unknown=self.unknown)
         else:
             from tmt_dq.references.selection import select_reference
 
@@ -225,8 +223,6 @@ def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> s
         return selection.uri
     if isinstance(mask, Mask):
         return str(mask.path)
-    if isinstance(mask, Url):
-        return str(mask)
     text = NOT_APPLICABLE if mask is None else str(mask).strip()
     return NOT_APPLICABLE if text.upper() == NOT_APPLICABLE else str(Path(text).absolute())
 

@@ -18,9 +18,9 @@ from tmt_dq.cli.console import (
     show_table,
 )
 from tmt_dq.cli.options import (
-    AnyFile,
-    AnyFolder,
     Bad,
+    FilePath,
+    FolderPath,
     Position,
     Values,
     crds_options,
@@ -28,18 +28,17 @@ from tmt_dq.cli.options import (
     source_options,
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.files.urls import Place, Url
 from tmt_dq.tables import flag_table
 
 __all__ = ["command", "describe", "show", "user_reading"]
 
 
 @click.command("apply", short_help="Initialize the data quality of raw ramps.")
-@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=AnyFile())
-@click.option("-o", "--output", type=AnyFile(), help="Output of a single ramp.")
+@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath())
+@click.option("-o", "--output", type=FilePath(), help="Output of a single ramp.")
 @click.option(
     "--output-dir",
-    type=AnyFolder(),
+    type=FolderPath(),
     metavar="DIR",
     help="Folder of the outputs. [default: that of each ramp]",
 )
@@ -51,7 +50,7 @@ __all__ = ["command", "describe", "show", "user_reading"]
 )
 @click.option(
     "--user-dq",
-    type=AnyFile(),
+    type=FilePath(),
     help="Add the flags of this image, list of pixels or boxes, or region file.",
 )
 @click.option(
@@ -140,7 +139,6 @@ def command(
       tmt-dq apply night/*_uncal.fits --output-dir reduced
       tmt-dq apply ramp.fits -o flagged.fits --mask my_mask.fits
       tmt-dq apply small.fits --subarray 1,467
-      tmt-dq apply s3://bucket/ramp_uncal.fits --output-dir s3://bucket/reduced
       tmt-dq apply ramp.fits --guide-window 2001,1501,64,64,1:20 --full-scale 65535
     """  # noqa: D301
     if output is not None and len(ramps) > 1:
@@ -173,37 +171,22 @@ def command(
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
 
 
-def _size(path: Place) -> int:
+def _size(path: Path) -> int:
     """Return the size of a file; 0 where `apply_dq` will say what is wrong with it."""
     try:
-        if isinstance(path, Url):
-            return _size_elsewhere(path) if sys.stderr.isatty() else 0
         return path.stat().st_size if path.is_file() else 0
     except OSError:
         return 0
-
-
-def _size_elsewhere(url: Url) -> int:
-    """Return the size of a file elsewhere, for a progress bar; it takes a request."""
-    from tmt_dq.io.remote import connect
-
-    with contextlib.suppress(TmtDqError):
-        return connect(url).size or 0
-    return 0
-
-
-def _absolute(place: Place) -> Place:
-    return place if isinstance(place, Url) else place.absolute()
 
 
 def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: bool) -> None:
     """Refuse outputs that would replace one another, or a ramp that is still to be read."""
     from tmt_dq.files.names import default_output
 
-    inputs = {_absolute(ramp) for ramp in ramps}
-    found: dict[Place, Path] = {}
+    inputs = {ramp.absolute() for ramp in ramps}
+    found: dict[Path, Path] = {}
     for ramp in ramps:
-        target = _absolute(default_output(ramp, folder))
+        target = default_output(ramp, folder).absolute()
         if target in found:
             raise ConfigError(
                 f"{found[target]} and {ramp} have the same output {target}",
@@ -241,8 +224,6 @@ def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
     from tmt_dq.io.headstart import begin
 
     target = default_output(ramp, folder) if output is None else output
-    if not (isinstance(ramp, Path) and isinstance(target, Path)):
-        return None  # elsewhere
     return begin(ramp, target, overwrite=options["overwrite"], sync=options["sync"])
 
 

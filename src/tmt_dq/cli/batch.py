@@ -12,7 +12,7 @@ from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import user_reading
 from tmt_dq.cli.batch_progress import watch
 from tmt_dq.cli.console import as_record, json_list, print_json, table
-from tmt_dq.cli.options import AnyFile, AnyFolder, FilePath, FolderPath, recipe_fields
+from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
 
@@ -28,14 +28,14 @@ _OWN = {"ramps", "output", "output_dir", "dry_run", "as_json", "quiet"}
 @click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
-    type=AnyFolder(),
+    type=FolderPath(),
     metavar="DIR",
     help="Folder of the outputs; made if it does not exist.",
 )
 @click.option(
     "--manifest",
     "manifests",
-    type=AnyFile(),
+    type=FilePath(),
     multiple=True,
     help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
 )

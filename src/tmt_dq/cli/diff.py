@@ -6,15 +6,15 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import AnyFile, FilePath
+from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
 
 __all__ = ["command"]
 
 
 @click.command("diff", short_help="Compare the flags of two masks or ramps.")
-@click.argument("old", type=AnyFile())
-@click.argument("new", type=AnyFile())
+@click.argument("old", type=FilePath())
+@click.argument("new", type=FilePath())
 @click.option(
     "--pixels",
     type=click.IntRange(min=0),

@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import AnyFile, Position, crds_options
+from tmt_dq.cli.options import FilePath, Position, crds_options
 from tmt_dq.cli.reports import show_report
 
 __all__ = ["command"]
 
 
 @click.command("explain", short_help="Tell why a pixel is flagged, and since when.")
-@click.argument("file", type=AnyFile())
+@click.argument("file", type=FilePath())
 @click.option(
     "--pixel",
     type=Position(),

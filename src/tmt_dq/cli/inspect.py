@@ -7,14 +7,14 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import AnyFile, FilePath
+from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
 
 __all__ = ["command"]
 
 
 @click.command("inspect", short_help="Show what a mask or ramp flags.")
-@click.argument("file", type=AnyFile())
+@click.argument("file", type=FilePath())
 @click.option(
     "--channels",
     type=click.IntRange(min=1),

@@ -7,11 +7,9 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.files.urls import Url, place_of
+from tmt_dq.files.urls import is_url, redacted
 
 __all__ = [
-    "AnyFile",
-    "AnyFolder",
     "Bad",
     "FilePath",
     "FolderPath",
@@ -30,14 +28,12 @@ class FilePath(click.ParamType[Path]):
 
     name = "file"
 
-    elsewhere = False
-
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
-        """Return the name as a path, or as a `Url` where that is possible."""
-        place = place_of(value)
-        if isinstance(place, Url) and not self.elsewhere:
-            self.fail(f"{place} is a URL; a {self.name} on this machine is needed here", param, ctx)
-        return place  # type: ignore[return-value]
+        """Return the name as a path."""
+        if is_url(value):
+            what = f"{redacted(str(value))} is a URL; a {self.name} on this machine is needed here"
+            self.fail(what, param, ctx)
+        return Path(value)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
         """Let the shell complete file names."""
@@ -56,18 +52,6 @@ class FolderPath(FilePath):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="dir")]
-
-
-class AnyFile(FilePath):
-    """A file name, or a URL of a file."""
-
-    elsewhere = True
-
-
-class AnyFolder(FolderPath):
-    """The name of a folder, or a URL of one."""
-
-    elsewhere = True
 
 
 class Position(click.ParamType[tuple[int, int]]):

@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from tmt_dq.cli.console import print_json, table
-from tmt_dq.cli.options import AnyFile, crds_options, verify_option
+from tmt_dq.cli.options import FilePath, crds_options, verify_option
 
 __all__ = ["command"]
 
 
 @click.command("select", short_help="Show which mask belongs to an exposure, and why.")
-@click.argument("ramp", type=AnyFile())
+@click.argument("ramp", type=FilePath())
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
 @verify_option
 @crds_options

@@ -1,24 +1,13 @@
 """What outputs are called."""
 
 from pathlib import Path
-from typing import overload
-
-from tmt_dq.files.urls import Place
 
 __all__ = ["default_output"]
 
 _ENDINGS = (".fits", ".fit", ".fts")
 
 
-@overload
-def default_output(ramp: Path, folder: Path | None = None) -> Path: ...
-
-
-@overload
-def default_output(ramp: Place, folder: Place | None = None) -> Place: ...
-
-
-def default_output(ramp: Place, folder: Place | None = None) -> Place:
+def default_output(ramp: Path, folder: Path | None = None) -> Path:
     """Return the name of a ramp's output: ``<root>_dqinit.fits``, without a raw ``_uncal``."""
     root = ramp.name
     for compression in (".gz", ".fz"):

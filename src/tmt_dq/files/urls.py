@@ -1,6 +1,6 @@
 """Names with ``://``: files elsewhere, and how they are shown without what is secret in them.
 
-Nothing here reaches for a network or for fsspec: that is `tmt_dq.io.remote`.
+Nothing here reaches for a network or for fsspec.
 """
 
 import os

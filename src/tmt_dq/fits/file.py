@@ -14,14 +14,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.copying import Progress, copy_range, write_all, zero_range
-from tmt_dq.files.urls import Place, Url
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import FileReader, Unit, padded, scan
 
@@ -39,11 +38,10 @@ class FitsInput:
     Parameters
     ----------
     path : Path
-        The file as the user named it: a `Url` in its place for a file elsewhere, which can be named
-        and shown like a path, and not be opened like one.
+        The file as the user named it.
     fd : int
         Descriptor of plain FITS bytes: of `path`, or of its expansion. -1 where a compressed file
-        was opened for its headers alone, and for a file elsewhere (`remote_inputs.RemoteInput`).
+        was opened for its headers alone.
     units : tuple of Unit
         Its header and data units.
     compressed : bool
@@ -100,13 +98,13 @@ class FitsInput:
 
 @contextlib.contextmanager
 def open_input(
-    path: Place, *, scratch: Path | None = None, progress: Progress | None = None
+    path: Path, *, scratch: Path | None = None, progress: Progress | None = None
 ) -> Iterator[FitsInput]:
     """Open a FITS file and find its units.
 
     Parameters
     ----------
-    path : Path or Url
+    path : Path
         The file.
     scratch : Path, optional
         Folder for the expansion of a compressed file. Without it, only the headers of a
@@ -123,15 +121,7 @@ def open_input(
     ------
     RampFormatError
         Raised if the file does not exist, cannot be read, is not FITS or truncated.
-    RemoteError
-        Raised if `path` is a URL and the file cannot be reached.
     """
-    if isinstance(path, Url):
-        from tmt_dq.io.remote_inputs import open_remote
-
-        with open_remote(path, scratch=scratch, progress=progress) as file:
-            yield file
-        return
     fd = _open(path)
     try:
         yield from from_descriptor(fd, path, scratch, progress)
@@ -140,16 +130,16 @@ def open_input(
 
 
 def from_descriptor(
-    fd: int, path: Place, scratch: Path | None, progress: Progress | None
+    fd: int, path: Path, scratch: Path | None, progress: Progress | None
 ) -> Iterator[FitsInput]:
     """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
-    named, seen = cast("Path", path), _seen(fd)
+    seen = _seen(fd)
     with contextlib.ExitStack() as stack:
         compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
             with _unzipped(fd) as stream:
                 units = scan_stream(stream, path)
-            yield FitsInput(named, -1, units, compressed=True)
+            yield FitsInput(path, -1, units, compressed=True)
             return
         if compressed:
             assert scratch is not None
@@ -160,14 +150,14 @@ def from_descriptor(
         if any(unit.is_compressed_image for unit in units):
             compressed = True
             if scratch is None:
-                yield FitsInput(named, -1, as_images(units, path), compressed=True)
+                yield FitsInput(path, -1, as_images(units, path), compressed=True)
                 return
             plain = stack.enter_context(_nameless(scratch))
             with output_errors(scratch):
                 _expand_tiles(fd, units, plain, path, progress)
             fd = plain
             units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
-        yield FitsInput(named, fd, units, compressed, seen=seen)
+        yield FitsInput(path, fd, units, compressed, seen=seen)
 
 
 def _seen(fd: int) -> tuple[int, int, int]:
@@ -222,7 +212,7 @@ class _StreamReader:
 
 
 @contextlib.contextmanager
-def _gzip_errors(path: Place) -> Iterator[None]:
+def _gzip_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -231,7 +221,7 @@ def _gzip_errors(path: Place) -> Iterator[None]:
         ) from error
 
 
-def scan_stream(stream: Stream, path: Place) -> tuple[Unit, ...]:
+def scan_stream(stream: Stream, path: Path) -> tuple[Unit, ...]:
     """Find the units of a file that is read from its beginning."""
     with _gzip_errors(path):
         return tuple(_logical(unit, path) for unit in scan(_StreamReader(stream), path))
@@ -243,7 +233,7 @@ def _unzipped(fd: int) -> gzip.GzipFile:
     return gzip.open(open(fd, "rb", closefd=False))
 
 
-def _gunzip(fd: int, path: Place, target: int, progress: Progress | None) -> None:
+def _gunzip(fd: int, path: Path, target: int, progress: Progress | None) -> None:
     """Expand a gzip file piece by piece."""
     place = 0
     with _gzip_errors(path), _unzipped(fd) as stream:
@@ -254,12 +244,12 @@ def _gunzip(fd: int, path: Place, target: int, progress: Progress | None) -> Non
                 progress(len(piece))
 
 
-def as_images(units: tuple[Unit, ...], path: Place) -> tuple[Unit, ...]:
+def as_images(units: tuple[Unit, ...], path: Path) -> tuple[Unit, ...]:
     """Return units, tile-compressed images as what they stand for."""
     return tuple(_logical(unit, path) for unit in units)
 
 
-def _logical(unit: Unit, path: Place) -> Unit:
+def _logical(unit: Unit, path: Path) -> Unit:
     """Return a tile-compressed image's unit as the image that it stands for."""
     if not unit.is_compressed_image:
         return unit
@@ -281,7 +271,7 @@ def _image_header(table: Header) -> Header:
 
 
 def _expand_tiles(
-    fd: int, units: tuple[Unit, ...], target: int, path: Place, progress: Progress | None
+    fd: int, units: tuple[Unit, ...], target: int, path: Path, progress: Progress | None
 ) -> None:
     """Write a file with tile-compressed images again, all of its units plain."""
     from astropy.io import fits
@@ -304,7 +294,7 @@ def _expand_tiles(
 
 
 @contextlib.contextmanager
-def _tile_errors(path: Place, label: str) -> Iterator[None]:
+def _tile_errors(path: Path, label: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -319,7 +309,7 @@ def _expand_image(
     unit: Unit,
     target: int,
     place: int,
-    path: Place,
+    path: Path,
     progress: Progress | None,
 ) -> int:
     """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""

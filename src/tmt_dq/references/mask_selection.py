@@ -1,12 +1,10 @@
 """Which mask belongs to an exposure, and why."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tmt_dq.exposures.ramp import read_selectors
-from tmt_dq.files.urls import Url, place_of
 from tmt_dq.fits.file import open_input
 
 if TYPE_CHECKING:
@@ -16,20 +14,19 @@ __all__ = ["select_mask"]
 
 
 def select_mask(
-    ramp: str | os.PathLike[str] | Url,
+    ramp: str | os.PathLike[str],
     *,
     context: str | None = None,
     crds_path: str | os.PathLike[str] | None = None,
     verify: bool | None = None,
-    fsspec_kwargs: Mapping[str, Any] | None = None,
 ) -> "Selection":
     """Find the MASK reference file of an exposure by CRDS' rules.
 
-    Only the exposure's headers are read, and no network is used unless `ramp` is a URL.
+    Only the exposure's headers are read, and no network is used.
 
     Parameters
     ----------
-    ramp : path or URL
+    ramp : path
         FITS file of the exposure.
     context : str, optional
         Name of the CRDS context (``tmt_0001.pmap``). By default ``CRDS_CONTEXT``, or else the
@@ -39,8 +36,6 @@ def select_mask(
     verify : bool, optional
         Whether the mask must be the file whose sha256 the cache has on record. By default yes,
         unless ``TMT_DQ_VERIFY`` is 0.
-    fsspec_kwargs : mapping, optional
-        Arguments for fsspec, if `ramp` is a URL. By default what its configuration says.
 
     Returns
     -------
@@ -49,8 +44,6 @@ def select_mask(
 
     Raises
     ------
-    RemoteError
-        Raised if `ramp` is a URL and cannot be read.
     RampFormatError
         Raised if the file is not FITS or lacks a keyword that the rules look at.
     SelectionError
@@ -65,14 +58,14 @@ def select_mask(
     """
     from tmt_dq.references.selection import select_reference
 
-    place = place_of(ramp, fsspec_kwargs)
-    with open_input(place) as file:
+    path = Path(ramp)
+    with open_input(path) as file:
         instrument, selectors = read_selectors(file)
         return select_reference(
             selectors,
             instrument=instrument,
             crds_path=None if crds_path is None else Path(crds_path),
             context=context,
-            where=place,
+            where=path,
             verify=verify,
         )

@@ -1,12 +1,10 @@
 """The flags to report on, from a mask, a ramp or an array, and where on the detector they are."""
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +20,16 @@ from tmt_dq.errors import (
     SelectionError,
 )
 from tmt_dq.exposures.ramp import Ramp, read_ramp
-from tmt_dq.files.urls import Place, Url, place_of
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, load
-from tmt_dq.io.fetched import fetch, names_of_fetched
 from tmt_dq.masks.mask import Mask, read_mask
 
 __all__ = ["FlagImage", "Source", "as_image"]
 
-Source = str | os.PathLike[str] | Url | Mask | npt.ArrayLike
+Source = str | os.PathLike[str] | Mask | npt.ArrayLike
 """What reports are made of: a file, a mask that was read, or an array of flags."""
 
 
@@ -100,8 +96,8 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
     """Return the flags of a file, DQ of a mask or PIXELDQ of a ramp, or of an array."""
     if isinstance(source, Mask):
         return _from_mask(source)
-    if isinstance(source, str | os.PathLike | Url):
-        return _from_file(place_of(source), unknown)
+    if isinstance(source, str | os.PathLike):
+        return _from_file(Path(source), unknown)
     dq = as_flags(source, where="array")
     if dq.ndim != 2 or min(dq.shape) < 1:
         raise GeometryError(
@@ -112,7 +108,7 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
     return FlagImage("array", None, "array", dq, Window.full(*dq.shape))
 
 
-def _from_file(path: Place, unknown: Unknown) -> FlagImage:
+def _from_file(path: Path, unknown: Unknown) -> FlagImage:
     # A compressed ramp is expanded once and used from there; a plain file is only looked at.
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
         header = Keywords(path, file.units[0])
@@ -127,11 +123,7 @@ def _from_file(path: Place, unknown: Unknown) -> FlagImage:
                 where=path,
                 hint="Make a mask of it first: tmt-dq import, which asks what its values mean.",
             )
-    with names_of_fetched():
-        mask = read_mask(fetch(path), unknown=unknown)
-    if isinstance(path, Url):
-        mask = dataclasses.replace(mask, path=cast("Path", path), stored=None)
-    return _from_mask(mask, header, history)
+    return _from_mask(read_mask(path, unknown=unknown), header, history)
 
 
 def _from_ramp(

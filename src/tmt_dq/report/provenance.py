@@ -10,7 +10,6 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import TmtDqError
 from tmt_dq.exposures.history import history_entries
-from tmt_dq.files.urls import Url, is_url
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask, read_user_dq
 from tmt_dq.references.cache import open_cache
@@ -91,7 +90,7 @@ def _mask(
     x: int,
     crds_path: str | os.PathLike[str] | None,
 ) -> SourceFlags:
-    if is_url(name) and not name.startswith("crds://"):
+    if "://" in name and not name.startswith("crds://"):
         return SourceFlags("mask", name, None, "it is elsewhere, and nobody named it: not read")
     try:
         path = Path(name)
@@ -111,8 +110,6 @@ def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> Sourc
     assert image.path is not None
     assert image.ramp is not None
     path = image.path.parent / name
-    if isinstance(path, Url):
-        return SourceFlags("user DQ", name, None, "files beside what is elsewhere are not read")
     if not path.is_file():
         return SourceFlags("user DQ", name, None, f"it is not in {image.path.parent.absolute()}")
     try:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tmt_dq.errors import ConfigError
-from tmt_dq.files.urls import Url
 from tmt_dq.report.figures import save_figure
 from tmt_dq.tables import Table, as_astropy, as_html
 
@@ -138,4 +137,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path | Url) else value
+    return str(value) if isinstance(value, Path) else value

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.apply.plan import Plan
-from tmt_dq.errors import OutputError
 from tmt_dq.files.atomic import check_output
-from tmt_dq.files.urls import Place, Url, place_of
-from tmt_dq.io.fetched import fetch
 from tmt_dq.io.headstart import Headstart
 from tmt_dq.tables import as_html
 
@@ -31,7 +28,7 @@ class FlaggedRamp:
 
     Parameters
     ----------
-    path : Place
+    path : Path
         The input.
     plan : Plan
         What is to be done.
@@ -43,7 +40,7 @@ class FlaggedRamp:
 
     def __init__(
         self,
-        path: Place,
+        path: Path,
         plan: Plan,
         options: Mapping[str, Any],
         begun: Headstart | None = None,
@@ -86,11 +83,10 @@ class FlaggedRamp:
             from tmt_dq.step.models import carry_out
 
             saved = None if self._applied is None else self._applied.output
-            if isinstance(saved, Path) and saved.exists():
+            if saved is not None and saved.exists():
                 self._model = TMTRampModel(saved)
             else:
-                # What is elsewhere is fetched: a model may be asked for any of it.
-                self._model = carry_out(self._plan, TMTRampModel(fetch(self._path)), self._path)
+                self._model = carry_out(self._plan, TMTRampModel(self._path), self._path)
         return self._model
 
     def save(
@@ -121,24 +117,18 @@ class FlaggedRamp:
         OutputError
             Raised if the file cannot be written, or is the input.
         """
-        target = place_of(path(self._path.name) if callable(path) else path)
+        target = Path(path(self._path.name) if callable(path) else path)
         if dir_path is not None:
-            target = place_of(dir_path) / target.name
+            target = Path(dir_path) / target.name
         if self._model is not None or target.suffix == ".asdf":
-            if isinstance(target, Url):
-                raise OutputError(
-                    "a model cannot be written to a URL",
-                    where=target,
-                    hint="Save it before anything of it is looked at, or save it here.",
-                )
-            check_output(target, overwrite=overwrite, inputs=_here(self._path))
+            check_output(target, overwrite=overwrite, inputs=[self._path])
             return str(self.model.save(target, overwrite=overwrite))
         options = self._options | {"overwrite": overwrite, "begun": self._begun}
         try:
             self._applied = apply_dq(self._path, target, **options)
         finally:
             self._give_up()
-        return target.full if isinstance(target, Url) else str(target)
+        return str(target)
 
     def close(self) -> None:
         """Close the model, if it was opened."""
@@ -186,7 +176,3 @@ class FlaggedRamp:
             object.__setattr__(self, name, value)
         else:
             setattr(self.model, name, value)
-
-
-def _here(place: Place) -> list[Path]:
-    return [] if isinstance(place, Url) else [place]

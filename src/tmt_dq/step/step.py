@@ -16,10 +16,8 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.files.names import default_output
-from tmt_dq.files.urls import Place, Url, is_url, place_of
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
-from tmt_dq.io.fetched import names_of_fetched
 from tmt_dq.io.headstart import Headstart, begin
 from tmt_dq.step.flagged_ramp import FlaggedRamp
 from tmt_dq.step.parameters import reading_of, recipe_of
@@ -112,26 +110,6 @@ class DQInitStep(Step):
         """
         return super().call(*args, **_without_paths(kwargs))
 
-    def run(self, *args: Any) -> Any:
-        """Run the step, as stpipe does.
-
-        Parameters
-        ----------
-        *args
-            The exposure.
-
-        Returns
-        -------
-        FlaggedRamp or TMTRampModel
-            The flagged exposure.
-        """
-        # stpipe logs the arguments; a `Url` shows nothing secret.
-        return super().run(*(place_of(arg) if is_url(arg) else arg for arg in args))
-
-    def set_primary_input(self, obj: Any, exclusive: bool = True) -> None:  # noqa: FBT001, FBT002 - stpipe's
-        """Take the name of outputs from the input (stpipe's hook)."""
-        super().set_primary_input(obj.name if isinstance(obj, Url) else obj, exclusive=exclusive)
-
     def process(self, exposure: Any) -> Any:
         """Do the work (stpipe's hook).
 
@@ -157,19 +135,18 @@ class DQInitStep(Step):
             exposure = exposure.model
         if is_data_model(exposure):
             return self._flag_model(exposure)
-        if not isinstance(exposure, (str, os.PathLike, Url)):
+        if not isinstance(exposure, (str, os.PathLike)):
             raise ConfigError(
                 f"the input is {type(exposure).__name__}; expected a path or a data model",
                 where=self.name,
             )
-        path = self._input_place(exposure)
-        if isinstance(path, Path) and path.suffix == ".asdf":
+        path = Path(self.make_input_path(os.fspath(exposure)))
+        if path.suffix == ".asdf":
             return self._flag_model(self._datamodels_open(path))
         with contextlib.ExitStack() as stack, contextlib.ExitStack() as unless_done:
             begun = self._begin(path)
             if begun is not None:
                 unless_done.enter_context(begun)
-            stack.enter_context(names_of_fetched())
             file = stack.enter_context(open_input(path))
             if file.compressed and any(map(_tells_of_readout, file.units)):
                 scratch = Path(tempfile.gettempdir())
@@ -182,19 +159,15 @@ class DQInitStep(Step):
             unless_done.pop_all()
             return FlaggedRamp(path, plan, asked | {"subarray": self._start()}, begun)
 
-    def _begin(self, path: Place) -> Headstart | None:
+    def _begin(self, path: Path) -> Headstart | None:
         """Begin to copy the science data, if it is certain that the result is saved to a file."""
-        if isinstance(path, Url) or not self.save_results:
+        if not self.save_results:
             return None
         named = self.output_file or None
         if self.output_use_model or not (named or self.search_output_file):
             return None  # the model has the name: the result is read as one
         target = Path(self.make_output_path(basepath=named))
         return None if target.suffix == ".asdf" else begin(path, target, overwrite=True)
-
-    def _input_place(self, exposure: Any) -> Place:
-        place = place_of(exposure)
-        return place if isinstance(place, Url) else Path(self.make_input_path(os.fspath(place)))
 
     def _start(self) -> tuple[int, int] | None:
         return None if self.subarray is None else (self.subarray[0], self.subarray[1])
@@ -260,13 +233,13 @@ class DQInitStep(Step):
             )
         mask = self._given_mask()
         if mask is not None:
-            name = mask.override_handle if is_data_model(mask) else str(place_of(mask))
+            name = mask.override_handle if is_data_model(mask) else str(mask)
             self._reference_files_used.append(("mask", name))
             return mask
         instrument: Any = None
-        if isinstance(input_file, (str, os.PathLike, Url)):
-            where: object = place_of(input_file)
-            with open_input(place_of(input_file)) as file:
+        if isinstance(input_file, (str, os.PathLike)):
+            where: object = Path(input_file)
+            with open_input(Path(input_file)) as file:
                 instrument, header = read_selectors(file)
         else:
             model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
@@ -280,10 +253,10 @@ class DQInitStep(Step):
         return NOT_APPLICABLE if selection.path is None else str(selection.path)
 
     def _given_mask(self) -> Any:
-        """Return ``override_mask`` as a model, a path, a URL or "N/A"; None where there is none."""
+        """Return ``override_mask`` as a model, a path or "N/A"; None where there is none."""
         override = self.override_mask
-        if override is None or isinstance(override, Url):
-            return override
+        if override is None:
+            return None
         if is_data_model(override):
             from tmt_dq.datamodels import TMTMaskModel
 
@@ -295,7 +268,7 @@ class DQInitStep(Step):
             )
         if text.upper() == NOT_APPLICABLE:
             return NOT_APPLICABLE
-        return text if is_url(text) else str(Path(text).absolute())
+        return str(Path(text).absolute())
 
     @staticmethod
     def remove_suffix(name: str) -> tuple[str, str]:
