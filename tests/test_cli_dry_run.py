@@ -133,27 +133,6 @@ def test_deliver_and_rollback(folder: Path) -> None:
     assert tree(folder) == before
 
 
-@pytest.mark.usefixtures("no_crds")
-def test_rollback_says_that_a_changed_mask_stays(folder: Path) -> None:
-    root = small_cache(folder / "cache")
-    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
-    assert receipt.mask_path is not None
-    receipt.mask_path.write_bytes(receipt.mask_path.read_bytes() + b"\0" * 2880)
-    outcome = invoke("rollback", receipt.path, "--dry-run")
-    assert (outcome.code, "was changed after its delivery" in outcome.err) == (8, True)
-
-
-@pytest.mark.usefixtures("no_crds")
-def test_rollback_does_not_settle_what_was_interrupted(folder: Path) -> None:
-    root = small_cache(folder / "cache")
-    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
-    (root / ".tmt-dq" / "change-0123abcd").mkdir(parents=True)
-    before = tree(folder)
-    outcome = invoke("rollback", receipt.path, "--dry-run")
-    assert (outcome.code, "was interrupted" in outcome.err) == (8, True)
-    assert tree(folder) == before
-
-
 def test_demo(folder: Path) -> None:
     before = tree(folder)
     outcome = invoke("demo", "--output-dir", folder / "a" / "b", "--dry-run", "--json")

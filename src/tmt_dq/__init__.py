@@ -27,7 +27,7 @@ _HOMES = {
     "import_mask": "tmt_dq.masks.conversion",
     "make_mask": "tmt_dq.masks.conversion",
     "merge_subarrays": "tmt_dq.core.sources.subarrays",
-    "rollback": "tmt_dq.delivery.deliver",
+    "rollback": "tmt_dq.delivery.rollback",
     "run_batch": "tmt_dq.batch",
     "select_mask": "tmt_dq.references.mask_selection",
     "summarize": "tmt_dq.report.summary",

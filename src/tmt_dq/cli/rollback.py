@@ -26,15 +26,15 @@ __all__ = ["command"]
 def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> None:
     """Take the last delivery out of its cache again.
 
-    RECEIPT is the file that tmt-dq deliver named. The context before becomes the default again; the
-    mask and its rules are moved aside, among the receipts.
+    RECEIPT is the file that tmt-dq deliver named. The context before becomes the default again;
+    mask and rules stay in the cache, and their names are not used again.
 
     \b
     Examples:
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json --dry-run
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json
     """  # noqa: D301
-    from tmt_dq.delivery.deliver import rollback
+    from tmt_dq.delivery.rollback import rollback
 
     with working("taking a delivery back"):
         taken_back = rollback(receipt, dry_run=dry_run, wait_s=wait_s)

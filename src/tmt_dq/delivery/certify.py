@@ -81,6 +81,13 @@ class Certification:
         return tuple(found for found in self.findings if found.severity == "error")
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What does not forbid a delivery, but may be wrong."""
+        return tuple(
+            f"{found.where}: {found.what}" for found in self.findings if found.severity == "warning"
+        )
+
+    @property
     def passed(self) -> bool:
         """Whether there are no errors."""
         return not self.errors

@@ -1,47 +1,44 @@
-"""Puts a mask into a CRDS cache, with rules that select it, or takes the last one out again."""
+"""Puts a mask into a CRDS cache, with rules that select it."""
 
+import contextlib
 import datetime as dt
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmt_dq import __version__
-from tmt_dq.delivery import new_cache as fresh
 from tmt_dq.delivery.certify import Certification, certify_mask
-from tmt_dq.delivery.derivation import derive, next_reference
+from tmt_dq.delivery.derivation import Derivation, derive
 from tmt_dq.delivery.locks import exclusive
 from tmt_dq.delivery.mask_headers import check_identity, text
-from tmt_dq.delivery.publication import (
-    FOLDER,
-    Step,
-    carry_out,
-    is_pending,
-    recover,
-    staging_folder,
-)
-from tmt_dq.delivery.receipts import (
-    DeliveredFile,
-    Receipt,
-    all_receipts,
-    read_receipt,
-    receipt_name,
-)
+from tmt_dq.delivery.names import NewNames, find_leftovers, new_names
+from tmt_dq.delivery.new_cache import create, is_new
+from tmt_dq.delivery.publication import config_text, publish, write_text
+from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
 from tmt_dq.delivery.rule_regression import check_answers
-from tmt_dq.delivery.staging import Stage, reference_folder, stage_delivery, stage_rollback
-from tmt_dq.errors import ConfigError, DeliveryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import (
+    ConfigError,
+    DeliveryError,
+    MaskFormatError,
+    RampFormatError,
+    SelectionError,
+)
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.fits.file import open_input
-from tmt_dq.instruments import Instrument, load
+from tmt_dq.instruments import Instrument
 from tmt_dq.masks.useafter import useafter_text
-from tmt_dq.references import checksums as sums
-from tmt_dq.references import embedded
+from tmt_dq.references import checksums, embedded
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.selection import applicable_name, select_reference
 
-__all__ = ["DeliveredFile", "Receipt", "deliver_mask", "rollback"]
+__all__ = ["DeliveredFile", "Receipt", "deliver_mask"]
+
+_REFERENCE = re.compile(r"'([\w.\-]+\.fits)'")
+"""A reference file in the text of rules."""
 
 
 def deliver_mask(
@@ -115,21 +112,19 @@ def deliver_mask(
         )
     with tempfile.TemporaryDirectory(prefix="tmt-dq-deliver-") as scratch:
         prepared = _prepare(Path(mask), Path(scratch), when)
-        base = _open(embedded.cache_path() if fresh.is_new(root) else root, prepared.instrument)
+        base = _open(embedded.cache_path() if is_new(root) else root, prepared.instrument)
         certification = _certify(prepared, base, max_flagged)
+        stage = Path(scratch) / "cache"
         if dry_run:
-            stage = Stage(base, Path(scratch) / "cache")
-            receipt, _ = _stage(prepared, certification, stage)
-            return replace(receipt, path=None, cache=root)
-        if fresh.is_new(root):
-            fresh.create(root, wait_s=wait_s)
-        target = _open(root, prepared.instrument)
-        with exclusive(root / FOLDER / "lock", wait_s=wait_s):
-            recover(root)
-            with staging_folder(root) as folder:
-                receipt, steps = _stage(prepared, certification, Stage(target, folder))
-                carry_out(root, folder, steps)
-    return receipt
+            delivery = _plan(prepared, certification, base, stage)
+            return replace(delivery.receipt, path=None, cache=root)
+        if is_new(root):
+            create(root)
+        with exclusive(root, wait_s=wait_s):
+            base = _open(root, prepared.instrument)
+            delivery = _plan(prepared, certification, base, stage)
+            publish(stage, root, delivery.files, delivery.replaced)
+    return delivery.receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +172,7 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
         "USEAFTER": useafter or text(header, "USEAFTER"),
         "REFTYPE": instrument.reftype.upper(),
     }
-    digest = sums.file_sha256(source)
+    digest = checksums.file_sha256(source)
     return _Prepared(source, digest, copy, instrument, selectors, tuple(changes))
 
 
@@ -197,174 +192,135 @@ def _certify(prepared: _Prepared, base: Cache, max_flagged: float | None) -> Cer
     return certification
 
 
-def _stage(
-    prepared: _Prepared, certification: Certification, stage: Stage
-) -> tuple[Receipt, tuple[Step, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Files of a delivery, in a folder laid out like the cache, and its receipt."""
+
+    receipt: Receipt
+    files: tuple[str, ...]
+    """Relative to the cache, in the order in which they get there."""
+    replaced: frozenset[str]
+    """Those of them that the cache has already."""
+
+
+def _plan(
+    prepared: _Prepared, certification: Certification, cache: Cache, stage: Path
+) -> _Delivery:
     """Write all files of the delivery into the stage, and try the new rules there."""
-    cache, instrument = stage.cache, prepared.instrument
-    before = cache.context("latest", {})
-    taken = all_receipts(cache.root, cache.observatory)
-    name = next_reference(cache, instrument, taken=taken)
-    derivation = derive(cache, before, instrument, prepared.header, name, taken=taken)
-    mask = stage.folder / stage.relative(reference_folder(cache, instrument) / name)
-    with output_errors(mask), open_input(prepared.copy) as file:
-        mask.parent.mkdir(parents=True)
-        write_reference(file, mask, {"FILENAME": (name, "Name of the file")})
-    receipt, steps = stage_delivery(
-        stage,
-        instrument,
-        derivation,
-        Receipt(
-            path=cache.root / receipt_name(cache.observatory, derivation.context),
-            cache=cache.root,
-            observatory=cache.observatory,
-            instrument=instrument.name,
-            detector=prepared.header["DETECTOR"],
-            subarray=prepared.header["SUBARRAY"],
-            useafter=prepared.header["USEAFTER"],
-            mask=name,
-            source=str(prepared.source.absolute()),
-            source_sha256=prepared.source_sha256,
-            context=derivation.context,
-            context_before=before,
-            files=(),
-            replaces=derivation.replaces,
-            difference=derivation.difference,
-            warnings=(
-                *prepared.changes,
-                *(
-                    f"{found.where}: {found.what}"
-                    for found in certification.findings
-                    if found.severity == "warning"
-                ),
-            ),
-            delivered=_now(),
-            software=f"tmt-dq {__version__}",
+    instrument, before = prepared.instrument, cache.context("latest", {})
+    names = new_names(cache, instrument)
+    derivation = derive(cache, before, instrument, prepared.header, names)
+
+    def relative(path: Path) -> str:
+        return path.relative_to(cache.root).as_posix()
+
+    mask = relative(_reference_folder(cache, instrument) / names.mask)
+    with output_errors(stage / mask), open_input(prepared.copy) as file:
+        (stage / mask).parent.mkdir(parents=True)
+        write_reference(file, stage / mask, {"FILENAME": (names.mask, "Name of the file")})
+    texts = {relative(cache.mappings / name): rules for name, rules in derivation.texts.items()}
+    rmap, imap, pmap = texts
+    record = relative(cache.references / checksums.FILE_NAME)
+    texts[record] = _record(prepared, cache, derivation, stage / mask)
+    config = config_text(cache, names.pmap)
+    last = [pmap]
+    if config is not None:
+        last.append(relative(cache.config / "server_config"))
+        texts[last[-1]] = config
+    for target, content in texts.items():
+        write_text(stage / target, content)
+    receipt = Receipt(
+        path=cache.root / receipt_name(cache.observatory, names.pmap),
+        cache=cache.root,
+        observatory=cache.observatory,
+        instrument=instrument.name,
+        detector=prepared.header["DETECTOR"],
+        subarray=prepared.header["SUBARRAY"],
+        useafter=prepared.header["USEAFTER"],
+        mask=names.mask,
+        source=str(prepared.source.absolute()),
+        source_sha256=prepared.source_sha256,
+        context=names.pmap,
+        context_before=before,
+        files=tuple(_delivered(stage, target) for target in (mask, *texts)),
+        replaces=derivation.replaces,
+        difference=derivation.difference,
+        warnings=(
+            *prepared.changes,
+            *certification.warnings,
+            *_try_rules(prepared, cache, stage, before, names),
+            *_leftovers(cache, instrument, before),
         ),
+        delivered=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        software=f"tmt-dq {__version__}",
     )
-    kept = _try_rules(prepared, cache, stage.folder, receipt)
-    if not kept:
-        return receipt, steps
-    receipt = replace(receipt, warnings=(*receipt.warnings, *kept))
-    stage.write(receipt_name(cache.observatory, receipt.context), receipt.as_json())
-    own = receipt_name(cache.observatory, receipt.context)
-    return receipt, tuple(stage.step(own) if step.target == own else step for step in steps)
+    own = receipt_name(cache.observatory, names.pmap)
+    write_text(stage / own, receipt.as_json())
+    return _Delivery(
+        receipt, (mask, record, rmap, imap, own, *last), replaced=frozenset({record, *last[1:]})
+    )
+
+
+def _reference_folder(cache: Cache, instrument: Instrument) -> Path:
+    """Return the folder of an instrument's references."""
+    if cache.subdir_mode() == "flat":
+        return cache.references
+    return cache.references / instrument.name.lower()
+
+
+def _delivered(stage: Path, target: str) -> DeliveredFile:
+    path = stage / target
+    return DeliveredFile(target, path.stat().st_size, checksums.file_sha256(path))
+
+
+def _record(prepared: _Prepared, cache: Cache, derivation: Derivation, mask: Path) -> str:
+    """Return the text of SHA256SUMS, with the new mask and what the rules name and nobody noted."""
+    folder = _reference_folder(cache, prepared.instrument).relative_to(cache.references)
+    entries = {**checksums.entries(cache.references)}
+    known = checksums.recorded(cache.references)
+    for name in sorted(set(_REFERENCE.findall("".join(derivation.before.values()))) - known.keys()):
+        # What is missing, or a Git LFS pointer, is not on record: it may come later.
+        with contextlib.suppress(SelectionError):
+            path = cache.reference(prepared.instrument.name, name, verify=False)
+            entries[path.relative_to(cache.references).as_posix()] = checksums.file_sha256(path)
+    entries[(folder / mask.name).as_posix()] = checksums.file_sha256(mask)
+    return checksums.text(entries)
 
 
 def _try_rules(
-    prepared: _Prepared, cache: Cache, folder: Path, receipt: Receipt
+    prepared: _Prepared, cache: Cache, stage: Path, before: str, names: NewNames
 ) -> tuple[str, ...]:
-    """Ask the new rules for the mask, with its file, and compare them with the old ones."""
-    date, time = prepared.header["USEAFTER"].split("T")
-    exposure = {**prepared.header, "DATE-OBS": date, "TIME-OBS": time}
-    staged = _open(folder, prepared.instrument)
-    name = applicable_name(
-        exposure, instrument=prepared.instrument, cache=staged, context=receipt.context
-    )
-    if name != receipt.mask:
+    """Make sure that the new rules select the mask, with its file, and compare them with the old.
+
+    Returned is what may be unexpected, though it follows from the rules.
+    """
+    header, instrument = prepared.header, prepared.instrument
+    date, time = header["USEAFTER"].split("T")
+    exposure = {**header, "DATE-OBS": date, "TIME-OBS": time}
+    staged = _open(stage, instrument)
+    name = applicable_name(exposure, instrument=instrument, cache=staged, context=names.pmap)
+    if name != names.mask:
         raise DeliveryError(
-            f"the new rules would select {name} for the mask's own keywords; expected "
-            f"{receipt.mask}",
-            where=receipt.context,
+            f"the new rules would select {name} for the mask's own keywords; expected {names.mask}",
+            where=names.pmap,
             hint="Nothing was delivered. These rules call what serves all subarrays GENERIC: write "
             "SUBARRAY = GENERIC into the mask."
-            if receipt.subarray == "N/A"
+            if header["SUBARRAY"] == "N/A"
             else "Nothing was delivered. Look at the rules for this detector and subarray "
-            f"({receipt.subarray}).",
+            f"({header['SUBARRAY']}).",
         )
     # With the file: it must be one, with the sum that will be on record.
-    select_reference(
-        exposure, instrument=prepared.instrument, crds_path=folder, context=receipt.context
+    select_reference(exposure, instrument=instrument, crds_path=stage, context=names.pmap)
+    return check_answers((cache, before), (staged, names.pmap), instrument, header, names.mask)
+
+
+def _leftovers(cache: Cache, instrument: Instrument, context: str) -> tuple[str, ...]:
+    """Name the files of earlier deliveries that never were, or are no more, in force."""
+    found = find_leftovers(cache, instrument, context)
+    if not found:
+        return ()
+    warning = (
+        f"the cache holds {', '.join(found)}, which are not in force: their delivery was "
+        "interrupted or taken back. They do no harm; their names are not used again"
     )
-    return check_answers(
-        (cache, receipt.context_before),
-        (staged, receipt.context),
-        prepared.instrument,
-        prepared.header,
-        receipt.mask,
-    )
-
-
-def rollback(
-    receipt: str | os.PathLike[str] | Receipt, *, dry_run: bool = False, wait_s: float = 60.0
-) -> Receipt:
-    """Take the last delivery out of its cache again.
-
-    The context before becomes the default again. The mask and the rules of the delivery are moved
-    to ``deliveries/<observatory>/withdrawn``: nothing is lost, and their names are not used again,
-    so that what was calibrated with them can be told apart.
-
-    Parameters
-    ----------
-    receipt : path or Receipt
-        The receipt of the delivery, in the cache.
-    dry_run : bool
-        Only make sure that the delivery can be taken back; the cache is not touched.
-    wait_s : float
-        How many seconds to wait for a delivery into the same cache.
-
-    Returns
-    -------
-    Receipt
-        The receipt, which says now that the delivery was taken back; in a dry run it does not.
-
-    Raises
-    ------
-    DeliveryError
-        Raised if it is no receipt, was taken back already, is not the last delivery, or the files
-        are not as they were delivered.
-    OutputError
-        Raised if the cache cannot be written.
-
-    Examples
-    --------
-    >>> from tmt_dq import rollback
-    >>> path = "/data/crds/deliveries/tmt/tmt_0101.json"
-    >>> rollback(path).rolled_back  # doctest: +SKIP
-    '2026-11-24T09:12:45Z'
-    """
-    path = receipt.path if isinstance(receipt, Receipt) else Path(receipt)
-    if path is None:
-        raise DeliveryError("was not delivered (dry_run), so it cannot be taken back")
-    found = read_receipt(path)
-    root = found.cache
-    if dry_run:
-        if is_pending(root):
-            raise DeliveryError(
-                "an earlier change was interrupted; it must be settled before this can be judged",
-                where=root,
-                hint="The next delivery, or rollback without a dry run, settles it.",
-            )
-        cache, instrument = _last_delivery(path, found)
-        with tempfile.TemporaryDirectory(prefix="tmt-dq-rollback-") as scratch:
-            stage_rollback(Stage(cache, Path(scratch)), instrument, found, _now())
-        return found
-    with exclusive(root / FOLDER / "lock", wait_s=wait_s):
-        recover(root)
-        # Read again: it may have been taken back, or its delivery be the one that recovery undid.
-        found = read_receipt(path)
-        cache, instrument = _last_delivery(path, found)
-        with staging_folder(root) as folder:
-            found, steps = stage_rollback(Stage(cache, folder), instrument, found, _now())
-            carry_out(root, folder, steps)
-    return found
-
-
-def _last_delivery(path: Path, found: Receipt) -> tuple[Cache, Instrument]:
-    """Return the cache of a receipt, and its instrument, if it is of the cache's last delivery."""
-    instrument = load(found.instrument)
-    cache = _open(found.cache, instrument)
-    current = cache.context("latest", {})
-    if found.rolled_back is not None:
-        raise DeliveryError(f"was taken back already, at {found.rolled_back}", where=path)
-    if current != found.context:
-        raise DeliveryError(
-            f"the cache's context is {current}, not {found.context}, which this delivery made",
-            where=path,
-            hint="Take back later deliveries first, the last one first.",
-        )
-    return cache, instrument
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return (warning,)

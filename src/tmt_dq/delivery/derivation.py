@@ -5,12 +5,11 @@ crds' own code inserts the reference and writes the rules, with no file touched;
 """
 
 import difflib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from tmt_dq.delivery.names import NewNames
 from tmt_dq.errors import DeliveryError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
@@ -18,31 +17,19 @@ from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import RuleFile
 from tmt_dq.references.rules import read_chain
 
-__all__ = ["Derivation", "derive", "next_reference"]
+__all__ = ["Derivation", "derive"]
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """New rules.
+    """New rules, and those that they are derived from."""
 
-    Parameters
-    ----------
-    context, context_before : str
-        The new .pmap and the one that it is derived from.
-    texts : mapping of str to str
-        The new files' text by their names: .rmap, .imap, .pmap.
-    before : mapping of str to str
-        The text of the files that they are derived from, by name.
-    replaces : str or None
-        The reference whose place in the rules the new one takes, if it has the same keys and the
-        same USEAFTER.
-    """
-
-    context: str
-    context_before: str
     texts: Mapping[str, str]
+    """The new .rmap, .imap and .pmap, by name."""
     before: Mapping[str, str]
+    """The files that they are derived from, by name and in the same order."""
     replaces: str | None
+    """The reference of the same keys and USEAFTER, whose place the new one takes."""
 
     @property
     def difference(self) -> str:
@@ -57,82 +44,10 @@ class Derivation:
         return "".join(lines)
 
 
-def next_reference(cache: Cache, instrument: Instrument, *, taken: Iterable[Path] = ()) -> str:
-    """Return the next free name of a reference file.
-
-    Parameters
-    ----------
-    cache : Cache
-        The cache.
-    instrument : Instrument
-        The instrument, whose masks are named.
-    taken : iterable of Path
-        Further files whose text mentions names that are not free.
-
-    Returns
-    -------
-    str
-        Such as ``tmt_iris_mask_0106.fits``: higher than any in the cache, and than any that its
-        rules mention.
-    """
-    stem = f"{cache.observatory}_{instrument.name.lower()}_{instrument.reftype}"
-    return _next(stem, ".fits", cache, taken)
-
-
-def _next(stem: str, suffix: str, cache: Cache, taken: Iterable[Path]) -> str:
-    pattern = re.compile(rf"(?<![A-Za-z0-9]){re.escape(stem)}_(\d+){re.escape(suffix)}(?!\w)")
-    folders = (cache.mappings, cache.references, *cache.references.glob("*/"))
-    names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    texts = [
-        path.read_text("utf-8", errors="replace")
-        for path in (*cache.mappings.glob("*.?map"), *taken)
-        if path.is_file()
-    ]
-    numbers = [
-        int(number) for text in ("\n".join(names), *texts) for number in pattern.findall(text)
-    ]
-    return f"{stem}_{max(numbers, default=0) + 1:04d}{suffix}"
-
-
 def derive(
-    cache: Cache,
-    context: str,
-    instrument: Instrument,
-    header: Mapping[str, str],
-    reference: str,
-    *,
-    taken: Iterable[Path] = (),
+    cache: Cache, context: str, instrument: Instrument, header: Mapping[str, str], names: NewNames
 ) -> Derivation:
-    """Derive rules that select a new reference.
-
-    Parameters
-    ----------
-    cache : Cache
-        The cache; not changed.
-    context : str
-        The rules to start from.
-    instrument : Instrument
-        The instrument.
-    header : mapping of str to str
-        The reference's FITS keywords: DETECTOR, SUBARRAY, USEAFTER and what else rules ask for.
-    reference : str
-        The reference's name.
-    taken : iterable of Path
-        As for `next_reference`.
-
-    Returns
-    -------
-    Derivation
-        The new rules.
-
-    Raises
-    ------
-    SelectionError
-        Raised if the old rules cannot be trusted.
-    DeliveryError
-        Raised if they have no place for such a reference.
-    """
-    taken = tuple(taken)
+    """Derive rules that select a new reference, whose keywords are in `header`, from a context."""
     reftype = instrument.reftype
     chain = read_chain(cache.mappings, context, instrument, reftype, verify_sums=True)
     if chain[-1].path.suffix != ".rmap":
@@ -143,22 +58,14 @@ def derive(
             hint="Give the context an .rmap for the type first (tmt-dq crds newcontext).",
         )
     pmap, imap, rmap = chain
-    stem = f"{cache.observatory}_{instrument.name.lower()}"
-    new_rmap, new_imap, new_pmap = (
-        _next(f"{stem}_{reftype}", ".rmap", cache, taken),
-        _next(stem, ".imap", cache, taken),
-        _next(cache.observatory, ".pmap", cache, taken),
-    )
     with LOCK:
-        inserted, replaces = _inserted(rmap, header, reference)
+        inserted, replaces = _inserted(rmap, header, names.mask)
         texts = {
-            new_rmap: _text(inserted, rmap, new_rmap),
-            new_imap: _text(_relinked(imap, reftype, new_rmap), imap, new_imap),
-            new_pmap: _text(_relinked(pmap, instrument.name, new_imap), pmap, new_pmap),
+            names.rmap: _text(inserted, rmap, names.rmap),
+            names.imap: _text(_relinked(imap, reftype, names.rmap), imap, names.imap),
+            names.pmap: _text(_relinked(pmap, instrument.name, names.imap), pmap, names.pmap),
         }
     return Derivation(
-        context=new_pmap,
-        context_before=context,
         texts=texts,
         before={file.path.name: file.text for file in (rmap, imap, pmap)},
         replaces=replaces,

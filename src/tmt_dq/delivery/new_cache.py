@@ -1,15 +1,13 @@
 """A new cache, which starts as a copy of the embedded one."""
 
-import os
+import errno
 import secrets
 import shutil
 from pathlib import Path
 
-from tmt_dq.delivery.locks import exclusive
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.references import checksums as sums
-from tmt_dq.references import embedded
+from tmt_dq.references import checksums, embedded
 
 __all__ = ["create", "is_new"]
 
@@ -20,26 +18,10 @@ def is_new(root: Path) -> bool:
         return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
-def create(root: Path, *, wait_s: float) -> None:
-    """Make a cache that holds what the embedded one holds, unless another process just did.
+def create(root: Path) -> None:
+    """Make a cache that holds what the embedded one holds; it appears whole.
 
-    It is written beside its place and appears there whole.
-
-    Parameters
-    ----------
-    root : Path
-        The cache.
-    wait_s : float
-        How many seconds to wait for another process that is making it.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the folder above it does not exist.
-    OutputError
-        Raised if it cannot be written.
-    DeliveryError
-        Raised if another process took too long.
+    If another process makes it at the same time, the first one that is ready wins.
     """
     # Through links: what is renamed takes the place of a folder, not of a link to one.
     root = root.resolve()
@@ -49,20 +31,19 @@ def create(root: Path, *, wait_s: float) -> None:
             where=root,
             hint="Create it, or correct --cache.",
         )
-    with exclusive(root.with_name(f".{root.name}.tmt-dq-lock"), wait_s=wait_s):
-        if not is_new(root):
-            return
-        for leftover in root.parent.glob(f".{root.name}.*.tmt-dq-part"):
-            shutil.rmtree(leftover)
-        part = root.with_name(f".{root.name}.{secrets.token_hex(4)}.tmt-dq-part")
-        try:
-            with output_errors(root):
-                part.mkdir()
-                embedded.write_copy(part)
-                _write_sums(part)
-                os.replace(part, root)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    part = root.with_name(f".{root.name}.{secrets.token_hex(4)}.tmt-dq-part")
+    try:
+        with output_errors(root):
+            part.mkdir()
+            embedded.write_copy(part)
+            _write_sums(part)
+            try:
+                part.rename(root)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_sums(root: Path) -> None:
@@ -74,4 +55,4 @@ def _write_sums(root: Path) -> None:
             for path in references.rglob("*")
             if path.name in by_name
         }
-        (references / sums.FILE_NAME).write_text(sums.text(found), "utf-8")
+        (references / checksums.FILE_NAME).write_text(checksums.text(found), "utf-8")

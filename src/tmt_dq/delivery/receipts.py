@@ -9,12 +9,12 @@ from typing import Any
 
 from tmt_dq.errors import DeliveryError
 
-__all__ = ["DeliveredFile", "Receipt", "all_receipts", "read_receipt", "receipt_name"]
+__all__ = ["DeliveredFile", "Receipt", "read_receipt", "receipt_name", "receipts_folder"]
 
 _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
 _FILES = ("the mask", "an .rmap", "an .imap", "a .pmap")
-"""The first files of a receipt, in this order."""
+"""The first files of a receipt, in this order; then come those that were changed."""
 _DEPTH = 3
 """A receipt lies so many folders deep in its cache."""
 
@@ -41,6 +41,8 @@ class DeliveredFile:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a delivery did, or would do.
+
+    Whether a delivery is in force follows from the cache's context, never from its receipt.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ class Receipt:
     software : str
         What made it.
     rolled_back : str or None
-        UTC time at which the delivery was taken back.
+        UTC time at which the delivery was taken back; a note for people.
     """
 
     path: Path | None
@@ -119,35 +121,22 @@ _TEXTS = {
 }
 """The entries that are text, and whether they may be null."""
 
+_FREE_TEXTS = {"source", "difference"}
+"""Entries that may hold anything: the others are names, which are shown as they are."""
+
+
+def receipts_folder(root: Path, observatory: str) -> Path:
+    """Return the folder of a cache's receipts, those of deliveries taken back included."""
+    return root / _FOLDER / observatory
+
 
 def receipt_name(observatory: str, context: str) -> str:
     """Return where the receipt of a context's delivery is kept, relative to the cache."""
     return f"{_FOLDER}/{observatory}/{Path(context).stem}.json"
 
 
-def all_receipts(root: Path, observatory: str) -> tuple[Path, ...]:
-    """Return the receipts in a cache, those of deliveries taken back included."""
-    return tuple(sorted((root / _FOLDER / observatory).glob("*.json")))
-
-
 def read_receipt(path: Path) -> Receipt:
-    """Read a receipt; the cache is where the receipt lies, wherever it was made.
-
-    Parameters
-    ----------
-    path : Path
-        The receipt, in its cache.
-
-    Returns
-    -------
-    Receipt
-        The receipt.
-
-    Raises
-    ------
-    DeliveryError
-        Raised if it is not there, is no receipt, or does not lie in a cache.
-    """
+    """Read a receipt; the cache is where the receipt lies, wherever it was made."""
     try:
         table = json.loads(path.read_text("utf-8"))
         if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
@@ -170,24 +159,34 @@ def read_receipt(path: Path) -> Receipt:
 
 
 def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
-    files = tuple(
-        DeliveredFile(str(file["path"]), int(file["size"]), str(file["sha256"]))
-        for file in table["files"]
-    )
-    if len(files) < len(_FILES):
-        raise ValueError(f"it names {len(files)} files; expected {', '.join(_FILES)} and more")
-    for file in files:
-        if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
-            raise ValueError(f"it names {file.path!r}, which is not in the cache")
     if len(path.parents) < _DEPTH:
         raise ValueError("it does not lie in a cache")
+    files = tuple(map(_file_from, table["files"]))
+    if len(files) < len(_FILES):
+        raise ValueError(f"it names {len(files)} files; expected {', '.join(_FILES)} and more")
     for name, optional in _TEXTS.items():
-        if not isinstance(table[name], str) and not (optional and table[name] is None):
-            raise ValueError(f"its entry {name!r} is not text")
-    changes = {
-        "path": path,
-        "cache": path.parents[_DEPTH - 1],
-        "files": files,
-        "warnings": tuple(map(str, table["warnings"])),
-    }
-    return Receipt(**{**table, **changes})
+        if optional and table.get(name) is None:
+            continue
+        value = table[name]
+        if not isinstance(value, str) or not (name in _FREE_TEXTS or value.isprintable()):
+            raise ValueError(f"its entry {name!r} is {value!r}; expected text")
+    return Receipt(
+        **{
+            **table,
+            "path": path,
+            "cache": path.parents[_DEPTH - 1],
+            "files": files,
+            "warnings": tuple(map(str, table["warnings"])),
+        }
+    )
+
+
+def _file_from(entry: Mapping[str, Any]) -> DeliveredFile:
+    path, size, sha256 = entry["path"], entry["size"], entry["sha256"]
+    if not isinstance(path, str) or not path.isprintable():
+        raise ValueError(f"it names a file {path!r}; expected text")
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(f"it names {path!r}, which is not in the cache")
+    if type(size) is not int or not isinstance(sha256, str):
+        raise ValueError(f"the size or sha256 of {path} is not one")
+    return DeliveredFile(path, size, sha256)
