@@ -167,10 +167,14 @@ def test_images_of_either_polarity(here: Path, ramp: Path, mask: str) -> None:
             ConfigError,
             "guide_windows: '1,2,3' is not a window",
         ),
-        ({"guide_parts": ["boxes"]}, ConfigError, "guide_parts is 'boxes'"),
-        ({"user_bad": "many"}, ConfigError, "user_bad: 'many' is not a whole number"),
-        ({"user_values": "x:HOT"}, ConfigError, "user_values: 'x' is not a whole number"),
-        ({"user_values": "all"}, ConfigError, "values is 'all'"),
+        ({"guide_parts": ["boxes"]}, ConfigError, "guide_parts is .'boxes',."),
+        (
+            {"user_bad": "many"},
+            ConfigError,
+            "user_bad: 'many' is not a value; expected a whole number or nonzero",
+        ),
+        ({"user_values": "x:HOT"}, ConfigError, "user_values: 'x:HOT' does not give the meaning"),
+        ({"user_values": "all"}, ConfigError, "user_values: 'all' does not give the meaning"),
         ({"user_flag": "HAUT"}, UnknownFlagError, "HAUT"),
     ],
 )

@@ -9,7 +9,6 @@ import ast
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 from numpydoc.docscrape import ClassDoc
 from sphinx.application import Sphinx
@@ -17,7 +16,7 @@ from sphinx.application import Sphinx
 import tmt_dq
 from extensions.markdown import GeneratedDirective, escaped, inline_code, table
 from tmt_dq import instruments
-from tmt_dq.cli.options import recipe_fields, source_options
+from tmt_dq.core.options import option_table
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.references import cache
 from tmt_dq.step.step import DQInitStep
@@ -137,21 +136,6 @@ def _parts(check: str) -> tuple[str, str]:
     return shown, "" if default is None else default[1].strip('"')
 
 
-def _options_of_fields() -> dict[str, list[str]]:
-    """Return the options of ``tmt-dq apply`` that set each field of a recipe."""
-
-    def command() -> None:
-        """Carry the options."""
-
-    options: list[Any] = source_options(command).__click_params__  # type: ignore[attr-defined]
-    unset: dict[str, Any] = {str(option.name): None for option in options}
-    found: dict[str, list[str]] = {}
-    for option in options:
-        for field in recipe_fields({**unset, str(option.name): "box"}):
-            found.setdefault(field, []).append(option.opts[0])
-    return found
-
-
 def recipe_table() -> str:
     """Return the table of the fields of `Recipe`, in Markdown."""
     meanings = {
@@ -159,11 +143,12 @@ def recipe_table() -> str:
         for entry in ClassDoc(Recipe)["Parameters"]
         for name in entry.name.split(",")
     }
-    options = _options_of_fields()
+    options = option_table(Recipe)
     rows = []
     for field in dataclasses.fields(Recipe):
         kind, meaning = meanings[field.name]
-        option = ", ".join(map(inline_code, options[field.name]))
+        name = options[field.name].one or field.name
+        option = inline_code(f"--{name.replace('_', '-')}")
         cells = [inline_code(field.name), escaped(kind), inline_code(repr(field.default))]
         rows.append([*cells, option, escaped(meaning)])
     return table(["field", "type", "default", "option", "meaning"], rows)

@@ -18,19 +18,19 @@ from tmt_dq.cli.console import (
     show_table,
 )
 from tmt_dq.cli.options import (
-    Bad,
     FilePath,
     FolderPath,
     Position,
-    Values,
     crds_options,
-    recipe_fields,
-    source_options,
+    table_options,
+    take_values,
 )
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
+from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import flag_table
 
-__all__ = ["command", "describe", "show", "user_reading"]
+__all__ = ["command", "describe", "flag_options", "show"]
 
 
 @click.command("apply", short_help="Initialize the data quality of raw ramps.")
@@ -53,45 +53,7 @@ __all__ = ["command", "describe", "show", "user_reading"]
     type=FilePath(),
     help="Add the flags of this image, list of pixels or boxes, or region file.",
 )
-@click.option(
-    "--user-flag",
-    metavar="NAME[,NAME]",
-    shell_complete=offers.flags,
-    help="Flags of the pixels in the file of --user-dq.",
-)
-@click.option(
-    "--user-bad",
-    type=Bad(),
-    metavar="V|nonzero",
-    shell_complete=offers.words("nonzero"),
-    help="Value of bad pixels in it.",
-)
-@click.option("--user-good", type=int, metavar="V", help="Value of good pixels in it.")
-@click.option(
-    "--user-values",
-    type=Values(),
-    metavar="convention|N=FLAG,...",
-    shell_complete=offers.words("convention"),
-    help="What each bit of the numbers in it means.",
-)
-@click.option(
-    "--user-base",
-    type=click.IntRange(0, 1),
-    metavar="0|1",
-    help="Number of the first pixel in a list of pixels.",
-)
-@click.option(
-    "--user-at",
-    type=Position(),
-    metavar="X,Y",
-    help="1-based detector position of the first pixel of a smaller image or list.",
-)
-@click.option(
-    "--user-columns", metavar="NAMES", help="Columns of a list without a line of names: x,y,flag."
-)
-@click.option(
-    "--user-extension", metavar="NAME", help="FITS: which extension, where several could be meant."
-)
+@table_options(Reading, prefix="user_")
 @click.option(
     "--subarray",
     type=Position(),
@@ -105,7 +67,7 @@ __all__ = ["command", "describe", "show", "user_reading"]
     show_default=True,
     help="Where no rule matches: stop, write SKIPPED, or apply the other sources.",
 )
-@source_options
+@table_options(Recipe)
 @click.option(
     "--unknown",
     type=click.Choice(["error", "drop"]),
@@ -146,8 +108,7 @@ def command(
             f"--output names one file, but there are {len(ramps)} ramps",
             hint="Use --output-dir for several ramps.",
         )
-    options["user_reading"] = user_reading(options)
-    options["recipe"] = recipe_fields(options)
+    options |= flag_options(options)
     options["sync"] = not no_sync
     if len(ramps) > 1:
         _check_outputs(ramps, options["output_dir"], overwrite=options["overwrite"])
@@ -200,17 +161,13 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
         found[target] = ramp
 
 
-def user_reading(options: dict[str, Any]) -> Any:
-    """Take what is said about the file of --user-dq out of `options`; None if nothing is."""
-    names = ("flag", "bad", "good", "values", "base", "at", "columns", "extension")
-    said = {name: options.pop(f"user_{name}") for name in names}
-    if all(value is None for value in said.values()):
-        return None
-    from tmt_dq.masks.reading import Reading
-
-    if said["columns"] is not None:
-        said["columns"] = tuple(name.strip() for name in said["columns"].split(","))
-    return Reading(**said)
+def flag_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options about flags out of `options`; return the keywords of `apply_dq` for them."""
+    reading = take_values(Reading, options, prefix="user_")
+    return {
+        "user_reading": Reading(**reading) if reading else None,
+        "recipe": take_values(Recipe, options),
+    }
 
 
 def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:

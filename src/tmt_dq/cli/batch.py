@@ -9,10 +9,10 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
-from tmt_dq.cli.apply import user_reading
+from tmt_dq.cli.apply import flag_options
 from tmt_dq.cli.batch_progress import watch
 from tmt_dq.cli.console import as_record, json_list, print_json, table
-from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
+from tmt_dq.cli.options import FilePath, FolderPath
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
 
@@ -106,8 +106,7 @@ def command(  # noqa: PLR0913 - the options of the verb
         raise click.UsageError("Missing argument 'INPUT...'.")
     if options["output_dir"] is None:
         raise click.UsageError("Missing option '--output-dir'.")
-    options["user_reading"] = user_reading(options)
-    options["recipe"] = recipe_fields(options)
+    options |= flag_options(options)
     options["sync"] = not options.pop("no_sync")
     options["manifests"] = manifests
     if dry_run:

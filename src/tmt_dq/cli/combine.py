@@ -8,9 +8,9 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath
-from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
-from tmt_dq.masks.reading import Reading, reading_from, reading_names
+from tmt_dq.cli.options import FilePath, table_options, take_values
+from tmt_dq.cli.reading_options import mask_options, show_made
+from tmt_dq.masks.reading import Reading
 
 __all__ = ["command"]
 
@@ -48,7 +48,7 @@ __all__ = ["command"]
     shell_complete=offers.instruments,
     help="Instrument, where the masks do not say.",
 )
-@reading_options()
+@table_options(Reading)
 @mask_options
 def command(
     masks: tuple[Path, ...],
@@ -76,14 +76,14 @@ def command(
     """  # noqa: D301
     from tmt_dq.masks.combination import combine_masks
 
-    given = {name: options.pop(name) for name in reading_names()}
+    given = take_values(Reading, options)
     if not add and not clear:
         _refuse_unused({**given, "clear_flag": clear_flag})
     elif not clear:
         _refuse_unused({"clear_flag": clear_flag})
     rule, per_flag = _rules(rules)
     unknown = options["unknown"]
-    reading = reading_from(given, unknown=unknown) or Reading(unknown=unknown)
+    reading = Reading(**given, unknown=unknown)
     clearing = reading if clear_flag is None else dataclasses.replace(reading, flag=clear_flag)
     with working(f"combining {len(masks)} masks"):
         made = combine_masks(

@@ -8,8 +8,9 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath
-from tmt_dq.cli.reading_options import mask_options, reading_options, show_made
+from tmt_dq.cli.options import FilePath, table_options
+from tmt_dq.cli.reading_options import mask_options, show_made
+from tmt_dq.masks.reading import Reading
 
 __all__ = ["command"]
 
@@ -31,7 +32,7 @@ __all__ = ["command"]
     shell_complete=offers.instruments,
     help="Instrument that the detector belongs to.",
 )
-@reading_options()
+@table_options(Reading)
 @mask_options
 def command(source: Path, output: Path | None, *, as_json: bool, **options: Any) -> None:
     """Make a mask from a file of any kind that people keep bad pixels in.
@@ -51,8 +52,6 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
     """  # noqa: D301
     from tmt_dq.masks.conversion import import_mask
 
-    for name in ("columns", "ignore_columns"):
-        options[name] = None if options[name] is None else options[name].split(",")
     with working(f"reading {source.name}"):
         made = import_mask(source, output, **options)
     show_made(made, as_json=as_json)

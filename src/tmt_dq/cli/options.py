@@ -1,26 +1,29 @@
 """Options that several verbs share."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from tmt_dq.cli import offers
+from tmt_dq.core.options import Option, option_table, values_of
+from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import is_url, redacted
 
 __all__ = [
-    "Bad",
     "FilePath",
     "FolderPath",
-    "Guide",
     "Position",
-    "Values",
+    "TableOption",
     "crds_options",
-    "recipe_fields",
-    "source_options",
+    "table_options",
+    "take_values",
     "verify_option",
 ]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class FilePath(click.ParamType[Path]):
@@ -70,140 +73,92 @@ class Position(click.ParamType[tuple[int, int]]):
         return x, y
 
 
-class Guide(click.ParamType[Any]):
-    """A guide window X,Y,NX,NY[,GROUPS] in FITS terms."""
+class _Value(click.ParamType[Any]):
+    """What a row of an option table makes of a text."""
 
-    name = "x,y,nx,ny[,groups]"
+    def __init__(self, option: Option) -> None:
+        self.name = option.metavar.lower() or "text"
+        self._parse = option.parse_one if option.one else option.parse
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the window."""
-        from tmt_dq.core.recipe import GuideWindow
-        from tmt_dq.errors import ConfigError
-
-        if isinstance(value, GuideWindow):
-            return value
+        """Return the value of a text."""
         try:
-            return GuideWindow.parse(str(value))
+            return self._parse(value)
         except ConfigError as error:
             self.fail(error.what, param, ctx)
 
 
-class Values(click.ParamType["str | dict[int, str]"]):
-    """What numbers mean: ``convention``, or ``16=HOT,4=DEAD|DO_NOT_USE``."""
+class TableOption(click.Option):
+    """An option of an option table; its aliases work and are not listed."""
 
-    name = "values"
+    def __init__(self, *declarations: Any, aliases: Sequence[str] = (), **details: Any) -> None:
+        super().__init__(*declarations, **details)
+        self.aliases = frozenset(aliases)
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the word, or names by number."""
-        if not isinstance(value, str) or value.strip().lower() == "convention":
-            return value if not isinstance(value, str) else "convention"
-        meanings: dict[int, str] = {}
-        for item in value.split(","):
-            number, separator, names = item.partition("=")
-            try:
-                key = int(number)
-            except ValueError:
-                separator = ""
-                key = 0
-            if not separator or key in meanings:
-                self.fail(
-                    f"{item!r} does not say what one number means; expected 'convention' or "
-                    "16=HOT,4=DEAD",
-                    param,
-                    ctx,
-                )
-            meanings[key] = names
-        return meanings
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option's line of a help text."""
+        listed = copy.copy(self)
+        listed.opts = [name for name in self.opts if name not in self.aliases]
+        listed.secondary_opts = [name for name in self.secondary_opts if name not in self.aliases]
+        return click.Option.get_help_record(listed, ctx)
 
 
-class Bad(click.ParamType["int | str"]):
-    """The value of bad pixels: a number, or ``nonzero``."""
-
-    name = "value"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the number or the word."""
-        if isinstance(value, int) or str(value).lower() == "nonzero":
-            return value if isinstance(value, int) else "nonzero"
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no value; expected a whole number or nonzero", param, ctx)
+_COMPLETIONS: dict[str, Any] = {
+    "flag": offers.flags,
+    "bad": offers.words("nonzero"),
+    "values": offers.words("convention"),
+    "columns": offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
+}
+"""What the shell offers as values of fields, where the table does not list all of them."""
 
 
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say which flag sources run; None where the user does not say."""
-    switches = {
-        "propagate-do-not-use": "Set the mask's DO_NOT_USE in every group of GROUPDQ too.",
-        "reference-pixels": "Flag the border of reference pixels if the mask does not.",
-        "guide-windows": "Flag the guide windows that the file's table or header names.",
-        "missing-reads": "Flag groups next to missing reads as DROPOUT.",
-        "non-finite": "Flag pixels with NaN or infinite values.",
-    }
-    values = {
-        "ad-floor": "Flag samples at or below this value as AD_FLOOR; 0 for uint16.",
-        "full-scale": "Flag samples at or above this value as SATURATED; 65535 for uint16.",
-    }
-    decorators = [
-        click.option(f"--{name}/--no-{name}", default=None, help=text)
-        for name, text in switches.items()
-    ]
-    decorators += [
-        click.option(
-            "--guide-window",
-            "guide_window",
-            type=Guide(),
-            multiple=True,
-            metavar="X,Y,NX,NY[,GROUPS]",
-            help="Flag this window, read for guiding in GROUPS (FIRST:LAST); may be repeated.",
-        ),
-        click.option(
-            "--guide-parts",
-            metavar="PARTS",
-            shell_complete=offers.parts("box", "rows", "columns"),
-            help="What of guide windows to flag. [default: box,rows,columns]",
-        ),
-        click.option(
-            "--guide-expand",
-            type=click.IntRange(min=0),
-            metavar="N",
-            help="Make guide windows larger by N pixels on all sides.",
-        ),
-        click.option(
-            "--dropout-value",
-            type=float,
-            multiple=True,
-            metavar="V",
-            help="Flag samples of this value as DROPOUT; may be repeated.",
-        ),
-    ]
-    decorators += [
-        click.option(f"--{name}", type=float, metavar="V", help=text)
-        for name, text in values.items()
-    ]
-    for decorate in reversed(decorators):
-        command = decorate(command)
-    return command
+def table_options(table: type, *, prefix: str = "") -> Callable[[_Command], _Command]:
+    """Return a decorator that adds an option for each row of a table; None where none is given."""
+
+    def decorate(command: _Command) -> _Command:
+        for name, option in reversed(option_table(table).items()):
+            command = _table_option(name, option, prefix)(command)
+        return command
+
+    return decorate
 
 
-def recipe_fields(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of `source_options` out of `options`; return the recipe's fields."""
-    given = {
-        "propagate_do_not_use": options.pop("propagate_do_not_use"),
-        "reference_pixels": options.pop("reference_pixels"),
-        "guide_windows_from_file": options.pop("guide_windows"),
-        "missing_reads": options.pop("missing_reads"),
-        "non_finite": options.pop("non_finite"),
-        "guide_windows": options.pop("guide_window") or None,
-        "guide_expand": options.pop("guide_expand"),
-        "dropout_values": options.pop("dropout_value") or None,
-        "ad_floor": options.pop("ad_floor"),
-        "full_scale": options.pop("full_scale"),
-    }
-    parts = options.pop("guide_parts")
-    if parts is not None:
-        given["guide_parts"] = tuple(part.strip() for part in parts.split(",") if part.strip())
-    return {name: value for name, value in given.items() if value is not None}
+def _table_option(name: str, option: Option, prefix: str) -> Callable[[_Command], _Command]:
+    def flag(field: str) -> str:
+        dashed = f"{prefix}{field}".replace("_", "-")
+        return f"--{dashed}/--no-{dashed}" if option.kind is bool else f"--{dashed}"
+
+    details: dict[str, Any] = {}
+    aliases = [flag(alias) for alias in option.aliases]
+    if option.kind is bool:
+        details["default"] = None
+    elif option.kind is int and not option.many:
+        limits = (option.minimum, option.maximum)
+        details["type"] = int if limits == (None, None) else click.IntRange(*limits)
+    elif option.kind is float and (option.one or not option.many):
+        details["type"] = float
+    else:
+        details["type"] = _Value(option)
+        completions = offers.parts(*option.choices) if option.choices else _COMPLETIONS.get(name)
+        details["shell_complete"] = completions
+    default = f" [default: {option.shown_default}]" if option.shown_default else ""
+    return click.option(
+        flag(option.one or name),
+        *aliases,
+        f"{prefix}{name}",
+        cls=TableOption,
+        aliases=[part for alias in aliases for part in alias.split("/")],
+        multiple=bool(option.one),
+        metavar=option.metavar or None,
+        help=f"{option.help}{default}",
+        **details,
+    )
+
+
+def take_values(table: type, options: dict[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Take the options of a table out of `options`; return the fields that were given."""
+    given = {f"{prefix}{name}": options.pop(f"{prefix}{name}") for name in option_table(table)}
+    return values_of(table, given, prefix=prefix)
 
 
 def verify_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,6 @@
 """Options of the verbs that read bad pixels and write masks."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -9,66 +8,9 @@ import click
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import print_json, show_table
 from tmt_dq.cli.options import FilePath
-from tmt_dq.core.options import Option
-from tmt_dq.errors import ConfigError
-from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import flag_table, number
 
-__all__ = ["mask_options", "reading_options", "show_made"]
-
-_COMPLETIONS: dict[str, Any] = {
-    "flag": offers.flags,
-    "bad": offers.words("nonzero"),
-    "values": offers.words("convention"),
-    "columns": offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
-}
-
-
-class _Parsed(click.ParamType[Any]):
-    """A value that a class of the option table parses."""
-
-    def __init__(self, option: Option) -> None:
-        self.option = option
-        self.name = option.metavar
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value of a text."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.option.kind.parse(value)  # type: ignore[attr-defined]
-        except ConfigError as error:
-            self.fail(error.what, param, ctx)
-
-
-def reading_options(prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds an option for each field of `Reading`."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(list(_decorators(prefix))):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-def _decorators(prefix: str) -> Iterator[Callable[..., Any]]:
-    for entry in fields(Reading):
-        if not entry.metadata:
-            continue
-        option: Option = entry.metadata["option"]
-        kind: Any = option.kind
-        if hasattr(kind, "parse"):
-            kind = _Parsed(option)
-        elif entry.name == "base":
-            kind = click.IntRange(0, 1)
-        yield click.option(
-            f"--{prefix}{entry.name}".replace("_", "-"),
-            type=kind,
-            metavar=option.metavar,
-            help=option.help,
-            shell_complete=_COMPLETIONS.get(entry.name),
-        )
+__all__ = ["mask_options", "show_made"]
 
 
 def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tmt_dq.cli.apply import command as apply_command
-from tmt_dq.cli.apply import user_reading
-from tmt_dq.cli.options import FilePath, FolderPath, recipe_fields
+from tmt_dq.cli.apply import flag_options
+from tmt_dq.cli.options import FilePath, FolderPath
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -124,8 +124,7 @@ def command(
       tmt-dq watch incoming --output-dir reduced --pattern '*_uncal.fits' --once
       tmt-dq watch incoming --output-dir reduced --heartbeat beat.json --prometheus 9464
     """  # noqa: D301
-    options["user_reading"] = user_reading(options)
-    options["recipe"] = recipe_fields(options)
+    options |= flag_options(options)
     options["sync"] = not options.pop("no_sync")
     if dry_run:
         for name in ("settle_s", "stalled_s", "poll_s", "grace_s", "jobs"):

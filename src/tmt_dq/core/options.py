@@ -1,12 +1,13 @@
 """Rows of an option table: what every face needs to offer, read and check one field."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["Option", "option_table"]
+__all__ = ["Option", "option_table", "values_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,15 @@ class Option:
         Type of one value: bool, int, float, str, or a class with a method ``parse`` that takes a
         text.
     many : bool
-        Whether the field is a tuple of any number of values.
+        Whether the field is a tuple of values.
+    size : int or None
+        How many values it has; None for any number.
     optional : bool
         Whether the field can be None.
     choices : tuple of str
         All possible values, for a text.
-    minimum : int or None
-        The smallest whole number.
+    minimum, maximum : int or None
+        The smallest and the largest whole number.
     unit : str
         Unit of the values.
     one : str
@@ -39,6 +42,8 @@ class Option:
         Placeholder of a value in help texts.
     shown_default : str
         The default, in words, where the field's own does not explain what happens.
+    aliases : tuple of str
+        Other names of the field on the command line, which help texts leave out.
     group : str
         Heading under which help texts list the option.
     """
@@ -46,14 +51,45 @@ class Option:
     help: str
     kind: type = bool
     many: bool = False
+    size: int | None = None
     optional: bool = False
     choices: tuple[str, ...] = ()
     minimum: int | None = None
+    maximum: int | None = None
     unit: str = ""
     one: str = ""
     metavar: str = ""
     shown_default: str = ""
+    aliases: tuple[str, ...] = ()
     group: str = ""
+
+    def parse(self, value: Any) -> Any:
+        """Return the field's value for what a face was given: a text, a list of texts, a value."""
+        if not self.many:
+            return self.parse_one(value)
+        # A value of a class that parses a text can have commas in it.
+        separator = ";" if hasattr(self.kind, "parse") else ","
+        items = value.split(separator) if isinstance(value, str) else value
+        parsed = tuple(self.parse_one(item) for item in items if str(item).strip())
+        if self.size is not None and len(parsed) != self.size:
+            raise self._not_readable(value)
+        return parsed
+
+    def parse_one(self, value: Any) -> Any:
+        """Return one of the field's values."""
+        if not isinstance(value, str):
+            return value
+        if hasattr(self.kind, "parse"):
+            return self.kind.parse(value)
+        try:
+            return self.kind(value.strip())
+        except ValueError:
+            raise self._not_readable(value) from None
+
+    def _not_readable(self, value: object) -> ConfigError:
+        numbers = {int: "a whole number", float: "a number"}
+        expected = numbers.get(self.kind, "a text") if self.size is None else self.metavar
+        return ConfigError(f"{value!r} cannot be read; expected {expected}")
 
     def check(self, name: str, value: Any, *, where: object) -> Any:
         """Return a field's value, a list of a file as a tuple; ConfigError where it is wrong."""
@@ -74,7 +110,9 @@ class Option:
             return isinstance(value, Real) and not isinstance(value, bool)
         if self.kind is int:
             whole = isinstance(value, Integral) and not isinstance(value, bool)
-            return whole and (self.minimum is None or int(value) >= self.minimum)  # type: ignore[call-overload]
+            low = self.minimum is not None and whole and int(value) < self.minimum  # type: ignore[call-overload]
+            high = self.maximum is not None and whole and int(value) > self.maximum  # type: ignore[call-overload]
+            return whole and not (low or high)
         return isinstance(value, self.kind) and (not self.choices or value in self.choices)
 
     def _wrong(self, name: str, value: object, where: object) -> ConfigError:
@@ -99,4 +137,25 @@ class Option:
 
 def option_table(table: type) -> dict[str, Option]:
     """Return the rows of a dataclass whose fields are options, by field."""
-    return {entry.name: entry.metadata["option"] for entry in fields(table)}
+    return {
+        entry.name: entry.metadata["option"]
+        for entry in fields(table)
+        if "option" in entry.metadata
+    }
+
+
+def values_of(table: type, given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of an option table that a face was given, parsed, without the others.
+
+    `given` has None, or an empty sequence, for what nobody named; its names begin with `prefix`.
+    """
+    found = {}
+    for name, option in option_table(table).items():
+        value = given.get(f"{prefix}{name}")
+        if value is None or (option.many and len(value) == 0):
+            continue
+        try:
+            found[name] = option.parse(value)
+        except ConfigError as error:
+            raise ConfigError(error.what, where=f"{prefix}{name}", hint=error.hint) from None
+    return found

@@ -155,7 +155,9 @@ class Recipe:
         metavar="X,Y,NX,NY[,GROUPS]",
     )
     guide_windows_from_file: bool = _row(
-        False, "Flag the guide windows that the file's table or header names."
+        False,
+        "Flag the guide windows that the file's table or header names.",
+        aliases=("guide_windows",),
     )
     guide_parts: tuple[str, ...] = _row(
         GUIDE_PARTS,

@@ -1,6 +1,6 @@
 """Reading: how a file of bad pixels is to be understood where it does not state that itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # The command line makes its options from the fields of this class, and its help must not wait for
 # NumPy: the functions that need NumPy import it.
 
-__all__ = ["BadValue", "BitMeanings", "Position", "Reading", "reading_from", "reading_names"]
+__all__ = ["BadValue", "BitMeanings", "Reading"]
 
 
 class BadValue:
@@ -57,21 +57,6 @@ class BitMeanings:
                 )
             meanings[int(number)] = names.strip()
         return meanings
-
-
-class Position:
-    """A 1-based detector position X,Y."""
-
-    @staticmethod
-    def parse(text: str) -> tuple[int, int]:
-        """Return the two numbers of a position."""
-        try:
-            x, y = (int(number) for number in text.split(","))
-        except ValueError:
-            raise ConfigError(
-                f"{text!r} is not a position; expected two whole numbers X,Y", where="at"
-            ) from None
-        return x, y
 
 
 def _row(text: str, metavar: str, **details: Any) -> Any:
@@ -143,12 +128,14 @@ class Reading:
         kind=BitMeanings,
     )
     base: int | None = _row(
-        "List: whether positions count from 0 or 1.", "0|1", kind=int, minimum=0
+        "List: whether positions count from 0 or 1.", "0|1", kind=int, minimum=0, maximum=1
     )
     at: tuple[int, int] | None = _row(
         "1-based detector position of the first pixel of a smaller image or list.",
         "X,Y",
-        kind=Position,
+        kind=int,
+        many=True,
+        size=2,
     )
     columns: tuple[str, ...] | None = _row(
         "List without a line of column names: their names.", "x,y[,flag]", kind=str, many=True
@@ -307,31 +294,6 @@ class Reading:
         if self.unknown != "error":
             given.append(f"unknown={self.unknown}")
         return " ".join(given)
-
-
-def reading_names() -> tuple[str, ...]:
-    """Return the names of the fields that are options of their own (``unknown`` is shared)."""
-    return tuple(entry.name for entry in fields(Reading) if entry.metadata)
-
-
-def reading_from(options: Mapping[str, object], **others: Any) -> Reading | None:
-    """Return the reading that options of a face ask for, texts parsed; None if none is given."""
-    given: dict[str, Any] = {}
-    for entry in fields(Reading):
-        value = options.get(entry.name)
-        if not entry.metadata or value is None:
-            continue
-        option: Option = entry.metadata["option"]
-        parse: Callable[[str], object] = getattr(option.kind, "parse", option.kind)
-        if option.many:
-            items = value.split(",") if isinstance(value, str) else value
-            value = tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
-        elif isinstance(value, str):
-            value = parse(value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        given[entry.name] = value
-    return Reading(**given, **others) if given else None
 
 
 def _check_flag(flag: str | None) -> None:

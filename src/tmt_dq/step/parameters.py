@@ -1,72 +1,45 @@
-"""Parameters of the step, as stpipe reads them, turned into a recipe and a reading."""
+"""Parameters of the step: made from the option tables, and turned into a recipe and a reading."""
 
 from typing import Any
 
-from tmt_dq.core.recipe import GuideWindow
-from tmt_dq.errors import ConfigError
+from tmt_dq.core.options import Option, option_table, values_of
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["reading_of", "recipe_of"]
-
-_FIELDS = (
-    "reference_pixels",
-    "guide_windows_from_file",
-    "guide_parts",
-    "guide_expand",
-    "missing_reads",
-    "non_finite",
-    "dropout_values",
-    "ad_floor",
-    "full_scale",
-)
-_SAID = ("flag", "bad", "good", "values", "base", "at", "columns", "extension")
+__all__ = ["reading_of", "recipe_of", "spec_of"]
 
 
-def recipe_of(step: Any) -> dict[str, object]:
-    """Return what a step says that is different from the instrument's recipe, by field.
+def spec_of(table: type, *, prefix: str = "") -> str:
+    """Return the lines of a step's spec for the rows of an option table."""
+    return "".join(
+        f"    {prefix}{name} = {_check(option)}  # {option.help}\n"
+        for name, option in option_table(table).items()
+    )
 
-    Raises
-    ------
-    ConfigError
-        Raised if a guide window cannot be understood.
-    """
-    fields = {name: getattr(step, name) for name in _FIELDS}
-    if step.guide_windows is not None:
-        fields["guide_windows"] = tuple(
-            GuideWindow.parse(text, where=f"{step.name}.guide_windows")
-            for text in step.guide_windows.split(";")
-            if text.strip()
-        )
-    return {name: value for name, value in fields.items() if value is not None}
+
+def _check(option: Option) -> str:
+    """Return configobj's check of a parameter; None is what it is where nobody sets it."""
+    if hasattr(option.kind, "parse"):
+        return "string(default=None)"  # several of them are separated by semicolons
+    name = {bool: "boolean", int: "integer", float: "float", str: "string"}[option.kind]
+    limits = {"min": option.minimum, "max": option.maximum}
+    if option.many:
+        name = f"{name.removesuffix('eger')}_list"
+        limits = {"min": option.size, "max": option.size}
+    arguments = [f"{key}={value}" for key, value in limits.items() if value is not None]
+    return f"{name}({', '.join([*arguments, 'default=None'])})"
+
+
+def recipe_of(step: Any) -> dict[str, Any]:
+    """Return what a step sets differently from the instrument's recipe, by field."""
+    return values_of(Recipe, _parameters(step, Recipe))
 
 
 def reading_of(step: Any) -> Reading | None:
-    """Return what a step says about the file of ``user_supplied_dq``, None if nothing.
-
-    Raises
-    ------
-    ConfigError, UnknownFlagError
-        Raised if it makes no sense.
-    """
-    said = {name: getattr(step, f"user_{name}") for name in _SAID}
-    if all(value is None for value in said.values()):
-        return None
-    if said["bad"] not in (None, "nonzero"):
-        said["bad"] = _whole(said["bad"], f"{step.name}.user_bad")
-    for name in ("at", "columns"):
-        if said[name] is not None:
-            said[name] = tuple(said[name])
-    if said["values"] is not None and ":" in said["values"]:
-        # Not N=FLAG as on the command line: a parameter file takes "=" for its own.
-        pairs = (item.partition(":") for item in said["values"].split(";"))
-        said["values"] = {
-            _whole(number, f"{step.name}.user_values"): names.strip() for number, _, names in pairs
-        }
-    return Reading(**said)
+    """Return how a step wants the file of ``user_supplied_dq`` to be read, None for no wish."""
+    given = values_of(Reading, _parameters(step, Reading, "user_"), prefix="user_")
+    return Reading(**given) if given else None
 
 
-def _whole(text: str, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a whole number", where=where) from None
+def _parameters(step: Any, table: type, prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}{name}": getattr(step, f"{prefix}{name}") for name in option_table(table)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stpipe import Step, config_parser
 
 from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
@@ -19,8 +20,9 @@ from tmt_dq.files.names import default_output
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
 from tmt_dq.io.headstart import Headstart, begin
+from tmt_dq.masks.reading import Reading
 from tmt_dq.step.flagged_ramp import FlaggedRamp
-from tmt_dq.step.parameters import reading_of, recipe_of
+from tmt_dq.step.parameters import reading_of, recipe_of, spec_of
 
 if TYPE_CHECKING:
     from tmt_dq.datamodels import TMTRampModel
@@ -52,27 +54,12 @@ class DQInitStep(Step):
     # stpipe would ask stock crds, which does not know TMT, and for the whole network of it.
     prefetch_references = False
 
-    spec = """
-        user_supplied_dq = string(default=None)  # FITS image, list or regions with flags of your own
-        user_flag = string(default=None)  # Flags of the pixels in that file: HOT, or HOT|DO_NOT_USE
-        user_bad = string(default=None)  # Value of bad pixels in it: a number, or nonzero
-        user_good = integer(default=None)  # Value of good pixels in it
-        user_values = string(default=None)  # What its bits mean: convention, or 16:HOT;4:DEAD
-        user_base = integer(min=0, max=1, default=None)  # Number of the first pixel in a list
-        user_at = int_list(min=2, max=2, default=None)  # 1-based X,Y on the detector of its first pixel
-        user_columns = string_list(default=None)  # Columns of a list without a line of names: x,y,flag
-        user_extension = string(default=None)  # FITS extension, where several could be meant
-        propagate_do_not_use = boolean(default=None)  # Flag the mask's DO_NOT_USE pixels in every group
-        reference_pixels = boolean(default=None)  # Flag the border of reference pixels if the mask does not
-        guide_windows = string(default=None)  # Windows read for guiding: X,Y,NX,NY[,FIRST:LAST]; one after a semicolon
-        guide_windows_from_file = boolean(default=None)  # Flag the guide windows that the file's table or header names
-        guide_parts = string_list(default=None)  # What of guide windows to flag: box,rows,columns
-        guide_expand = integer(min=0, default=None)  # Make guide windows larger by so many pixels on all sides
-        missing_reads = boolean(default=None)  # Flag groups next to missing reads as DROPOUT
-        dropout_values = float_list(default=None)  # Flag samples of these values as DROPOUT
-        ad_floor = float(default=None)  # Flag samples at or below this value as AD_FLOOR
-        full_scale = float(default=None)  # Flag samples at or above this value as SATURATED
-        non_finite = boolean(default=None)  # Flag pixels with NaN or infinite values
+    spec = (
+        "    user_supplied_dq = string(default=None)"
+        "  # FITS image, list or regions with flags of your own\n"
+        + spec_of(Reading, prefix="user_")
+        + spec_of(Recipe)
+        + """
         subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
         if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
         unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
@@ -80,6 +67,7 @@ class DQInitStep(Step):
         suffix = string(default="dqinit")  # Suffix of output files
         override_mask = is_string_or_datamodel(default=None)  # Override the mask reference file
     """  # noqa: E501 - a line each, as stpipe reads it
+    )
 
     override_mask: Any
     user_supplied_dq: str | None
