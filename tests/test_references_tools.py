@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import socket
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -29,14 +28,17 @@ from tmt_dq.references.crds_tools import run
 def _isolated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """Work in an empty folder, where tools that open a connection fail."""
     isolate(monkeypatch, tmp_path_factory.getbasetemp() / "embedded")
     monkeypatch.chdir(tmp_path)
-
-    def connect(*_: Any) -> None:
-        pytest.fail("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", connect)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
+        "import socket\n"
+        "def connect(*_):\n"
+        "    raise SystemExit('a connection was opened')\n"
+        "socket.socket.connect = socket.getaddrinfo = connect\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 
 
 def write_mask(path: Path, *, dq: Any = None, **changes: object) -> Path:
@@ -66,71 +68,79 @@ def write_mask(path: Path, *, dq: Any = None, **changes: object) -> Path:
     return path
 
 
-def test_without_arguments_it_lists_the_tools(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_it_lists_the_tools(capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["--help"]):
         assert run(arguments) == 0
-        shown = capsys.readouterr().out
+        shown = capfd.readouterr().out
         assert all(f"  {tool} " in shown for tool in crds_tools.TOOLS)
 
 
-def test_an_unknown_tool(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_tool(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["bestref"]) == 2
-    shown = capsys.readouterr().err
+    shown = capfd.readouterr().err
     assert "'bestref'" in shown
     assert "bestrefs" in shown
 
 
-def test_bad_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_arguments_and_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "--nonesuch"]) == 2
-    assert "tmt-dq crds list" in capsys.readouterr().err
+    assert "tmt-dq crds list" in capfd.readouterr().err
     assert run(["certify", "--help"]) == 0
-    assert "usage: tmt-dq crds certify" in capsys.readouterr().out
+    assert "usage: tmt-dq crds certify" in capfd.readouterr().out
+
+
+def test_a_connection_is_an_error(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other tests rely on."""
+    monkeypatch.setenv("CRDS_SERVER_URL", "http://127.0.0.1:9")
+    assert run(["sync", "--contexts", "tmt_0100.pmap"]) == 1
+    assert "a connection was opened" in capfd.readouterr().err
 
 
 def test_what_crds_raises_becomes_a_status(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run(["diff", "tmt_iris_mask_0001.rmap", "tmt_iris_mask_0002.rmap"]) == 1
-    assert "tmt-dq crds diff: FileNotFoundError" in capsys.readouterr().err
+    assert "tmt-dq crds diff: FileNotFoundError" in capfd.readouterr().err
     (tmp_path / "mappings/tmt").mkdir(parents=True)
     monkeypatch.setenv("CRDS_PATH", str(tmp_path))
     assert run(["list", "--status"]) == 1
-    assert "(FATAL)" in capsys.readouterr().err
+    assert "(FATAL)" in capfd.readouterr().err
 
 
-def test_the_environment_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    register()
+def test_the_environment_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
     assert run(["list", "--status"]) == 0
     assert dict(os.environ) == before
-    shown = capsys.readouterr().out
+    shown = capfd.readouterr().out
     assert str(embedded.location()) in shown
     assert "tmt_0100.pmap" in shown
 
 
 class TestEmbeddedCache:
-    def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_list(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(["list", "--mappings", "--contexts", "tmt_0100.pmap"]) == 0
-        names = capsys.readouterr().out.split()
+        names = capfd.readouterr().out.split()
         assert names == ["tmt_0100.pmap", "tmt_iris_0100.imap", "tmt_iris_mask_0100.rmap"]
 
-    def test_matches(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_matches(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(["matches", "--files", "tmt_iris_mask_0103.fits"]) == 0
-        assert "META.INSTRUMENT.DETECTOR='IRIS3'" in capsys.readouterr().out
+        assert "META.INSTRUMENT.DETECTOR='IRIS3'" in capfd.readouterr().out
 
-    def test_bestrefs(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def test_bestrefs(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         header = fits.Header({"INSTRUME": "IRIS", "DETECTOR": "IFU", "SUBARRAY": "FULL"})
         header.update({"DATE-OBS": "2026-01-02", "TIME-OBS": "03:04:05"})
         ramp = tmp_path / "ramp.fits"
         fits.PrimaryHDU(header=header).writeto(ramp)
         arguments = ["--files", str(ramp), "--types", "mask", "--print-new-references"]
         assert run(["bestrefs", *arguments]) == 0
-        assert "tmt_iris_mask_0105.fits" in capsys.readouterr().out
+        assert "tmt_iris_mask_0105.fits" in capfd.readouterr().out
 
-    def test_certify(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_certify(self, capfd: pytest.CaptureFixture[str]) -> None:
         files = ["crds://tmt_0100.pmap", "crds://tmt_iris_mask_0102.fits"]
-        assert run(["certify", *files, "--comparison-context", "none"]) == 0, capsys.readouterr()
-        assert "0 errors" in capsys.readouterr().err
+        assert run(["certify", *files, "--comparison-context", "none"]) == 0, capfd.readouterr()
+        assert "0 errors" in capfd.readouterr().err
 
 
 @needs_published
@@ -141,20 +151,20 @@ class TestPublishedRules:
     def _published(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("CRDS_PATH", str(published_cache(tmp_path / "cache")))
 
-    def test_list(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_list(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert run(["list", "--status"]) == 0
-        assert "'tmt_0001.pmap'" in capsys.readouterr().out
+        assert "'tmt_0001.pmap'" in capfd.readouterr().out
 
-    def test_certify(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def test_certify(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         before = sorted((tmp_path / "cache").rglob("*"))
-        assert run(["certify", "crds://tmt_0001.pmap"]) == 0, capsys.readouterr()
-        assert "0 errors" in capsys.readouterr().err
+        assert run(["certify", "crds://tmt_0001.pmap"]) == 0, capfd.readouterr()
+        assert "0 errors" in capfd.readouterr().err
         assert sorted((tmp_path / "cache").rglob("*")) == before
 
-    def test_diff(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_diff(self, capfd: pytest.CaptureFixture[str]) -> None:
         rmaps = [str(PUBLISHED / f"tmt_iris_flat_000{n}.rmap") for n in (1, 2)]
         assert run(["diff", *rmaps]) == 1
-        assert "added terminal tmt_iris_flat_0002.fits" in capsys.readouterr().out
+        assert "added terminal tmt_iris_flat_0002.fits" in capfd.readouterr().out
         assert run(["diff", rmaps[0], rmaps[0]]) == 0
 
     def test_checksum(self, tmp_path: Path) -> None:
@@ -166,7 +176,7 @@ class TestPublishedRules:
 
     @pytest.mark.parametrize("tool", ["refactor", "refactor2"])
     def test_insert_a_reference(
-        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, tool: Any
+        self, capfd: pytest.CaptureFixture[str], tmp_path: Path, tool: Any
     ) -> None:
         mask = write_mask(tmp_path / "tmt_iris_mask_0002.fits")
         old = str(tmp_path / "cache/mappings/tmt/tmt_iris_mask_0001.rmap")
@@ -176,7 +186,7 @@ class TestPublishedRules:
         else:
             arguments = ["insert_reference", "--old-rmap", old, "--new-rmap", str(new)]
             arguments += ["--references", str(mask)]
-        assert run([tool, *arguments]) == 0, capsys.readouterr()
+        assert run([tool, *arguments]) == 0, capfd.readouterr()
         text = new.read_text()
         assert "('IRIS2', 'GENERIC')" in text
         assert "'2026-03-04 05:06:07' : 'tmt_iris_mask_0002.fits'" in text
@@ -184,16 +194,13 @@ class TestPublishedRules:
 
 
 class TestCertify:
-    def certify(self, path: Path) -> int:
-        return run(["certify", str(path), "--comparison-context", "none"])
-
-    def test_a_good_mask(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def test_a_good_mask(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         path = write_mask(tmp_path / "tmt_iris_mask_0002.fits")
-        assert self.certify(path) == 0, capsys.readouterr()
+        arguments = ["certify", str(path), "--comparison-context", "none"]
+        assert run(arguments) == 0, capfd.readouterr()
 
-    @pytest.mark.parametrize(
-        ("changes", "word"),
-        [
+    def test_bad_masks(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        changes: list[tuple[dict[str, Any], str]] = [
             ({"DETECTOR": "IRIS7"}, "DETECTOR"),
             ({"DETECTOR": "ANY"}, "DETECTOR"),
             ({"DETECTOR": None}, "DETECTOR"),
@@ -206,23 +213,22 @@ class TestCertify:
             ({"SUBSIZE1": 9}, "DQ"),
             ({"dq": np.zeros((1, 6, 8), np.uint32)}, "DQ"),
             ({"dq": np.zeros((6, 8), np.float32)}, "DQ"),
-        ],
-    )
-    def test_a_bad_mask(
-        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, changes: Any, word: Any
-    ) -> None:
-        path = write_mask(tmp_path / "tmt_iris_mask_0002.fits", **changes)
-        assert self.certify(path) == 1
-        errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
-        assert any(word in line for line in errors), errors
+        ]
+        names = {f"tmt_iris_mask_{n:04}.fits": c for n, c in enumerate(changes, start=2)}
+        paths = [str(write_mask(tmp_path / name, **c)) for name, (c, _) in names.items()]
+        assert run(["certify", *paths, "--comparison-context", "none"]) == 1
+        errors = [line for line in capfd.readouterr().err.splitlines() if "ERROR" in line]
+        for name, (_, word) in names.items():
+            assert any(name in line and word in line for line in errors), (name, errors)
 
     def test_rules_with_a_wrong_detector(
-        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rmap = rmap_text({("IRIS7", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}})
         monkeypatch.setenv("CRDS_PATH", str(make_cache(tmp_path / "cache", rmap)))
-        assert self.certify(tmp_path / "cache/mappings/tmt/tmt_iris_mask_0001.rmap") == 1
-        assert "IRIS7" in capsys.readouterr().err
+        path = tmp_path / "cache/mappings/tmt/tmt_iris_mask_0001.rmap"
+        assert run(["certify", str(path)]) == 1
+        assert "IRIS7" in capfd.readouterr().err
 
 
 class TestData:

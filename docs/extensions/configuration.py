@@ -49,7 +49,7 @@ MEANINGS = {
     "CRDS_ALLOW_BAD_REFERENCES": "1: use references that the server declared bad all the same",
     "CRDS_OBSERVATORY": "for `tmt-dq crds`: the observatory; without it, `tmt`",
     "CRDS_SERVER_URL": "for `tmt-dq crds`: a server; without it, no network is used",
-    "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is unpacked; without it, the "
+    "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is written; without it, the "
     "user's cache folder",
     "TMT_DQ_VERIFY": "0: do not compare references with the sha256 on record",
     "NO_COLOR": "set: no colours",

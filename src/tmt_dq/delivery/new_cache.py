@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.references import checksums, embedded
+from tmt_dq.references import embedded
 
 __all__ = ["create", "is_new"]
 
@@ -36,7 +36,6 @@ def create(root: Path) -> None:
         with output_errors(root):
             part.mkdir()
             embedded.write_copy(part)
-            _write_sums(part)
             try:
                 part.rename(root)
             except OSError as error:
@@ -44,15 +43,3 @@ def create(root: Path) -> None:
                     raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _write_sums(root: Path) -> None:
-    """Put the references' sums on record."""
-    by_name = embedded.contents()
-    for references in (root / "references").iterdir():
-        found = {
-            path.relative_to(references).as_posix(): by_name[path.name]
-            for path in references.rglob("*")
-            if path.name in by_name
-        }
-        (references / checksums.FILE_NAME).write_text(checksums.text(found), "utf-8")

@@ -35,7 +35,9 @@ def datasum(header: Header) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def sign(header: Header, data_sum: int, *, size: int | None = None) -> bytes:
+def sign(
+    header: Header, data_sum: int, *, size: int | None = None, comment: str | None = None
+) -> bytes:
     """Return the header as bytes, with DATASUM and CHECKSUM that fit the data.
 
     Parameters
@@ -46,6 +48,8 @@ def sign(header: Header, data_sum: int, *, size: int | None = None) -> bytes:
         Ones' complement sum of the data unit.
     size : int, optional
         Bytes that the header must take, whole blocks; it is filled with blank cards before END.
+    comment : str, optional
+        Comment of both cards, in place of the usual ones.
 
     Returns
     -------
@@ -53,10 +57,10 @@ def sign(header: Header, data_sum: int, *, size: int | None = None) -> bytes:
         The header in whole blocks.
     """
     header = header.copy()
-    header.set("DATASUM", str(data_sum), "data unit checksum")
+    header.set("DATASUM", str(data_sum), comment or "data unit checksum")
     # It may be there twice: only one of them can be right.
     header.remove("CHECKSUM")
-    header.set("CHECKSUM", "0" * 16, "HDU checksum", before="DATASUM")
+    header.set("CHECKSUM", "0" * 16, comment or "HDU checksum", before="DATASUM")
     zeroed = header.to_bytes()
     if size is not None and size != len(zeroed):
         zeroed = _filled(zeroed, size)

@@ -176,7 +176,7 @@ class Cache:
             )
         _check_reference(path)
         if verify:
-            expected = embedded.contents() if self.embedded else sums.recorded(self.references)
+            expected = sums.recorded(self.references)
             if name in expected:
                 sums.verify(path, expected[name])
         return path

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.files.atomic import AtomicOutput
 from tmt_dq.files.copying import write_all
-from tmt_dq.references import embedded
 from tmt_dq.references.rule_files import Stamp, read_regular, stamp
+from tmt_dq.references.user_folder import user_folder
 
 __all__ = ["FILE_NAME", "entries", "file_sha256", "recorded", "text", "verify"]
 
@@ -148,7 +148,7 @@ def _state(path: Path) -> _State:
 def _note(path: str) -> Path:
     """Return where it is kept that a file was verified."""
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
-    return embedded.own_folder() / "verified" / f"{name}.json"
+    return user_folder() / "verified" / f"{name}.json"
 
 
 def _remembered(path: str, expected: str) -> _State | None:

@@ -1,24 +1,19 @@
-"""Runs the stock tools of crds, made to know our observatories.
+"""Runs the stock tools of crds, made to know our observatories, in a process of their own."""
 
-The stock ``crds`` command starts ``python -m crds.<tool>`` and so never meets the adapter. Here
-each tool's script class is run in this process, after the adapter was registered.
-"""
-
-import contextlib
-import importlib
 import os
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
 from tmt_dq.references import embedded
-from tmt_dq.references.adapter import register
 from tmt_dq.references.server_config import provide_config
 
-__all__ = ["TOOLS", "environment", "forget", "run"]
+__all__ = ["CERTIFY_FILE", "TOOLS", "run", "start"]
 
 TOOLS = MappingProxyType(
     {
@@ -38,34 +33,22 @@ TOOLS = MappingProxyType(
 )
 """Tool: its module, its class, what it does."""
 
+CERTIFY_FILE = "certify-file"
+"""Beside them: certify one reference, and print what crds found as JSON."""
+
 _OBSERVATORY = "tmt"
 """The observatory of the tools when CRDS_OBSERVATORY is not set: crds itself would take JWST."""
-
-_SERVERLESS = "https://crds-serverless-mode.stsci.edu"
-"""The address by which crds means "no server"; it is never contacted."""
 
 _HELP = ("-h", "--help", "help")
 
 
 def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
-    """Run one of crds' tools.
+    """Run one of crds' tools; return its exit status.
 
-    Without CRDS_PATH it works on the cache that comes with the package, which it does not change.
-    Without CRDS_SERVER_URL no server is contacted.
-
-    Parameters
-    ----------
-    argv : sequence of str
-        The tool's name and its arguments: ``["list", "--status"]``. Nothing, or ``--help``, prints
-        the list of tools.
-    program : str
-        The command's name, for usage messages.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if all went well, 1 if the tool found errors (or differences), 2 if the
-        arguments were wrong.
+    `argv` is the tool's name and its arguments, ``["list", "--status"]``; nothing, or ``--help``,
+    prints the list of tools. Without CRDS_PATH a tool works on the cache that comes with the
+    package, which it does not change. Without CRDS_SERVER_URL no server is contacted. The status is
+    0 if all went well, 1 if the tool found errors (or differences), 2 if the arguments were wrong.
     """
     name, *arguments = argv or ["--help"]
     if name in _HELP:
@@ -74,11 +57,22 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
     if name not in TOOLS:
         sys.stderr.write(f"crds has no tool {name!r} that applies here.\n\n{_usage(program)}")
         return 2
-    # crds writes variables into the environment when it is imported, and relies on them ever after:
-    # they must stay when what is set below goes.
-    register()
-    with environment(os.environ, arguments):
-        return _run(name, arguments, f"{program} {name}")
+    sys.stdout.flush()
+    status = start([name, *arguments], os.environ).returncode
+    # What it was piped into has seen enough.
+    return 0 if status == -signal.SIGPIPE else status
+
+
+def start(
+    arguments: Sequence[str], environ: Mapping[str, str], **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run `tmt_dq.references.crds_process` with an environment, and wait for its end."""
+    command = [sys.executable, "-W", "ignore", "-m", "tmt_dq.references.crds_process", *arguments]
+    with tempfile.TemporaryDirectory(prefix="tmt-dq-crds-") as folder:
+        complete = _completed(environ, arguments, Path(folder))
+        return subprocess.run(  # noqa: S603 (our own interpreter and module)
+            command, env=complete, check=False, text=True, **options
+        )
 
 
 def _usage(program: str) -> str:
@@ -87,63 +81,23 @@ def _usage(program: str) -> str:
     return f"Usage: {program} TOOL [OPTIONS]\n\nTools:\n{tools}\nHelp: {program} TOOL --help\n"
 
 
-def _run(name: str, arguments: Sequence[str], program: str) -> int:
-    """Run a tool's script; whatever it raises becomes an exit status."""
-    forget()
-    module, script, _ = TOOLS[name]
-    try:
-        status = getattr(importlib.import_module(module), script)([program, *arguments])()
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            sys.stderr.write(f"{stop.code}\n")
-        # argparse ends with 2 after bad arguments; crds with -1 after all that is fatal.
-        return stop.code if stop.code in (0, 2) else int(stop.code is not None)
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 (crds raises what comes; the user needs the text)
-        sys.stderr.write(f"{program}: {type(error).__name__}: {error}\n")
-        return 1
-    return int(bool(status))
-
-
-def forget() -> None:
-    """Make crds forget what it keeps for a process' life: another cache, server or stderr."""
-    crds: Any = importlib.import_module("crds")
-    for item in vars(crds.config).values():
-        if isinstance(item, crds.config.ConfigItem):
-            # Should someone have deleted the variable: None is written, and read as "none" then.
-            item.get()
-    crds.utils.clear_function_caches()
-    crds.config.CRDS_REF_SUBDIR_MODE = "None"
-    crds.config.set_cache_readonly(readonly=False)
-    crds.api.set_crds_server(os.environ.get("CRDS_SERVER_URL") or _SERVERLESS)
-    crds.log.set_verbose(0)
-    crds.log.remove_console_handler()
-    crds.log.add_console_handler(stream=sys.stderr)
-
-
-@contextlib.contextmanager
-def environment(environ: MutableMapping[str, str], arguments: Sequence[str]) -> Iterator[None]:
-    """Set what crds needs to find and was not set; afterwards all is as before."""
-    before = dict(environ)
-    try:
-        if environ.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
-            environ["CRDS_OBSERVATORY"] = _OBSERVATORY
-        # A pickle in a cache would be executed.
-        environ["CRDS_USE_PICKLED_CONTEXTS"] = "False"
-        # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
-        environ["CRDS_EXPLICIT_GARBAGE_COLLECTION"] = "False"
-        if not any(environ.get(name) for name in ("CRDS_PATH", "CRDS_PATH_SINGLE")):
-            environ["CRDS_PATH"] = str(embedded.cache_path())
-            environ["CRDS_READONLY_CACHE"] = "1"
-            for name in {PurePath(argument).name for argument in arguments}:
-                if embedded.provides(name):
-                    embedded.ensure(name)
-        with tempfile.TemporaryDirectory(prefix="tmt-dq-crds-") as folder:
-            if not environ.get("CRDS_SERVER_URL"):
-                provide_config(Path(folder), environ["CRDS_OBSERVATORY"].lower(), environ)
-            yield
-    finally:
-        for name in set(environ) - set(before):
-            del environ[name]
-        environ.update(before)
+def _completed(
+    environ: Mapping[str, str], arguments: Sequence[str], folder: Path
+) -> dict[str, str]:
+    """Return an environment with the variables that crds needs."""
+    found = dict(environ)
+    if found.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
+        found["CRDS_OBSERVATORY"] = _OBSERVATORY
+    # A pickle in a cache would be executed.
+    found["CRDS_USE_PICKLED_CONTEXTS"] = "False"
+    # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
+    found["CRDS_EXPLICIT_GARBAGE_COLLECTION"] = "False"
+    if not any(found.get(name) for name in ("CRDS_PATH", "CRDS_PATH_SINGLE")):
+        found["CRDS_PATH"] = str(embedded.cache_path())
+        found["CRDS_READONLY_CACHE"] = "1"
+        for name in {PurePath(argument).name for argument in arguments}:
+            if embedded.provides(name):
+                embedded.ensure(name)
+    if not found.get("CRDS_SERVER_URL"):
+        provide_config(folder, found["CRDS_OBSERVATORY"].lower(), found)
+    return found

@@ -1,24 +1,29 @@
 """The CRDS cache that comes with the package, used when no other is named.
 
 It holds rules for IRIS and, for each detector, a baseline mask: the border of reference pixels and
-nothing else. Its contexts are numbered from 0100, out of the way of TMT's published ones. The masks
-are 67 MB each and stored compressed; each is expanded, once, into the user's cache folder when the
-rules first select it. The folder's name is made from the content, so versions do not mix.
+nothing else. Its contexts are numbered from 0100, out of the way of TMT's published ones. The rules
+and the sums of the masks are shipped; each mask, 67 MB, is made when the rules first select it, in
+the user's cache folder. The folder's name is made from the content, so versions do not mix.
 """
 
-import fcntl
 import functools
 import hashlib
-import json
-import lzma
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
-from tmt_dq.errors import ConfigError, OutputError
+import numpy as np
+
+from tmt_dq import instruments
+from tmt_dq.core import flags
+from tmt_dq.errors import OutputError
+from tmt_dq.files.atomic import AtomicOutput
+from tmt_dq.files.copying import write_all
+from tmt_dq.fits.cards import primary_header
+from tmt_dq.fits.checksums import sign, sum_bytes
+from tmt_dq.fits.encoding import encode_uint32, image_header
+from tmt_dq.fits.layout import padded
+from tmt_dq.references import checksums
+from tmt_dq.references.user_folder import HINT, user_folder
 
 __all__ = [
     "DATA",
@@ -27,241 +32,177 @@ __all__ = [
     "ensure",
     "is_here",
     "location",
-    "own_folder",
     "provides",
     "write_copy",
 ]
 
 DATA = Path(__file__).parent / "data"
-"""Where the package keeps it; `manifest.json` lists the files of the expanded cache."""
+"""What is shipped: the cache without its masks, whose sums are in SHA256SUMS."""
 
-_CHUNK = 2**20
-_HINT = "Set TMT_DQ_CACHE_DIR to a folder that can be written, or CRDS_PATH to a cache of your own."
+_REFERENCES = PurePosixPath("references/tmt")
+_FIRST = 101
+"""Number of the first detector's mask; the others follow."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file of the expanded cache."""
-
-    path: PurePosixPath
-    size: int
-    sha256: str
-    packed: bool
+_MADE = "2026-01-01T00:00:00"
 
 
 @functools.cache
-def _manifest() -> tuple[str, tuple[_Entry, ...], Mapping[str, _Entry]]:
-    """Return the version, the files to have at once, and by name those expanded when needed."""
-    raw = (DATA / "manifest.json").read_bytes()
-    entries = [
-        _Entry(PurePosixPath(path), entry["size"], entry["sha256"], packed=entry["packed"])
-        for path, entry in json.loads(raw).items()
-    ]
-    return (
-        hashlib.sha256(raw).hexdigest()[:12],
-        tuple(entry for entry in entries if not entry.packed),
-        {entry.path.name: entry for entry in entries if entry.packed},
-    )
+def _shipped() -> Mapping[PurePosixPath, bytes]:
+    """Return the files that are shipped, by their paths in the cache."""
+    paths = sorted(path for path in DATA.rglob("*") if path.is_file())
+    return {PurePosixPath(path.relative_to(DATA).as_posix()): path.read_bytes() for path in paths}
 
 
-def own_folder() -> Path:
-    """Return the folder in which tmt-dq keeps what it can make again.
+@functools.cache
+def _version() -> str:
+    """Return a name that changes with the content."""
+    digest = hashlib.sha256()
+    for path, content in _shipped().items():
+        digest.update(b"%b %d\n" % (str(path).encode(), len(content)) + content)
+    return digest.hexdigest()[:12]
 
-    Returns
-    -------
-    Path
-        TMT_DQ_CACHE_DIR or, if that is not set, a folder in the user's cache folder.
 
-    Raises
-    ------
-    ConfigError
-        Raised if that folder is not an absolute path.
-    """
-    base = os.environ.get("TMT_DQ_CACHE_DIR")
-    if not base:
-        import platformdirs
-
-        base = platformdirs.user_cache_dir("tmt-dq")
-    if not os.path.isabs(base):  # noqa: PTH117 (it may start with an unexpanded ~)
-        raise ConfigError(
-            f"the cache folder {base!r} is not an absolute path",
-            where="TMT_DQ_CACHE_DIR",
-            hint=_HINT,
-        )
-    return Path(base)
+@functools.cache
+def _sums() -> Mapping[str, str]:
+    """Return the sha256 of the masks by their paths among the references."""
+    return checksums.entries(DATA / _REFERENCES)
 
 
 def location() -> Path:
-    """Return where the expanded cache is, or will be: ``crds/<version>`` in `own_folder`."""
-    return own_folder() / "crds" / _manifest()[0]
+    """Return where the cache is, or will be: ``crds/<version>`` in the user's cache folder."""
+    return user_folder() / "crds" / _version()
 
 
 def cache_path() -> Path:
-    """Return the expanded cache: all its rules are there, masks as they were needed.
-
-    Returns
-    -------
-    Path
-        A folder that can be used as CRDS_PATH.
-
-    Raises
-    ------
-    OutputError
-        Raised if it cannot be written.
-    """
+    """Return the cache, a folder to be used as CRDS_PATH: its rules are there, masks as needed."""
     root = location()
-    for entry in _manifest()[1]:
-        _expand(root, entry)
+    _write_rules(root)
     return root
 
 
 def is_here(root: Path) -> bool:
-    """Return whether a folder is the expanded cache."""
-    return root.name == _manifest()[0] and root == location()
-
-
-def provides(name: str) -> bool:
-    """Return whether the embedded cache has a reference file of this name."""
-    return name in _manifest()[2]
+    """Return whether a folder is the embedded cache."""
+    return root.name == _version() and root == location()
 
 
 def contents() -> Mapping[str, str]:
-    """Return the sha256 of each reference file of the embedded cache, by its name."""
-    return {name: entry.sha256 for name, entry in _manifest()[2].items()}
+    """Return the sha256 of each mask of the cache, by its name."""
+    return {PurePosixPath(path).name: digest for path, digest in _sums().items()}
 
 
-def write_copy(root: Path) -> None:
-    """Write the whole embedded cache, rules and references, into an empty folder.
-
-    Parameters
-    ----------
-    root : Path
-        The folder.
-
-    Raises
-    ------
-    OutputError
-        Raised if it cannot be written.
-    """
-    _, rules, references = _manifest()
-    for entry in (*rules, *references.values()):
-        _expand(root, entry)
-    for lock in root.rglob(".lock"):
-        lock.unlink()
+def provides(name: str) -> bool:
+    """Return whether the cache has a mask of this name."""
+    return name in contents()
 
 
 def ensure(name: str) -> Path:
-    """Return the path of a reference file of the embedded cache, expanding it if it is not there.
-
-    Parameters
-    ----------
-    name : str
-        A file that the cache `provides`.
-
-    Returns
-    -------
-    Path
-        The complete file.
-
-    Raises
-    ------
-    OutputError
-        Raised if it cannot be written.
-    """
-    return _expand(location(), _manifest()[2][name])
+    """Return the path of a mask that the cache `provides`, making it if it is not there."""
+    return _ensure_mask(location(), name)
 
 
-def _expand(root: Path, entry: _Entry) -> Path:
-    """Make sure that a file is there, whole. Only its size is looked at when it is."""
-    target = root / entry.path
-    if _is_whole(target, entry):
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(target.parent) as alone:
-            if not _is_whole(target, entry):
-                if alone:
-                    _remove_leftovers(target)
-                _write(target, entry)
-    except OutputError:
-        raise
-    except OSError as error:
-        _fail(target, error)
+def write_copy(root: Path) -> None:
+    """Write the whole cache, rules and masks, into an empty folder."""
+    _write_rules(root)
+    for name in contents():
+        _ensure_mask(root, name)
+
+
+def _write_rules(root: Path) -> None:
+    for path, content in _shipped().items():
+        target = root / path
+        if not _has_size(target, len(content)):
+            _write(target, [content], hashlib.sha256(content).hexdigest())
+
+
+def _ensure_mask(root: Path, name: str) -> Path:
+    path, digest = next(entry for entry in _sums().items() if entry[0].endswith(f"/{name}"))
+    instrument = instruments.load(PurePosixPath(path).parent.name)
+    number = int(PurePosixPath(name).stem[-4:]) - _FIRST
+    detector = list(instrument.detectors.values())[number]
+    rows, columns = detector.shape
+    target = root / _REFERENCES / path
+    if not _has_size(target, 2 * padded(1) + padded(4 * rows * columns)):
+        _write(target, _mask(instrument, detector, name), digest)
     return target
 
 
-def _is_whole(target: Path, entry: _Entry) -> bool:
+def _has_size(path: Path, size: int) -> bool:
+    """Return whether a file is there, whole."""
     try:
-        return target.stat().st_size == entry.size
+        return path.stat().st_size == size
     except OSError:
         return False
 
 
-def _fail(target: Path, error: OSError) -> NoReturn:
-    raise OutputError(
-        f"the rules and masks that come with tmt-dq cannot be unpacked here: {error.strerror}",
-        where=target.parent,
-        hint=_HINT,
-    ) from error
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Let one process at a time expand into a folder, so that the others find the result."""
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            # Some network file systems have no locks: several may write, each its own file.
-            yield False
-        else:
-            yield True
-
-
-def _write(target: Path, entry: _Entry) -> None:
-    """Write a file under another name, check it, and give it its name."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+def _write(target: Path, pieces: Sequence[bytes | memoryview], sha256: str) -> None:
+    """Compare a file's content with what it must be, and write it."""
     digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    if digest.hexdigest() != sha256:
+        raise OutputError(
+            f"this file was not made as expected: its sha256 is {digest.hexdigest()}, it must be "
+            f"{sha256}",
+            where=target,
+            hint="Install tmt-dq again. If this does not help, report it as a bug.",
+        )
+    place = 0
     try:
-        with part.open("wb") as file:
-            for chunk in _content(entry):
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if digest.hexdigest() != entry.sha256:
-            _fail_damaged(entry, "its sha256 is not the manifest's")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes may write the same file at once: each gives its own, complete, the name.
+        with AtomicOutput(target, overwrite=True) as output:
+            for piece in pieces:
+                write_all(output.fd, piece, place)
+                place += len(piece)
+    except OSError as error:
+        found = error.what if isinstance(error, OutputError) else error.strerror or error
+        raise OutputError(
+            f"the rules and masks that come with tmt-dq cannot be written here: {found}",
+            where=target.parent,
+            hint=HINT,
+        ) from error
 
 
-def _stored(entry: _Entry) -> Path:
-    """Return the package's file."""
-    path = DATA / entry.path
-    return path.with_name(f"{path.name}.xz") if entry.packed else path
+def _mask(
+    instrument: instruments.Instrument, detector: instruments.Detector, name: str
+) -> list[bytes | memoryview]:
+    """Return a baseline mask as a FITS file in pieces, the same bytes at every call.
 
-
-def _content(entry: _Entry) -> Iterator[bytes]:
-    """Yield the content of a file of the package, piece by piece."""
-    path = _stored(entry)
-    try:
-        with lzma.open(path) if entry.packed else path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        _fail_damaged(entry, str(error))
-
-
-def _fail_damaged(entry: _Entry, what: str) -> NoReturn:
-    raise OutputError(
-        f"this file of the package is damaged: {what}",
-        where=_stored(entry),
-        hint="Install tmt-dq anew.",
+    The bytes are those of the masks that are in use, dates and comments included.
+    """
+    rows, columns = detector.shape
+    border = detector.reference_border
+    dq = np.full((rows, columns), flags.PIXEL["REFERENCE_PIXEL"], np.uint32)
+    dq[border : rows - border, border : columns - border] = 0
+    header = primary_header()
+    for keyword, value, comment in (
+        ("DATE", _MADE, "date of the file"),
+        ("ORIGIN", "tmt-dq", "the package that made the file"),
+        ("FILENAME", name, "name of the file"),
+        ("DATAMODL", "TMTMaskModel", "type of data model"),
+        ("TELESCOP", instrument.telescope, "telescope"),
+        ("INSTRUME", instrument.name, "instrument"),
+        ("DETECTOR", detector.name, "detector"),
+        ("REFTYPE", instrument.reftype.upper(), "type of reference file"),
+        ("PEDIGREE", "DUMMY", "origin of the values"),
+        ("USEAFTER", "2015-01-01T00:00:00", "start of validity"),
+        ("AUTHOR", "The tmt-dq developers", "author"),
+        ("DESCRIP", "Baseline mask: the border of reference pixels", "description"),
+        ("SUBARRAY", "GENERIC", "the subarrays it serves"),
+        ("SUBSTRT1", 1, "1-based start in x"),
+        ("SUBSTRT2", 1, "1-based start in y"),
+        ("SUBSIZE1", columns, "size in x"),
+        ("SUBSIZE2", rows, "size in y"),
+    ):
+        header[keyword] = (value, comment)
+    header.add_history(
+        f"REFERENCE_PIXEL in the outermost {border} rows and columns, made by tmt-dq."
     )
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what processes left that were killed while they wrote the same file."""
-    for path in target.parent.glob(f".{target.name}.*.part"):
-        path.unlink(missing_ok=True)
+    header.add_history("No measurement went into it: it knows no bad pixels.")
+    data = encode_uint32(dq).data.cast("B")
+    return [
+        sign(header, 0, comment=f"made {_MADE}"),
+        sign(image_header("DQ", 32, dq.shape), sum_bytes(data), comment=f"made {_MADE}"),
+        data,
+        bytes(padded(len(data)) - len(data)),
+    ]
