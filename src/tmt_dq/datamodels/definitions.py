@@ -1,4 +1,4 @@
-"""DQ_DEF tables as the data models hold them."""
+"""Flags and their definitions (DQ, DQ_DEF) as the data models hold them."""
 
 from typing import Any
 
@@ -6,10 +6,20 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.dq_def import DefinedBit, convention_rows
-from tmt_dq.errors import MaskFormatError
+from tmt_dq.core.dq_def import DefinedBit, convention_rows, translate, translation
+from tmt_dq.core.values import as_flags
+from tmt_dq.errors import GeometryError, MaskFormatError
 
-__all__ = ["convention_table", "defined_bits"]
+__all__ = [
+    "Flags",
+    "convention_table",
+    "defined_bits",
+    "flags_2d",
+    "translate_flags",
+    "translate_hdus",
+]
+
+Flags = npt.NDArray[np.uint32]
 
 _DTYPE = np.dtype([("BIT", "<i4"), ("VALUE", "<u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
@@ -20,24 +30,9 @@ def convention_table() -> npt.NDArray[np.void]:
 
 
 def defined_bits(table: Any, *, where: object) -> list[DefinedBit]:
-    """Return the rows of a DQ_DEF table.
+    """Return the rows of a DQ_DEF table, a FITS_rec or structured array.
 
-    Parameters
-    ----------
-    table : FITS_rec or structured array_like
-        The table.
-    where : object
-        Named in errors.
-
-    Returns
-    -------
-    list of DefinedBit
-        Its rows.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if it is not a table, or lacks a column that is needed.
+    MaskFormatError, with `where`, if it is not a table or lacks a column that is needed.
     """
     # A FITS_rec is kept: only by column does it give unsigned numbers as such.
     columns = table if isinstance(table, fits.FITS_rec) else np.asarray(table)
@@ -64,3 +59,44 @@ def defined_bits(table: Any, *, where: object) -> list[DefinedBit]:
 
 def _text(value: Any) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+def flags_2d(value: Any, *, where: object) -> Flags:
+    """Return an image of flags, uint32, from an array of any numeric type."""
+    flags = as_flags(value, where=where)
+    if flags.ndim != 2:
+        raise GeometryError(f"has the shape {flags.shape}; expected (ny, nx)", where=where)
+    return flags
+
+
+def translate_flags(dq: Flags, table: Any, *, where: object) -> Flags:
+    """Return flags of the convention, from flags whose bits a DQ_DEF table defines."""
+    return translate(dq, translation(defined_bits(table, where=where), where=where), where=where)[0]
+
+
+def translate_hdus(hdulist: fits.HDUList, *, where: object) -> fits.HDUList:
+    """Return a mask's extensions with DQ and DQ_DEF in the convention; the list is not modified."""
+    named = [hdu for hdu in hdulist if hdu.name == "DQ" and hdu.is_image]
+    if len(named) != 1:
+        listing = ", ".join(hdu.name or "no name" for hdu in hdulist)
+        raise MaskFormatError(
+            f"has {len(named) or 'no'} image extensions DQ; expected one, found {listing}",
+            where=where,
+            hint="A mask has its flags in an image extension DQ.",
+        )
+    stored = named[0].data
+    if stored is None or stored.ndim != 2:
+        raise MaskFormatError(
+            f"DQ has the shape {() if stored is None else stored.shape}; expected (ny, nx)",
+            where=where,
+        )
+    dq = as_flags(stored, where=f"{where}[DQ]")
+    changed = {}
+    tables = [hdu for hdu in hdulist if hdu.name == "DQ_DEF"]
+    if tables:
+        dq = translate_flags(dq, tables[0].data, where=where)
+        changed[tables[0]] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
+    if dq is not stored:
+        changed[named[0]] = named[0].copy()
+        changed[named[0]].data = dq
+    return fits.HDUList([changed.get(hdu, hdu) for hdu in hdulist])

@@ -7,16 +7,22 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.dq_def import translate, translation
+from tmt_dq.core.dq_def import translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.values import as_flags
 from tmt_dq.datamodels import nddata
-from tmt_dq.datamodels.definitions import convention_table, defined_bits
+from tmt_dq.datamodels.definitions import (
+    Flags,
+    convention_table,
+    defined_bits,
+    flags_2d,
+    translate_flags,
+    translate_hdus,
+)
 from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
-from tmt_dq.datamodels.pixels import positions
+from tmt_dq.datamodels.pixels import count_pixels, flag_value, positions
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import available, load
@@ -26,8 +32,6 @@ if TYPE_CHECKING:
     from astropy import table as astropy_table
 
 __all__ = ["TMTMaskModel"]
-
-Flags = npt.NDArray[np.uint32]
 
 
 class TMTMaskModel(TMTDataModel):
@@ -99,12 +103,7 @@ class TMTMaskModel(TMTDataModel):
         super().__setattr__(attr, value)
 
     def _flags(self, value: Any) -> Flags:
-        flags = as_flags(value, where=f"{type(self).__name__}.dq")
-        if flags.ndim != 2:
-            raise GeometryError(
-                f"dq has the shape {flags.shape}; expected (ny, nx)", where=type(self).__name__
-            )
-        return flags
+        return flags_2d(value, where=f"{type(self).__name__}.dq")
 
     def _convention(self, table: Any) -> npt.NDArray[np.void]:
         """Refuse definitions that would give the flags already here another meaning."""
@@ -118,39 +117,14 @@ class TMTMaskModel(TMTDataModel):
         return convention_table()
 
     def _translated(self, dq: Any, table: Any) -> Flags:
-        meaning = translation(defined_bits(table, where=self._where), where=self._where)
-        return translate(self._flags(dq), meaning, where=self._where)[0]
+        return translate_flags(self._flags(dq), table, where=self._where)
 
     def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
         """Check DQ before stdatamodels casts it, and translate it (stdatamodels' hook)."""
-        hdulist = super()._migrate_hdulist(hdulist)
-        named = [hdu for hdu in hdulist if hdu.name == "DQ" and hdu.is_image]
-        if len(named) != 1:
-            listing = ", ".join(hdu.name or "no name" for hdu in hdulist)
-            raise MaskFormatError(
-                f"has {len(named) or 'no'} image extensions DQ; expected one, found {listing}",
-                where=self._where,
-                hint="A mask has its flags in an image extension DQ.",
-            )
-        stored = named[0].data
-        if stored is None or stored.ndim != 2:
-            raise MaskFormatError(
-                f"DQ has the shape {() if stored is None else stored.shape}; expected (ny, nx)",
-                where=self._where,
-            )
-        dq = as_flags(stored, where=f"{self._where}[DQ]")
-        changed = {}
-        tables = [hdu for hdu in hdulist if hdu.name == "DQ_DEF"]
-        if tables:
-            dq = self._translated(dq, tables[0].data)
-            changed[tables[0]] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
-        if dq is not stored:
-            changed[named[0]] = named[0].copy()
-            changed[named[0]].data = dq
-        return fits.HDUList([changed.get(hdu, hdu) for hdu in hdulist])
+        return translate_hdus(super()._migrate_hdulist(hdulist), where=self._where)
 
     def on_init(self, init: Any) -> None:
-        """Hold trees from elsewhere (dict, ASDF, other models) to the same rules as files."""
+        """Hold trees of dicts, ASDF files and other models to the same rules as FITS files."""
         super().on_init(init)
         dq, table = self._instance.get("dq"), self._instance.get("dq_def")
         if dq is not None:
@@ -159,7 +133,7 @@ class TMTMaskModel(TMTDataModel):
             super().__setattr__("dq_def", convention_table())
 
     def on_save(self, path: Any = None) -> None:
-        """Fill in what a mask file needs; what the keeper of the mask must say is left to them.
+        """Fill in what a mask file needs; what only its keeper knows is left to them.
 
         TELESCOP, REFTYPE, SUBARRAY and the place and size of the array get values where they have
         none. USEAFTER, PEDIGREE, AUTHOR and DESCRIP do not.
@@ -275,7 +249,7 @@ class TMTMaskModel(TMTDataModel):
         """
         value, index = self._addressed("flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
         self.dq[index] |= value
-        return _distinct(index, self.dq.shape)
+        return count_pixels(index, self.dq.shape)
 
     def clear_pixels(
         self,
@@ -307,7 +281,7 @@ class TMTMaskModel(TMTDataModel):
         """
         value, index = self._addressed("clear_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
         self.dq[index] &= ~value
-        return _distinct(index, self.dq.shape)
+        return count_pixels(index, self.dq.shape)
 
     def _repr_html_(self) -> str:
         """Show what the mask is in a notebook."""
@@ -426,21 +400,5 @@ class TMTMaskModel(TMTDataModel):
                 where=where,
                 hint="Give the mask a size first: mask.dq = np.zeros((4096, 4096)).",
             )
-        names = [flags] if isinstance(flags, str) or not np.iterable(flags) else list(flags)
-        if not all(isinstance(name, str) for name in names):
-            raise ConfigError(
-                f"flags are {names!r}; expected names",
-                where=where,
-                hint="A value has names: tmt_dq.dqflags.pixel.decode(value).",
-            )
-        value = PIXEL.encode(" ".join(names))
-        if value == 0:
-            raise ConfigError(
-                f"{flags!r} is no flag to set or clear; expected at least one", where=where
-            )
-        return np.uint32(value), positions(self.dq.shape, where=where, **forms)
-
-
-def _distinct(index: tuple[npt.NDArray[np.intp], ...], shape: tuple[int, ...]) -> int:
-    """Count the different pixels of an index."""
-    return int(np.unique(np.ravel_multi_index(index, shape)).size)
+        value = flag_value(flags, where)
+        return value, positions(self.dq.shape, where=where, **forms)

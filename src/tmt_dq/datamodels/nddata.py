@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import GROUP, PIXEL
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
 
 __all__ = ["frame_wcs", "header", "mask_of", "mask_value", "read_flags", "unit_of"]
@@ -19,22 +19,14 @@ _LONGEST = 8
 """Characters of an ordinary keyword; longer ones are HIERARCH's."""
 
 _DEFAULT_UNIT = "DN"
-"""What the counts of raw reads are, where BUNIT does not say."""
+"""Unit of the counts of raw reads, where there is no BUNIT."""
 
 _WORLD: tuple[str, ...] = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA", "CD1_", "CD2_")
 _WORLD += ("PC1_", "PC2_", "PV1_", "PV2_", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "WCSAXES")
 
 
 def mask_value(flags: MaskFlags, where: str) -> int | None:
-    """Return the bits by which a pixel counts as masked, None for no mask at all.
-
-    Raises
-    ------
-    UnknownFlagError
-        Raised if a name is not in the convention.
-    ConfigError
-        Raised if there is no flag.
-    """
+    """Return the bits by which a pixel counts as masked, None for no mask at all."""
     if flags is None:
         return None
     names = [flags] if isinstance(flags, str) else list(flags)
@@ -45,7 +37,7 @@ def mask_value(flags: MaskFlags, where: str) -> int | None:
         raise ConfigError(
             f"{flags!r} is no flag by which to mask",
             where=where,
-            hint="Name some, or say mask_flags='any', or None for no mask.",
+            hint="Name some, or use mask_flags='any', or None for no mask.",
         )
     return value
 
@@ -64,32 +56,16 @@ def read_flags(
 ) -> npt.NDArray[np.uint32]:
     """Return the flags of samples: those of their pixel and their own, in the same bits.
 
-    Parameters
-    ----------
-    pixeldq : ndarray of uint32, (ny, nx)
-        Flags of the pixels.
-    groupdq : ndarray of uint8, (..., ny, nx)
-        Flags of the samples.
-
-    Returns
-    -------
-    ndarray of uint32, (..., ny, nx)
-        Where no sample has a flag of its own, a read-only view of `pixeldq` that takes no memory.
+    `pixeldq` is (ny, nx), `groupdq` (..., ny, nx). Where no sample has a flag of its own, the
+    result is a read-only view of `pixeldq` that takes no memory.
     """
-    assert all(GROUP[flag.name] == PIXEL[flag.name] for flag in GROUP.flags)
     if not groupdq.any():
         return np.broadcast_to(pixeldq, groupdq.shape)
     return np.bitwise_or(pixeldq, groupdq, dtype=np.uint32)
 
 
 def unit_of(cards: Mapping[str, Any], unit: Any, where: str) -> Any:
-    """Return the unit of the counts: the caller's, BUNIT's, or DN.
-
-    Raises
-    ------
-    ConfigError
-        Raised if it is no unit that astropy knows.
-    """
+    """Return the unit of the counts: the caller's, BUNIT's, or DN; ConfigError if it is none."""
     from astropy import units
 
     named = cards.get("BUNIT") if unit is None else unit
@@ -99,20 +75,12 @@ def unit_of(cards: Mapping[str, Any], unit: Any, where: str) -> Any:
         raise ConfigError(
             f"{'BUNIT' if unit is None else 'unit'} is {named!r}, which astropy does not know",
             where=where,
-            hint="Say which unit is meant: unit='electron'.",
+            hint="Give the unit: unit='electron'.",
         ) from error
 
 
 def frame_wcs(cards: Mapping[str, Any], shape: tuple[int, int]) -> Any:
-    """Return the world coordinates of a frame; None where the header has none.
-
-    Parameters
-    ----------
-    cards : mapping
-        The keywords of the image.
-    shape : tuple of int
-        Rows and columns.
-    """
+    """Return the world coordinates of a frame of rows and columns; None where it has none."""
     if not (cards.get("CTYPE1") and cards.get("CTYPE2")):
         return None
     import warnings
@@ -126,7 +94,7 @@ def frame_wcs(cards: Mapping[str, Any], shape: tuple[int, int]) -> Any:
     plain.update({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
     plain.update({key: value for key, value in world.items() if key != "WCSAXES"})
     with warnings.catch_warnings():
-        # astropy says what it made of old notations; the result is the same.
+        # astropy reports its translation of old notations; the result is the same.
         warnings.simplefilter("ignore", FITSFixedWarning)
         return WCS(plain, naxis=2)
 

@@ -1,4 +1,4 @@
-"""The metadata tree: stdatamodels' nodes with short names and with errors that say where."""
+"""The metadata tree: stdatamodels' nodes with short names, and errors that name the place."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ FITS keywords. The short form has no storage of its own, so that the two cannot 
 
 @contextlib.contextmanager
 def schema_errors(kind: type[TmtDqError], where: object) -> Iterator[None]:
-    """Turn what stdatamodels and asdf say about a value that does not fit into our error."""
+    """Turn errors of stdatamodels and asdf about a value that does not fit into one of `kind`."""
     try:
         yield
     except TmtDqError:
@@ -31,7 +31,7 @@ def schema_errors(kind: type[TmtDqError], where: object) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return the sentence of a validation error that says what is wrong, without the schema."""
+    """Return the sentence of a validation error that names the fault, without the schema."""
     inner = error.__cause__
     if isinstance(error, ValidationError) and isinstance(inner, ValidationError):
         error = inner
@@ -101,21 +101,9 @@ def wrap(value: Any, kind: type[TreeNode]) -> Any:
 
 
 def resolve_aliases(meta: dict[str, Any], kind: type[TmtDqError], where: object) -> None:
-    """Move values that a tree from elsewhere holds under the short names to the long ones.
+    """Move values that a tree of a dict or file holds under the short names to the long ones.
 
-    Parameters
-    ----------
-    meta : dict
-        The tree below ``meta``; modified.
-    kind : type
-        Class of the error.
-    where : object
-        Named in the error.
-
-    Raises
-    ------
-    TmtDqError
-        Raised, as `kind`, if both names have a value and the two differ.
+    `meta` is modified; where both names have values that differ, that is an error of `kind`.
     """
     for alias in ALIASES:
         short = meta.pop(alias, None)

@@ -1,13 +1,17 @@
-"""Lists of pixel positions, checked, with their convention said aloud."""
+"""Pixels that flags are given to or taken from: names, and lists of positions."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError
 
-__all__ = ["positions"]
+__all__ = ["count_pixels", "flag_value", "positions"]
+
+Positions = npt.NDArray[np.intp]
 
 _FORMS = (
     "Give positions in one of three forms: y= and x= (two lists, 0-based), yx= (pairs in NumPy's "
@@ -15,122 +19,112 @@ _FORMS = (
 )
 
 
+def flag_value(flags: str | Iterable[str], where: str) -> np.uint32:
+    """Return the value of one or more flags, by name; ConfigError where there is none."""
+    names = [flags] if isinstance(flags, str) or not np.iterable(flags) else list(flags)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"flags are {names!r}; expected names",
+            where=where,
+            hint="A value has names: tmt_dq.dqflags.pixel.decode(value).",
+        )
+    value = PIXEL.encode(" ".join(names))
+    if value == 0:
+        raise ConfigError(
+            f"{flags!r} is no flag to set or clear; expected at least one", where=where
+        )
+    return np.uint32(value)
+
+
+def count_pixels(index: tuple[Positions, Positions], shape: tuple[int, int]) -> int:
+    """Count the different pixels of an index."""
+    return int(np.unique(np.ravel_multi_index(index, shape)).size)
+
+
 def positions(
     shape: tuple[int, int], *, y: Any, x: Any, yx: Any, fits_xy: Any, where: str
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the rows and columns of a list of pixels.
+) -> tuple[Positions, Positions]:
+    """Return the 0-based rows and columns of a list of pixels, in exactly one of three forms.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the array.
-    y, x : array_like of int, 1-D, or None
-        0-based rows and columns.
-    yx : array_like of int, (n, 2), or None
-        0-based pairs (row, column).
-    fits_xy : array_like of int, (n, 2), or None
-        1-based pairs (column, row).
-    where : str
-        Named in errors.
-
-    Returns
-    -------
-    tuple of ndarray of int, (n,)
-        0-based rows and columns: the index of exactly n pixels, never of a row.
-
-    Raises
-    ------
-    ConfigError
-        Raised if not exactly one form is used, or positions are not whole numbers.
-    GeometryError
-        Raised if a list has the wrong shape, or a position is not in the array.
+    `y` and `x` are 0-based numbers, `yx` 0-based pairs, `fits_xy` 1-based pairs (column, row). The
+    result is the index of exactly n pixels of an array of `shape`, never of a row. ConfigError
+    where not exactly one form is used or numbers are not whole, GeometryError where a list has the
+    wrong shape or leaves the array.
     """
     forms = [y is not None or x is not None, yx is not None, fits_xy is not None]
-    if sum(forms) != 1 or (y is None) != (x is None):
+    if sum(forms) != 1:
         raise ConfigError(
-            f"found {sum(forms) or 'no'} lists of positions; expected one, complete"
-            if sum(forms) != 1
-            else "found only one of y= and x=; expected both",
+            f"found {sum(forms) or 'no'} lists of positions; expected one, complete",
             where=where,
             hint=_FORMS,
         )
+    first = 0
     if yx is not None:
-        rows, columns = _pairs(yx, "yx", where)
-        offset = 0
+        rows, columns = _numbers(yx, "yx", where, pairs=True).T
     elif fits_xy is not None:
-        columns, rows = _pairs(fits_xy, "fits_xy", where)
-        offset = 1
+        columns, rows = _numbers(fits_xy, "fits_xy", where, pairs=True).T
+        first = 1
     else:
-        rows, columns = _line(y, "y", where), _line(x, "x", where)
-        offset = 0
+        if y is None or x is None:
+            raise ConfigError(
+                "found only one of y= and x=; expected both", where=where, hint=_FORMS
+            )
+        rows, columns = _numbers(y, "y", where), _numbers(x, "x", where)
         if rows.shape != columns.shape:
             raise GeometryError(
                 f"y has {rows.size} positions and x has {columns.size}; expected as many",
                 where=where,
             )
-    _check_inside(rows, columns, shape, offset, where)
-    return rows - offset, columns - offset
+    _check_inside(rows, columns, shape, first, where)
+    return rows - first, columns - first
 
 
-def _whole(values: Any, name: str, where: str) -> npt.NDArray[np.intp]:
-    """Return numbers as integers, if that is what they are."""
+def _numbers(values: Any, name: str, where: str, *, pairs: bool = False) -> Positions:
+    """Return whole numbers, (n,), or pairs of them, (n, 2)."""
+    if pairs and isinstance(values, tuple) and values and _are_arrays(values):
+        # np.nonzero's result. With two pixels it would pass for two pairs.
+        raise GeometryError(
+            f"{name} is a tuple of arrays; expected pairs, shape (n, 2)",
+            where=where,
+            hint="For the result of np.nonzero or np.where, use y=result[0], x=result[1].",
+        )
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise GeometryError(
             f"{name} is no regular list: {error}", where=where, hint=_FORMS
         ) from error
-    if array.size == 0:
-        return array.astype(np.intp)
-    if array.dtype.kind not in "iuf" or (
-        array.dtype.kind == "f" and not bool((np.isfinite(array) & (array % 1 == 0)).all())
-    ):
+    if array.size and not _are_whole(array):
         raise ConfigError(
             f"{name} holds {array.dtype} values that are no pixel numbers; expected whole numbers",
             where=where,
             hint="For a map of booleans, take y, x = np.nonzero(map).",
         )
+    if pairs and not array.size:
+        array = array.reshape(0, 2)
+    elif not pairs:
+        array = np.atleast_1d(array)
+    if array.ndim != 1 + pairs or (pairs and array.shape[1] != 2):
+        expected = "pairs, shape (n, 2)" if pairs else "a list of numbers"
+        raise GeometryError(
+            f"{name} has the shape {array.shape}; expected {expected}", where=where, hint=_FORMS
+        )
     return array.astype(np.intp)
 
 
-def _line(values: Any, name: str, where: str) -> npt.NDArray[np.intp]:
-    array = np.atleast_1d(_whole(values, name, where))
-    if array.ndim != 1:
-        raise GeometryError(
-            f"{name} has the shape {array.shape}; expected a list of numbers",
-            where=where,
-            hint=_FORMS,
-        )
-    return array
+def _are_arrays(parts: tuple[Any, ...]) -> bool:
+    return all(isinstance(part, np.ndarray) for part in parts)
 
 
-def _pairs(values: Any, name: str, where: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    if (
-        isinstance(values, tuple)
-        and values
-        and all(isinstance(part, np.ndarray) for part in values)
-    ):
-        # np.nonzero's result. With two pixels it would pass for two pairs.
-        raise GeometryError(
-            f"{name} is a tuple of arrays; expected pairs, shape (n, 2)",
-            where=where,
-            hint="For the result of np.nonzero or np.where, say y=result[0], x=result[1].",
-        )
-    array = _whole(values, name, where)
-    if array.size == 0:
-        array = array.reshape(0, 2)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise GeometryError(
-            f"{name} has the shape {array.shape}; expected pairs, shape (n, 2)",
-            where=where,
-            hint=_FORMS,
-        )
-    return array[:, 0], array[:, 1]
+def _are_whole(array: npt.NDArray[Any]) -> bool:
+    if array.dtype.kind == "f":
+        return bool((np.isfinite(array) & (array % 1 == 0)).all())
+    return array.dtype.kind in "iu"
 
 
 def _check_inside(
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
+    rows: Positions,
+    columns: Positions,
     shape: tuple[int, int],
     first: int,
     where: str,

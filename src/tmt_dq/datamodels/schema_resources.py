@@ -13,13 +13,7 @@ PREFIX = "asdf://tmt-dq/schemas/"
 
 
 def get_resource_mappings() -> list[Any]:
-    """Return the mappings from identifiers to schema files, for asdf's entry point.
-
-    Returns
-    -------
-    list of asdf.resource.DirectoryResourceMapping
-        One mapping: every file of ``schemas/``.
-    """
+    """Return the mapping from identifiers to the files of ``schemas/``, for asdf's entry point."""
     from asdf.resource import DirectoryResourceMapping
 
     folder = resources.files(__package__).joinpath("schemas")
