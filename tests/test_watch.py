@@ -37,11 +37,11 @@ from tmt_dq.errors import (
 )
 from tmt_dq.files.atomic import AtomicOutput
 from tmt_dq.watch import plan_watch
-from tmt_dq.watch import work as work_module
-from tmt_dq.watch.aside import LIST_NAME, replace_text
+from tmt_dq.watch import worker as work_module
 from tmt_dq.watch.completeness import identity_of
-from tmt_dq.watch.notices import Notices
-from tmt_dq.watch.work import Task, work
+from tmt_dq.watch.events import Events
+from tmt_dq.watch.quarantine import LIST_NAME, replace_text
+from tmt_dq.watch.worker import Task, work
 from watch_helpers import use_inline_pool, watching
 
 
@@ -50,7 +50,7 @@ def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
     use_inline_pool(monkeypatch)
     monkeypatch.setattr("tmt_dq.watch.service._TICK_S", 0.1)
     monkeypatch.setattr("tmt_dq.watch.rules._EVERY_S", 0.1)
-    monkeypatch.setattr("tmt_dq.watch.reporting._BEAT_S", 0.1)
+    monkeypatch.setattr("tmt_dq.watch.reporter._BEAT_S", 0.1)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_odd_names(
         watch.wait_done("a.fits", odd, "in.fits")
         watch.wait(lambda: len(lines(out)) == 1)
         # The kernel is asked again.
-        assert caplog.text.count("the kernel does not tell") == 1
+        assert caplog.text.count("file-system events are not available") == 1
         watch.wait(lambda: read_beat(beat)["events"] == "kernel")
         arrive(stage, folder, "z.fits")
         watch.wait_done("a.fits", odd, "in.fits", "z.fits")
@@ -238,7 +238,7 @@ def test_without_the_kernel(
     """On NFS the kernel does not tell; elsewhere its queue may be full, and searches find out."""
     options: dict[str, Any] = {"poll_s": 0.05}
     if how == "nothing told":
-        monkeypatch.setattr(Notices, "_happened", lambda *_: None)
+        monkeypatch.setattr(Events, "_happened", lambda *_: None)
         monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
         options = {}
     make_ramp(folder / "a.fits")
@@ -271,7 +271,7 @@ def test_kernel_that_refuses(
     with watching(folder, out, mask=mask) as watch:
         arrive(stage, folder, "a.fits")
         watch.wait_done("a.fits")
-    assert "the kernel does not tell about new files" in caplog.text
+    assert "file-system events are not available" in caplog.text
 
 
 def test_folder_goes_and_comes(
@@ -312,7 +312,9 @@ def test_changed_while_it_is_read(
     ramp = make_ramp(folder / "a.fits", (1, 3, 6, 8))
     out.mkdir()
     job = Job(str(ramp), str(out / "a_dqinit.fits"))
-    task = Task(job, make_settings({"mask": mask}), identity_of(str(ramp)))
+    identity = identity_of(str(ramp))
+    assert identity is not None
+    task = Task(job, make_settings({"mask": mask}), identity)
     asked: list[str] = []
 
     def changes(path: str) -> Any:
@@ -323,9 +325,9 @@ def test_changed_while_it_is_read(
 
     monkeypatch.setattr(work_module, "identity_of", changes)
     answer = work(task)
-    assert (answer.changed, answer.result) == (True, None)
+    assert answer.result is None
     assert list(out.iterdir()) == []
-    assert work(task).changed  # and it is not begun where it has changed before
+    assert work(task).result is None  # and it is not begun where it has changed before
 
 
 def test_written_over_when_it_is_begun(
@@ -519,7 +521,10 @@ def test_outputs_of_others(folder: Path, out: Path, mask: Path) -> None:
     (out / "a_dqinit.fits").write_text("mine")
     result = once(folder, out, mask=mask)
     assert (result.done, result.failed) == (0, 1)
-    assert f"/a.fits: {out}/a_dqinit.fits: exists already, and this watch did" in lines(out)[0]
+    assert (
+        f"/a.fits: {out}/a_dqinit.fits: already exists and was not written by this watch"
+        in lines(out)[0]
+    )
     assert "Move it away, or start with --overwrite" in lines(out)[0]
     assert (out / "a_dqinit.fits").read_text() == "mine"
     with watching(folder, out, mask=mask) as watch:
@@ -579,7 +584,7 @@ def test_incomplete_is_left_once(folder: Path, out: Path, mask: Path) -> None:
         result = once(folder, out, mask=mask, stalled_s=60)
     assert (result.done, result.failed) == (1, 0)
     assert {Path(path).name: why.split(",")[0] for path, why in result.unfinished.items()} == {
-        "b.fits": "SCI needs 6048 bytes and the rest of a block",
+        "b.fits": "at least 8640 bytes are needed",
         "c.fits": "it is empty",
     }
 
@@ -720,7 +725,7 @@ def test_full_disk(
     what: str,
 ) -> None:
     disk = FullDisk(monkeypatch)
-    monkeypatch.setattr("tmt_dq.watch.trouble._FIRST_S", 0.05)
+    monkeypatch.setattr("tmt_dq.watch.backoff._FIRST_S", 0.05)
     caplog.set_level(logging.INFO, "tmt_dq.watch")
     beat = out.parent / "beat.json"
     with watching(folder, out, mask=mask, heartbeat=beat) as watch:
@@ -737,7 +742,7 @@ def test_full_disk(
         watch.wait(lambda: read_beat(beat).get("state") == "watching")
     assert watch.failed() == []
     assert lines(out) == []
-    assert caplog.text.count("waiting: ") == 1
+    assert caplog.text.count("paused: ") == 1
     assert "going on after" in caplog.text
     assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
 
@@ -759,20 +764,24 @@ def test_full_disk_ends_a_single_run(
         watch_folder(folder, output_dir=out, mask=mask, once=True, jobs=1)
 
 
-def test_output_folder_goes_and_comes(
-    folder: Path, out: Path, mask: Path, stage: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("how", ["gone", "another one"])
+def test_output_folder_that_is_gone(
+    folder: Path, out: Path, mask: Path, stage: Path, how: str
 ) -> None:
+    """Its journal is gone too: the watch ends with an error, and nothing is made elsewhere."""
     with watching(folder, out, mask=mask) as watch:
         arrive(stage, folder, "a.fits")
         watch.wait_done("a.fits")
-        shutil.rmtree(out)
-        arrive(stage, folder, "b.fits")
-        watch.wait(lambda: "waiting: " in caplog.text)
-        out.mkdir()
-        # It is empty: what was in it is made again.
-        watch.wait_done("a.fits", "a.fits", "b.fits")
-    assert sorted(path.name for path in out.glob("*.fits")) == ["a_dqinit.fits", "b_dqinit.fits"]
-    assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
+        out.rename(out.parent / "moved")
+        if how == "another one":
+            out.mkdir()
+        until(lambda: watch.error is not None)
+        error, watch.error = watch.error, None
+    assert isinstance(error, OutputError)
+    assert error.what.startswith("the output folder is gone")
+    assert error.where == str(out)
+    assert not out.exists() or list(out.iterdir()) == []
+    assert once(folder, out.parent / "moved", mask=mask).skipped == 1
 
 
 # --- what it says ----------------------------------------------------------------------------
@@ -840,7 +849,7 @@ def test_dry_run(folder: Path, out: Path, mask: Path) -> None:
     assert done.code == 0
     first, second, sums = done.out.splitlines()
     assert first == f"process {folder}/a.fits  (new)"
-    assert second.startswith(f"wait    {folder}/b.fits  (SCI needs ")
+    assert second.startswith(f"wait    {folder}/b.fits  (at least 8640 bytes are needed")
     assert sums == "1 to process, 1 to wait"
     assert not out.exists()
 
@@ -938,7 +947,7 @@ def test_folder_that_cannot_be_read(
             assert told["why"] == f"{folder} cannot be searched: Permission denied"
             forbidden.setattr(os, "scandir", real_scandir)
             watch.wait_done("a.fits")
-    assert caplog.text.count("what is in it is not seen. Check its rights.") == 2
+    assert caplog.text.count("ramps in it are not seen. Check its permissions.") == 2
     caplog.clear()
     below = folder / "below"
     below.mkdir()

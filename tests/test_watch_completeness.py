@@ -22,9 +22,16 @@ from astropy.io import fits
 
 from builders import compress_gzip, compress_tiles, make_ramp, ramp_hdus
 from tmt_dq.watch.arrivals import Arrivals
-from tmt_dq.watch.completeness import Identity, Look, Patience, look, wait_for
-from tmt_dq.watch.mounts import is_remote
-from tmt_dq.watch.structure import Structure, read_structure
+from tmt_dq.watch.completeness import (
+    Identity,
+    Look,
+    Patience,
+    Structure,
+    look,
+    read_structure,
+    wait_for,
+)
+from tmt_dq.watch.file_systems import is_remote
 
 PATIENCE = Patience(settle_s=2, stalled_s=60)
 
@@ -86,7 +93,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     os.truncate(ramp, end - 2880)
     found = structure(ramp)
     assert (found.kind, found.needs) == ("partial", end)
-    assert "SCI needs" in found.what
+    assert found.what == f"at least {end} bytes are needed, the file has {end - 2880}"
 
 
 @pytest.mark.parametrize(

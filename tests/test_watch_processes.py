@@ -234,7 +234,7 @@ def test_disk_that_is_really_full(folder: Path, out: Path, mask: Path, tmp_path:
         process.kill()
         process.communicate()
     assert ended.read_text().split() == ["0", JOURNAL_NAME, "a_dqinit.fits"]
-    assert "waiting: " in stderr
+    assert "paused: " in stderr
     assert "going on after" in stderr
     assert arrays(tmp_path / "a_dqinit.fits")["PIXELDQ"].shape == (200, 300)
 

@@ -107,9 +107,16 @@ class ConfigError(TmtDqError, ValueError):
 
 
 class RampFormatError(TmtDqError, ValueError):
-    """The input is not a ramp that can be understood: not FITS, truncated, no SCI, no keywords."""
+    """The input is not a ramp that can be understood: not FITS, truncated, no SCI, no keywords.
+
+    Attributes
+    ----------
+    needs : int or None
+        Bytes that a truncated file must have at least; None where it is not that.
+    """
 
     exit_code = 3
+    needs: int | None = None
 
 
 class UnexplainedFlagsError(RampFormatError):

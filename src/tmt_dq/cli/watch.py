@@ -174,7 +174,7 @@ def _print(result: "FileResult") -> None:
 
 def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from tmt_dq.watch import plan_watch
-    from tmt_dq.watch.aside import printable
+    from tmt_dq.watch.quarantine import printable
 
     total: dict[str, int] = {}
     for plan in plan_watch(folder, **options):
@@ -189,7 +189,7 @@ def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
 @contextlib.contextmanager
 def _logging(*, quiet: bool) -> Iterator[None]:
     """Write what happens to standard error; journald adds the time by itself."""
-    from tmt_dq.watch.aside import printable
+    from tmt_dq.watch.quarantine import printable
 
     class Lines(logging.Formatter):
         """One line for each message, whatever names have in them."""

@@ -150,9 +150,10 @@ def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[
     offset = index = 0
     while size is None or offset < size:
         start = reader.read_at(offset, BLOCK)
-        if index == 0 and not start.startswith(b"SIMPLE  ="):
+        # A file that is being written may end inside these bytes.
+        if index == 0 and not (start and b"SIMPLE  =".startswith(start[:9])):
             raise _not_fits(start, where)
-        if index > 0 and not start.startswith(b"XTENSION="):
+        if index > 0 and not (start and b"XTENSION=".startswith(start[:9])):
             if start.strip(b"\0 "):
                 raise RampFormatError(
                     f"after HDU {index - 1}, at byte {offset}, expected an extension, found "
@@ -164,12 +165,9 @@ def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[
         text, header_size = _header_text(reader, offset, start, where, index)
         unit = _unit(index, text, offset, header_size, where)
         if size is not None and unit.data_offset + unit.data_size > size:
-            raise RampFormatError(
-                f"is truncated: {unit.label} needs {unit.data_offset + unit.data_size} bytes, "
-                f"the file has {size}",
-                where=where,
-                hint="Fetch the file again, or wait until it is written completely.",
-            )
+            end = unit.data_offset + unit.data_size
+            what = f"is truncated: {unit.label} needs {end} bytes, the file has {size}"
+            raise _truncated(what, where, unit.end)
         yield unit
         offset, index = unit.end, index + 1
     if index == 0:
@@ -192,6 +190,13 @@ def _not_fits(start: bytes, where: object) -> RampFormatError:
     )
 
 
+def _truncated(what: str, where: object, needs: int) -> RampFormatError:
+    hint = "Fetch the file again, or wait until it is written completely."
+    error = RampFormatError(what, where=where, hint=hint)
+    error.needs = needs
+    return error
+
+
 def _header_text(
     reader: Reader, offset: int, start: bytes, where: object, index: int
 ) -> tuple[bytes, int]:
@@ -200,11 +205,8 @@ def _header_text(
     while True:
         block = blocks[-1]
         if len(block) < BLOCK:
-            raise RampFormatError(
-                f"is truncated inside the header of HDU {index}",
-                where=where,
-                hint="Fetch the file again, or wait until it is written completely.",
-            )
+            what = f"is truncated inside the header of HDU {index}"
+            raise _truncated(what, where, offset + len(blocks) * BLOCK)
         for card in range(0, BLOCK, _CARD):
             if block[card : card + _CARD].rstrip() == b"END":
                 return b"".join(blocks), len(blocks) * BLOCK

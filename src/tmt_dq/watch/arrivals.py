@@ -1,4 +1,4 @@
-"""Files that were noticed and are not complete yet, and when to look at each again."""
+"""Arrivals: files that were noticed and are not complete yet, and when to look at each again."""
 
 import heapq
 import time
@@ -19,18 +19,10 @@ _TINY_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file that is complete, or has been waited for long enough.
+    """File that is complete, or has been waited for long enough.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    identity : Identity
-        The file as it was seen.
-    live : bool
-        Whether it was noticed when it came, not found when the folder was searched.
-    at : float
-        When it was found to be complete, by the monotonic clock.
+    `live` tells that it was noticed when it came, not found when the folder was searched first;
+    `at` is when it was found to be complete, by the monotonic clock.
     """
 
     path: str
@@ -41,7 +33,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A file that may still change."""
+    """File that may still change."""
 
     live: bool
     since: float
@@ -55,14 +47,7 @@ class _Candidate:
 class Arrivals:
     """Files that were noticed, until they are complete.
 
-    Parameters
-    ----------
-    patience : Patience
-        How long to wait for what is not certain.
-    remote : bool
-        Whether other machines write to the files.
-    clock : callable
-        The time in seconds, which never goes back.
+    `remote` tells that other machines write to the files; `clock` never goes back.
     """
 
     def __init__(
@@ -78,7 +63,7 @@ class Arrivals:
         return len(self._candidates)
 
     def notice(self, path: str, *, live: bool) -> None:
-        """Take note of a file that came or changed."""
+        """Add a file that came or changed."""
         now = self._clock()
         candidate = self._candidates.get(path)
         if candidate is None:
@@ -95,19 +80,21 @@ class Arrivals:
 
     def next_due(self) -> float | None:
         """Return when to look again; None if there is nothing to look at."""
-        self._forget_outdated()
-        return self._order[0][0] if self._order else None
+        while self._order:
+            due, path = self._order[0]
+            candidate = self._candidates.get(path)
+            if candidate is not None and candidate.due == due:
+                return due
+            heapq.heappop(self._order)  # it was scheduled anew, or is gone
+        return None
 
     def ready(self) -> Iterator[Arrival]:
         """Look at what is due, and yield what need not be waited for any longer."""
         now = self._clock()
-        while True:
-            self._forget_outdated()
-            if not self._order or self._order[0][0] > now:
-                return
+        while (due := self.next_due()) is not None and due <= now:
             _, path = heapq.heappop(self._order)
             candidate = self._candidates[path]
-            if self._examine(path, candidate):
+            if self._is_complete(path, candidate):
                 del self._candidates[path]
                 assert candidate.identity is not None
                 yield Arrival(path, candidate.identity, candidate.live, self._clock())
@@ -116,31 +103,10 @@ class Arrivals:
         candidate.due = due
         heapq.heappush(self._order, (due, path))
 
-    def _forget_outdated(self) -> None:
-        """Drop entries of the order that are no candidate's time any more."""
-        while self._order:
-            due, path = self._order[0]
-            candidate = self._candidates.get(path)
-            if candidate is not None and candidate.due == due:
-                return
-            heapq.heappop(self._order)
-
-    def _examine(self, path: str, candidate: _Candidate) -> bool:
-        """Look at a file; tell whether it is to be taken. Plan the next look if not."""
+    def _is_complete(self, path: str, candidate: _Candidate) -> bool:
+        """Look at a file; tell whether it is to be taken. Schedule the next look if not."""
         now = self._clock()
-        if not self._worth_reading(path, candidate, now):
-            identity = identity_of(path)
-        else:
-            try:
-                seen = look(path, remote=self._remote)
-            except OSError as error:
-                # Whoever works on it will say what is wrong, if it stays so.
-                candidate.seen, candidate.why = None, f"it cannot be read ({error.strerror})"
-                identity = identity_of(path)
-            else:
-                candidate.scanned = now
-                candidate.seen = seen
-                identity = identity_of(path) if seen is None else seen.identity
+        identity = self._look(path, candidate, now)
         if identity is None:
             del self._candidates[path]
             return False
@@ -150,7 +116,7 @@ class Arrivals:
         if candidate.seen is not None:
             patience, candidate.why = wait_for(candidate.seen, self._patience)
             if candidate.seen.identity != identity:
-                # Only its length was asked for: it has grown, and is not long enough.
+                # It has grown, and is not long enough to be read again.
                 patience = max(patience, _SCAN_EVERY_S)
         if unchanged >= patience:
             return True
@@ -158,10 +124,22 @@ class Arrivals:
         self._schedule(path, candidate, now + pause)
         return False
 
+    def _look(self, path: str, candidate: _Candidate, now: float) -> Identity | None:
+        """Return the identity of a file; read its headers where that may tell something new."""
+        if not self._worth_reading(path, candidate, now):
+            return identity_of(path)
+        try:
+            candidate.seen = look(path, remote=self._remote)
+        except OSError as error:
+            # The worker says what is wrong, if it stays so.
+            candidate.seen, candidate.why = None, f"it cannot be read ({error.strerror})"
+            return identity_of(path)
+        candidate.scanned = now
+        return identity_of(path) if candidate.seen is None else candidate.seen.identity
+
     def _worth_reading(self, path: str, candidate: _Candidate, now: float) -> bool:
-        """Tell whether the file itself must be looked at, or its length is enough."""
         seen = candidate.seen
-        # Elsewhere, only who opens a file gets to know how it is now.
+        # On a network file system, only opening a file shows its present state.
         if seen is None or self._remote or seen.structure.kind not in {"partial", "empty"}:
             return True
         identity = identity_of(path)

@@ -1,4 +1,4 @@
-"""Whether a file is complete: what can be known of it at one look, and what must be waited for."""
+"""Completeness of a file: what is seen of it at one look, and what must be waited for."""
 
 import contextlib
 import errno
@@ -9,17 +9,23 @@ import stat
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tmt_dq.watch.structure import Structure, read_structure
+from tmt_dq.errors import RampFormatError
+from tmt_dq.fits.cards import Header
+from tmt_dq.fits.layout import FileReader, scan
 
-__all__ = ["Identity", "Look", "Patience", "identity_of", "look", "wait_for"]
+__all__ = ["Identity", "Look", "Patience", "Structure", "identity_of", "look", "wait_for"]
 
+_GZIP = b"\x1f\x8b"
+_START = 2880
 _NO_LEASE = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 _CONFIRM_S = 0.1
 """Between two looks at a file that says that it is complete, where writers cannot be seen."""
 
+Writers = Literal["none", "some", "unknown"]
+
 
 class Identity(NamedTuple):
-    """What tells, without reading it, that a name stands for another file or content."""
+    """Size, time and inode: what shows that a name stands for another file or content."""
 
     size: int
     mtime_ns: int
@@ -27,40 +33,41 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A file at one moment.
+class Structure:
+    """Length of a file by its headers.
 
-    Parameters
-    ----------
-    identity : Identity
-        The file.
-    structure : Structure
-        What its headers say.
-    writers : str
-        "none": no process of this machine has it open for writing; "some"; or "unknown": the system
-        does not tell, or other machines may write.
-    moved : bool
-        Whether the last thing that happened to it was a change of its name or attributes, not of
-        its content: it was moved or linked to where it is, or a copying program has set its times.
+    `kind` is "empty"; "partial": the headers announce more bytes than there are; "whole": the file
+    ends where a header and data unit ends, and has its SCI; "headless": it ends at such a place,
+    but SCI is not there (yet); "opaque": compressed as a whole, so that its length says nothing;
+    "damaged": no number of further bytes can make it a FITS file. `needs` bytes must be there
+    before it is worth reading again; `complete` is the keyword COMPLETE; `what` is missing.
+    """
+
+    kind: Literal["empty", "partial", "whole", "headless", "opaque", "damaged"]
+    needs: int = 0
+    complete: bool | None = None
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """File at one moment.
+
+    `writers` is "none": no process of this machine has it open for writing; "some"; or "unknown":
+    the system does not tell, or other machines may write. `moved` tells that the last thing that
+    happened to it was a change of its name or attributes, not of its content: it was moved or
+    linked to where it is, or a copying program has set its times.
     """
 
     identity: Identity
     structure: Structure
-    writers: Literal["none", "some", "unknown"]
+    writers: Writers
     moved: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for what is not certain.
-
-    Parameters
-    ----------
-    settle_s : float
-        Seconds without a change after which a whole file is taken, where nothing better is known.
-    stalled_s : float
-        Seconds without a change after which a file that is not whole is given up.
-    """
+    """Seconds without a change: `settle_s` for a whole file, `stalled_s` for one that is not."""
 
     settle_s: float = 2.0
     stalled_s: float = 60.0
@@ -82,22 +89,8 @@ def _identity(status: os.stat_result) -> Identity:
 def look(path: str, *, remote: bool) -> Look | None:
     """Look at a file; None if it is not there, not a file, or changed meanwhile.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    remote : bool
-        Whether it is on a file system that other machines write to as well.
-
-    Returns
-    -------
-    Look or None
-        What was seen.
-
-    Raises
-    ------
-    OSError
-        Raised if it is there and cannot be opened.
+    `remote` tells that other machines write to the file system. Raises `OSError` if the file is
+    there and cannot be opened.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -108,20 +101,59 @@ def look(path: str, *, remote: bool) -> Look | None:
         if not stat.S_ISREG(before.st_mode):
             return None
         structure = read_structure(fd, before.st_size)
-        writers: Literal["none", "some", "unknown"] = "unknown"
-        if structure.kind in {"whole", "opaque", "damaged"} and not remote:
-            writers = _writers(fd)
+        final = structure.kind in {"whole", "opaque", "damaged"}
+        writers: Writers = _writers(fd) if final and not remote else "unknown"
         after = os.fstat(fd)
     finally:
         os.close(fd)
     if _identity(before) != _identity(after):
         return None
-    moved = after.st_ctime_ns > after.st_mtime_ns
-    return Look(_identity(after), structure, writers, moved)
+    return Look(_identity(after), structure, writers, after.st_ctime_ns > after.st_mtime_ns)
 
 
-def _writers(fd: int) -> Literal["none", "some", "unknown"]:
-    """Ask the system whether a file is open for writing anywhere on this machine.
+def read_structure(fd: int, size: int) -> Structure:
+    """Read the headers of a file, as far as they are there."""
+    if size == 0:
+        return Structure("empty", 1, what="it is empty")
+    start = os.pread(fd, _START, 0)
+    if start.startswith(_GZIP):
+        return Structure("opaque", size, what="it is compressed, and does not say how long it is")
+    if not start.strip(b"\0 "):
+        # Room that was made for what is to come: wait for what it will be.
+        return Structure("partial", size, what="it begins with zeros")
+    try:
+        units = list(scan(FileReader(fd), "the file", size=size))
+    except RampFormatError as error:
+        if error.needs is None:
+            return Structure("damaged", what=error.what)
+        return _partial(error.needs, size)
+    if units[-1].end > size:
+        return _partial(units[-1].end, size)
+    if units[-1].end < size:
+        return Structure("partial", size, what=f"from byte {units[-1].end} on it has zeros")
+    science = next((unit for unit in units if unit.name == "SCI"), None)
+    if science is None:
+        return Structure("headless", size + 1, what="it has no extension SCI")
+    complete = _complete(units[0].header)
+    return Structure("whole", size, _complete(science.header) if complete is None else complete)
+
+
+def _partial(needs: int, size: int) -> Structure:
+    what = f"at least {needs} bytes are needed, the file has {size}"
+    return Structure("partial", needs, what=what)
+
+
+def _complete(header: Header) -> bool | None:
+    """Return the keyword COMPLETE; None if it is not there or no logical value."""
+    try:
+        value = header.get("COMPLETE")
+    except ValueError:
+        return None
+    return value if isinstance(value, bool) else None
+
+
+def _writers(fd: int) -> Writers:
+    """Find out whether a file is open for writing anywhere on this machine.
 
     Linux gives a read lease only on a file that nobody has open for writing. It is given back at
     once: a process that wants to write meanwhile waits for these microseconds.
@@ -145,17 +177,7 @@ def _writers(fd: int) -> Literal["none", "some", "unknown"]:
 def wait_for(seen: Look, patience: Patience) -> tuple[float, str]:
     """Return for how many seconds a file must be unchanged before it is taken, and why.
 
-    Parameters
-    ----------
-    seen : Look
-        The file.
-    patience : Patience
-        How long to wait.
-
-    Returns
-    -------
-    tuple of float and str
-        The seconds, 0 if it can be taken now; what is waited for, for people.
+    0 and no reason mean that it can be taken now.
     """
     kind = seen.structure.kind
     settle, stalled = patience.settle_s, patience.stalled_s

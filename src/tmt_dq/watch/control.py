@@ -1,4 +1,4 @@
-"""How a running watch is told to stop, and woken when there is something to do."""
+"""Control of a running watch: stop it, wake it, make it search again."""
 
 import socket
 from typing import Literal
@@ -7,7 +7,7 @@ __all__ = ["Control"]
 
 
 class Control:
-    """The handle of a running `watch_folder`.
+    """Handle of a running `watch_folder`.
 
     Its methods may be called from any thread and from signal handlers.
 
@@ -50,14 +50,14 @@ class Control:
         try:
             self._writer.send(b".")
         except OSError:
-            return  # it was rung before and nobody answered yet, or it is closed
+            return  # it was rung before and not answered yet, or it is closed
 
     def fileno(self) -> int:
-        """Return what becomes readable when it is rung."""
+        """Return the descriptor that becomes readable when it is rung."""
         return self._reader.fileno()
 
     def answer(self) -> None:
-        """Take note of the rings so far."""
+        """Take the rings so far away."""
         try:
             while self._reader.recv(4096):
                 pass
@@ -65,6 +65,6 @@ class Control:
             return
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         self._reader.close()
         self._writer.close()

@@ -1,9 +1,10 @@
-"""What can be said about a watch, checked once."""
+"""Options of a watch, checked once."""
 
 import errno
 import fnmatch
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from tmt_dq.batch.inputs import is_ramp_name
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.urls import is_url, redacted
 from tmt_dq.watch.completeness import Patience
-from tmt_dq.watch.mounts import is_remote
+from tmt_dq.watch.file_systems import is_remote
 
 __all__ = ["WatchOptions", "make_options"]
 
@@ -25,36 +26,10 @@ _POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """How a folder is watched.
+    """How a folder is watched; `watch_folder` describes the options.
 
-    Parameters
-    ----------
-    folder, output_dir : Path
-        Absolute.
-    patterns : tuple of str
-        Shell patterns, of which a ramp's name must match one; none for all FITS files.
-    recursive : bool
-        Whether folders below are watched too.
-    patience : Patience
-        How long to wait for what is not certain.
-    search_s : float
-        Seconds between searches of the folder.
-    events : bool
-        Whether the kernel is asked about new files.
-    remote : bool
-        Whether the folder is on a file system that other machines write to.
-    once : bool
-        Whether to end when all is done that is complete.
-    grace_s : float
-        Seconds that work may go on after the request to stop.
-    redo, overwrite : bool
-        What is done about outputs that are there; see `watch_folder`.
-    report, heartbeat : Path or None
-        Files to write.
-    prometheus : str or None
-        Address to serve metrics at.
-    apply : mapping
-        Options of `tmt_dq.apply_dq`.
+    `search_s` is the time between searches, `events` tells whether the kernel is asked, `remote`
+    whether other machines write to the file system, `apply` has the options of `tmt_dq.apply_dq`.
     """
 
     folder: Path
@@ -118,19 +93,10 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
     make_folder: bool = True,
     apply: Mapping[str, Any],
 ) -> WatchOptions:
-    """Check the options of `watch_folder`, which describes them.
+    """Check the options of `watch_folder` and make them explicit; make the output folder.
 
-    Returns
-    -------
-    WatchOptions
-        The options, made explicit.
-
-    Raises
-    ------
-    ConfigError
-        Raised if one makes no sense, or the folder is not there.
-    OutputError
-        Raised if the output folder cannot be made.
+    Raises `ConfigError` if one makes no sense or the folder is not there, `OutputError` if the
+    output folder cannot be made or the heartbeat not be written.
     """
     times = {"settle_s": settle_s, "stalled_s": stalled_s, "grace_s": grace_s}
     if poll_s is not None:
@@ -138,33 +104,9 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
     for name, value in times.items():
         if not 0 <= value < math.inf or (name == "poll_s" and value == 0):
             raise ConfigError(f"{name} is {value}; expected a number of seconds, not negative")
-    for place in (folder, output_dir):
-        if is_url(place):
-            raise ConfigError(
-                "is a URL; expected a folder that this machine sees",
-                where=redacted(str(place)),
-                hint="Mount it, or run tmt-dq batch from time to time, which takes URLs.",
-            )
-    # Links resolved: the kernel and the searches must call a file by the same name.
-    watched, out = Path(folder).absolute(), Path(output_dir).absolute()
-    if not watched.is_dir():
-        raise ConfigError(
-            "is not a folder" if watched.exists() else "there is no such folder",
-            where=folder,
-            hint="Name the folder in which ramps arrive.",
-        )
-    try:
-        if make_folder:
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder cannot be made: {error.strerror}",
-            where=out,
-            hint="Name another --output-dir.",
-        ) from error
+    watched, out = _folders(folder, output_dir, make_folder=make_folder)
     if heartbeat is not None and make_folder:
         _check_heartbeat(Path(heartbeat))
-    watched, out = watched.resolve(), out.resolve()
     remote = is_remote(watched)
     polling = poll_s is not None or remote
     chosen = _POLL_S if poll_s is None else poll_s
@@ -186,6 +128,37 @@ def make_options(  # noqa: PLR0913 - the options of the verb, keyword-only
         prometheus=prometheus,
         apply=apply,
     )
+
+
+def _folders(folder: PathLike, output_dir: PathLike, *, make_folder: bool) -> tuple[Path, Path]:
+    """Return both folders with links resolved: events and searches must agree in names."""
+    for place in (folder, output_dir):
+        if is_url(place):
+            raise ConfigError(
+                "is a URL; expected a folder that this machine sees",
+                where=redacted(str(place)),
+                hint="Mount it, or run tmt-dq batch from time to time, which takes URLs.",
+            )
+    watched, out = Path(folder).absolute(), Path(output_dir).absolute()
+    try:
+        reason = None if stat.S_ISDIR(os.stat(watched).st_mode) else "is not a folder"
+    except FileNotFoundError:
+        reason = "there is no such folder"
+    except OSError as error:
+        reason = f"cannot be examined: {error.strerror}"
+    if reason is not None:
+        hint = "Name the folder in which ramps arrive; check the permissions of those above it."
+        raise ConfigError(reason, where=folder, hint=hint)
+    try:
+        if make_folder:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be made: {error.strerror}",
+            where=out,
+            hint="Name another --output-dir.",
+        ) from error
+    return watched.resolve(), out.resolve()
 
 
 def _check_heartbeat(path: Path) -> None:

@@ -1,25 +1,23 @@
-"""`watch_folder`: the verb."""
+"""`watch_folder` and `plan_watch`: ramps as they arrive."""
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tmt_dq.batch.journal import Journal
 from tmt_dq.batch.records import FileResult
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
 from tmt_dq.watch.completeness import identity_of, look, wait_for
 from tmt_dq.watch.control import Control
-from tmt_dq.watch.ledger import Ledger
+from tmt_dq.watch.decisions import Decider
 from tmt_dq.watch.options import WatchOptions, make_options
 
 __all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
 
 PathLike = str | os.PathLike[str]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,8 @@ class WatchResult:
         """Raise `BatchError` if exposures are set aside."""
         if self.set_aside:
             number = len(self.set_aside)
-            said = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
-            raise BatchError(said, list(self.set_aside.values()))
+            what = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
+            raise BatchError(what, list(self.set_aside.values()))
 
 
 def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -136,7 +134,7 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if a file named in the options, or the context, is not there.
     OutputError
         Raised if the output folder cannot be written when it starts (later it is waited for, unless
-        `once`), or another watch or batch works in it.
+        `once`), if it is gone, or if another watch or batch works in it.
 
     Examples
     --------
@@ -178,13 +176,13 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
     finally:
         if own is not None:
             own.close()
-    counts = service.reporting.counts
+    counts = service.counts
     return WatchResult(
         done=counts.files["done"],
         failed=counts.files["failed"],
         skipped=counts.files["skipped"],
         size=counts.size,
-        set_aside={path: aside.error for path, aside in service.ledger.aside.items()},
+        set_aside=service.quarantine.errors,
         unfinished=dict(service.arrivals.waiting()),
     )
 
@@ -218,7 +216,7 @@ def plan_watch(
     overwrite: bool = False,
     **options: Any,
 ) -> Iterator[Prospect]:
-    """Say what `watch_folder` would do with the files that are there; nothing is written.
+    """Return what `watch_folder` would do with the files that are there; nothing is written.
 
     Parameters
     ----------
@@ -241,14 +239,14 @@ def plan_watch(
         make_folder=False,
         apply=options,
     )
-    ledger = Ledger(chosen.output_dir, settings, redo=redo, overwrite=overwrite, read_only=True)
-    return _prospects(chosen, ledger)
+    journal = Journal(chosen.output_dir, read_only=True)
+    return _prospects(chosen, Decider(journal, settings, chosen))
 
 
-def _prospects(options: WatchOptions, ledger: Ledger) -> Iterator[Prospect]:
+def _prospects(options: WatchOptions, decider: Decider) -> Iterator[Prospect]:
     unreadable: list[OSError] = []
     for path in _ramps(options, unreadable):
-        yield _prospect(path, options, ledger)
+        yield _prospect(path, options, decider)
     for error in unreadable:
         why = f"the folder cannot be searched ({error.strerror})"
         yield Prospect(str(error.filename), "wait", why)
@@ -261,11 +259,11 @@ def _ramps(options: WatchOptions, unreadable: list[OSError]) -> Iterator[str]:
         yield from filter(options.wanted, paths)
 
 
-def _prospect(path: str, options: WatchOptions, ledger: Ledger) -> Prospect:
+def _prospect(path: str, options: WatchOptions, decider: Decider) -> Prospect:
     identity = identity_of(path)
     if identity is None:
         return Prospect(path, "aside", "it is not there, or no file")
-    decision = ledger.decide(path, identity)
+    decision = decider.decide(path, identity)
     if decision.action != "process":
         return Prospect(path, decision.action, decision.reason)
     try:

@@ -1,52 +1,47 @@
-"""The loop: notices become arrivals, arrivals jobs, jobs outputs."""
+"""Service: the loop in which events become arrivals, arrivals tasks, and tasks outputs."""
 
+import contextlib
 import functools
+import itertools
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.json_lines import JsonLines
 from tmt_dq.batch.pool import Pool
-from tmt_dq.batch.records import FileResult, Job, Settings
+from tmt_dq.batch.records import FileResult, Settings
+from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError, WorkerError
 from tmt_dq.watch.arrivals import Arrival, Arrivals
+from tmt_dq.watch.backoff import Backoff, is_outside
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.control import Control
-from tmt_dq.watch.ledger import Decision, Ledger
-from tmt_dq.watch.notices import Notices
+from tmt_dq.watch.decisions import Decider, Decision
+from tmt_dq.watch.events import Events
 from tmt_dq.watch.options import WatchOptions
-from tmt_dq.watch.reporting import Reporting
+from tmt_dq.watch.quarantine import Quarantine, explained
+from tmt_dq.watch.reporter import Reporter
 from tmt_dq.watch.rules import Rules
-from tmt_dq.watch.trouble import Trouble, is_outside
-from tmt_dq.watch.work import Answer, Task, get_ready, work
+from tmt_dq.watch.status import Counts
+from tmt_dq.watch.worker import Answer, Task, prepare, work
 
 __all__ = ["Service"]
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
-_ANNOUNCED = 32
 _AT_ONCE = 200
+_NAMED = 20
+"""Files that the heartbeat names of each kind."""
 
 
 class Service:
-    """A folder being watched.
-
-    Parameters
-    ----------
-    options : WatchOptions
-        What is to be done.
-    settings : Settings
-        What is to be done with each exposure.
-    control : Control
-        Tells it to stop.
-    jobs : int
-        Number of workers.
-    on_result : callable, optional
-        Called with the account of each exposure that was worked on.
-    """
+    """Watch of one folder. `counts`, `quarantine` and `arrivals` are its outcome."""
 
     def __init__(
         self,
@@ -57,66 +52,65 @@ class Service:
         jobs: int,
         on_result: Callable[[FileResult], None] | None = None,
     ) -> None:
-        self.options = options
+        self._options = options
+        self._settings = settings
         self._control = control
         self._on_result = on_result
-        self._jobs = jobs
         self.arrivals = Arrivals(options.patience, remote=options.remote)
-        self.pool: Pool[Task] = Pool(jobs, work, prepare=functools.partial(get_ready, settings))
-        self.notices = Notices(
-            options.folder,
-            wanted=options.wanted,
-            enter=options.enter,
-            ring=control.ring,
-            search_s=options.search_s,
-            events=options.events,
-        )
-        self.queue: deque[tuple[Arrival, Decision]] = deque()
-        self.backlog: deque[tuple[Arrival, Decision]] = deque()
-        self._queued: set[str] = set()
-        self._running: dict[str, tuple[Arrival, float]] = {}
-        self._announced: set[str] = set()
-        self.trouble: Trouble | None = None
-        self.folder_present = True
-        self._output_id = _folder_id(options.output_dir)
-        self._tick_due = 0.0
+        self.counts = Counts()
+        self.quarantine = Quarantine(options.output_dir)
+        self._jobs = jobs
+        self._pool: Pool[Task] = Pool(jobs, work, prepare=functools.partial(prepare, settings))
+        self._events = Events(options, control.ring)
         self._rules = Rules(options.apply, settings)
-        self._searched = 0.0
-        self.ledger = Ledger(
-            options.output_dir,
-            settings,
-            redo=options.redo,
-            overwrite=options.overwrite,
-            report=options.report,
-        )
-        try:
-            self.reporting = Reporting(self)
-        except BaseException:
-            self.ledger.close()
-            raise
+        self._backoff = Backoff()
+        # What arrived just now goes before what was there.
+        self._live: deque[tuple[Arrival, Decision]] = deque()
+        self._backlog: deque[tuple[Arrival, Decision]] = deque()
+        self._running: dict[str, tuple[Arrival, float]] = {}
+        self._unwritten: deque[Callable[[], None]] = deque()
+        self._outdated: set[str] = set()
+        self._state = "starting"
+        self._folder_present = True
+        self._output_id = _folder_id(options.output_dir)
+        self._tick_due = self._searched = 0.0
+        self._report: JsonLines | None = None
+        with contextlib.ExitStack() as stack:
+            self._journal = stack.enter_context(contextlib.closing(Journal(options.output_dir)))
+            if options.report is not None:
+                self._report = stack.enter_context(contextlib.closing(JsonLines(options.report)))
+            self._reporter = stack.enter_context(contextlib.closing(Reporter(options)))
+            self._open = stack.pop_all()
+        self._decider = Decider(self._journal, settings, options)
 
     # --- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Watch until told to stop, or, once, until all is done that is complete."""
+        """Watch until stopped, or, with `once`, until all is done that is complete."""
         try:
-            self.pool.fill()
-            self.notices.start()
-            self.reporting.start()
+            self._pool.fill()
+            self._events.start()
+            self._say_started()
+            self._show_status()
             while self._control.stopping == "no" and not self._is_done():
                 self._step()
             self._finish()
         except BaseException:
-            self.pool.stop(at_once=True)
+            self._pool.stop(at_once=True)
             raise
         finally:
-            self.notices.stop()
-            self.pool.stop(at_once=False)
-            self.reporting.stop()
-            self.ledger.close()
+            self._events.stop()
+            self._pool.stop(at_once=False)
+            self._state = "stopped"
+            self._show_status()
+            self._open.close()
+            log.info(
+                "stopped: %(done)d done, %(failed)d failed, %(skipped)d were done before",
+                self.counts.files,
+            )
 
     def _step(self, *, take: bool = True) -> None:
-        ended = self.pool.wait(self._pause(), self._control.fileno())
+        ended = self._pool.wait(self._pause(), self._control.fileno())
         self._control.answer()
         for task, answer in ended:
             self._ended(task, answer)
@@ -125,277 +119,296 @@ class Service:
             self._hand_out()
         if time.monotonic() >= self._tick_due:
             self._tick_due = time.monotonic() + _TICK_S
-            self._look_after(take=take)
+            self._tick(take=take)
 
     def _pause(self) -> float:
-        if self.notices.more and self._control.stopping == "no":
+        if self._control.stopping != "no":  # nothing is looked at any more
+            return max(0.0, self._tick_due - time.monotonic())
+        if self._events.more:
             return 0.0
-        due = self._tick_due
-        if self._control.stopping == "no":  # else nothing is looked at any more
-            due = min(due, self.arrivals.next_due() or due)
+        due = min(self._tick_due, self.arrivals.next_due() or self._tick_due)
         return max(0.0, due - time.monotonic())
 
     def _is_done(self) -> bool:
-        if not self.options.once:
+        if not self._options.once:
             return False
-        if self.notices.failure is not None:
+        if self._events.failure is not None:
             raise ConfigError(
-                f"the folder cannot be searched: {self.notices.failure.strerror}",
-                where=self.options.folder,
-                hint="Check that it is there, and its rights.",
+                f"the folder cannot be searched: {self._events.failure.strerror}",
+                where=self._options.folder,
+                hint="Check that it is there, and its permissions.",
             )
-        if not self.notices.all_told:
+        if not self._events.searches or self._events.more:
             return False
-        if self.trouble is not None:
-            raise OutputError(self.trouble.why, hint="What is done is known; run it again.")
-        if self.queue or self.backlog or self.pool.busy:
+        if self._backoff.why:
+            raise OutputError(self._backoff.why, hint="What is done is known; run it again.")
+        if self._live or self._backlog or self._pool.busy:
             return False
         self._searched = self._searched or time.monotonic()
         waited = time.monotonic() - self._searched
-        return not self.arrivals or waited > self.options.patience.settle_s + _TICK_S
+        return not self.arrivals or waited > self._options.patience.settle_s + _TICK_S
 
     def _finish(self) -> None:
-        """Let what is at work end, for as long as it may."""
-        self.reporting.stopping()
-        if self.pool.busy:
-            log.info("stopping: %d ramps are at work", len(self.pool.busy))
-        end = time.monotonic() + self.options.grace_s
-        while self.pool.busy and time.monotonic() < end and self._control.stopping != "now":
+        """Let tasks end, for as long as they may."""
+        self._state = "stopping"
+        self._show_status()
+        if self._pool.busy:
+            log.info("stopping: %d ramps are at work", len(self._pool.busy))
+        end = time.monotonic() + self._options.grace_s
+        while self._pool.busy and time.monotonic() < end and self._control.stopping != "now":
             self._tick_due = min(self._tick_due, end)
             self._step(take=False)
-        if self.pool.busy:
-            log.warning("%d ramps are left undone; nothing half-written", len(self.pool.busy))
-            self.pool.stop(at_once=True)
+        if self._pool.busy:
+            log.warning("%d ramps are left undone; nothing half-written", len(self._pool.busy))
+            self._pool.stop(at_once=True)
 
-    # --- from notices to outputs ----------------------------------------------------------------
+    # --- from events to tasks -------------------------------------------------------------------
 
     def _listen(self) -> None:
-        for path, live in self.notices.take(_AT_ONCE):
+        for path, live in self._events.take(_AT_ONCE):
             # What is done need not even be opened.
             identity = None if live else identity_of(path)
-            decision = None if identity is None else self.ledger.decide(path, identity)
+            decision = None if identity is None else self._decide(path, identity)
             if decision is not None and decision.action == "skip":
-                self.reporting.skipped(path, decision, live=live)
+                self._skipped(path, decision, live=live)
             else:
                 self.arrivals.notice(path, live=live)
         for arrival in self.arrivals.ready():
             self._arrived(arrival)
 
+    def _decide(self, path: str, identity: Any) -> Decision:
+        decision = self._decider.decide(path, identity)
+        known = self.quarantine.error(path, identity)
+        if known is None:
+            return decision
+        return Decision("skip", f"set aside: {known.what}", decision.job)
+
+    def _skipped(self, path: str, decision: Decision, *, live: bool) -> None:
+        if not live:
+            # Others are those that a search finds again which were noticed when they came.
+            self.counts.files["skipped"] += 1
+        if decision.outdated:
+            self._outdated.add(path)
+        log.debug("%s: %s", path, decision.reason)
+
     def _arrived(self, arrival: Arrival) -> None:
         path = arrival.path
-        if path in self._queued:
-            return
-        if path in self._running:
-            return  # when it ends, the file is compared with what it was
-        decision = self.ledger.decide(path, arrival.identity)
+        decision = self._decide(path, arrival.identity)
+        if self._decider.taken.get(decision.job.output) == path:
+            return  # it is queued, or at work: when it ends, the file is compared with what it was
         if decision.action == "skip":
-            self.reporting.skipped(path, decision, live=arrival.live)
-        elif decision.action == "aside":
-            assert decision.error is not None
-            self._left(arrival, decision.error)
+            self._skipped(path, decision, live=arrival.live)
+        elif decision.error is not None:
+            job, size = decision.job, arrival.identity.size
+            self._enter(FileResult.failure(job, decision.error, size=size), arrival, journal=False)
         else:
-            assert decision.job is not None
-            self.ledger.reserve(decision.job)
-            self._queued.add(path)
-            (self.queue if arrival.live else self.backlog).append((arrival, decision))
-
-    def _left(self, arrival: Arrival, error: TmtDqError) -> None:
-        """Set an exposure aside that no worker had."""
-        path = arrival.path
-        job = Job(path, str(self.ledger.output_of(path)))
-        result = FileResult.failure(job, error, size=arrival.identity.size)
-        try:
-            self.ledger.refuse(result, arrival.identity)
-        except OutputError as trouble:
-            self._in_trouble(trouble, 0)
-        self.reporting.failed(path, error, result.error_class or "")
-        if self._on_result is not None:
-            self._on_result(result)
+            self._decider.taken[decision.job.output] = path
+            (self._live if arrival.live else self._backlog).append((arrival, decision))
 
     def _hand_out(self) -> None:
-        """Give work to free workers; what came just now goes before what was there."""
-        room = self.pool.room
-        if self.trouble is not None:
-            free = self.reporting.free_bytes()
-            if not self.trouble.worth_trying(free) or not self._can_write():
+        """Give tasks to workers that have none."""
+        room = self._pool.room
+        if self._backoff.why:
+            if not self._backoff.is_over(_free_bytes(self._options.output_dir)):
+                return
+            if not self._write():
                 return
             room = min(room, 1)  # one to try with
-        while room > 0 and (self.queue or self.backlog):
-            try:
-                self._announce()
-            except OutputError as error:
-                self._in_trouble(error, 0)
-                return
-            arrival, decision = (self.queue or self.backlog).popleft()
-            self._queued.discard(arrival.path)
-            assert decision.job is not None
-            if identity_of(arrival.path) != arrival.identity:
+        while room > 0 and (self._live or self._backlog):
+            queue = self._live or self._backlog
+            arrival, decision = queue[0]
+            job, path = decision.job, arrival.path
+            if identity_of(path) != arrival.identity:
                 # A whole folder may have been taken away with thousands that wait.
-                self.ledger.drop(decision.job)
-                self.arrivals.notice(arrival.path, live=arrival.live)
+                queue.popleft()
+                del self._decider.taken[job.output]
+                self.arrivals.notice(path, live=arrival.live)
                 continue
-            memory = None
-            if self.ledger.settings.options.get("sync", True):
-                memory = str(self.ledger.state.path)
-            task = Task(decision.job, self.ledger.settings, arrival.identity, memory)
-            self._announced.discard(decision.job.output)
-            self._running[arrival.path] = arrival, time.monotonic()
-            self.pool.give(task)
+            if decision.reason == "interrupted":
+                remove_leftovers(job.output)
+            try:
+                # From here on the output is ours. The worker flushes this to the disk.
+                self._journal.begin([Path(job.output).name], sync=False)
+            except OutputError as error:
+                self._pause_for(error)
+                return
+            queue.popleft()
+            sync = self._settings.options.get("sync", True)
+            journal = str(self._journal.path) if sync else None
+            self._running[path] = arrival, time.monotonic()
+            self._pool.give(Task(job, self._settings, arrival.identity, journal))
             room -= 1
 
-    def _announce(self) -> None:
-        """Announce the next outputs as ours, several at once."""
-        first = (self.queue or self.backlog)[0][1].job
-        assert first is not None
-        if first.output in self._announced:
-            return
-        waiting = [*self.queue, *self.backlog] if len(self.backlog) < _ANNOUNCED else self.queue
-        source = waiting or self.backlog
-        jobs = [
-            decision.job
-            for _, (_, decision) in zip(range(_ANNOUNCED), source, strict=False)
-            if decision.job is not None and decision.job.output not in self._announced
-        ]
-        self.ledger.begin(jobs)
-        self._announced |= {job.output for job in jobs}
+    # --- from tasks to outputs ------------------------------------------------------------------
 
     def _ended(self, task: Task, answer: Answer | Exception) -> None:
-        """Take what a worker says of a job."""
+        """Take the answer of a worker."""
         path = task.job.input
-        arrival, began = self._running.pop(path)
+        arrival, _ = self._running.pop(path)
+        del self._decider.taken[task.job.output]
         if isinstance(answer, Exception):
             error = answer if isinstance(answer, TmtDqError) else WorkerError(str(answer))
             answer = Answer(FileResult.failure(task.job, error))
         result = answer.result
-        if answer.changed or result is None or self._is_gone(result):
-            self.ledger.drop(task.job)
-            self.reporting.undone(path)
+        if result is None or (result.error is not None and identity_of(path) is None):
+            log.info("%s changed or went away while it was read; nothing was made of it", path)
             self.arrivals.notice(path, live=arrival.live)
             return
-        if is_outside(result.error, answer.errno, self.options.output_dir):
+        if is_outside(result.error, answer.errno, self._options.output_dir):
             assert result.error is not None
-            self.ledger.drop(task.job)
-            self._in_trouble(result.error, result.size)
+            self._pause_for(result.error, result.size)
             self.arrivals.notice(path, live=arrival.live)
             return
-        try:
-            self.ledger.finish(result, arrival.identity)
-        except OutputError as error:
-            self._in_trouble(error, 0)
-        else:
-            if result.error is None:
-                self._out_of_trouble()
-        self.reporting.ended(result, arrival, began)
-        if self._on_result is not None:
-            self._on_result(result)
+        if self._enter(result, arrival) and result.error is None:
+            self._backoff.end()
         if identity_of(path) not in {arrival.identity, None}:
             self.arrivals.notice(path, live=True)
 
-    def _is_gone(self, result: FileResult) -> bool:
-        return result.error is not None and identity_of(str(result.input)) is None
+    def _enter(self, result: FileResult, arrival: Arrival, *, journal: bool = True) -> bool:
+        """Enter a result everywhere; return whether it could be written down.
 
-    # --- trouble --------------------------------------------------------------------------------
-
-    def _in_trouble(self, error: TmtDqError, size: int) -> None:
-        if self.trouble is None:
-            self.trouble = Trouble(error, size)
+        Of an exposure whose output is another's, the journal learns nothing.
+        """
+        path = arrival.path
+        if journal:
+            self._unwritten.append(functools.partial(self._journal.finish, result))
+        if self._report is not None:
+            self._unwritten.append(functools.partial(self._report.append, result.as_dict()))
+        written = self._write()
+        if result.error is None:
+            latency = time.monotonic() - arrival.at
+            self.counts.done(result, latency, live=arrival.live)
+            self.quarantine.remove(path)
+            self._outdated.discard(path)
+            text = "%s: %s in %.2f s, mask %s"
+            log.info(text, result.output, result.s_dqinit, latency, result.mask)
         else:
-            self.trouble.again(error, size)
+            kind = result.error_class or ""
+            self.counts.failed(kind)
+            self.quarantine.add(path, arrival.identity, result.error, kind)
+            log.error("set aside: %s", explained(path, result.error))
+        if self._on_result is not None:
+            self._on_result(result)
+        return written
 
-    def _out_of_trouble(self) -> None:
-        if self.trouble is not None:
-            self.trouble.over()
-            self.trouble = None
-
-    def _can_write(self) -> bool:
-        """Write down what could not be written, into the folder as it is now."""
-        assert self.trouble is not None
+    def _write(self) -> bool:
+        """Write what could not be written before; pause if it cannot be written now."""
         try:
-            if _folder_id(self.options.output_dir) != self._output_id:
-                self._open_again()
-            self.ledger.write()
+            while self._unwritten:
+                self._unwritten[0]()
+                self._unwritten.popleft()
         except OutputError as error:
-            self.trouble.again(error)
+            self._pause_for(error)
             return False
         return True
 
-    def _open_again(self) -> None:
-        """Begin anew in an output folder that is another one than it was."""
-        found = _folder_id(self.options.output_dir)
-        if found is None:
+    def _pause_for(self, error: TmtDqError, needs: int = 0) -> None:
+        self._check_output_folder()
+        self._backoff.begin(error, needs)
+
+    def _check_output_folder(self) -> None:
+        if _folder_id(self._options.output_dir) != self._output_id:
             raise OutputError(
-                "the folder is not there",
-                where=self.options.output_dir,
-                hint="Mount it, or make it again.",
+                "the output folder is gone, or is another one than at the start; the watch ends",
+                where=self._options.output_dir,
+                hint="Mount it or make it again, then start the watch: it goes on.",
             )
-        old = self.ledger
-        new = Ledger(
-            self.options.output_dir,
-            old.settings,
-            redo=self.options.redo,
-            overwrite=self.options.overwrite,
-            report=self.options.report,
-        )
-        old.close()
-        self.ledger = new
-        self._announced.clear()
-        self._output_id = found
-        log.warning("the output folder is another one; all ramps are compared with it")
-        self.notices.search(everything=True)
 
     # --- now and then ---------------------------------------------------------------------------
 
-    def _look_after(self, *, take: bool) -> None:
-        self.pool.fill()
-        self._look_after_folders()
-        settings = self._rules.news() if take else None
+    def _tick(self, *, take: bool) -> None:
+        self._pool.fill()
+        self._check_output_folder()
+        self._check_watched_folder()
+        settings = self._rules.changed() if take else None
+        again = list(self.quarantine.release_repaired())
         if settings is not None:
-            self.ledger.use(settings)
-            self._again(everything=False)
-        for path in self.ledger.forget_mended():
-            self.arrivals.notice(path, live=False)
+            self._settings = settings
+            self._decider.use(settings)
+            again += self.quarantine.release(everything=False)
         if self._control.reload_wanted:
             self._control.reload_wanted = False
             log.info("searching again, and trying again what was set aside")
-            self._again(everything=True)
-            self.notices.search(everything=True)
-        if self.trouble is not None and take:
-            self.trouble.say_again()
-            idle = not (self.queue or self.backlog or self._running or len(self.arrivals))
-            if idle and self.trouble.worth_trying(None) and self._can_write():
-                self._out_of_trouble()
-        self.reporting.tick()
-
-    def _look_after_folders(self) -> None:
-        present = self.options.folder.is_dir()
-        if present != self.folder_present:
-            self.folder_present = present
-            if present:
-                log.warning("%s is there again", self.options.folder)
-                self.notices.search(everything=True)
-            else:
-                log.error("%s is not there; waiting for it", self.options.folder)
-        if self.trouble is None and _folder_id(self.options.output_dir) != self._output_id:
-            missing = OutputError(
-                "the folder is gone",
-                where=self.options.output_dir,
-                hint="Mount it, or make it again.",
-            )
-            self._in_trouble(missing, 0)
-
-    def _again(self, *, everything: bool) -> None:
-        for path in self.ledger.forget_aside(everything=everything):
+            again += self.quarantine.release(everything=True)
+            self._events.search()
+        for path in again:
             self.arrivals.notice(path, live=False)
+        idle = not (self._live or self._backlog or self._running or len(self.arrivals))
+        if take and idle and self._backoff.why and self._backoff.is_over(None) and self._write():
+            self._backoff.end()
+        self._backoff.remind()
+        self._show_status()
 
-    @property
-    def running(self) -> dict[str, tuple[Arrival, float]]:
-        """The exposures that workers have, and since when."""
-        return self._running
+    def _check_watched_folder(self) -> None:
+        present = self._options.folder.is_dir()
+        if present != self._folder_present:
+            self._folder_present = present
+            if present:
+                log.warning("%s is there again", self._options.folder)
+                self._events.search()
+            else:
+                log.error("%s is not there; waiting for it", self._options.folder)
 
-    @property
-    def workers(self) -> int:
-        """Number of workers."""
-        return self._jobs
+    # --- status ---------------------------------------------------------------------------------
+
+    def _say_started(self) -> None:
+        options = self._options
+        how = "" if options.once else f" (searching every {options.search_s:g} s)"
+        if options.events:
+            how = " (file-system events)"
+        log.info("watching %s, outputs go to %s%s", options.folder, options.output_dir, how)
+        if self._reporter.metrics_url is not None:
+            log.info("metrics are at %s", self._reporter.metrics_url)
+
+    def _show_status(self) -> None:
+        if self._state == "starting" and self._pool.ready_count and self._events.searches:
+            self._state = "watching"
+        self._reporter.attempt(self.quarantine.path, self.quarantine.write_list)
+        self._reporter.show(self._status())
+
+    def _status(self) -> dict[str, Any]:
+        """Return all that the heartbeat has."""
+        state, why = self._condition()
+        now, options, events = time.monotonic(), self._options, self._events
+        running = {path: now - began for path, (_, began) in self._running.items()}
+        return {
+            "state": state,
+            "why": why,
+            "folder": str(options.folder),
+            "output_dir": str(options.output_dir),
+            "folder_present": int(self._folder_present),
+            "events": "kernel" if events.listening else f"a search every {options.search_s:g} s",
+            "metrics": self._reporter.metrics_url,
+            "contexts": [rule.context for rule in self._settings.rules],
+            **self.counts.as_dict(),
+            "arriving": len(self.arrivals),
+            "arriving_files": [
+                f"{path}: {why}" for path, why in itertools.islice(self.arrivals.waiting(), _NAMED)
+            ],
+            "queued": len(self._live) + len(self._backlog),
+            "running": len(running),
+            "running_files": dict(list(running.items())[:_NAMED]),
+            "oldest_running_seconds": round(max(running.values(), default=0.0), 3),
+            "set_aside": len(self.quarantine),
+            "outdated": len(self._outdated),
+            "disk_free_bytes": _free_bytes(options.output_dir),
+            "workers": {"count": self._jobs, "deaths": self._pool.deaths},
+            "workers_ready": self._pool.ready_count,
+            "searches": events.searches,
+            "heartbeat_timestamp_seconds": round(time.time(), 3),
+        }
+
+    def _condition(self) -> tuple[str, str]:
+        """Return the state, and why it is "waiting"."""
+        failure = self._events.failure
+        why = self._backoff.why
+        if not why and not self._folder_present:
+            why = f"{self._options.folder} is not there"
+        if not why and failure is not None:
+            why = f"{self._options.folder} cannot be searched: {failure.strerror}"
+        if self._state in {"stopping", "stopped"}:
+            return self._state, ""
+        return ("waiting", why) if why else (self._state, "")
 
 
 def _folder_id(folder: Path) -> tuple[int, int] | None:
@@ -404,3 +417,12 @@ def _folder_id(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Return the free space of a folder; None if the system does not tell."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

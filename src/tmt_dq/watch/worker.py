@@ -1,4 +1,4 @@
-"""What worker processes do for a watch."""
+"""Work of a worker process of a watch."""
 
 import contextlib
 import os
@@ -12,61 +12,49 @@ from tmt_dq.batch.worker import process
 from tmt_dq.errors import RampFormatError, TmtDqError
 from tmt_dq.watch.completeness import Identity, identity_of
 
-__all__ = ["Answer", "Task", "get_ready", "work"]
+__all__ = ["Answer", "Task", "prepare", "work"]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something for a worker to do.
+    """Exposure to work on, by the settings of this moment.
 
-    Parameters
-    ----------
-    job : Job
-        The exposure.
-    settings : Settings
-        What is to be done, by the rules of this moment.
-    identity : Identity or None
-        The exposure's file as it was found to be complete.
-    memory : str or None
-        The folder's file, in which the job is announced: it is flushed to the disk first.
+    `identity` is its file as it was found to be complete; `journal`, which names the job, is
+    flushed to the disk first.
     """
 
     job: Job
     settings: Settings
-    identity: Identity | None = None
-    memory: str | None = None
+    identity: Identity
+    journal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a task.
+    """Result of a task; None if the exposure's file changed meanwhile.
 
-    Parameters
-    ----------
-    result : FileResult or None
-        The account of the exposure; None if there was none.
-    changed : bool
-        Whether the exposure's file changed meanwhile, so that nothing was made of it.
-    errno : int or None
-        The system's number of the error, where it was one of the system's.
+    `errno` is the system's number of the error, where it was one of the system's.
     """
 
     result: FileResult | None
-    changed: bool = False
     errno: int | None = None
 
 
 class _Guard:
-    """Stops the work on a file that changes meanwhile; called for every piece that is copied."""
+    """Check for every piece that is copied whether the file is still the same."""
 
-    def __init__(self, path: str, identity: Identity | None) -> None:
+    def __init__(self, path: str, identity: Identity) -> None:
         self._path = path
         self._identity = identity
         self.changed = False
 
-    def __call__(self, _count: int) -> None:
-        if self._identity is not None and identity_of(self._path) != self._identity:
-            self.changed = True
+    def check(self) -> bool:
+        """Look at the file; return whether it is another one since the task was made."""
+        self.changed |= identity_of(self._path) != self._identity
+        return self.changed
+
+    def __call__(self, _size: int) -> None:
+        if self.check():
             raise RampFormatError(
                 "changed while it was being read",
                 where=self._path,
@@ -75,34 +63,18 @@ class _Guard:
 
 
 def work(task: Task, _progress: Progress | None = None) -> Answer:
-    """Do a task; what goes wrong is in the answer.
-
-    Parameters
-    ----------
-    task : Task
-        What is to be done.
-
-    Returns
-    -------
-    Answer
-        What became of it.
-    """
+    """Do a task; what goes wrong is in the answer."""
     guard = _Guard(task.job.input, task.identity)
-    try:
-        guard(0)
-    except RampFormatError:
-        return Answer(None, changed=True)
-    if task.memory is not None:
+    if guard.check():
+        return Answer(None)
+    if task.journal is not None:
         # Here and not where it was written: there it would hold up all that comes meanwhile.
-        _flush(task.memory)
+        _flush(task.journal)
     result = process(task.job, guard, settings=task.settings)
-    if result.error is not None:
-        # Perhaps of what somebody began to write over it, before a piece was copied.
-        with contextlib.suppress(RampFormatError):
-            guard(0)
-    if guard.changed:
-        return Answer(None, changed=True)
-    return Answer(result, errno=_errno(result.error))
+    # An error may be about what somebody began to write over it, before a piece was copied.
+    if guard.changed or (result.error is not None and guard.check()):
+        return Answer(None)
+    return Answer(result, _errno(result.error))
 
 
 def _flush(path: str) -> None:
@@ -123,7 +95,7 @@ def _errno(error: BaseException | None) -> int | None:
     return None
 
 
-def get_ready(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
     """Load what the first exposure needs: the code, the rules, a mask that is always the same.
 
     Masks that rules choose are compared with the cache's sums here, but read when they are needed:
@@ -149,6 +121,7 @@ def _load_rules(settings: Settings) -> None:
     from tmt_dq.references.selection import select_reference
 
     cache = embedded.cache_path() if settings.embedded else settings.options.get("crds_path")
+    context = settings.options.get("context")
     with_rules = {rule.observatory for rule in settings.rules}
     today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for name in instruments.available():
@@ -158,9 +131,4 @@ def _load_rules(settings: Settings) -> None:
         for detector in instrument.detectors:
             header = {"INSTRUME": instrument.name, "DETECTOR": detector, "DATE-OBS": today}
             with contextlib.suppress(TmtDqError):
-                select_reference(
-                    header,
-                    instrument=instrument,
-                    crds_path=cache,
-                    context=settings.options.get("context"),
-                )
+                select_reference(header, instrument=instrument, crds_path=cache, context=context)

@@ -1,7 +1,7 @@
-"""Who tells that something happened in a folder: the kernel, and searches from time to time.
+"""Events in a folder: from the kernel (watchfiles), and from searches from time to time.
 
 Both run in threads of their own and put names into one queue. A search finds what the kernel did
-not tell: what came before the watch began, what it dropped because its queue was full, what other
+not report: what came before the watch began, what was dropped because a queue was full, what other
 machines did, and what lay in a folder before the folder was watched.
 """
 
@@ -13,12 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.watch.completeness import Identity
+from tmt_dq.watch.options import WatchOptions
 
-__all__ = ["Notices"]
+__all__ = ["Events"]
 
 log = logging.getLogger(__name__)
 
@@ -31,40 +31,17 @@ _SHARE = 0.02
 _BACKLOG = 256
 
 
-class Notices:
-    """Names of files that came or changed, from wherever they are known.
+class Events:
+    """Names of files that came or changed; `ring` is called, from any thread, when there are some.
 
-    Parameters
-    ----------
-    folder : Path
-        The folder to watch.
-    wanted : callable
-        Whether a path is that of a ramp, by its name alone.
-    enter : callable
-        Whether a folder below is watched too.
-    ring : callable
-        Called, from any thread, when there is something.
-    search_s : float
-        Seconds between searches, at least.
-    events : bool
-        Whether the kernel is asked.
+    `searches` counts finished searches, `failure` is why the last one did not finish, `listening`
+    tells whether the kernel reports.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        wanted: Callable[[str], bool],
-        enter: Callable[[str], bool],
-        ring: Callable[[], None],
-        search_s: float,
-        events: bool,
-    ) -> None:
-        self._folder = os.fspath(folder)
-        self._wanted = wanted
-        self._enter = enter
+    def __init__(self, options: WatchOptions, ring: Callable[[], None]) -> None:
+        self._folder = os.fspath(options.folder)
+        self._options = options
         self._ring = ring
-        self._search_s = search_s
         self._live: deque[str] = deque()
         self._found: deque[str] = deque()
         self._known: dict[str, Identity] = {}
@@ -73,14 +50,12 @@ class Notices:
         self._unreadable: dict[str, str] = {}
         self.failure: OSError | None = None
         self.searches = 0
-        self.searched_at = 0.0
-        self.events = events
-        self._threads = [threading.Thread(target=self._search_loop, daemon=True, name="search")]
-        if events:
+        self.listening = options.events
+        loops = [self._search_loop]
+        if options.events:
             _import_watchfiles()
-            self._threads.append(
-                threading.Thread(target=self._listen_loop, daemon=True, name="listen")
-            )
+            loops.append(self._listen_loop)
+        self._threads = [threading.Thread(target=loop, daemon=True) for loop in loops]
 
     def start(self) -> None:
         """Begin to listen and to search."""
@@ -94,17 +69,10 @@ class Notices:
         for thread in self._threads:
             thread.join(2)
 
-    def search(self, *, everything: bool = False) -> None:
-        """Search the folder now; `everything`, as if nothing were known of it."""
-        if everything:
-            self._known = {}
+    def search(self) -> None:
+        """Search the folder now, as if nothing were known of it."""
+        self._known = {}
         self._request.set()
-
-    @property
-    def all_told(self) -> bool:
-        """Whether the folder was searched, and all that was found was taken."""
-        # In this order: a search counts when all that it found is in the queue.
-        return self.searches > 0 and not self.more
 
     @property
     def more(self) -> bool:
@@ -112,50 +80,45 @@ class Notices:
         return bool(self._live or self._found)
 
     def take(self, limit: int) -> Iterator[tuple[str, bool]]:
-        """Yield what was noticed: the path, and whether it was seen when it happened.
+        """Yield names, and whether they were noticed when it happened.
 
-        All that was seen comes first, then what was found when the folder was searched first: no
-        more than `limit` of these, so that half a million of them hold up nothing.
+        All of these come first, then what was found when the folder was searched first: no more
+        than `limit` of them, so that half a million hold up nothing.
         """
         while self._live:
             yield self._live.popleft(), True
         for _ in range(min(limit, len(self._found))):
             yield self._found.popleft(), False
 
-    def _tell(self, path: str, *, live: bool) -> None:
-        (self._live if live else self._found).append(path)
-
-    # --- the kernel -----------------------------------------------------------------------------
-
     def _listen_loop(self) -> None:
-        said, pause = "", _LISTEN_AGAIN_S
+        shown, pause = "", _LISTEN_AGAIN_S
         while not self._end.is_set():
             try:
                 self._listen()
             except FileNotFoundError:
-                pass  # said by the service, which looks after the folder
+                pass  # the service looks after the folder
             except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
                 # A single name that is no text ends it, too, and is found by a search.
-                if str(error) != said:
-                    said = str(error)
+                if str(error) != shown:
+                    shown = str(error)
                     log.warning(
-                        "the kernel does not tell about new files (%s); the folder is searched now "
-                        "and every %.1f s, until the kernel can be asked again",
+                        "file-system events are not available (%s); the folder is searched now and "
+                        "every %.1f s, until they are again",
                         error,
-                        self._search_s,
+                        self._options.search_s,
                     )
-                if self.events:
-                    self.events, pause = False, _LISTEN_AGAIN_S / 2
+                if self.listening:
+                    self.listening, pause = False, _LISTEN_AGAIN_S / 2
                 self._request.set()
-            # It goes on soon after what passes; it does not ask all the time in vain.
-            pause = _LISTEN_AGAIN_S if self.events else min(2 * pause, self._search_s)
+            # It goes on soon after what passes; it does not try all the time in vain.
+            pause = _LISTEN_AGAIN_S if self.listening else min(2 * pause, self._options.search_s)
             self._end.wait(pause)
 
     def _listen(self) -> None:
-        """Pass on what the kernel tells, until the folder is another one or gone."""
+        """Pass on what the kernel reports, until the folder is another one or gone."""
         from watchfiles import watch
 
-        told_of = _inode(self._folder)
+        watched = _inode(self._folder)
         ready = False
         for changes in watch(
             self._folder,
@@ -169,15 +132,15 @@ class Notices:
             ignore_permission_denied=True,
         ):
             if not ready:
-                # Only now is the watch known to be set: what came before is searched for.
-                ready = self.events = True
+                # Only now is the kernel known to report: what came before is searched for.
+                ready = self.listening = True
                 self._request.set()
             for change, path in changes:
                 if change.name != "deleted":
                     self._happened(path)
             if changes:
                 self._ring()
-            if _inode(self._folder) != told_of:
+            if _inode(self._folder) != watched:
                 return
 
     def _happened(self, path: str) -> None:
@@ -189,54 +152,46 @@ class Notices:
         if os.path.realpath(place) != place:
             return  # the kernel follows links to folders; searches do not, and batches
         if not is_folder:
-            if self._wanted(path):
-                self._tell(path, live=True)
-        elif self._enter(path):
-            # What was in it before the kernel watched it is not told.
+            if self._options.wanted(path):
+                self._live.append(path)
+        elif self._options.enter(path):
+            # What was in it before the kernel watched it is not reported.
             with contextlib.suppress(OSError):
-                for found, _ in self._walk(path):
-                    self._tell(found, live=True)
-
-    # --- searches -------------------------------------------------------------------------------
+                self._live.extend(found for found, _ in self._walk(path))
 
     def _search_loop(self) -> None:
         pause = 0.0
         while not self._end.is_set():
             self._request.wait(pause)
             self._request.clear()
-            if self._end.is_set():
-                return
             start = time.monotonic()
             self._search()
             taken = time.monotonic() - start
-            pause = self._search_s if not self.events else max(self._search_s, taken / _SHARE)
+            rest = taken / _SHARE if self.listening else 0.0
+            pause = max(self._options.search_s, rest)
 
     def _search(self) -> None:
         before, found = self._known, {}
         # What is there when a watch begins did not come just now.
-        live = self.searches > 0
-        told = 0
+        queue = self._live if self.searches else self._found
         try:
             for path, identity in self._walk(self._folder):
                 found[path] = identity
                 if before.get(path) != identity:
-                    self._tell(path, live=live)
-                    told += 1
-                    if told % _BACKLOG == 0:
+                    queue.append(path)
+                    if len(queue) % _BACKLOG == 0:
                         self._ring()
                 if self._end.is_set():
                     return
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
-                self._say_unreadable(self._folder, error)
+                self._warn_unreadable(self._folder, error)
             self.failure = error
-            self._ring()
-            return
-        self.failure = None
-        if self._known is before:
-            self._known = found
-        self.searches += 1
-        self.searched_at = time.time()
+        else:
+            self.failure = None
+            if self._known is before:
+                self._known = found
+            self.searches += 1
         self._ring()
 
     def _walk(self, folder: str) -> Iterator[tuple[str, Identity]]:
@@ -250,9 +205,9 @@ class Notices:
             try:
                 # Links to folders are not followed, as in a batch.
                 if entry.is_dir(follow_symlinks=False):
-                    if self._enter(entry.path):
+                    if self._options.enter(entry.path):
                         folders.append(entry.path)
-                elif self._wanted(entry.path):
+                elif self._options.wanted(entry.path):
                     status = entry.stat()
                     identity = Identity(status.st_size, status.st_mtime_ns, status.st_ino)
                     yield entry.path, identity
@@ -264,14 +219,14 @@ class Notices:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._say_unreadable(below, error)
+                self._warn_unreadable(below, error)
 
-    def _say_unreadable(self, folder: str, error: OSError) -> None:
-        """Say once that what arrives in a folder is not seen."""
+    def _warn_unreadable(self, folder: str, error: OSError) -> None:
+        """Warn once that ramps in a folder are not seen."""
         if self._unreadable.get(folder) != str(error):
             self._unreadable[folder] = str(error)
             log.warning(
-                "%s cannot be searched: %s; what is in it is not seen. Check its rights.",
+                "%s cannot be searched: %s; ramps in it are not seen. Check its permissions.",
                 folder,
                 error.strerror,
             )
