@@ -46,6 +46,13 @@ class Option:
         Other names of the field on the command line, which help texts leave out.
     group : str
         Heading under which help texts list the option.
+    faces : tuple of str
+        Faces that offer the option: "function", "apply" and "batch" (the verbs), "step". All where
+        it is empty.
+    step_name : str
+        Name of the step's parameter, where it is not the field's.
+    prefix : str
+        Put before the names of a kind's own fields, where the kind is an option table itself.
     """
 
     help: str
@@ -62,6 +69,9 @@ class Option:
     shown_default: str = ""
     aliases: tuple[str, ...] = ()
     group: str = ""
+    faces: tuple[str, ...] = ()
+    step_name: str = ""
+    prefix: str = ""
 
     def parse(self, value: Any) -> Any:
         """Return the field's value for what a face was given: a text, a list of texts, a value."""

@@ -1,0 +1,161 @@
+"""Options of an initialization: the table from which every face takes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tmt_dq.core.options import Option, option_table
+from tmt_dq.core.recipe import Recipe
+from tmt_dq.errors import ConfigError
+from tmt_dq.masks.reading import Reading
+
+if TYPE_CHECKING:
+    from tmt_dq.core.dq_def import Unknown
+    from tmt_dq.masks.mask import Mask
+
+# The command line makes its options from this class, and its help must not wait for NumPy.
+
+__all__ = ["NOT_APPLICABLE", "ApplyOptions", "FileName", "IfNoMask"]
+
+FileName = str | PathLike[str]
+IfNoMask = Literal["error", "skip", "continue"]
+
+NOT_APPLICABLE = "N/A"
+"""Stands for a mask, in options and records, where none applies."""
+
+_ALL = ("function", "apply", "batch", "step")
+
+
+def _row(default: Any, text: str, group: str, **details: Any) -> Any:
+    """Return a field of the options: its default, and its row of the option table."""
+    option = Option(help=text, group=group, **{"faces": _ALL, **details})
+    return field(default=default, metadata={"option": option})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOptions:
+    """What is to be done to an exposure and how: the keywords of `tmt_dq.apply_dq`.
+
+    `user_reading` and `recipe` have option tables of their own (`Reading`, `Recipe`), whose rows
+    the command line and the step offer one by one; as a mapping, a recipe has what differs from
+    the instrument's own.
+    """
+
+    output_dir: FileName | None = _row(
+        None,
+        "Folder of the outputs.",
+        "Output",
+        kind=Path,
+        optional=True,
+        metavar="DIR",
+        shown_default="that of each ramp",
+        faces=("function", "apply"),
+    )
+    overwrite: bool = _row(
+        False, "Replace existing outputs.", "Output", faces=("function", "apply", "batch")
+    )
+    sync: bool = _row(
+        True,
+        "Wait for the disk before naming the output.",
+        "Output",
+        faces=("function", "apply", "batch"),
+    )
+    dry_run: bool = _row(
+        False,
+        "Do everything but write the outputs.",
+        "Output",
+        faces=("function", "apply"),
+    )
+    mask: "FileName | Mask | None" = _row(
+        None,
+        "Use this mask instead of the one that the rules choose; N/A for none.",
+        "Mask",
+        kind=Path,
+        optional=True,
+        metavar="FILE",
+        step_name="override_mask",
+    )
+    if_no_mask: IfNoMask = _row(
+        "error",
+        "Where no rule matches: stop, write SKIPPED, or apply the other sources.",
+        "Mask",
+        kind=str,
+        choices=("error", "skip", "continue"),
+    )
+    unknown: "Unknown" = _row(
+        "error",
+        "What to do about mask bits that have no meaning.",
+        "Mask",
+        kind=str,
+        choices=("error", "drop"),
+    )
+    subarray: tuple[int, int] | None = _row(
+        None,
+        "1-based detector position of the first pixel, where the header does not give it.",
+        "Mask",
+        kind=int,
+        many=True,
+        size=2,
+        optional=True,
+        metavar="X,Y",
+    )
+    user_dq: FileName | None = _row(
+        None,
+        "Add the flags of this image, list of pixels or boxes, or region file.",
+        "Your own flags",
+        kind=Path,
+        optional=True,
+        metavar="FILE",
+        step_name="user_supplied_dq",
+    )
+    user_reading: Reading | None = _row(
+        None,
+        "How the file of user_dq is to be understood, where it does not state that itself.",
+        "Your own flags",
+        kind=Reading,
+        optional=True,
+        prefix="user_",
+    )
+    propagate_do_not_use: bool | None = _row(
+        None,
+        "Set the mask's DO_NOT_USE in every group of GROUPDQ too; overrides the recipe.",
+        "More sources of flags",
+        optional=True,
+        faces=("function",),
+    )
+    recipe: Recipe | Mapping[str, object] | None = _row(
+        None,
+        "Other sources of flags.",
+        "More sources of flags",
+        kind=Recipe,
+        optional=True,
+    )
+    crds_path: FileName | None = _row(
+        None,
+        "CRDS cache.",
+        "CRDS",
+        kind=Path,
+        optional=True,
+        metavar="DIR",
+        faces=("function", "apply", "batch"),
+    )
+    context: str | None = _row(
+        None,
+        "CRDS context.",
+        "CRDS",
+        kind=str,
+        optional=True,
+        metavar="NAME",
+        faces=("function", "apply", "batch"),
+    )
+
+    def __post_init__(self) -> None:
+        # Any other word would quietly be taken for the milder choice.
+        for name, option in option_table(ApplyOptions).items():
+            value = getattr(self, name)
+            if option.choices and value not in option.choices:
+                raise ConfigError(
+                    f"{name} is {value!r}; expected one of {', '.join(option.choices)}"
+                )
