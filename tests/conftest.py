@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the shared data are not here: {folder} (set TMT_DQ_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of an S3 store on loopback: one for the session."""
+    from remote_helpers import s3_server
+
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture

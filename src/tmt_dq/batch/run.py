@@ -22,7 +22,7 @@ from tmt_dq.batch.settings import make_settings
 from tmt_dq.batch.totals import BatchResult, Totals
 from tmt_dq.batch.worker import process, rehearse
 from tmt_dq.errors import ConfigError, OutputError
-from tmt_dq.files.urls import Url, is_url, redacted
+from tmt_dq.files.urls import file_name, is_url, redacted
 
 __all__ = ["plan_batch", "remove_leftovers", "run_batch"]
 
@@ -237,9 +237,9 @@ def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
         import platformdirs
 
         state_dir = platformdirs.user_state_path("tmt-dq") / "batches"
-    folder = Url(os.fspath(output_dir))
-    name = hashlib.sha256(redacted(folder.full.rstrip("/")).encode()).hexdigest()[:16]
-    return Path(state_dir).absolute() / f"{folder.name or 'root'}-{name}"
+    url = os.fspath(output_dir).rstrip("/")
+    digest = hashlib.sha256(redacted(url).encode()).hexdigest()[:16]
+    return Path(state_dir).absolute() / f"{file_name(url) or 'root'}-{digest}"
 
 
 def _find(

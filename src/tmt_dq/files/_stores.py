@@ -1,0 +1,226 @@
+"""Remote stores through fsspec: connected to, asked, and their errors without secrets.
+
+fsspec finds the library of a protocol; its own configuration (environment, files) has credentials
+and endpoints.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from tmt_dq.errors import ConfigError, RemoteError, TmtDqError
+from tmt_dq.files.urls import WEB, file_name, protocol_of, redacted
+
+__all__ = ["ANSWERS", "State", "attempt", "connect", "remote_errors", "search", "state"]
+
+T = TypeVar("T")
+
+Options = Mapping[str, Any] | None
+
+_CACHES = re.compile(r"(?:^|::)(simplecache|filecache|blockcache|cached)::")
+_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "VersionId", "Last-Modified")
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+_CONNECT_S, _SILENCE_S = 30, 60
+"""Seconds until a silent web server is given up; aiohttp's own limit is 300 s for a whole file."""
+# A query may hold any sign but a blank: what it ends with cannot be told from what follows.
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s'\"<>)?#]|['\")](?=\S*@))+(?:[?#]\S*)?")
+_LONGEST = 300
+_WAITS_S = (0.5, 1, 2)
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+ANSWERS = {"absent": "is not there (404)", "exists": "already exists"}
+"""What `remote_errors` says of these two, for callers that act on it."""
+_CREDENTIALS = (
+    "Provide AWS credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or "
+    "FSSPEC_S3_ANON=true for public data."
+)
+_SIGNATURE = "A presigned URL may have expired, or be for another method: request a new one."
+_CHECK_S3 = (
+    "Check bucket and key, and AWS_ENDPOINT_URL if the store is not Amazon's. Without permission "
+    "to list a bucket, S3 may answer so for what must not be read."
+)
+_NETWORK = "Check the network, the name of the host, and for S3 AWS_ENDPOINT_URL."
+_LATER = "Try again later; nothing was left half done."
+
+
+class State(NamedTuple):
+    """What tells whether a remote file is the same: bytes, and its ETag or time of change."""
+
+    size: int | None
+    mark: str | None
+
+
+def connect(url: str, fsspec_kwargs: Options = None) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, and the path of the file in it."""
+    if cache := _CACHES.search(url):
+        what = f"goes through {cache[1]}::, which does not notice that a file has changed"
+        raise ConfigError(what, where=redacted(url), hint=f"Leave {cache[1]}:: out.")
+    options, protocol = dict(fsspec_kwargs or {}), protocol_of(url)
+    try:
+        import fsspec
+        from fsspec.core import url_to_fs
+
+        with remote_errors(url):
+            if protocol in WEB:
+                from aiohttp import ClientTimeout
+
+                limits = ClientTimeout(None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+                known = fsspec.config.conf.get(protocol, {}).get("client_kwargs", {})
+                own = options.get("client_kwargs", {})
+                options["client_kwargs"] = {"timeout": limits, **known, **own}
+                # The URL itself: :: in an address or a query begins no chain.
+                return fsspec.filesystem(protocol, **options), url
+            if protocol in {"s3", "s3a"} and "?versionId=" in url:
+                options.setdefault("version_aware", True)
+            try:
+                fsspec.get_filesystem_class(protocol)
+            except ValueError:
+                what = f"has the protocol {protocol}, which fsspec does not know"
+                hint = "Use s3://, https:// or another one that fsspec has."
+                raise ConfigError(what, where=redacted(url), hint=hint) from None
+            fs, path = url_to_fs(url, **options)
+            return fs, str(path)
+    except ImportError as error:
+        raise ConfigError(
+            f"needs a library that is not installed ({error.name or error})",
+            where=redacted(url),
+            hint='Install it with `pip install "tmt-dq[remote]"`, for other stores than S3 and web '
+            "servers also the library that fsspec needs.",
+        ) from None
+
+
+def state(url: str, fsspec_kwargs: Options = None) -> State | None:
+    """Return the state of a remote file as it is now; None if it is not there."""
+    fs, path = connect(url, fsspec_kwargs)
+    try:
+        with remote_errors(url):
+            fs.invalidate_cache()
+            return _state_in(attempt(lambda: fs.info(path)))
+    except RemoteError as error:
+        if error.what == ANSWERS["absent"]:
+            return None
+        raise
+
+
+def search(
+    url: str, wanted: Callable[[str], bool], fsspec_kwargs: Options = None
+) -> dict[str, State]:
+    """Return the files below a URL, or that match its pattern, whose names are wanted."""
+    fs, path = connect(url, fsspec_kwargs)
+    with remote_errors(url):
+        fs.invalidate_cache()
+        look = fs.glob if any(sign in url for sign in "*?[") else fs.find
+        found = look(path, detail=True)
+    return {
+        fs.unstrip_protocol(name): _state_in(found[name])
+        for name in sorted(found)
+        if found[name].get("type") == "file" and wanted(file_name(fs.unstrip_protocol(name)))
+    }
+
+
+def _state_in(info: Mapping[str, Any]) -> State:
+    marks = (f"{name} {info[name]}" for name in (*_MARKS, *_TIMES) if info.get(name))
+    return State(info.get("size"), next(marks, None))
+
+
+@contextlib.contextmanager
+def remote_errors(url: str) -> Iterator[None]:
+    """Turn what fsspec and the libraries below it raise into `RemoteError`.
+
+    The original is not chained: its text, and that of the ones below it, may hold the whole URL.
+    """
+    try:
+        yield
+    except (TmtDqError, ImportError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each file system of fsspec has its own
+        what, hint = _describe(error, url)
+    else:
+        return
+    raise RemoteError(what, where=redacted(url), hint=hint) from None
+
+
+def attempt(work: Callable[[], T]) -> T:
+    """Return what work returns; try again, a few times, after an error that may pass."""
+    for wait_s in _WAITS_S:
+        try:
+            return work()
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+        time.sleep(wait_s)
+    return work()
+
+
+def _may_pass(error: BaseException) -> bool:
+    status, kinds = _status_of(error), _kinds_of(error)
+    if status is not None:
+        return status in _PASSING
+    # s3fs has its own attempts, and what took minutes is not worth others.
+    if kinds & {"BotoCoreError", "TimeoutError"}:
+        return False
+    return bool(kinds & {"ConnectionError", "ClientPayloadError", "ClientConnectionError"})
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _kinds_of(error: BaseException) -> set[str]:
+    return {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
+
+
+def _status_of(error: BaseException) -> int | None:
+    """Return the HTTP status in an error, or in one of those it came from."""
+    for each in _chain(error):
+        response = getattr(each, "response", None)
+        answer = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+        for status in (answer.get("HTTPStatusCode"), getattr(each, "status", None)):
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def _describe(error: BaseException, url: str) -> tuple[str, str]:
+    """Return what an error of a library means, and what can be done."""
+    on_s3 = protocol_of(url) in {"s3", "s3a"}
+    status, kinds = _status_of(error), _kinds_of(error)
+    text = _plain(error, url)
+    if status == 412 or "FileExistsError" in kinds:
+        return ANSWERS["exists"], "Use --overwrite (overwrite=True) to replace it."
+    if status in {401, 403} or (status is None and "PermissionError" in kinds):
+        shown = f" ({status})" if status else ""
+        return f"may not be accessed{shown}", _CREDENTIALS if on_s3 else _SIGNATURE
+    if status in {404, 410}:
+        return ANSWERS["absent"], _CHECK_S3 if on_s3 else "Check the URL."
+    if status is not None and status >= 400:
+        return f"the server answers {status}: {text}", _LATER
+    if kinds & {"NoCredentialsError", "PartialCredentialsError"}:
+        return "no credentials were found for it", _CREDENTIALS
+    if kinds & {"TimeoutError", "ReadTimeoutError", "ConnectTimeoutError"}:
+        return "the server does not answer in time", _LATER
+    if kinds & {"ClientPayloadError", "IncompleteRead", "ResponseStreamingError"}:
+        return f"the connection broke off: {text}", _LATER
+    if kinds & {"ConnectionError", "ClientConnectionError", "HTTPClientError"}:
+        return f"cannot be reached: {text}", _NETWORK
+    if "FileNotFoundError" in kinds:
+        return ANSWERS["absent"], _CHECK_S3 if on_s3 else "Check the URL."
+    return f"cannot be accessed: {text}", _LATER
+
+
+def _plain(error: BaseException, url: str) -> str:
+    """Return the text of an error in one line, without secrets."""
+    text = str(error) or type(error).__name__
+    query = url.partition("?")[2]
+    for secret in filter(None, (url, quote(url, safe="/:"), query)):
+        text = text.replace(secret, "..." if secret == query else redacted(url))
+    text = _ANY_URL.sub(lambda found: redacted(found.group()), text)
+    return " ".join(text.split())[:_LONGEST]

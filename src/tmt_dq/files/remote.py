@@ -1,0 +1,208 @@
+"""Remote files by staging: an input is fetched into a local file, an output is sent from one.
+
+Faces (functions, verbs, the step) take URLs; below them there are paths only.
+"""
+
+import atexit
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tmt_dq.errors import OutputError, RemoteError, TmtDqError
+from tmt_dq.files._stores import ANSWERS, Options, State, attempt, connect, remote_errors, state
+from tmt_dq.files.urls import file_name, local_path, protocol_of, redacted
+
+__all__ = ["check_output", "fetch", "local", "name_of", "sent"]
+
+_WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
+"""Stores where a file appears when all of it is there; in others a part could be taken for it."""
+_PREFIX = ".tmt-dq-staged-"
+_IN_USE_S = 60
+"""Age at which a folder that nobody holds a lock on was left by a killed process."""
+
+_names: dict[str, str] = {}
+_lock = threading.Lock()
+_kept: dict[tuple[str, State], Path] = {}
+
+
+def name_of(path: os.PathLike[str] | str) -> str:
+    """Return the name to show and record for a file: of a staged one its URL, without secrets."""
+    return _names.get(os.fspath(path), os.fspath(path))
+
+
+@contextlib.contextmanager
+def local(
+    name: os.PathLike[str] | str,
+    *,
+    fsspec_kwargs: Options = None,
+    folder: Path | None = None,
+    copies: int = 1,
+) -> Iterator[Path]:
+    """Yield a local file: a path itself, a remote file as a copy that goes with the block.
+
+    The copy lies in `folder`, by default that for temporary files, which must have room for
+    `copies` of the file.
+    """
+    path = local_path(name)
+    if path is not None:
+        yield path
+        return
+    url = str(name)
+    with _stage(folder) as stage, _named(stage / file_name(url), url) as path:
+        _fetch(url, path, _state(url, fsspec_kwargs), fsspec_kwargs, copies)
+        yield path
+
+
+def fetch(name: os.PathLike[str] | str, fsspec_kwargs: Options = None) -> Path:
+    """Return a local file for a mask or list: a remote one is fetched once in each state.
+
+    The copies go with the process.
+    """
+    path = local_path(name)
+    if path is not None:
+        return path
+    url = str(name)
+    found = _state(url, fsspec_kwargs)
+    with _lock:
+        if (url, found) not in _kept:
+            path = Path(tempfile.mkdtemp(dir=_kept_folder()), file_name(url))
+            _fetch(url, path, found, fsspec_kwargs)
+            _names[str(path)] = redacted(url)
+            _kept[url, found] = path
+        return _kept[url, found]
+
+
+@functools.cache
+def _kept_folder() -> Path:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(_stage(None))
+
+
+def check_output(
+    url: str,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[object] = (),
+    fsspec_kwargs: Options = None,
+) -> None:
+    """Make sure, before any work, that an output can be sent to a URL."""
+    shown, protocol = redacted(url), protocol_of(url)
+    if protocol not in _WHOLE:
+        what = f"cannot be written: over {protocol}:// no file appears whole or not at all"
+        hint = f"Name a local file, or a URL with one of {', '.join(sorted(_WHOLE))}."
+        raise OutputError(what, where=shown, hint=hint)
+    if not file_name(url) or url.endswith("/"):
+        what = "is a folder; expected a file name"
+        raise OutputError(what, where=shown, hint="Name a file in it.")
+    target = _object(url, fsspec_kwargs)
+    for source in map(str, inputs):
+        if protocol_of(source) in _WHOLE and _object(source, fsspec_kwargs) == target:
+            what = f"output and input {redacted(source)} are the same file"
+            hint = "Inputs are never modified: name another output."
+            raise OutputError(what, where=shown, hint=hint)
+    if not overwrite and state(url, fsspec_kwargs) is not None:
+        hint = "Use --overwrite (overwrite=True) to replace it."
+        raise OutputError(ANSWERS["exists"], where=shown, hint=hint)
+
+
+def _object(url: str, fsspec_kwargs: Options) -> tuple[type, str]:
+    """Return what is the same for all names of an object (s3 and s3a, its versions)."""
+    fs, path = connect(url, fsspec_kwargs)
+    return type(fs), path.partition("?versionId=")[0]
+
+
+@contextlib.contextmanager
+def sent(url: str, *, overwrite: bool = False, fsspec_kwargs: Options = None) -> Iterator[Path]:
+    """Yield the path of a local file to write; it is sent to the URL when the block ends well."""
+    with _stage(None) as stage, _named(stage / file_name(url), url) as path:
+        yield path
+        if not path.exists():  # nothing was written, as in a dry run
+            return
+        fs, target = connect(url, fsspec_kwargs)
+        try:
+            with remote_errors(url):
+                fs.put_file(str(path), target, mode="overwrite" if overwrite else "create")
+        except RemoteError as error:
+            raise OutputError(error.what, where=error.where, hint=error.hint) from None
+
+
+def _state(url: str, fsspec_kwargs: Options) -> State:
+    found = state(url, fsspec_kwargs)
+    if found is None:
+        with remote_errors(url):
+            raise FileNotFoundError
+    return found
+
+
+def _fetch(url: str, target: Path, before: State, fsspec_kwargs: Options, copies: int = 1) -> None:
+    """Fetch a file whole; it must be in the same state afterwards."""
+    need, free = (before.size or 0) * copies, shutil.disk_usage(target.parent).free
+    if need > free:
+        what = f"staging {redacted(url)} needs {need / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
+        hint = "Free some space, or set TMPDIR to a folder with more."
+        raise OutputError(what, where=target.parent.parent, hint=hint)
+    fs, path = connect(url, fsspec_kwargs)
+    with remote_errors(url):
+        attempt(lambda: fs.get_file(path, str(target)))
+    came = target.stat().st_size
+    if before.size not in {None, came} or state(url, fsspec_kwargs) != before:
+        what = f"changed while it was fetched ({came} bytes came of {before.size})"
+        hint = "Something else writes it; try again when it is complete."
+        raise RemoteError(what, where=redacted(url), hint=hint)
+
+
+@contextlib.contextmanager
+def _stage(folder: Path | None) -> Iterator[Path]:
+    """Yield a folder of this block's own; those that killed processes left are removed."""
+    parent = Path(tempfile.gettempdir()) if folder is None else folder
+    for old in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(old):
+            if time.time() - old.stat().st_mtime > _IN_USE_S:
+                shutil.rmtree(old, ignore_errors=True)
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    except OSError as error:
+        what = f"files cannot be staged in this folder: {error.strerror}"
+        raise OutputError(what, where=parent, hint="Set TMPDIR to another folder.") from None
+    try:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # NFS locks no folders, and removes none then
+                stack.enter_context(_locked(stage))
+            yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, whatever ends it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _named(path: Path, url: str) -> Iterator[Path]:
+    """Show a staged file by its URL while the block lasts, also in errors."""
+    shown = _names[str(path)] = redacted(url)
+    try:
+        yield path
+    except TmtDqError as error:
+        error.what = error.what.replace(str(path), shown)
+        error.where = error.where and error.where.replace(str(path), shown)
+        error.hint = error.hint and error.hint.replace(str(path), shown)
+        error.args = (str(error),)
+        raise
+    finally:
+        del _names[str(path)]

@@ -1,0 +1,272 @@
+"""Remote files: fetched whole for the time that they are used, sent whole or not at all.
+
+What could go wrong: a secret of a URL in an error; a file that changes on its way; an output that
+replaces another's; a staged copy that stays, or is removed while it is used.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_helpers import WebServer, s3_bucket, web_server
+from tmt_dq.errors import ConfigError, OutputError, RampFormatError, RemoteError
+from tmt_dq.files import _stores, remote
+from tmt_dq.files.urls import file_name, folder_of, is_url, joined, local_path, redacted
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_stores, "_WAITS_S", (0, 0, 0))
+
+
+@pytest.fixture
+def store(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return fsspec's file system of a store with an empty bucket "night"."""
+    with s3_bucket(s3_endpoint, "night", monkeypatch) as fs:
+        yield fs
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    with web_server() as server:
+        yield server
+
+
+@pytest.fixture
+def scratch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_a_copy_is_there_for_a_block(store: Any, scratch: Path) -> None:
+    store.pipe("night/a.fits", b"ramp")
+    with remote.local("s3://night/a.fits") as path:
+        assert (path.name, path.read_bytes()) == ("a.fits", b"ramp")
+        assert remote.name_of(path) == "s3://night/a.fits"
+    assert list(scratch.iterdir()) == []
+    assert remote.name_of(path) == str(path)
+
+
+def test_a_path_is_itself(folder: Path) -> None:
+    for name in (folder / "a.fits", f"{folder}/a.fits", f"file://{folder}/a.fits"):
+        with remote.local(name) as path:
+            assert path == folder / "a.fits"
+
+
+def test_a_mask_is_fetched_once_in_each_state(store: Any) -> None:
+    store.pipe("night/mask.fits", b"old")
+    old = remote.fetch("s3://night/mask.fits")
+    assert remote.fetch("s3://night/mask.fits") == old
+    store.pipe("night/mask.fits", b"new")
+    assert remote.fetch("s3://night/mask.fits").read_bytes() == b"new"
+    assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("size", [10, 120 << 20], ids=["one request", "parts"])
+def test_an_output_is_sent_when_the_block_ends_well(store: Any, scratch: Path, size: int) -> None:
+    data = os.urandom(size)
+    with remote.sent("s3://night/out/b.fits") as path:
+        path.write_bytes(data)
+        assert store.find("night") == []
+    assert store.cat("night/out/b.fits") == data
+    assert list(scratch.iterdir()) == []
+
+
+def test_nothing_is_sent_after_an_error(store: Any, scratch: Path) -> None:
+    def work() -> None:
+        with remote.sent("s3://night/b.fits") as path:
+            path.write_bytes(b"half")
+            raise RampFormatError(f"{path} is half", where=path, hint=f"Look at {path}.")
+
+    with pytest.raises(RampFormatError) as caught:
+        work()
+    assert str(caught.value) == (
+        "s3://night/b.fits: s3://night/b.fits is half\nLook at s3://night/b.fits."
+    )
+    assert store.find("night") == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_output_that_appears_meanwhile_is_left_alone(store: Any) -> None:
+    sending = remote.sent("s3://night/b")
+    sending.__enter__().write_bytes(b"ours")
+    store.pipe("night/b", b"theirs")
+    with pytest.raises(OutputError, match="already exists"):
+        sending.__exit__(None, None, None)
+    assert store.cat("night/b") == b"theirs"
+    with remote.sent("s3://night/b", overwrite=True) as path:
+        path.write_bytes(b"ours")
+    assert store.cat("night/b") == b"ours"
+
+
+def test_outputs_are_checked_before_any_work(store: Any) -> None:
+    store.pipe("night/b", b"theirs")
+    with pytest.raises(OutputError, match="already exists"):
+        remote.check_output("s3://night/b")
+    remote.check_output("s3://night/b", overwrite=True)
+    remote.check_output("s3://night/new")
+    for source in ("s3://night/b", "s3a://night/b"):
+        with pytest.raises(OutputError, match="same file"):
+            remote.check_output("s3://night/b", overwrite=True, inputs=["a.fits", source])
+    with pytest.raises(OutputError, match="is a folder"):
+        remote.check_output("s3://night/out/")
+    with pytest.raises(OutputError, match="whole or not at all"):
+        remote.check_output("https://host/b.fits")
+
+
+def test_a_file_that_changes_on_its_way(
+    store: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe("night/a.fits", b"first")
+    get = store.get_file
+
+    def get_and_change(*args: Any) -> None:
+        get(*args)
+        store.pipe("night/a.fits", b"later")
+
+    monkeypatch.setattr(store, "get_file", get_and_change)
+    with pytest.raises(RemoteError, match="changed"), remote.local("s3://night/a.fits"):
+        pass
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_full_disk_is_noticed_before_the_transfer(
+    store: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe("night/a.fits", b"0123456789")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("", (), {"free": 25}))
+    monkeypatch.setattr(store, "get_file", None)
+    with pytest.raises(OutputError, match=r"needs .* free"):
+        remote.local("s3://night/a.fits", copies=3).__enter__()
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed(store: Any, scratch: Path) -> None:
+    store.pipe("night/a.fits", b"ramp")
+    left, used, young = (scratch / f"{remote._PREFIX}{name}" for name in ("left", "used", "young"))
+    for path in (left, used, young):
+        path.mkdir()
+        (path / "a.fits").touch()
+        if path is not young:
+            os.utime(path, (time.time() - 1000,) * 2)
+    fd = os.open(used, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with remote.local("s3://night/a.fits"):
+        assert not left.exists()
+    os.close(fd)
+    assert sorted(scratch.iterdir()) == [used, young]
+
+
+def test_a_store_is_searched(store: Any) -> None:
+    for name in ("n1/b.fits", "n1/a.fits", "n1/c.txt", "n2/d.fits"):
+        store.pipe(f"night/{name}", b"12345")
+    found = _stores.search("s3://night/n1/", lambda name: name.endswith(".fits"))
+    assert list(found) == ["s3://night/n1/a.fits", "s3://night/n1/b.fits"]
+    assert found["s3://night/n1/a.fits"] == _stores.state("s3://night/n1/a.fits")
+    assert list(_stores.search("s3://night/*/d*", lambda _: True)) == ["s3://night/n2/d.fits"]
+    assert _stores.state("s3://night/n1/none") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "what"),
+    [
+        ("s3://night/none", RemoteError, r"is not there \(404\)"),
+        ("s3://nobucket/a", RemoteError, r"is not there \(404\)"),
+        ("http://[::1]:1/a?sig=x", RemoteError, "cannot be reached"),
+        ("simplecache::s3://b/a", ConfigError, "does not notice"),
+        ("gs://night/a", ConfigError, r'not installed(.|\n)*"tmt-dq\[remote\]"'),
+        ("nosuch://a", ConfigError, "nosuch"),
+    ],
+)
+def test_what_cannot_be_read(store: Any, url: str, error: type[Exception], what: str) -> None:
+    with pytest.raises(error, match=what) as caught, remote.local(url):
+        pass
+    assert "sig=x" not in str(caught.value)
+
+
+def test_fsspec_kwargs_say_what_the_environment_does_not(
+    store: Any, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe("night/a.fits", b"ramp")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with remote.local("s3://night/a.fits", fsspec_kwargs={"endpoint_url": s3_endpoint}) as path:
+        assert path.read_bytes() == b"ramp"
+
+
+def test_a_presigned_url_for_get_alone(web: WebServer) -> None:
+    web.content["/a b.fits"] = web.content["/a%20b.fits"] = b"ramp"
+    with remote.local(f"{web.address}/a%20b.fits?sig=secret") as path:
+        assert (path.name, path.read_bytes()) == ("a b.fits", b"ramp")
+        assert remote.name_of(path) == f"{web.address}/a%20b.fits?..."
+
+
+@pytest.mark.parametrize("failure", [500, 503, -5])
+def test_what_may_pass_is_tried_again(web: WebServer, failure: int) -> None:
+    web.content["/a.fits"] = b"0123456789"
+    web.fail = lambda number: failure if number == 1 else None
+    with remote.local(f"{web.address}/a.fits") as path:
+        assert path.read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("failure", [403, 404, 500, -5])
+def test_errors_show_no_secret(web: WebServer, scratch: Path, failure: int) -> None:
+    web.content["/a.fits"] = b"0123456789"
+    web.fail = lambda _: failure
+    url = web.address.replace("//", "//me:p@ss@") + "/a.fits?sig=deadbeef"
+    with pytest.raises(RemoteError) as caught, remote.local(url):
+        pass
+    assert str(caught.value.where) == f"{web.address}/a.fits?..."
+    assert "deadbeef" not in str(caught.value)
+    assert "p@ss" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "name"),
+    [
+        ("https://me:p@ss@host/a.fits", "https://host/a.fits", "a.fits"),
+        ("https://host/a.fits?sig=one::two", "https://host/a.fits?...", "a.fits"),
+        ("https://[::1]:80/a.fits?sig=x", "https://[::1]:80/a.fits?...", "a.fits"),
+        ("https://host/..%2F..%2Fa?k", "https://host/..%2F..%2Fa?...", "..%2F..%2Fa"),
+        ("https://host/%2E%2E", "https://host/%2E%2E", "%2E%2E"),
+        ("https://host/50%25%20a", "https://host/50%25%20a", "50% a"),
+        ("s3://night/a#1.fits", "s3://night/a#1.fits", "a#1.fits"),
+        ("s3://night/a.fits?versionId=3", "s3://night/a.fits?...", "a.fits"),
+        ("zip://b.fits::https://h/a.zip?k=1", "zip://b.fits::https://h/a.zip?...", "b.fits"),
+        ("/data/a.fits", "/data/a.fits", "a.fits"),
+    ],
+)
+def test_urls_as_they_are_shown(url: str, shown: str, name: str) -> None:
+    assert redacted(url) == shown
+    assert file_name(url) == name
+    assert is_url(url) == ("://" in url)
+
+
+def test_folders_and_names_in_them() -> None:
+    assert folder_of("s3://night/n1/a.fits?versionId=3") == "s3://night/n1"
+    assert joined("s3://night/n1/", "a b#.fits") == "s3://night/n1/a b#.fits"
+    assert joined("https://host/list/n1?sig=x", "../a.fits") == "https://host/list/a.fits"
+    assert joined("s3://night", "https://host/a.fits") == "https://host/a.fits"
+
+
+@pytest.mark.parametrize("password", ["pa/ss", "pa?ss", "pa#ss", "pa/s@s"])
+def test_a_password_that_would_be_taken_for_a_path(password: str) -> None:
+    with pytest.raises(ConfigError, match="user or password") as caught:
+        local_path(f"https://me:{password}@host/a.fits")
+    assert "ss" not in str(caught.value.where)
+
+
+def test_names_that_are_no_urls_any_more() -> None:
+    with pytest.raises(ConfigError, match="pathlib"):
+        local_path(Path("s3://night/a.fits"))
+    with pytest.raises(ConfigError, match="no file of this machine"):
+        local_path("file://other/a.fits")
