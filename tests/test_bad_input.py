@@ -29,8 +29,7 @@ from builders import (
 )
 from tmt_dq import errors
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.references import embedded
-from tmt_dq.references.mask_selection import select_mask
+from tmt_dq.references import embedded, select_mask
 
 Options = dict[str, Any]
 Build = Callable[[Path], Options]

@@ -36,6 +36,7 @@ from tmt_dq.errors import (
     OutputError,
     SelectionError,
 )
+from tmt_dq.files.identity import sha256_of
 from tmt_dq.references import embedded, select_reference
 
 __all__ = ["no_crds"]
@@ -557,13 +558,13 @@ class TestVerify:
         from tmt_dq.references import checksums as sums
 
         hashed: list[Path] = []
-        original = sums.file_sha256
+        original = sha256_of
 
         def counted(path: Path) -> str:
             hashed.append(path)
             return original(path)
 
-        monkeypatch.setattr(sums, "file_sha256", counted)
+        monkeypatch.setattr("tmt_dq.references.checksums.sha256_of", counted)
         self.select(root)
         first = len(hashed)
         # Another process knows no more than what is noted in the user's folder.

@@ -22,7 +22,7 @@ from builders import (
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.errors import OutputError, RampFormatError, TmtDqError
 from tmt_dq.fits.file import open_input
-from tmt_dq.references.mask_selection import select_mask
+from tmt_dq.references import select_mask
 
 
 def packed(folder: Path, form: str) -> Path:

@@ -149,7 +149,7 @@ def test_what_is_not_plain_rules(tmp_path: Path, text: Any, words: Any) -> None:
 
 class TestSums:
     def test_a_changed_rule(self, tmp_path: Path) -> None:
-        refused(tmp_path, rmap_text().replace("IRIS1", "IRIS2"), "sha1sum is .* says")
+        refused(tmp_path, rmap_text().replace("IRIS1", "IRIS2"), "sha1sum is .* has")
 
     @pytest.mark.parametrize(
         "line", ["# sha1sum\n", "    ('IRIS2', 'GENERIC') : UseAfter({}), # sha1sum\n"]

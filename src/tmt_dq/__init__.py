@@ -29,7 +29,7 @@ _HOMES = {
     "merge_subarrays": "tmt_dq.core.sources.subarrays",
     "rollback": "tmt_dq.delivery.rollback",
     "run_batch": "tmt_dq.batch",
-    "select_mask": "tmt_dq.references.mask_selection",
+    "select_mask": "tmt_dq.references",
     "summarize": "tmt_dq.report.summary",
     "watch_folder": "tmt_dq.watch",
 }

@@ -35,7 +35,7 @@ def command(
       tmt-dq select iris_0001_uncal.fits
       tmt-dq select iris_0001_uncal.fits --explain --context tmt_0001.pmap
     """  # noqa: D301
-    from tmt_dq.references.mask_selection import select_mask
+    from tmt_dq.references import select_mask
 
     selection = select_mask(ramp, context=context, crds_path=crds_path, verify=verify)
     if as_json:

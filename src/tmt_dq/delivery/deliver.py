@@ -28,6 +28,7 @@ from tmt_dq.errors import (
     SelectionError,
 )
 from tmt_dq.files.atomic import output_errors
+from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.useafter import useafter_text
@@ -172,7 +173,7 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
         "USEAFTER": useafter or text(header, "USEAFTER"),
         "REFTYPE": instrument.reftype.upper(),
     }
-    digest = checksums.file_sha256(source)
+    digest = sha256_of(source)
     return _Prepared(source, digest, copy, instrument, selectors, tuple(changes))
 
 
@@ -270,7 +271,7 @@ def _reference_folder(cache: Cache, instrument: Instrument) -> Path:
 
 def _delivered(stage: Path, target: str) -> DeliveredFile:
     path = stage / target
-    return DeliveredFile(target, path.stat().st_size, checksums.file_sha256(path))
+    return DeliveredFile(target, path.stat().st_size, sha256_of(path))
 
 
 def _record(prepared: _Prepared, cache: Cache, derivation: Derivation, mask: Path) -> str:
@@ -282,8 +283,8 @@ def _record(prepared: _Prepared, cache: Cache, derivation: Derivation, mask: Pat
         # What is missing, or a Git LFS pointer, is not on record: it may come later.
         with contextlib.suppress(SelectionError):
             path = cache.reference(prepared.instrument.name, name, verify=False)
-            entries[path.relative_to(cache.references).as_posix()] = checksums.file_sha256(path)
-    entries[(folder / mask.name).as_posix()] = checksums.file_sha256(mask)
+            entries[path.relative_to(cache.references).as_posix()] = sha256_of(path)
+    entries[(folder / mask.name).as_posix()] = sha256_of(mask)
     return checksums.text(entries)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import checksums as sums
-from tmt_dq.references import embedded
-from tmt_dq.references.rule_files import Stamp, read_regular, stamp
+from tmt_dq.files.identity import Identity, identify
+from tmt_dq.references import checksums, embedded
+from tmt_dq.references.rule_files import read_regular
 
 __all__ = ["Cache", "open_cache"]
 
@@ -21,7 +21,7 @@ _LFS = b"version https://git-lfs"
 _FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
 _VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _EMBEDDED = "the cache that comes with tmt-dq"
-_ELSEWHERE = "Name a cache that has them: --crds-path DIR (crds_path=), or CRDS_PATH."
+_OTHER = "Name a cache that has them: --crds-path DIR (crds_path=), or CRDS_PATH."
 _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
 
 
@@ -29,16 +29,8 @@ _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
 class Cache:
     """The part of a cache that belongs to one observatory.
 
-    Parameters
-    ----------
-    root : Path
-        The cache: CRDS_PATH.
-    observatory : str
-        CRDS observatory.
-    mappings, references, config : Path
-        The observatory's folders.
-    embedded : bool
-        Whether it is the cache that comes with the package.
+    `root` is the cache (CRDS_PATH), `mappings`, `references` and `config` are the observatory's
+    folders; `embedded` is true for the cache that comes with the package.
     """
 
     root: Path
@@ -49,28 +41,17 @@ class Cache:
     embedded: bool
 
     def server_config(self) -> Mapping[str, Any]:
-        """Return what the cache remembers of its server; nothing if it never had one."""
+        """Return what the server of the cache declared; nothing if it never had one."""
         path = self.config / "server_config"
-        found = stamp(path)
-        return {} if found is None else _read_server_config(found)
+        found = identify(path)
+        return {} if found is None else _read_server_config(path, found)
 
     def context(self, wanted: str | None, environ: Mapping[str, str]) -> str:
         """Return the name of the context to use.
 
-        Parameters
-        ----------
-        wanted : str or None
-            What the caller asks for: a name, ``latest`` or ``<observatory>-latest``,
-            ``-operational`` or ``-edit``.
-        environ : mapping
-            The environment; its CRDS_CONTEXT is used when `wanted` is None.
-
-        Raises
-        ------
-        ConfigError
-            Raised if the name is no context's, or another observatory's.
-        SelectionError
-            Raised if the context is not in the cache.
+        `wanted` is a name, ``latest`` or ``<observatory>-latest``, ``-operational`` or ``-edit``;
+        without it CRDS_CONTEXT of `environ` counts. ConfigError is raised for a name that is no
+        context's or another observatory's, SelectionError if the context is not in the cache.
         """
         where = "context"
         if wanted is None:
@@ -148,20 +129,8 @@ class Cache:
     def reference(self, instrument: str, name: str, *, verify: bool = True) -> Path:
         """Return where a reference file is, after making sure that it is one.
 
-        Parameters
-        ----------
-        instrument : str
-            The instrument.
-        name : str
-            The file's name.
-        verify : bool
-            Whether its content must be what the cache has on record.
-
-        Raises
-        ------
-        SelectionError
-            Raised if it is not in the cache, not a readable FITS file, or not the file that was put
-            there.
+        With `verify` its content must be what the cache has on record. SelectionError is raised if
+        it is not in the cache, not a readable FITS file, or not the file that was put there.
         """
         folders = [self.references / instrument.lower(), self.references]
         path = next((folder / name for folder in folders if os.path.lexists(folder / name)), None)
@@ -176,9 +145,9 @@ class Cache:
             )
         _check_reference(path)
         if verify:
-            expected = sums.recorded(self.references)
+            expected = checksums.recorded(self.references)
             if name in expected:
-                sums.verify(path, expected[name])
+                checksums.verify(path, expected[name])
         return path
 
 
@@ -187,21 +156,10 @@ def open_cache(
 ) -> Cache:
     """Return the cache to use for an observatory.
 
-    Parameters
-    ----------
-    crds_path : path-like or None
-        The cache. If None, what the CRDS variables of `environ` say (CRDS_PATH, or the separate
-        CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the ``_SINGLE`` forms of all, as in crds);
-        without them the embedded cache.
-    observatory : str
-        CRDS observatory.
-    environ : mapping
-        The environment.
-
-    Raises
-    ------
-    ConfigError
-        Raised if there is no such cache, or it knows nothing of the observatory.
+    Without `crds_path` it is the one that the CRDS variables of `environ` name: CRDS_PATH, or the
+    separate CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the ``_SINGLE`` forms of all, as in crds.
+    Without them it is the embedded one. ConfigError is raised if there is no such cache, or it has
+    no rules for the observatory.
     """
     if crds_path is not None:
         where, variables = "crds_path", {"CRDS_PATH": os.fspath(crds_path)}
@@ -221,7 +179,7 @@ def open_cache(
             f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
             f"{mappings}",
             where=where,
-            hint=_ELSEWHERE if where == _EMBEDDED else _UNSET,
+            hint=_OTHER if where == _EMBEDDED else _UNSET,
         )
     return Cache(
         root=root,
@@ -247,9 +205,8 @@ def _folder(variables: Mapping[str, str], name: str, kind: str, observatory: str
 
 
 @functools.lru_cache(maxsize=8)
-def _read_server_config(found: Stamp) -> Mapping[str, Any]:
-    """Read a ``server_config``, once per state of the file."""
-    path = Path(found[0])
+def _read_server_config(path: Path, _identity: Identity) -> Mapping[str, Any]:
+    """Read a ``server_config``, once as long as the file does not change."""
     try:
         config = ast.literal_eval(read_regular(path)[0].decode("utf-8"))
         if not isinstance(config, dict):
@@ -258,7 +215,7 @@ def _read_server_config(found: Stamp) -> Mapping[str, Any]:
         raise SelectionError(
             f"the cache's configuration cannot be read ({error}); expected a dictionary",
             where=path,
-            hint="Mend or remove the file, or name the context with --context or CRDS_CONTEXT.",
+            hint="Repair or remove the file, or name the context with --context or CRDS_CONTEXT.",
         ) from error
     return config
 
@@ -268,7 +225,7 @@ def _check_reference(path: Path) -> None:
     what = hint = None
     try:
         if not path.exists():
-            what, hint = "it is a link to a file that is not there", "Mend the link."
+            what, hint = "it is a link to a file that is not there", "Repair the link."
         elif not path.is_file():
             what, hint = "it is not a file", "Remove it and put the file in its place."
         else:

@@ -1,4 +1,4 @@
-"""What crds must know of an observatory, read from data: its instruments, types and keywords."""
+"""Descriptions of observatories for crds, read from data: instruments, types and keywords."""
 
 import functools
 import tomllib
@@ -19,18 +19,9 @@ _GENERIC = _FOLDER / "generic"
 class Observatory:
     """One observatory.
 
-    Parameters
-    ----------
-    name : str
-        CRDS observatory, in lower case.
-    folder : Path
-        Where its ``substitutions.dat`` and ``tpns`` are.
-    instruments : tuple of str
-        Names of its instruments, in lower case.
-    filekinds : mapping of str to str
-        Types of reference files, in lower case, and their descriptions.
-    keywords : mapping of str to str
-        CRDS parkey to FITS keyword.
+    `name` is CRDS' in lower case, `folder` has its ``substitutions.dat`` and ``tpns``,
+    `instruments` are names in lower case, `filekinds` the types of reference files with their
+    descriptions, `keywords` lead from CRDS parkey to FITS keyword.
     """
 
     name: str
@@ -49,18 +40,7 @@ def available() -> tuple[str, ...]:
 
 @functools.cache
 def load(name: str) -> Observatory:
-    """Return the description of an observatory.
-
-    Parameters
-    ----------
-    name : str
-        CRDS observatory, one of `available`.
-
-    Returns
-    -------
-    Observatory
-        Its description.
-    """
+    """Return the description of an observatory, one of `available`."""
     folder = _FOLDER / name
     tables = [_read(_GENERIC)]
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Reads one file of rules (.pmap, .imap, .rmap) and refuses what is not plain rules.
+"""Files of rules (.pmap, .imap, .rmap), read as data; what is not plain rules is refused.
 
 crds executes rule files as Python, after a check of its own that leaves room: a ``hooks`` entry
 calls functions of crds, a regular expression may never end, a name with ``../`` leaves the cache,
@@ -19,25 +19,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tmt_dq.errors import SelectionError
+from tmt_dq.files.identity import Identity
 
-__all__ = [
-    "NOT_APPLICABLE",
-    "SPECIAL_VALUES",
-    "RuleFile",
-    "Stamp",
-    "read_regular",
-    "read_rule_file",
-    "stamp",
-]
+__all__ = ["NOT_APPLICABLE", "SPECIAL_VALUES", "RuleFile", "read_regular", "read_rule_file"]
 
 NOT_APPLICABLE = frozenset({"N/A", "TEMP_N/A"})
-"""What rules say instead of a file where no file is needed."""
+"""What rules lead to, in place of a file, where no file is needed."""
 
 SPECIAL_VALUES = NOT_APPLICABLE | {"OMIT", "TEMP_OMIT"}
-"""All that rules may say instead of a file."""
-
-Stamp = tuple[str, int, int]
-"""A file's path, size and time of last change in ns: equal as long as it was not changed."""
+"""All that rules may lead to in place of a file."""
 
 _MAX_BYTES = 64 * 2**20
 """No rule file comes near this; JWST's largest has 1 MB."""
@@ -62,55 +52,21 @@ _LFS = "version https://git-lfs"
 class RuleFile:
     """One file of rules that passed the examination.
 
-    Parameters
-    ----------
-    path : Path
-        Where it is.
-    stamp : tuple
-        See `Stamp`.
-    text : str
-        Its text.
-    header : mapping
-        Its ``header``.
-    files : mapping of str to str
-        For a .pmap or .imap: instrument or type, in upper case, to file name or special value.
+    `files` are those that a .pmap or .imap leads to: instrument or type, in upper case, to file
+    name or special value.
     """
 
     path: Path
-    stamp: Stamp
+    identity: Identity
     text: str
     header: Mapping[str, Any]
     files: Mapping[str, str]
 
 
-def stamp(path: Path, status: os.stat_result | None = None) -> Stamp | None:
-    """Return a file's stamp, or None if it is not there."""
-    try:
-        status = status or path.stat()
-    except OSError:
-        return None
-    return str(path), status.st_size, status.st_mtime_ns
+def read_regular(path: Path) -> tuple[bytes, Identity]:
+    """Read a small file of a cache; at most 64 MB and a byte.
 
-
-def read_regular(path: Path) -> tuple[bytes, os.stat_result]:
-    """Read a small file of a cache, and never wait for it: what is not a file is an error.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    bytes
-        Its content; of a file of more than 64 MB, a byte more than that.
-    os.stat_result
-        Its state.
-
-    Raises
-    ------
-    OSError
-        Raised if it cannot be read, or is a pipe, a device or a folder.
+    A pipe, a device or a folder is an OSError: the read never waits.
     """
     # Without waiting for somebody to write to it, should it be a pipe.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -118,30 +74,15 @@ def read_regular(path: Path) -> tuple[bytes, os.stat_result]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is not a regular file")
-        return file.read(_MAX_BYTES + 1), status
+        return file.read(_MAX_BYTES + 1), Identity.of(status)
 
 
 def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
-    """Read and examine a file of rules.
+    """Read and examine a file of rules; SelectionError if it is not plain rules.
 
-    Parameters
-    ----------
-    path : Path
-        A .pmap, .imap or .rmap.
-    verify_sums : bool
-        Whether the header's sha1sum must be right. A header with ``ignore_checksum`` is exempt.
-
-    Returns
-    -------
-    RuleFile
-        The file.
-
-    Raises
-    ------
-    SelectionError
-        Raised if the file cannot be read, is not plain rules or its sum is wrong.
+    With `verify_sums` the header's sha1sum must be right, unless it has ``ignore_checksum``.
     """
-    text, file_stamp = _read(path)
+    text, identity = _read(path)
     tree = _parse(path, text)
     header = _literal(path, tree["header"])
     if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
@@ -154,21 +95,21 @@ def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
         _check_selector(path, tree["selector"], len(header["parkey"]))
     else:
         files = _check_files(path, tree["selector"])
-    return RuleFile(path, file_stamp, text, header, files)
+    return RuleFile(path, identity, text, header, files)
 
 
 def _refuse(path: Path, what: str, hint: str | None = None) -> NoReturn:
     raise SelectionError(
         f"this is not a file of rules that can be trusted: {what}",
         where=path,
-        hint=hint or "Mend the file, or choose another context.",
+        hint=hint or "Repair the file, or choose another context.",
     )
 
 
-def _read(path: Path) -> tuple[str, Stamp]:
-    """Return a file's text and stamp."""
+def _read(path: Path) -> tuple[str, Identity]:
+    """Return a file's text, and its identity."""
     try:
-        raw, status = read_regular(path)
+        raw, identity = read_regular(path)
     except FileNotFoundError:
         raise SelectionError(
             "the rules refer to this file, but it is not in the cache",
@@ -180,7 +121,7 @@ def _read(path: Path) -> tuple[str, Stamp]:
         raise SelectionError(
             f"the file of rules cannot be read: {error.strerror or error}",
             where=path,
-            hint="Check what it is, and its permissions.",
+            hint="Check the file and its permissions.",
         ) from error
     if len(raw) > _MAX_BYTES:
         _refuse(path, f"it has more than {_MAX_BYTES} bytes")
@@ -191,10 +132,7 @@ def _read(path: Path) -> tuple[str, Stamp]:
     if text.startswith(_LFS):
         _refuse(path, "it is a Git LFS pointer", "Fetch the file itself: git lfs pull")
     # What open() in text mode, which crds uses, makes of line ends.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    file_stamp = stamp(path, status)
-    assert file_stamp is not None
-    return text, file_stamp
+    return text.replace("\r\n", "\n").replace("\r", "\n"), identity
 
 
 def _parse(path: Path, text: str) -> dict[str, ast.expr]:
@@ -256,21 +194,18 @@ def _check_header(path: Path, header: dict[str, Any]) -> None:
         if key not in header:
             _refuse(path, f"its header has no {key!r}")
     if str(header["mapping"]).upper() != _KINDS.get(path.suffix):
-        _refuse(path, f"its header says mapping {header['mapping']!r}, its name {path.suffix!r}")
+        _refuse(
+            path, f"its header has mapping {header['mapping']!r}, its name ends in {path.suffix!r}"
+        )
     if not isinstance(header["parkey"], tuple):
         _refuse(path, "its parkey is not a tuple")
     if "hooks" in header:
         _refuse(path, "its header has 'hooks', which would call functions by name")
-    for values in _tables(header.get("substitutions", {})):
-        for value in values.values():
-            if "(" in str(value):
-                _refuse(path, f"its substitutions hold a regular expression, {value!r}")
-
-
-def _tables(substitutions: Any) -> Iterator[dict[Any, Any]]:
-    """Yield the dictionaries of a header's substitutions."""
-    if isinstance(substitutions, dict):
-        yield from (table for table in substitutions.values() if isinstance(table, dict))
+    substitutions = header.get("substitutions", {})
+    tables = substitutions.values() if isinstance(substitutions, dict) else ()
+    for value in (value for table in tables if isinstance(table, dict) for value in table.values()):
+        if "(" in str(value):
+            _refuse(path, f"its substitutions hold a regular expression, {value!r}")
 
 
 def _check_sum(path: Path, text: str) -> None:
@@ -290,7 +225,7 @@ def _check_sum(path: Path, text: str) -> None:
     if found != match[3]:
         _refuse(
             path,
-            f"its sha1sum is {found}; its header says {match[3]}",
+            f"its sha1sum is {found}; its header has {match[3]}",
             "The file was changed or damaged. If the change was meant: tmt-dq crds checksum FILE",
         )
 
@@ -340,7 +275,7 @@ def _check_key(path: Path, selector: str, key: Any, line: int) -> None:
 
 
 def _is_date(key: str) -> bool:
-    """Tell whether a text is a date and time that exist, in the form that rules need."""
+    """Return whether a text is a date and time that exist, in the form that rules need."""
     try:
         datetime.fromisoformat(key)
     except ValueError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import NoMatchError, SelectionError
+from tmt_dq.files.identity import identify
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import rule_files
 from tmt_dq.references.adapter import LOCK, import_crds
@@ -41,7 +42,10 @@ class Rules:
     @property
     def is_current(self) -> bool:
         """Whether all files are still as they were."""
-        return all(rule_files.stamp(file.path) == file.stamp for file in self.files)
+        try:
+            return all(identify(file.path) == file.identity for file in self.files)
+        except OSError:
+            return False  # reading them again says what is wrong
 
     def select(
         self, parameters: Mapping[str, str], where: object = None

@@ -1,4 +1,4 @@
-"""Selects an exposure's reference file by a CRDS cache's rules, and says why it was this one."""
+"""Selection of an exposure's reference file by the rules of a CRDS cache, with the reason."""
 
 import os
 from collections.abc import Mapping
@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmt_dq.errors import SelectionError
+from tmt_dq.exposures.ramp import read_selectors
+from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
-from tmt_dq.references import selectors as exposure
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.rule_matches import RuleCheck
 from tmt_dq.references.rules import Rules, load_rules
+from tmt_dq.references.selectors import parameters
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["RuleCheck", "Selection", "applicable_name", "select_reference"]
+__all__ = ["Selection", "applicable_name", "select_mask", "select_reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,9 @@ def select_reference(
 ) -> Selection:
     """Select an exposure's reference file.
 
-    No server is asked, no file outside the cache is read, and neither the environment nor the
-    modules of this process are changed. A warm call takes a fraction of a millisecond. A file whose
-    sha256 the cache has on record (``SHA256SUMS``) is compared with it, once as long as the file
-    does not change.
+    No server is asked, no file outside the cache is read, and the environment of this process is
+    not changed. A warm call takes a fraction of a millisecond. A file whose sha256 the cache has on
+    record (``SHA256SUMS``) is compared with it, once as long as the file does not change.
 
     Parameters
     ----------
@@ -125,12 +126,13 @@ def select_reference(
     RampFormatError
         Raised if a keyword is missing or malformed.
     ConfigError
-        Raised if the instrument is not known, or the cache or context make no sense.
+        Raised if the instrument is not known, the cache or context make no sense, or crds cannot be
+        imported.
     SelectionError
         Raised if the detector is not one, no rule matches, the rules cannot be trusted, or the
         file they select is not there or not the one that was put there.
     OutputError
-        Raised if the package's own cache cannot be unpacked.
+        Raised if the package's own cache cannot be written.
 
     Examples
     --------
@@ -141,7 +143,7 @@ def select_reference(
     >>> selection.name  # doctest: +SKIP
     'tmt_iris_mask_0101.fits'
     """
-    instrument, found = exposure.parameters(header, instrument, where)
+    instrument, found = parameters(header, instrument, where)
     reftype = (reftype or instrument.reftype).lower()
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)
@@ -165,33 +167,70 @@ def select_reference(
     )
 
 
-def applicable_name(
-    header: Mapping[str, object], *, instrument: Instrument, cache: Cache, context: str
-) -> str:
-    """Return what a context's rules say of an exposure, whether or not the file is there.
+def select_mask(
+    ramp: str | os.PathLike[str],
+    *,
+    context: str | None = None,
+    crds_path: str | os.PathLike[str] | None = None,
+    verify: bool | None = None,
+) -> Selection:
+    """Find the MASK reference file of an exposure by CRDS' rules.
+
+    Only the exposure's headers are read, and no network is used.
 
     Parameters
     ----------
-    header : mapping of str to object
-        The exposure's FITS keywords.
-    instrument : Instrument
-        The instrument, whose masks are looked for.
-    cache : Cache
-        The cache.
-    context : str
-        The rules.
+    ramp : path
+        FITS file of the exposure.
+    context : str, optional
+        Name of the CRDS context (``tmt_0001.pmap``). By default ``CRDS_CONTEXT``, or else the
+        newest one of the cache.
+    crds_path : path, optional
+        CRDS cache. By default ``CRDS_PATH``, or else the cache that comes with tmt-dq.
+    verify : bool, optional
+        Whether the mask must be the file whose sha256 the cache has on record. By default yes,
+        unless ``TMT_DQ_VERIFY`` is 0.
 
     Returns
     -------
-    str
-        A file's name, N/A, or ``no rule``.
+    tmt_dq.references.Selection
+        The file, and what each rule key required and found.
 
     Raises
     ------
-    SelectionError, RampFormatError
-        Raised if the rules cannot be trusted or the keywords are no exposure's.
+    RampFormatError
+        Raised if the file is not FITS or lacks a keyword that the rules look at.
+    SelectionError
+        Raised if no rule matches, or the reference is not in the cache or not as it was delivered.
+
+    Examples
+    --------
+    >>> from tmt_dq import select_mask
+    >>> selection = select_mask("iris_0001_uncal.fits")
+    >>> selection.context, selection.path.name
+    ('tmt_0100.pmap', 'tmt_iris_mask_0101.fits')
     """
-    _, found = exposure.parameters(header, instrument, None)
+    path = Path(ramp)
+    with open_input(path) as file:
+        instrument, selectors = read_selectors(file)
+        return select_reference(
+            selectors,
+            instrument=instrument,
+            crds_path=None if crds_path is None else Path(crds_path),
+            context=context,
+            where=path,
+            verify=verify,
+        )
+
+
+def applicable_name(
+    header: Mapping[str, object], *, instrument: Instrument, cache: Cache, context: str
+) -> str:
+    """Return the name that a context's rules select, whether or not the file is there.
+
+    It is that of a file, N/A or ``no rule``. `header` has the exposure's FITS keywords.
+    """
+    _, found = parameters(header, instrument, None)
     rules = load_rules(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
     try:
         name, _ = rules.select(found)
@@ -201,7 +240,7 @@ def applicable_name(
 
 
 def _check_not_bad(cache: Cache, rules: Rules, name: str | None) -> None:
-    """Refuse what the cache's server declared scientifically bad, as crds does."""
+    """Refuse files that the cache's server declared scientifically bad, as crds does."""
     bad = cache.bad_files()
     if not bad:
         return

@@ -1,4 +1,4 @@
-"""What the rules must know of an exposure, from its FITS keywords."""
+"""The properties of an exposure that select its references, from its FITS keywords."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.references import observatories
 
-__all__ = ["UNDEFINED", "parameters", "text"]
+__all__ = ["UNDEFINED", "parameters"]
 
 UNDEFINED = "UNDEFINED"
 """How crds calls a property that an exposure does not have; only N/A rule keys match it."""
@@ -24,7 +24,7 @@ _FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d(?:\.\d*)?))?")
 _TIME_FORM = re.compile(r"\d\d:\d\d:\d\d(?:\.\d*)?")
 
 
-def text(header: Mapping[str, object], keyword: str) -> str | None:
+def _text(header: Mapping[str, object], keyword: str) -> str | None:
     """Return a keyword's value as text, or None if there is none."""
     value = header.get(keyword)
     # astropy has a class of its own for a card without a value.
@@ -38,33 +38,13 @@ def parameters(
     instrument: Instrument | None,
     where: object,
 ) -> tuple[Instrument, dict[str, str]]:
-    """Return what selects an exposure's references.
+    """Return an exposure's instrument, and what selects its references, by parkey.
 
-    Parameters
-    ----------
-    header : mapping of str to object
-        FITS keywords and their values.
-    instrument : Instrument or None
-        The instrument, if the caller knows it; otherwise INSTRUME tells.
-    where : object
-        The file, for error messages.
-
-    Returns
-    -------
-    Instrument
-        The exposure's instrument.
-    dict of str to str
-        By parkey: the canonical detector, date and time as crds wants them, the other values as
-        they are. A value that rules would take for "anything" is `UNDEFINED`.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if a keyword is missing, or the date or time cannot be read.
-    SelectionError
-        Raised if the detector is not one of the instrument's.
-    ConfigError
-        Raised if the instrument is not known.
+    These are the canonical detector, date and time as crds wants them, and the other values as they
+    are; a value that rules would take for "anything" is `UNDEFINED`. Without `instrument` INSTRUME
+    names it. `where` is the file, for error messages. RampFormatError is raised if a keyword is
+    missing, or the date or time cannot be read; SelectionError if the detector is not one of the
+    instrument's.
     """
     if instrument is None:
         instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
@@ -74,7 +54,7 @@ def parameters(
     for parkey, keyword in {**keywords, **instrument.keywords}.items():
         if parkey in both:
             continue
-        value = text(header, keyword)
+        value = _text(header, keyword)
         found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
     detector = instrument.keywords.get(_DETECTOR, "DETECTOR")
     name = _required(header, detector, "the detector", where)
@@ -93,7 +73,7 @@ def parameters(
 
 
 def _required(header: Mapping[str, object], keyword: str, meaning: str, where: object) -> str:
-    value = text(header, keyword)
+    value = _text(header, keyword)
     if value is None:
         raise RampFormatError(
             f"the keyword {keyword} is missing; rules select references by {meaning}",
@@ -117,13 +97,13 @@ def _date_and_time(
             hint=f"Correct {keyword} in the file's primary header.",
         )
 
-    given = text(header, date_keyword)
+    given = _text(header, date_keyword)
     date_form = "'YYYY-MM-DD' or 'YYYY-MM-DDThh:mm:ss[.sss]'"
     match = _FORM.fullmatch(given or "")
     if match is None:
         refuse(date_keyword, given, date_form)
     date, time = match.groups()
-    separate = text(header, time_keyword)
+    separate = _text(header, time_keyword)
     if separate is not None and not _TIME_FORM.fullmatch(separate):
         refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
     if time is None:

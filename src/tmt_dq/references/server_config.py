@@ -12,20 +12,7 @@ __all__ = ["provide_config", "server_config"]
 
 
 def server_config(observatory: str, context: str) -> str:
-    """Return the text of a ``server_config``.
-
-    Parameters
-    ----------
-    observatory : str
-        CRDS observatory.
-    context : str
-        The context that crds is to use by default.
-
-    Returns
-    -------
-    str
-        A dictionary, as crds writes it.
-    """
+    """Return the text of a ``server_config``, with the context that crds uses by default."""
     config = {
         "bad_files": "",
         "bad_files_list": [],
@@ -41,19 +28,10 @@ def server_config(observatory: str, context: str) -> str:
 
 
 def provide_config(folder: Path, observatory: str, environ: MutableMapping[str, str]) -> None:
-    """Let crds find a configuration, where the cache has none, outside of the cache.
+    """Let crds find a configuration, where the cache has none, in a folder outside of the cache.
 
-    Without its ``server_config`` crds ends the process, whatever it was asked to do; TMT's
-    published cache has none.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder that exists as long as crds is used.
-    observatory : str
-        CRDS observatory.
-    environ : mutable mapping
-        The environment; CRDS_CFGPATH is set in it if need be.
+    Without its ``server_config`` crds ends the process, whatever the tool; TMT's published cache
+    has none. CRDS_CFGPATH is set in `environ` if need be.
     """
     try:
         cache = open_cache(None, observatory, environ)

@@ -20,19 +20,9 @@ _DETECTOR = "META.INSTRUMENT.DETECTOR"
 class Version:
     """One reference file.
 
-    Parameters
-    ----------
-    name : str
-        The file's name.
-    useafter : str
-        From when it applies, "2026-05-01 00:00:00": the earliest of the rules for it, or USEAFTER
-        of a file that no rule names; "" where neither says.
-    in_context : bool
-        Whether the context's rules name it.
-    path : Path or None
-        The file; None where it cannot be used.
-    problem : str or None
-        Why it cannot.
+    `useafter` is the date from which it applies, "2026-05-01 00:00:00": the earliest of the rules
+    for it, or USEAFTER of a file that no rule names ("" without either). `path` is None, and
+    `problem` the reason, where the file cannot be used.
     """
 
     name: str
@@ -44,17 +34,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The references of one detector.
-
-    Parameters
-    ----------
-    context : str
-        The rules.
-    cache : Path
-        The cache.
-    versions : tuple of Version
-        Ordered by USEAFTER, then name.
-    """
+    """The references of one detector, ordered by USEAFTER, then name."""
 
     context: str
     cache: Path
@@ -70,26 +50,8 @@ def list_versions(
 ) -> Listing:
     """List a detector's masks: those that a context's rules name, and other files of the cache.
 
-    Parameters
-    ----------
-    instrument, detector : Instrument, Detector
-        Whose masks.
-    crds_path, context : optional
-        As in `tmt_dq.references.selection.select_reference`.
-
-    Returns
-    -------
-    Listing
-        The masks. One that is missing or damaged is in it, with the problem.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the cache or context make no sense.
-    SelectionError
-        Raised if the context is not there, or its rules cannot be trusted.
-    OutputError
-        Raised if the package's own cache cannot be unpacked.
+    A mask that is missing or damaged is in the list, with the problem. Cache and context are named,
+    and errors raised, as by `tmt_dq.references.select_reference`.
     """
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)

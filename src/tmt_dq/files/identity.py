@@ -1,0 +1,39 @@
+"""Identity of a file: whether it is still the one that was read, and its sha256."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Identity", "identify", "sha256_of"]
+
+
+class Identity(NamedTuple):
+    """What changes whenever a file is changed or exchanged; ctime cannot be set by hand."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Identity":
+        """Return the identity of a file from its status."""
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+def identify(path: Path) -> Identity | None:
+    """Return the identity of the file at a path, None where there is none."""
+    try:
+        return Identity.of(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
