@@ -26,6 +26,14 @@ __all__ = [
 ]
 
 
+def printable(text: object) -> str:
+    """Return text, often a name, with what moves the cursor or breaks lines as escape sequences."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown)
+
+
 class TmtDqError(Exception):
     """An error with a place, a finding, an expectation and a remedy.
 
@@ -82,7 +90,7 @@ class TmtDqError(Exception):
         return listing if self.hint is None else f"{self.hint.rstrip('.')} ({listing})."
 
     def __str__(self) -> str:
-        message = self.what if self.where is None else f"{self.where}: {self.what}"
+        message = self.what if self.where is None else f"{printable(self.where)}: {self.what}"
         advice = self.advice([f"{option}=…" for option in self.options])
         return message if advice is None else f"{message}\n{advice}"
 

@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from tmt_dq import __version__
-from tmt_dq.cli.console import begin, complain, report_error, set_color, set_params
+from tmt_dq.cli.console import begin, complain, echo, report_error, set_color, set_params
+from tmt_dq.cli.streams import protect_streams
 from tmt_dq.errors import BatchError, TmtDqError
 
 __all__ = ["main"]
@@ -72,10 +73,10 @@ def _show_versions(context: click.Context, _option: click.Parameter, wanted: obj
         return
     from importlib import metadata
 
-    click.echo(f"tmt-dq, version {__version__}")
+    echo(f"tmt-dq, version {__version__}")
     python = ".".join(map(str, sys.version_info[:3]))
     versions = {"Python": python} | {name: metadata.version(name) for name in _LIBRARIES}
-    click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
+    echo(", ".join(f"{name} {version}" for name, version in versions.items()))
     context.exit()
 
 
@@ -158,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failure, 2 for wrong options, 130 for Ctrl-C, 128 and its number for another signal that asks
     for the end, and 1, with a traceback, for a bug.
     """
+    protect_streams()
     sys.exit(run(arguments))
 
 

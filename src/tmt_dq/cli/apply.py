@@ -9,14 +9,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.cli.console import (
-    as_record,
-    echo,
-    json_list,
-    progress_bar,
-    report_error,
-    show_table,
-)
+from tmt_dq.cli.console import as_record, echo, json_list, progress_bar, report_error, show_table
 from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
@@ -232,11 +225,11 @@ def show(applied: Any, seconds: float) -> None:
     chosen = "" if selection is None else f" (chosen by {selection.context})"
     written = "" if applied.written else "  (dry run: not written)"
     echo(f"{applied.output}  {applied.status} in {seconds:.1f} s{written}")
-    click.echo(f"mask {applied.mask}{chosen}")
+    echo(f"mask {applied.mask}{chosen}")
     for source in applied.sources:
-        click.echo(f"  {source.describe()}")
+        echo(f"  {source.describe()}")
     for path, bits in applied.left_out.items():
         listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
-        click.echo(f"left out as asked, from {path}: {listing}")
+        echo(f"left out as asked, from {path}: {listing}")
     if applied.counts:
         show_table(flag_table(applied.counts, applied.shape[2] * applied.shape[3]))

@@ -11,7 +11,7 @@ from tmt_dq.cli import offers
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import flag_options
 from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import as_record, json_list, print_json, table
+from tmt_dq.cli.console import as_record, echo, json_list, print_json, table
 from tmt_dq.cli.options import FilePath, FolderPath
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
@@ -169,9 +169,9 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
                 }
             )
             if not as_json:
-                click.echo(f"{plan.action:8}{redacted(plan.job.input)}  ({plan.reason})")
+                echo(f"{plan.action:8}{redacted(plan.job.input)}  ({plan.reason})")
     if not as_json:
-        click.echo(", ".join(f"{number} to {action}" for action, number in total.items()))
+        echo(", ".join(f"{number} to {action}" for action, number in total.items()))
 
 
 def _as_dict(result: "BatchResult") -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _as_dict(result: "BatchResult") -> dict[str, Any]:
 def _show(result: "BatchResult") -> None:
     """Print what became of a batch."""
     rate = result.size / 1e6 / max(result.seconds, 1e-9)
-    click.echo(
+    echo(
         f"{result.done} done, {result.skipped} skipped, {result.failed} failed in "
         f"{result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
     )

@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from tmt_dq.cli.console import report_error
+from tmt_dq.cli.console import echo, report_error
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -85,14 +83,14 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show a line."""
-        click.echo(text, err=True)
+        echo(text, err=True)
 
     def show(self) -> None:
         """Write a line from time to time."""
         now = self._clock()
         if not self.quiet and now - self._shown >= _LINE_EVERY_S:
             self._shown = now
-            click.echo(", ".join(self.parts()), err=True)
+            echo(", ".join(self.parts()), err=True)
 
     def parts(self) -> list[str]:
         """Describe how far it is, in pieces, the least important ones before the last."""

@@ -91,9 +91,11 @@ def _as_dict(certification: Any) -> dict[str, Any]:
 
 
 def _show(certification: Any) -> None:
-    passed = certification.passed
-    verdict = click.style("passed", fg="green") if passed else click.style("FAILED", fg="red")
-    echo(f"{certification.path}  {verdict}")
+    echo(f"{certification.path}  ", nl=False)
+    if certification.passed:
+        echo("passed", fg="green")
+    else:
+        echo("FAILED", fg="red")
     rows = [
         (found.severity, found.where, found.what, found.remedy or "")
         for found in certification.findings

@@ -1,6 +1,7 @@
 """What the command line shows: errors, tables, progress. Plain text where there is no terminal."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tmt_dq.errors import BatchError, TmtDqError
+from tmt_dq.errors import BatchError, TmtDqError, printable
 from tmt_dq.tables import Table, as_lines
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "json_list",
     "print_json",
     "progress_bar",
+    "remark",
     "report_error",
     "set_color",
     "set_params",
@@ -82,9 +84,23 @@ def set_color(when: str) -> None:
         _manner.color = False
 
 
-def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print text; its colours only where they are wanted."""
-    click.echo(text, err=err, nl=nl, color=_manner.color)
+def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print one line; what names may have that is no text is shown as escape sequences."""
+    shown = printable(text)
+    # The stream itself: where it is ASCII, click would replace what it does not have by "?".
+    stream = sys.stderr if err else sys.stdout
+    styled = click.style(shown, **style) if style else shown
+    click.echo(styled, file=stream, nl=nl, color=_manner.color)
+
+
+def remark(label: str, text: str, **style: Any) -> None:
+    """Print a label in colour and text, possibly several lines, to standard error."""
+    first, *others = text.split("\n")
+    echo(label, err=True, nl=False, **style)
+    echo(f" {first}", err=True)
+    for line in others:
+        # Set in, so that a line break in a name cannot pass for a message of its own.
+        echo(line if line.startswith(" ") else f"  {line}", err=True)
 
 
 def print_json(document: Any) -> None:
@@ -167,10 +183,10 @@ def _show_error(record: Mapping[str, Any]) -> None:
     if _manner.json_errors:
         click.echo(json.dumps({"error": record}), err=True)
         return
-    where = "" if record["where"] is None else f"{record['where']}: "
-    echo(f"{click.style('Error:', fg='red', bold=True)} {where}{record['what']}", err=True)
+    where = "" if record["where"] is None else f"{printable(record['where'])}: "
+    remark("Error:", f"{where}{record['what']}", fg="red", bold=True)
     if record["hint"] is not None:
-        echo(f"{click.style('Hint:', fg='yellow')} {record['hint']}", err=True)
+        remark("Hint:", record["hint"], fg="yellow")
 
 
 def _terminal(*, stderr: bool = False) -> Any:
@@ -187,6 +203,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 def show_table(table: Table) -> None:
     """Print a table without its title."""
+    rows = tuple(tuple(map(printable, row)) for row in table.rows)
+    table = dataclasses.replace(table, rows=rows)
     if sys.stdout.isatty() and _manner.color is not False:
         from rich.table import Table as RichTable
         from rich.text import Text
@@ -201,6 +219,13 @@ def show_table(table: Table) -> None:
         return
     for line in as_lines(table):
         echo(line)
+
+
+def _label(text: str) -> str:
+    """Return what rich shows as this text: a name may hold what it would take for its markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 @contextlib.contextmanager
@@ -226,7 +251,7 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=size)
+        task = bar.add_task(_label(label), total=size)
         yield lambda count: bar.advance(task, count)
 
 
@@ -236,7 +261,7 @@ def working(label: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with _terminal(stderr=True).status(label):
+    with _terminal(stderr=True).status(_label(label), spinner="line"):
         yield
 
 
@@ -247,4 +272,6 @@ def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
         return
     from rich.progress import track
 
-    yield from track(items, description=label, console=_terminal(stderr=True), transient=True)
+    yield from track(
+        items, description=_label(label), console=_terminal(stderr=True), transient=True
+    )

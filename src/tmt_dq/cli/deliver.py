@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import echo, working
+from tmt_dq.cli.console import echo, remark, working
 from tmt_dq.cli.options import FilePath, FolderPath
 
 __all__ = ["command"]
@@ -77,13 +77,14 @@ def command(
         click.echo(receipt.as_json(), nl=False)
         return
     if dry_run:
-        click.echo(receipt.difference, nl=False)
+        for line in receipt.difference.rstrip("\n").split("\n"):
+            echo(line)
     verb = "would be delivered" if dry_run else "delivered"
-    click.echo(f"{mask} {verb} as {receipt.mask} for {receipt.detector} from {receipt.useafter}")
-    click.echo(f"context {receipt.context}, derived from {receipt.context_before}")
+    echo(f"{mask} {verb} as {receipt.mask} for {receipt.detector} from {receipt.useafter}")
+    echo(f"context {receipt.context}, derived from {receipt.context_before}")
     if receipt.replaces:
-        click.echo(f"it takes the place of {receipt.replaces}, which had the same USEAFTER")
+        echo(f"it takes the place of {receipt.replaces}, which had the same USEAFTER")
     for warning in receipt.warnings:
-        echo(f"{click.style('Warning:', fg='yellow')} {warning}", err=True)
+        remark("Warning:", warning, fg="yellow")
     if receipt.path is not None:
-        click.echo(f"receipt {receipt.path}")
+        echo(f"receipt {receipt.path}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tmt_dq.cli.apply import describe, show
-from tmt_dq.cli.console import print_json, progress_bar
+from tmt_dq.cli.console import echo, print_json, progress_bar
 from tmt_dq.cli.options import FolderPath
 
 __all__ = ["command"]
@@ -48,7 +48,7 @@ def command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> N
             print_json({"written": False, "files": files})
             return
         for name in files:
-            click.echo(f"would be written: {name}")
+            echo(f"would be written: {name}")
         return
     start = time.perf_counter()
     demo = run_demo(output_dir, ngroups=groups, watch=progress_bar)
@@ -65,4 +65,4 @@ def command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> N
         ("mask", demo.applied.mask_path),
         ("picture", demo.picture),
     ):
-        click.echo(f"{label:13}{path}")
+        echo(f"{label:13}{path}")

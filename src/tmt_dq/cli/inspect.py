@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.cli.console import working
+from tmt_dq.cli.console import echo, working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
 
@@ -108,7 +108,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         left_out = summary.write_regions(regions, limit=regions_limit, overwrite=overwrite)
     show_report(summary, as_json=as_json)
     if left_out:
-        click.echo(
+        echo(
             f"{regions}: {left_out:,} boxes are left out, because there are too many; "
             "raise --regions-limit to have them",
             err=True,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli import offers
-from tmt_dq.cli.console import print_json, show_table
+from tmt_dq.cli.console import echo, print_json, show_table
 from tmt_dq.cli.options import FilePath
 from tmt_dq.tables import flag_table, number
 
@@ -58,21 +58,21 @@ def show_made(made: Any, *, as_json: bool) -> None:
         return
     name = made.output or "no file"
     written = "" if made.written else "  (dry run: not written)"
-    click.echo(f"{name}  mask of {made.instrument} {made.detector}{written}")
+    echo(f"{name}  mask of {made.instrument} {made.detector}{written}")
     for source in made.sources:
         said = f" ({source.said})" if source.said else ""
         remarks = "".join(f"; {remark}" for remark in source.remarks)
-        click.echo(f"{source.role} {source.path}{said}{remarks}")
+        echo(f"{source.role} {source.path}{said}{remarks}")
     if made.policy:
         flags = ", ".join(made.policy)
-        click.echo(f"DO_NOT_USE where {flags}: {made.do_not_use_added} pixels got it")
+        echo(f"DO_NOT_USE where {flags}: {made.do_not_use_added} pixels got it")
     else:
-        click.echo("DO_NOT_USE kept as it was")
+        echo("DO_NOT_USE kept as it was")
     counts = {flag: made.counts.get(flag, 0) for flag in (*made.counts, *made.lost)}
     changes = {"gained": _signed("+", made.gained), "lost": _signed("-", made.lost)}
     show_table(flag_table(counts, _size(made), changes if made.gained or made.lost else None))
     if made.missing:
-        click.echo(f"not in the file yet, and needed to deliver it: {', '.join(made.missing)}")
+        echo(f"not in the file yet, and needed to deliver it: {', '.join(made.missing)}")
 
 
 def _signed(sign: str, counts: Mapping[str, int]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tmt_dq.cli.console import echo, table
+from tmt_dq.cli.console import echo, show_table
 from tmt_dq.errors import OutputError
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ def show_report(report: "Report", *, as_json: bool) -> None:
         click.echo(report.to_json(indent=2))
         return
     for line in report.headline():
-        click.echo(line)
+        echo(line)
     for shown in report.tables():
-        click.echo()
-        echo(click.style(shown.title, bold=True))
-        table(shown.header, shown.rows, right=shown.right)
+        echo()
+        echo(shown.title, bold=True)
+        show_table(shown)
 
 
 def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path, ...]) -> None:

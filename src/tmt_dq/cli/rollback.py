@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import working
+from tmt_dq.cli.console import echo, working
 from tmt_dq.cli.options import FilePath
 
 __all__ = ["command"]
@@ -42,5 +42,5 @@ def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> No
         click.echo(taken_back.as_json(), nl=False)
         return
     verb = "would be" if dry_run else "was"
-    click.echo(f"{taken_back.mask} {verb} taken out of {taken_back.cache}")
-    click.echo(f"context {taken_back.context_before}")
+    echo(f"{taken_back.mask} {verb} taken out of {taken_back.cache}")
+    echo(f"context {taken_back.context_before}")

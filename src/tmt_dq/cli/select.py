@@ -1,12 +1,14 @@
 """``tmt-dq select``."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import click
 
-from tmt_dq.cli.console import print_json, table
+from tmt_dq.cli.console import echo, print_json, table
 from tmt_dq.cli.options import FilePath, crds_options, verify_option
+from tmt_dq.errors import printable
 
 __all__ = ["command"]
 
@@ -49,9 +51,11 @@ def command(
         }
         print_json(report)
         return
-    click.echo("N/A" if selection.path is None else str(selection.path))
+    path = "N/A" if selection.path is None else str(selection.path)
+    # For a script, which opens it, the path is what it is.
+    click.echo(printable(path) if sys.stdout.isatty() else path)
     if explain:
-        click.echo(f"context {selection.context} of {selection.cache}")
+        echo(f"context {selection.context} of {selection.cache}")
         rows = [
             (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")
             for rule in selection.rules

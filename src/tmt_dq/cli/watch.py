@@ -13,7 +13,9 @@ import click
 
 from tmt_dq.cli.apply import command as apply_command
 from tmt_dq.cli.apply import flag_options
+from tmt_dq.cli.console import echo
 from tmt_dq.cli.options import FilePath, FolderPath
+from tmt_dq.errors import printable
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -162,9 +164,9 @@ command.params += [param for param in apply_command.params if param.name not in 
 def _say_unfinished(result: "WatchResult") -> None:
     shown = list(result.unfinished.items())[:_SHOWN]
     for path, why in shown:
-        click.echo(f"not complete: {path}: {why}", err=True)
+        echo(f"not complete: {path}: {why}", err=True)
     if len(result.unfinished) > len(shown):
-        click.echo(f"and {len(result.unfinished) - len(shown)} more", err=True)
+        echo(f"and {len(result.unfinished) - len(shown)} more", err=True)
 
 
 def _print(result: "FileResult") -> None:
@@ -174,22 +176,20 @@ def _print(result: "FileResult") -> None:
 
 def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from tmt_dq.watch import plan_watch
-    from tmt_dq.watch.quarantine import printable
 
     total: dict[str, int] = {}
     for plan in plan_watch(folder, **options):
         total[plan.action] = total.get(plan.action, 0) + 1
         line = {"input": plan.path, "action": plan.action, "reason": plan.reason}
-        text = printable(f"{plan.action:8}{plan.path}  ({plan.reason})")
-        click.echo(json.dumps(line) if as_json else text)
+        text = f"{plan.action:8}{plan.path}  ({plan.reason})"
+        echo(json.dumps(line) if as_json else text)
     if not as_json:
-        click.echo(", ".join(f"{number} to {action}" for action, number in total.items()) or "none")
+        echo(", ".join(f"{number} to {action}" for action, number in total.items()) or "none")
 
 
 @contextlib.contextmanager
 def _logging(*, quiet: bool) -> Iterator[None]:
     """Write what happens to standard error; journald adds the time by itself."""
-    from tmt_dq.watch.quarantine import printable
 
     class Lines(logging.Formatter):
         """One line for each message, whatever names have in them."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmt_dq.errors import TmtDqError
+from tmt_dq.errors import TmtDqError, printable
 from tmt_dq.watch.completeness import Identity, identity_of
 
-__all__ = ["LIST_NAME", "Quarantine", "explained", "printable", "replace_text"]
+__all__ = ["LIST_NAME", "Quarantine", "explained", "replace_text"]
 
 LIST_NAME = "set_aside.txt"
 """File in the output folder that names what was set aside, and why."""
@@ -120,10 +120,3 @@ def explained(path: str, error: TmtDqError) -> str:
     what = printable(" ".join(error.what.split()))
     hint = "" if error.hint is None else f". {printable(' '.join(error.hint.split()))}"
     return f"{printable(path)}: {where}{what.rstrip('.')}{hint}"
-
-
-def printable(text: str) -> str:
-    """Return text with line breaks and the like, which names may have, as escape sequences."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
