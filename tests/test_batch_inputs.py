@@ -1,8 +1,11 @@
 """What a batch takes as inputs, and which outputs they get."""
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,3 +185,56 @@ def test_own_outputs_are_left_out() -> None:
     # What a shell makes of *.fits the second time.
     outputs = name_outputs(["/n/a.fits", "/n/a_dqinit.fits", "/n/b.fits"], Path("/n"))
     assert outputs == {"/n/a.fits": "/n/a_dqinit.fits", "/n/b.fits": "/n/b_dqinit.fits"}
+
+
+@pytest.mark.parametrize(
+    ("given", "closed"),
+    [
+        ("{tree}", "deep/er"),
+        ("{tree}/**/*.fits", "deep/er"),
+        ("{tree}/d*/*/e.fits", "deep"),
+        ("{tree}/deep/er/*.fits", "deep/er"),
+    ],
+)
+def test_closed_folder(
+    tree: Path, given: str, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ramps in it would be left out in silence."""
+    real_scandir, real_access = os.scandir, os.access
+    folder = str(tree / closed)
+
+    def scandir(path: Any) -> Any:
+        if os.path.normpath(str(path)) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real_scandir(path)
+
+    def access(path: Any, mode: int, **options: Any) -> bool:
+        return os.path.normpath(str(path)) != folder and real_access(path, mode, **options)
+
+    # Root, who runs tests here and there, may enter every folder.
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "access", access)
+    with pytest.raises(ConfigError, match="cannot be searched: Permission denied") as caught:
+        find_inputs([given.format(tree=tree)], output_dir=tree / "out")
+    assert os.path.normpath(str(caught.value.where)) == folder
+
+
+def test_list_without_its_sign(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    (tree / "list.txt").write_text("a_uncal.fits\nb_uncal.fits\n")
+    with pytest.raises(ConfigError, match="is text, not a ramp") as caught:
+        find_inputs(["list.txt"], output_dir=tree)
+    assert caught.value.hint == "If it is a list of ramps, give it as @list.txt."
+    # A ramp may have any name.
+    (tree / "ramp.dat").write_bytes(b"SIMPLE  =".ljust(2880) + b"\xff")
+    (tree / "empty").touch()
+    for name in ("ramp.dat", "empty"):
+        assert names(find_inputs([name], output_dir=tree), tree) == [name]
+
+
+def test_member_without_a_type(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tree / "night.json"
+    members = [{"expname": "a_uncal.fits"}, {"expname": "b_uncal.fits", "exptype": "science"}]
+    path.write_text(json.dumps({"products": [{"members": members}]}))
+    assert len(find_inputs([path], output_dir=tree)) == 2
+    assert f"{path}: 1 member has no exptype and is taken for science" in caplog.text

@@ -1,11 +1,14 @@
 """Inputs of a batch: files, patterns, folders, lists, manifests, associations."""
 # Half a million names are kept as text: it takes a third of the memory, and a tenth of the time.
-# ruff: noqa: PTH100, PTH112, PTH118, PTH119, PTH207
+# ruff: noqa: PTH100, PTH112, PTH118, PTH119, PTH120, PTH207
 
+import contextlib
 import csv
+import errno
 import glob
 import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,12 +20,15 @@ from tmt_dq.files.urls import is_url
 
 __all__ = ["find_inputs", "is_ramp_name"]
 
+log = logging.getLogger(__name__)
+
 _FITS = tuple(
     ending + packed for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")
 )
 _OUTPUTS = tuple(f"_dqinit{ending}" for ending in _FITS)
 _COLUMNS = ("input", "path", "file", "filename", "expname")
 _MAGIC = "*?["
+_BEGINNING = 4096
 
 
 def find_inputs(
@@ -88,7 +94,8 @@ def _expand(name: str | os.PathLike[str], output_dir: Path, stdin: TextIO) -> li
     if not plain and text.startswith("@"):
         return _manifest(Path(text[1:]))
     if os.path.isdir(text):
-        paths = list(_search(text, output_dir))
+        with _search_errors():
+            paths = list(_search(text, output_dir))
         if not paths:
             raise ConfigError(
                 "has no FITS file that is not hidden or an output (*_dqinit.fits)",
@@ -97,12 +104,15 @@ def _expand(name: str | os.PathLike[str], output_dir: Path, stdin: TextIO) -> li
             )
         return paths
     if not plain and any(sign in text for sign in _MAGIC):
+        with _search_errors():
+            _check_folders(text)
         paths = [path for path in sorted(glob.glob(text, recursive=True)) if is_ramp_name(path)]
         if not paths:
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
     if text.lower().endswith(".json"):
         return _association(Path(text))
+    _check_ramp(text)
     return [text]
 
 
@@ -113,13 +123,55 @@ def _absolute(name: str) -> str:
 def _search(folder: str, output_dir: Path) -> Iterator[str]:
     """Find the FITS files below a folder, in the order of their names."""
     own = os.path.abspath(output_dir)
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(place, name)) != own
         )
         yield from (os.path.join(place, name) for name in sorted(files) if is_ramp_name(name))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextlib.contextmanager
+def _search_errors() -> Iterator[None]:
+    """Turn what the system says of a folder that is closed into an error of the options."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be searched: {error.strerror}",
+            where=error.filename,
+            hint="Check its permissions, or name the other folders one by one.",
+        ) from error
+
+
+def _check_folders(pattern: str) -> None:
+    """Raise the system's error if a folder that a pattern leads into is closed: glob skips it."""
+    folder = os.path.dirname(pattern)
+    while folder:
+        for path in glob.glob(os.path.join(folder, ""), recursive=True):
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        folder = os.path.dirname(folder) if any(sign in folder for sign in _MAGIC) else ""
+
+
+def _check_ramp(name: str) -> None:
+    """Raise `ConfigError` if a file that was named is a list; what else it is, its worker says."""
+    if name.lower().endswith(_FITS):
+        return
+    try:
+        with open(name, encoding="utf-8") as file:  # noqa: PTH123 - the name is text all the way
+            start = file.read(_BEGINNING)
+    except (OSError, ValueError):
+        return
+    if start and not start.startswith("SIMPLE  =") and "\0" not in start:
+        raise ConfigError(
+            "is text, not a ramp", where=name, hint=f"If it is a list of ramps, give it as @{name}."
+        )
 
 
 def is_ramp_name(path: str) -> bool:
@@ -199,7 +251,8 @@ def _association(path: Path) -> list[str]:
     try:
         content: Any = json.loads(_read(path))
         members = [member for product in content["products"] for member in product["members"]]
-        types = [str(member.get("exptype", "science")).strip().lower() for member in members]
+        unknown = sum(not member.get("exptype") for member in members)
+        types = [str(member.get("exptype") or "science").strip().lower() for member in members]
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
         names = [member["expname"] for member in science]
         found = [_in_folder(str(path.parent), name) for name in names]
@@ -210,6 +263,9 @@ def _association(path: Path) -> list[str]:
             where=path,
             hint="Write a list of names as a text file, and give it with @ or --manifest.",
         ) from error
+    if unknown:
+        one = "member has no exptype and is" if unknown == 1 else "members have no exptype and are"
+        log.warning("%s: %d %s taken for science", path, unknown, one)
     if not found:
         raise ConfigError(
             "has no member of exptype science",
