@@ -423,11 +423,72 @@ def test_memory_that_was_cut_short(folder: Path, out: Path, mask: Path) -> None:
     assert run([folder], out, mask=mask)[0].skipped == 3
 
 
-def test_memory_with_nonsense_in_it(folder: Path, out: Path, mask: Path) -> None:
-    night(folder, 1)
+DAMAGED = {
+    "half a state": '{"done":"NAME","input":"x","in":[5],"out":[1,2]}',
+    "endless": '{"done":"NAME","input":"x","in":[Infinity,1]}',
+    "no text": '{"done":"NAME","input":"x","terms":[1],"sha256":{}}',
+    "deep": "[" * 100_000,
+    "no name": '{"done":"x"}',
+    "no object": "[1]",
+    "names": '{"begin":3}',
+    "rubbish": "rubbish",
+    "terms": '{"version":1,"terms":"t"}',
+    "rules": '{"version":"1","terms":"t","parameters":"","rules":[["a"]],"references":[]}',
+    "references": '{"version":"1","terms":"t","parameters":"","rules":[],"references":[[1e999]]}',
+    "nothing": "{}",
+}
+
+
+@pytest.mark.parametrize("line", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_line_in_the_journal(folder: Path, out: Path, mask: Path, line: str) -> None:
+    """It says nothing, or that its own exposure is to be done again."""
+    night(folder, 2)
     run([folder], out, mask=mask)
     with (out / JOURNAL_NAME).open("a") as file:
-        file.write('{"done":"x"}\n[1]\n{"begin":3}\nrubbish\n{"version":1,"terms":"t"}\n{}\n')
+        file.write(line.replace("NAME", "iris_0000_dqinit.fits") + "\n")
+    result, results = run([folder], out, mask=mask, overwrite=True)
+    assert result.failed == 0
+    assert results["iris_0001_uncal.fits"].status == "skipped"
+    assert run([folder], out, mask=mask)[0].skipped == 2
+
+
+def test_journal_of_version_0_1_0(
+    folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines, as that version wrote them, are understood; its outputs are made again."""
+    (ramp,) = night(folder, 1)
+    run([folder], out, mask=mask)
+    ramp_state, output_state, mask_state = (
+        [path.stat().st_size, path.stat().st_mtime_ns]
+        for path in (ramp, out / "iris_0000_dqinit.fits", mask)
+    )
+    lines: list[dict[str, Any]] = [
+        {"folder": "0123456789abcdef", "format": 1},
+        {"begin": ["iris_0000_dqinit.fits"]},
+        {
+            "terms": "0011223344556677",
+            "version": "0.1.0",
+            "parameters": json.dumps({"mask": str(mask)}),
+            "rules": [],
+            "references": [[str(mask), *mask_state]],
+        },
+        {
+            "done": "iris_0000_dqinit.fits",
+            "input": str(ramp),
+            "in": ramp_state,
+            "out": output_state,
+            "terms": "0011223344556677",
+        },
+    ]
+    (out / JOURNAL_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for version, expected in (
+        ("0.1.0", ("skip", "done and still true")),
+        ("0.2.0", ("process", "made by version 0.1.0")),
+    ):
+        monkeypatch.setattr("tmt_dq.batch.records.__version__", version)
+        monkeypatch.setattr("tmt_dq.batch.worker.__version__", version)
+        assert reasons(folder, out, mask=mask)[ramp.name] == expected
+    assert run([folder], out, mask=mask)[0].done == 1
     assert run([folder], out, mask=mask)[0].skipped == 1
 
 
