@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from builders import GOLDEN_DQ_DEF, mask_hdus
 from tmt_dq.errors import TmtDqError
-from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.formats import Target, read_flags
 from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
@@ -77,7 +77,7 @@ def test_damage_is_told(
         # What astropy remarks about headers that it can still read is not our concern here.
         warnings.simplefilter("ignore")
         try:
-            dq = read_flags(path, shape=SHAPE, reading=reading).dq
+            dq = read_flags(path, Target(SHAPE), reading).dq
         except TmtDqError as error:
             told = error
         else:

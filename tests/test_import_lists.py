@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from builders import CONVENTION
 from tmt_dq.core.boxes import Boxes, embed, paint
+from tmt_dq.core.geometry import Window
 from tmt_dq.errors import (
     ConfigError,
     GeometryError,
     MaskFormatError,
     UnknownFlagError,
 )
-from tmt_dq.masks.flag_files import file_kind, read_flags
+from tmt_dq.instruments import load
+from tmt_dq.masks.formats import Target, format_of, read_flags
 from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
@@ -32,7 +34,7 @@ def written(folder: Path, text: str, name: str = "list.txt") -> Path:
 
 
 def flags(path: Path, shape: tuple[int, int] = SHAPE, **said: Any) -> npt.NDArray[np.uint32]:
-    return read_flags(path, shape=shape, reading=Reading(**said)).dq
+    return read_flags(path, Target(shape), Reading(**said)).dq
 
 
 def expected(*entries: tuple[Any, Any, str]) -> npt.NDArray[np.uint32]:
@@ -109,7 +111,7 @@ def test_old_flag_names_and_whole_floats_are_understood(folder: Path) -> None:
 
 def test_columns_of_a_file_without_names_are_asked_for(folder: Path) -> None:
     path = written(folder, "3 2 DEAD\n")
-    with pytest.raises(ConfigError, match="--columns x,y,flag"):
+    with pytest.raises(ConfigError, match="columns=…"):
         flags(path, base=0)
     assert np.array_equal(flags(path, base=0, columns=("x", "y", "flag")), expected((2, 3, "DEAD")))
     assert np.array_equal(
@@ -168,6 +170,107 @@ def test_hst_bad_pixel_tables(folder: Path) -> None:
         flags(path, values={16: "HOT", 4: "DEAD"}, base=0)
 
 
+def region_table(path: Path, **columns: Any) -> Path:
+    """Write a FITS region table; keywords are names, values (format, values)."""
+    made = [fits.Column(name, form, array=values) for name, (form, values) in columns.items()]
+    table = fits.BinTableHDU.from_columns(made, name="REGION")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return path
+
+
+def test_fits_region_tables(folder: Path) -> None:
+    path = region_table(
+        folder / "region.fits",
+        SHAPE=("16A", ["BOX", "POINT", "!CIRCLE", "ROTBOX", "BOX"]),
+        X=("D", [4.0, 8.0, 4.0, 2.0, 6.0]),
+        Y=("D", [3.0, 6.0, 3.0, 5.0, 5.0]),
+        R=("2D", [[5.0, 3.0], [0.0, 0.0], [0.5, 0.0], [1.0, 3.0], [1.0, 3.0]]),
+        ROTANG=("D", [0.0, 0.0, 0.0, 90.0, 90.0]),
+    )
+    want = expected((slice(1, 4), slice(1, 6), "HOT"), (5, 7, "HOT"), (4, slice(0, 3), "HOT"))
+    want[4, 4:7] = CONVENTION["HOT"]
+    want[2, 3] = 0
+    assert np.array_equal(flags(path, base=1, flag="HOT"), want)
+    with pytest.raises(ConfigError, match="first pixel is 0 or 1"):
+        flags(path, flag="HOT")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_positions_that_are_no_numbers(folder: Path, value: float) -> None:
+    boxes = region_table(
+        folder / "region.fits",
+        SHAPE=("8A", ["CIRCLE"]),
+        X=("D", [value]),
+        Y=("D", [2.0]),
+        R=("D", [1.0]),
+    )
+    pixels = region_table(folder / "pixels.fits", X=("D", [value]), Y=("D", [2.0]))
+    for path in (boxes, pixels):
+        with pytest.raises((MaskFormatError, GeometryError), match="row 1"):
+            flags(path, base=1, flag="HOT")
+
+
+def test_circles_include_their_outline_as_in_fits_region_tables(folder: Path) -> None:
+    # x² + y² ≤ 25 has 81 whole solutions.
+    shaped = written(folder, "shape,x,y,r\ncircle,20,30,5\n", "shape.csv")
+    plain = written(folder, "x,y,radius,flag\n20,30,5,HOT\n", "radius.csv")
+    assert np.count_nonzero(flags(shaped, (64, 64), base=1, flag="HOT")) == 81
+    assert np.count_nonzero(flags(plain, (64, 64), base=1)) == 81
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x y width height\n1 2 3 4\n", "width height"),
+        ("x y col\n1 2 3\n", "col"),
+        ("x y length\n1 2 3\n", "length"),
+        ("x y flag value\n1 2 HOT 16\n", "value"),
+        ("x0 y0 width height id\n1 2 1 1 7\n", "id"),
+    ],
+)
+def test_columns_that_are_not_understood_are_errors(folder: Path, text: str, names: str) -> None:
+    path = written(folder, text)
+    with pytest.raises(MaskFormatError, match=f"not understood: {names}; understood") as told:
+        flags(path, base=0, flag="HOT")
+    assert told.value.options == ("ignore_columns",)
+    ignored = tuple(names.upper().split())
+    assert np.count_nonzero(flags(path, base=0, flag="HOT", ignore_columns=ignored)) == 1
+
+
+def test_columns_to_ignore_must_be_there_and_not_needed(folder: Path) -> None:
+    path = written(folder, "x y id\n1 2 3\n")
+    for name in ("od", "x"):
+        with pytest.raises(ConfigError, match=name):
+            flags(path, base=0, flag="HOT", ignore_columns=("id", name))
+
+
+def test_rows_of_other_detectors_are_left_out(folder: Path) -> None:
+    iris = load("IRIS")
+    target = Target.of(iris, iris.detector("IRIS1"))
+    path = written(folder, "Detector x y\nIRIS1 10 20\nimg2 30 40\nIMG1 5 6\n")
+    mask = read_flags(path, target, Reading(base=0, flag="HOT"))
+    assert np.argwhere(mask.dq).tolist() == [[6, 5], [20, 10]]
+    assert mask.remarks == ("1 rows of other detectors left out",)
+    with pytest.raises(MaskFormatError, match="all of other detectors"):
+        read_flags(written(folder, "chip x y\nIRIS2 1 1\n"), target, Reading(base=0, flag="HOT"))
+    with pytest.raises(MaskFormatError, match="rows of ccdchip 1, 2; expected IFU, IMG1"):
+        read_flags(
+            written(folder, "ccdchip x y\n1 1 1\n2 1 1\n"), target, Reading(base=0, flag="HOT")
+        )
+
+
+def test_positions_outside_the_exposure(folder: Path) -> None:
+    target = Target(SHAPE, data=Window(2, 3, 3, 4))
+    path = written(folder, "x y flag\n4 3 HOT\n0 0 HOT\n7 5 HOT\n")
+    mask = read_flags(path, target, Reading(base=0))
+    (remark,) = mask.remarks
+    assert remark.startswith("2 of 3 flagged pixels lie outside the exposure")
+    assert "x 4–7, y 3–5 (4 × 3)" in remark
+    path = written(folder, "x y flag\n0 0 HOT\n")
+    with pytest.raises(GeometryError, match="1 of 1 flagged pixels lie outside the exposure"):
+        read_flags(path, target, Reading(base=0))
+
+
 def test_numbers_of_this_convention_and_zeros(folder: Path) -> None:
     path = written(folder, "x y value\n0 0 1025\n1 0 0\n")
     assert np.array_equal(
@@ -192,10 +295,10 @@ def test_lists_may_be_placed_on_the_detector(folder: Path) -> None:
         ("x y flag\n9223372036854775807 0 DEAD\n", GeometryError, "not on the detector"),
         ("x y flag\n5:3 0 DEAD\n", MaskFormatError, "a ≤ b"),
         ("x y flag\n1:2:3 0 DEAD\n", MaskFormatError, "expected a range"),
-        ("x y flag\n1.5 0 DEAD\n", MaskFormatError, "x is '1.5'"),
+        ("x y flag\n1.5 0 DEAD\n", MaskFormatError, "x is 1.5"),
         ("x y flag\n1_0 0 DEAD\n", MaskFormatError, "x is '1_0'"),
         ("x y flag\n1_0: 0 DEAD\n", MaskFormatError, "expected a range"),
-        ("x y flag\nnan 0 DEAD\n", MaskFormatError, "x is 'nan'"),
+        ("x y flag\nnan 0 DEAD\n", MaskFormatError, "x is nan"),
         ("x y flag\n1 0\n", MaskFormatError, "line 2 has 2 columns; expected 3"),
         ("x y flag\n1 : 3 0 DEAD\n", MaskFormatError, "without spaces"),
         ("x y flag\n1 0 DAED\n", UnknownFlagError, "line 2: 'DAED'"),
@@ -207,7 +310,7 @@ def test_lists_may_be_placed_on_the_detector(folder: Path) -> None:
         ("x0 y0 width height flag\n1 1 1:2 2 DEAD\n", MaskFormatError, "width is '1:2'"),
         ('x,y,flag\n1,0,"DEAD\n2,0,DEAD\n', MaskFormatError, "quotation mark"),
         ('x,y,flag\n1,0,"DEAD\n2,0,DEAD"\n3,0,DEAD\n', MaskFormatError, "quotation mark"),
-        ('x,y,flag\n1,0,"DEAD"D\n2,0,DEAD\n', MaskFormatError, "quotation mark"),
+        ('x,y,flag\n1,0,"DEAD"D\n2,0,DEAD\n', UnknownFlagError, "DEADD"),
         ("", MaskFormatError, "has no pixels"),
         ("# only this\n", MaskFormatError, "has no pixels"),
         ("1 0 DEAD\n", ConfigError, "does not name its columns"),
@@ -255,9 +358,9 @@ def test_files_that_are_no_lists(folder: Path) -> None:
     with pytest.raises(MaskFormatError, match="no UTF-8"):
         flags(binary, base=0)
     with pytest.raises(MaskFormatError, match="No such file"):
-        file_kind(folder / "absent.txt")
+        format_of(folder / "absent.txt")
     with pytest.raises(MaskFormatError, match="not a regular file"):
-        file_kind(folder)
+        format_of(folder)
     cut = folder / "cut.fits"
     cut.write_bytes(b"SIMPLE  =                    T")
     with pytest.raises(MaskFormatError, match="truncated"):
@@ -325,18 +428,21 @@ def test_any_list_of_boxes_is_what_slices_say(
     st.lists(
         st.tuples(st.integers(0, 39), st.integers(0, 39), st.integers(1, 40), st.integers(1, 40)),
         max_size=8,
-    )
+    ),
+    st.sampled_from([1, 70]),
 )
-def test_small_and_large_boxes_are_painted_alike(sizes: list[tuple[int, int, int, int]]) -> None:
+def test_small_large_and_many_boxes_are_painted_alike(
+    sizes: list[tuple[int, int, int, int]], copies: int
+) -> None:
     sizes = [(y, x, min(ny, 40 - y), min(nx, 40 - x)) for y, x, ny, nx in sizes]
     want = np.zeros((40, 40), np.uint32)
     for number, (y, x, ny, nx) in enumerate(sizes):
         want[y : y + ny, x : x + nx] |= np.uint32(1 << number)
     ys, xs, nys, nxs = np.array(sizes, np.int64).reshape(-1, 4).T
     values = np.array([1 << number for number in range(len(sizes))], np.uint32)
-    boxes = Boxes(ys, xs, nys, nxs)
-    assert len(boxes) == len(sizes)
-    assert np.array_equal(paint(boxes, values, (40, 40)), want)
+    boxes = Boxes(*(np.tile(each, copies) for each in (ys, xs, nys, nxs)))
+    assert len(boxes) == len(sizes) * copies
+    assert np.array_equal(paint(boxes, np.tile(values, copies), (40, 40)), want)
 
 
 def test_painting_outside_is_a_mistake_of_the_caller() -> None:
@@ -369,7 +475,7 @@ def test_the_list_of_jwst_reffiles(shared: Path) -> None:
 
 
 def test_result_is_of_the_whole_detector_and_read_only(folder: Path) -> None:
-    mask = read_flags(written(folder, "x y flag\n1 1 HOT\n"), shape=SHAPE, reading=Reading(base=0))
+    mask = read_flags(written(folder, "x y flag\n1 1 HOT\n"), Target(SHAPE), Reading(base=0))
     assert mask.window.shape == SHAPE
     assert mask.placed
     with pytest.raises(ValueError, match="read-only"):

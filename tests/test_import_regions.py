@@ -1,5 +1,7 @@
 """DS9 and CRTF regions, read into flags of the detector."""
 
+import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from hypothesis import strategies as st
 
 from builders import CONVENTION
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, TmtDqError
-from tmt_dq.masks.flag_files import file_kind, read_flags
+from tmt_dq.masks.formats import Target, format_of, read_flags
+from tmt_dq.masks.formats.regions import CRTF as CRTF_FORMAT
+from tmt_dq.masks.formats.regions import DS9 as DS9_FORMAT
+from tmt_dq.masks.formats.text import TEXT
 from tmt_dq.masks.reading import Reading
 
 SHAPE = (40, 50)
@@ -21,7 +26,7 @@ CRTF = "#CRTFv0 CASA Region Text Format version 0\n"
 
 def flags(path: Path, text: str, **said: Any) -> npt.NDArray[np.uint32]:
     path.write_text(text)
-    return read_flags(path, shape=SHAPE, reading=Reading(**said)).dq
+    return read_flags(path, Target(SHAPE), Reading(**said)).dq
 
 
 @pytest.fixture
@@ -148,35 +153,119 @@ def test_options_that_mean_nothing_for_regions(file: Path, said: dict[str, Any])
 
 def test_formats_are_told_by_their_first_line_or_name(folder: Path) -> None:
     for name, text, kind in (
-        ("a.txt", DS9, "ds9"),
-        ("a.reg", "image\ncircle(1,1,2)\n", "ds9"),
-        ("b.txt", CRTF, "crtf"),
-        ("c.txt", "x y\n", "list"),
+        ("a.txt", DS9, DS9_FORMAT),
+        ("a.reg", "image\ncircle(1,1,2)\n", DS9_FORMAT),
+        ("b.txt", CRTF, CRTF_FORMAT),
+        ("c.txt", "x y\n", TEXT),
     ):
         (folder / name).write_text(text)
-        assert file_kind(folder / name) == kind
+        assert format_of(folder / name) is kind
 
 
 quarters = st.integers(-20, 240).map(lambda number: number / 4)
+sizes = st.integers(1, 90).map(lambda number: number / 4)
+angles = st.one_of(st.sampled_from([0, 45, 90, 180, -90]), st.integers(-400, 400))
 
 
-@given(quarters, quarters, st.integers(1, 90), st.integers(1, 90))
-def test_upright_boxes_are_what_astropy_regions_says(
-    tmp_path_factory: pytest.TempPathFactory, x: float, y: float, width: int, height: int
+@st.composite
+def ds9_regions(draw: st.DrawFn) -> str:
+    """Return a region of any shape as a line of DS9."""
+    x, y, a, b, angle = (draw(each) for each in (quarters, quarters, sizes, sizes, angles))
+    corners = draw(st.lists(st.tuples(quarters, quarters), min_size=3, max_size=7))
+    return draw(
+        st.sampled_from(
+            [
+                f"point({x},{y})",
+                f"circle({x},{y},{a})",
+                f"ellipse({x},{y},{a},{b},{angle})",
+                f"box({x},{y},{a},{b},{angle})",
+                f"annulus({x},{y},{a},{a + b})",
+                f"annulus({x},{y},{a},{a + b},{a + 2 * b})",
+                f"ellipse({x},{y},{a},{b},{a + 3},{b + 3},{angle})",
+                f"box({x},{y},{a},{b},{a + 3},{b + 3},{angle})",
+                "polygon(" + ",".join(f"{u},{v}" for u, v in corners) + ")",
+            ]
+        )
+    )
+
+
+def bitmaps(line: str, nudge: float = 0) -> npt.NDArray[Any]:
+    """Return what astropy-regions draws, of regions that are moved a little."""
+    from regions import PixCoord, PointPixelRegion, Regions
+
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    drawn = []
+    for region in Regions.parse(f"image\n{line}", format="ds9"):
+        if isinstance(region, PointPixelRegion):
+            y, x = (int(np.floor(v + 0.5)) for v in (region.center.y, region.center.x))
+            drawn.append((rows == y) & (columns == x))
+        else:
+            drawn.append(region.contains(PixCoord(columns + nudge, rows + nudge / 3)))
+    return np.array(drawn)
+
+
+@given(ds9_regions())
+def test_shapes_are_drawn_as_astropy_regions_draws_them(
+    tmp_path_factory: pytest.TempPathFactory, line: str
 ) -> None:
-    from astropy import units
-    from regions import PixCoord, RectanglePixelRegion
+    want = bitmaps(line)
+    # Centres on an outline belong to either side, as rounding has it.
+    same = (bitmaps(line, 1e-7) == want) & (bitmaps(line, -1e-7) == want)
+    certain = np.asarray(same.all(axis=0))
+    for text in (line, f"{line};"):  # with a semicolon astropy-regions parses the whole file
+        path = tmp_path_factory.mktemp("shape") / "shape.reg"
+        found = None
+        with contextlib.suppress(GeometryError):
+            found = flags(path, f"{DS9}{text}\n", flag="HOT") != 0
+        if found is None:  # one of them covers no pixel
+            assert not all((each & certain).any() for each in list(want))
+        else:
+            assert not ((found != want.any(axis=0)) & certain).any()
 
-    region = RectanglePixelRegion(PixCoord(x, y), width / 4, height / 4, 0 * units.deg)
-    image = region.to_mask("center").to_image(SHAPE)
-    want = np.zeros(SHAPE, bool) if image is None else image != 0
-    path = tmp_path_factory.mktemp("box") / "box.reg"
-    text = f"{DS9}box({x + 1},{y + 1},{width / 4},{height / 4},0)\n"
-    if not want.any():
-        with pytest.raises(GeometryError):
-            flags(path, text, flag="HOT")
-        return
-    assert np.array_equal(flags(path, text, flag="HOT") != 0, want)
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("box(5,5,3,3,0)", 9),
+        ("box(5,5,3,3)", 9),
+        ("ellipse(10,10,5,5)", 69),  # pixels with x² + y² < 25
+        ("circle(10,10,5)", 69),
+        ("annulus(10,10,3,5)", 69 - 25),
+    ],
+)
+def test_pixels_on_the_outline_are_outside(file: Path, line: str, count: int) -> None:
+    assert np.count_nonzero(flags(file, f"{DS9}{line}\n", flag="HOT")) == count
+
+
+@pytest.mark.parametrize(
+    "line", ["# text(9,9) text={group A}", "text(9,9) # text={A}", "# compass(9,9,20) compass=x"]
+)
+def test_annotations_of_ds9_are_no_pixels(file: Path, line: str) -> None:
+    text = f"{DS9}box(20,30,5,3,0)\n{line}\n"
+    assert np.count_nonzero(flags(file, text, flag="HOT")) == 15
+    with pytest.raises(MaskFormatError, match="no regions"):
+        flags(file, f"{DS9}{line}\n", flag="HOT")
+
+
+@pytest.mark.parametrize("line", ["circle(10,20,3", "circle(10,20", "box(9,9,3,3) # tag={HO"])
+def test_a_file_that_was_cut_off_is_refused(file: Path, line: str) -> None:
+    with pytest.raises(MaskFormatError, match="line 4 is not complete"):
+        flags(file, f"{DS9}{line}", flag="HOT")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "annulus(20,20,1,9)\n" * 5000,
+        "".join(f"ellipse(20,20,19,18,{n})\n" for n in range(5000)),
+        "".join(f"box({1 + n % 50},{1 + n % 40},1,1) # tag={{HOT}}\n" for n in range(20_000)),
+    ],
+    ids=["annuli", "ellipses", "boxes"],
+)
+def test_many_shapes_take_no_time(file: Path, text: str) -> None:
+    start = time.perf_counter()
+    assert flags(file, DS9 + text, flag="HOT").any()
+    assert time.perf_counter() - start < 5  # 0.3 s here; 10 and more through bitmaps
 
 
 def test_a_polygon_needs_three_corners(file: Path) -> None:

@@ -74,7 +74,7 @@ def command(
       tmt-dq combine a.fits b.fits c.fits -o merged.fits --rule 2
       tmt-dq combine a.fits b.fits -o merged.fits --rule all --rule DEAD=any
     """  # noqa: D301
-    from tmt_dq.masks.combination import combine_masks
+    from tmt_dq.masks.combine import combine_masks
 
     given = take_values(Reading, options)
     if not add and not clear:

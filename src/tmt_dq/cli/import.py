@@ -50,7 +50,7 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
       tmt-dq import bpx.fits -o mask.fits --detector IRIS1 --values 16=HOT,4=DEAD
       tmt-dq import chip.fits --detector IRIS1 --at 1,1 --bad 1 --flag DEAD --dry-run
     """  # noqa: D301
-    from tmt_dq.masks.conversion import import_mask
+    from tmt_dq.masks.make import import_mask
 
     with working(f"reading {source.name}"):
         made = import_mask(source, output, **options)

@@ -92,6 +92,8 @@ class Mask:
         Whether the file itself says where on the detector its pixels lie.
     stored : Stored or None
         Where the flags can be copied from; None where the file holds them in another form.
+    remarks : tuple of str
+        What else a report has to say about the file.
     """
 
     path: Path
@@ -103,6 +105,7 @@ class Mask:
     left_out: Mapping[int, int] = field(default_factory=dict)
     placed: bool = False
     stored: Stored | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:

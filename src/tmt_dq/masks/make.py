@@ -12,7 +12,7 @@ from tmt_dq import __version__
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError
-from tmt_dq.masks.flag_files import read_flags
+from tmt_dq.masks.formats import Target, read_flags
 from tmt_dq.masks.new_mask import Made, Order, find_detector, finish, take_account
 from tmt_dq.masks.reading import Reading
 
@@ -118,7 +118,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     """Make a mask from a file of any kind that people keep bad pixels in.
 
     FITS images of either polarity, lists of pixels and boxes (text, CSV, ECSV, FITS tables, HST's
-    bad pixel tables), DS9 and CRTF regions: `tmt_dq.masks.flag_files` lists them. What a file does
+    bad pixel tables), DS9 and CRTF regions: `tmt_dq.masks.formats` lists them. What a file does
     not say is asked for, never guessed.
 
     Parameters
@@ -198,7 +198,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     )
     order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
     order.check([path])
-    mask = read_flags(path, shape=chip.shape, reading=reading)
+    mask = read_flags(path, Target.of(described, chip), reading)
     account = take_account("import", mask, reading, described, chip)
     return finish(
         mask.dq,

@@ -15,8 +15,8 @@ from tmt_dq.core.merging import MergeRule, clear, merge
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.masks.flag_files import read_flags
-from tmt_dq.masks.images import on_detector
+from tmt_dq.masks.formats import Target, read_flags
+from tmt_dq.masks.formats.images import place_on_detector
 from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.masks.new_mask import Account, Made, Order, find_detector, finish, take_account
 from tmt_dq.masks.reading import Reading
@@ -126,9 +126,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     reading = Reading(unknown=unknown)
     accounts = [take_account("mask", mask, reading, described, chip) for mask in given]
     frames = [
-        on_detector(
-            mask.dq, mask.window if mask.placed else None, chip.shape, at=None, where=mask.path
-        )
+        place_on_detector(mask, mask.window if mask.placed else None, chip.shape, at=None).dq
         for mask in given
     ]
     lines = _inherited(paths[0]) if len(paths) == 1 else []
@@ -165,7 +163,7 @@ def _changed(
     accounts = []
     taken: Flags | None = None
     for role, path, reading in changes:
-        mask = read_flags(path, shape=detector.shape, reading=reading)
+        mask = read_flags(path, Target.of(instrument, detector), reading)
         account = take_account(role, mask, reading, instrument, detector)
         if role == "clear":
             taken = mask.dq if taken is None else taken | mask.dq

@@ -1,0 +1,103 @@
+"""Formats of bad-pixel files: a format is one module and one line of `FORMATS`."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tmt_dq.errors import GeometryError, MaskFormatError
+from tmt_dq.masks.formats.fits import FITS
+from tmt_dq.masks.formats.format import Format, Target
+from tmt_dq.masks.formats.regions import CRTF, DS9
+from tmt_dq.masks.formats.text import TEXT
+from tmt_dq.masks.mask import Mask
+from tmt_dq.masks.reading import Reading, reading_names
+
+__all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags"]
+
+FORMATS: tuple[Format, ...] = (FITS, CRTF, DS9, TEXT)
+"""All formats; the first one that recognizes a file reads it, so that TEXT comes last."""
+
+_HEAD = 4096
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file, which its first bytes tell, or its name.
+
+    Raises
+    ------
+    MaskFormatError
+        Raised if the file cannot be read, or is of no format that is known.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise MaskFormatError("is not a regular file; expected a file", where=path)
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise MaskFormatError(
+            f"cannot be read: {error.strerror}",
+            where=path,
+            hint="Check the path and its permissions.",
+        ) from error
+    for known in FORMATS:
+        if known.recognizes(path, head):
+            return known
+    raise MaskFormatError(
+        "is neither FITS nor text",
+        where=path,
+        hint="Bad pixels may come as FITS, text, CSV, ECSV, and DS9 or CRTF regions.",
+    )
+
+
+def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Mask:
+    r"""Read bad pixels from a file of any format that people keep them in.
+
+    Raises
+    ------
+    ConfigError
+        Raised if neither the file nor `reading` gives the meaning of its numbers, or both do and
+        contradict each other.
+    MaskFormatError, UnknownFlagError
+        Raised if the file cannot be understood, or a flag or a bit has no meaning.
+    GeometryError
+        Raised if it does not fit the detector, or no position of a list lies in `target.data`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "hot.txt")
+    >>> _ = path.write_text("# base: 1\nx y flag\n3 1 HOT\n1:2 2 DEAD\n")
+    >>> read_flags(path, Target((2, 4))).dq
+    array([[   0,    0, 2048,    0],
+           [1024, 1024,    0,    0]], dtype=uint32)
+    """
+    reading = Reading() if reading is None else reading
+    known = format_of(path)
+    refused = (name for name in reading_names() if name not in known.options)
+    reading.refuse(path, f"this is {known.name}", *refused)
+    mask = known.read(path, reading, target)
+    return _inside_exposure(mask, target) if known.positions else mask
+
+
+def _inside_exposure(mask: Mask, target: Target) -> Mask:
+    """Refuse positions of which none lies in the exposure; note how many do not."""
+    if target.data is None:
+        return mask
+    flagged = int(np.count_nonzero(mask.dq))
+    inside = int(np.count_nonzero(mask.dq[target.data.slices(mask.window)]))
+    if inside == flagged:
+        return mask
+    finding = (
+        f"{flagged - inside} of {flagged} flagged pixels lie outside the exposure, which covers "
+        f"{target.data.describe()} of the detector"
+    )
+    if not inside:
+        raise GeometryError(
+            finding,
+            where=mask.path,
+            hint="Positions are those of the detector. If they count from the first pixel of the "
+            "exposure, give its detector position.",
+            options=("at",),
+        )
+    return dataclasses.replace(mask, remarks=(*mask.remarks, finding))
