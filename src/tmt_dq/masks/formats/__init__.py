@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tmt_dq.core.options import option_table
 from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.masks.formats.fits import FITS
 from tmt_dq.masks.formats.format import Format, Target
 from tmt_dq.masks.formats.regions import CRTF, DS9
 from tmt_dq.masks.formats.text import TEXT
 from tmt_dq.masks.mask import Mask
-from tmt_dq.masks.reading import Reading, reading_names
+from tmt_dq.masks.reading import Reading
 
 __all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags"]
 
@@ -74,7 +75,7 @@ def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Ma
     """
     reading = Reading() if reading is None else reading
     known = format_of(path)
-    refused = (name for name in reading_names() if name not in known.options)
+    refused = (name for name in option_table(Reading) if name not in known.options)
     reading.refuse(path, f"this is {known.name}", *refused)
     mask = known.read(path, reading, target)
     return _inside_exposure(mask, target) if known.positions else mask
