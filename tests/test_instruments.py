@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, make_mask, make_ramp, run_cli
+from builders import arrays, make_mask, make_ramp, run_cli, run_python
 from tmt_dq import instruments
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
+from tmt_dq.instruments import description
 
 
 def test_iris_has_five_detectors_of_4096_by_4096_with_a_border_of_four() -> None:
@@ -41,6 +42,116 @@ def test_the_specification_asks_for_the_mask_alone() -> None:
 def test_an_unknown_instrument() -> None:
     with pytest.raises(ConfigError, match=r"'NIRCAM' is not known.*IRIS, LIGER"):
         instruments.load("NIRCAM")
+
+
+def test_a_description_loads_without_numpy() -> None:
+    """Help texts and completion show the instruments."""
+    code = "import sys, tmt_dq.instruments as i; i.load('IRIS'); print('numpy' in sys.modules)"
+    assert run_python("-c", code).stdout.strip() == "False"
+
+
+DESCRIPTION = """
+name = "Test"
+telescope = "TMT"
+observatory = "tmt"
+reftype = "mask"
+read_number_column = "READ"
+[keywords]
+"META.INSTRUMENT.NAME" = "INSTRUME"
+[recipe]
+ad_floor = 0
+guide_parts = ["box"]
+[limits]
+flagged_fraction = 0.1
+[do_not_use]
+flags = ["DEAD"]
+[guide_windows]
+extension = "ODGW"
+keywords = ["X{n}", "Y{n}", "NX{n}", "NY{n}"]
+count = 4
+[detectors.A]
+aliases = ["ONE"]
+shape = [64, 32]
+reference_border = 4
+[detectors.B]
+aliases = []
+shape = [64, 32]
+reference_border = 0
+channels = 2
+"""
+
+
+def test_a_description_is_what_it_says() -> None:
+    made = description.parse(DESCRIPTION, "test.toml")
+    assert (made.name, made.telescope, made.observatory, made.reftype) == (
+        "Test",
+        "TMT",
+        "tmt",
+        "mask",
+    )
+    assert made.keywords == {"META.INSTRUMENT.NAME": "INSTRUME"}
+    assert made.recipe == Recipe(ad_floor=0, guide_parts=("box",))
+    assert (made.limits.flagged_fraction, made.limits.do_not_use_fraction) == (0.1, None)
+    assert made.do_not_use == ("DEAD",)
+    assert made.guide_windows is not None
+    assert made.guide_windows.keywords == ("X{n}", "Y{n}", "NX{n}", "NY{n}")
+    assert made.read_number_column == "READ"
+    assert made.detector("one").shape == (64, 32)
+    assert (made.detector("A").channels, made.detector("B").channels) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "Test"', "", "test.toml: has no field name; expected a text"),
+        ('name = "Test"', "name = 3", "test.toml: name is 3; expected a text"),
+        ('name = "Test"', 'name = " "', "test.toml: name is ' '; expected a text"),
+        ('"mask"', '"mask"\nreftypo = "x"', "test.toml: has the unknown field reftypo; known are"),
+        ("[keywords]", "[keyword]", "test.toml: has no field keywords; expected a table"),
+        ('= "INSTRUME"', "= 1", "test.toml[keywords]: META.INSTRUMENT.NAME is 1; expected"),
+        ("ad_floor = 0", "ad_flour = 0", "test.toml[recipe]: a recipe has no ad_flour"),
+        ("ad_floor = 0", 'ad_floor = "0"', "test.toml[recipe]: ad_floor is '0' (str); expected"),
+        ("flagged_fraction", "flagged", "test.toml[limits]: has the unknown field flagged; known"),
+        ("= 0.1", "= 10", "test.toml[limits]: flagged_fraction is 10; expected a fraction"),
+        ("= 0.1", "= true", "test.toml[limits]: flagged_fraction is True; expected a fraction"),
+        ('["DEAD"]', '["DAED"]', "test.toml[do_not_use]: 'DAED' is not a flag of PIXELDQ"),
+        ('["DEAD"]', '"DEAD"', "test.toml[do_not_use]: flags is 'DEAD'; expected a list"),
+        ("[do_not_use]", "do_not_use = 3\n[x]", "test.toml[limits]: has the unknown field do_not"),
+        ('"NY{n}"]', '"NY"]', "test.toml[guide_windows]: keywords is"),
+        ("count = 4", "count = 0", "test.toml[guide_windows]: count is 0; expected a number"),
+        ("count = 4", "", "test.toml[guide_windows]: has no field count"),
+        ("[64, 32]", "[64]", "test.toml[detectors.A]: shape is [64]; expected two numbers"),
+        ("[64, 32]", "[64, 0]", "test.toml[detectors.A]: shape is [64, 0]; expected two numbers"),
+        ("[64, 32]", "[64, 32.0]", "test.toml[detectors.A]: shape is [64, 32.0]; expected"),
+        ("border = 4", "border = -4", "test.toml[detectors.A]: reference_border is -4; expected"),
+        ("border = 4", "boarder = 4", "test.toml[detectors.A]: has no field reference_border"),
+        ('["ONE"]', '["one", "B"]', "test.toml[detectors]: detectors and aliases are A, ONE, B, B"),
+        ("[detectors.A]", "[detectors]\nA = 3\n[x]", "test.toml[detectors]: A is 3; expected a t"),
+        (
+            "channels = 2",
+            "channels = 2\nchanels = 2",
+            "detectors.B]: has the unknown field chanels",
+        ),
+        ("[limits]", "[limits", "test.toml: is not TOML: "),
+    ],
+)
+def test_a_wrong_description_names_file_and_field(old: str, new: str, message: str) -> None:
+    text = DESCRIPTION.replace(old, new, 1)
+    assert text != DESCRIPTION
+    with pytest.raises(ConfigError) as caught:
+        description.parse(text, "test.toml")
+    assert message in str(caught.value)
+
+
+def test_a_near_flag_is_shown() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean .*DEAD"):
+        description.parse(DESCRIPTION.replace('"DEAD"', '"DAED"'), "test.toml")
+
+
+def test_no_detector() -> None:
+    text = DESCRIPTION.partition("[detectors.A]")[0] + "[detectors]\n"
+    with pytest.raises(ConfigError, match="detectors and aliases are none"):
+        description.parse(text, "test.toml")
 
 
 HEADER = """header = {{

@@ -13,7 +13,6 @@ import pytest
 from builders import folder_state, make_mask, make_ramp
 from tmt_dq import GuideWindow, Recipe, Window, apply_dq
 from tmt_dq.errors import ConfigError
-from tmt_dq.instruments import description, load
 
 WRONG: list[tuple[str, Any]] = [
     ("propagate_do_not_use", "no"),
@@ -45,9 +44,8 @@ WRONG: list[tuple[str, Any]] = [
 def test_a_wrong_value_names_its_field(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^recipe: {name} is .*; expected "):
         Recipe(**{name: value})
-    # As in the table [recipe] of an instrument's description.
     with pytest.raises(ConfigError, match=rf"^recipe: {name} is "):
-        description._recipe({name: value})
+        Recipe().changed({name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG[::5])
@@ -105,7 +103,11 @@ def test_text_that_is_no_guide_window(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
-def test_an_unknown_field_of_an_instrument() -> None:
-    with pytest.raises(ConfigError, match=r"the recipe has no ad_flour; expected some of ad_floor"):
-        description._recipe({"ad_flour": 1})
-    assert load("IRIS").recipe == Recipe()
+def test_a_changed_recipe() -> None:
+    recipe = Recipe(ad_floor=1, non_finite=True)
+    assert recipe.changed({"ad_floor": 0}) == Recipe(ad_floor=0, non_finite=True)
+    assert recipe.changed({}) == recipe
+    with pytest.raises(
+        ConfigError, match=r"^a recipe has no ad_flour; expected some of .*ad_floor"
+    ):
+        recipe.changed({"ad_flour": 1})

@@ -8,16 +8,16 @@ uint8.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from tmt_dq.errors import UnknownFlagError
 
-__all__ = ["GROUP", "PIXEL", "Flag", "FlagTable"]
+if TYPE_CHECKING:
+    # Names and values need no arrays: descriptions of instruments and help texts load at once.
+    import numpy as np
+    import numpy.typing as npt
 
-AnyInt = int | np.integer
-"""An integer of Python or NumPy."""
+__all__ = ["GROUP", "PIXEL", "Flag", "FlagTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class FlagTable(Mapping[str, int]):
         What the flags are found in, for messages ("PIXELDQ").
     flags : iterable of Flag
         The flags.
-    dtype : dtype-like
-        Unsigned integer type of the arrays that hold the flags.
+    dtype : str
+        Name of the unsigned integer type of the arrays that hold the flags.
     aliases : mapping of str to str, optional
         Names of older tables that are understood when reading, never written.
 
@@ -71,12 +71,12 @@ class FlagTable(Mapping[str, int]):
         self,
         title: str,
         flags: Iterable[Flag],
-        dtype: npt.DTypeLike,
+        dtype: str,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.title = title
         self.flags = tuple(sorted(flags, key=lambda flag: flag.bit))
-        self.dtype = np.dtype(dtype)
+        self._dtype = dtype
         self.aliases = dict(aliases or {})
         self._values = {"GOOD": 0} | {flag.name: flag.value for flag in self.flags}
         self._by_bit = {flag.bit: flag for flag in self.flags}
@@ -107,6 +107,13 @@ class FlagTable(Mapping[str, int]):
 
     def __repr__(self) -> str:
         return f"<FlagTable {self.title}: {len(self.flags)} flags>"
+
+    @property
+    def dtype(self) -> "np.dtype[np.unsignedinteger]":
+        """Type of the arrays that hold the flags."""
+        import numpy as np
+
+        return np.dtype(self._dtype)
 
     @property
     def mask(self) -> int:
@@ -145,7 +152,7 @@ class FlagTable(Mapping[str, int]):
             value |= self[name]
         return value
 
-    def decode(self, value: AnyInt) -> tuple[str, ...]:
+    def decode(self, value: "int | np.integer") -> tuple[str, ...]:
         """Return the names of the flags set in `value`, lowest bit first; () for GOOD.
 
         Raises
@@ -163,7 +170,7 @@ class FlagTable(Mapping[str, int]):
             )
         return tuple(flag.name for flag in self.flags if number & flag.value)
 
-    def count(self, array: npt.ArrayLike) -> dict[str, int]:
+    def count(self, array: "npt.ArrayLike") -> dict[str, int]:
         """Count the elements of an array that carry each flag.
 
         Parameters
@@ -181,6 +188,8 @@ class FlagTable(Mapping[str, int]):
         UnknownFlagError
             Raised if a value has a bit that the table does not define.
         """
+        import numpy as np
+
         values = np.asarray(array).reshape(-1)
         # Most pixels are good: looking for each flag among the flagged ones only is what makes
         # this take milliseconds instead of a second on a full frame.
@@ -233,7 +242,7 @@ PIXEL = FlagTable(
         Flag("OTHER_BAD_PIXEL", 30, "Bad in a way that no other flag describes"),
         Flag("REFERENCE_PIXEL", 31, "Reference pixel"),
     ],
-    np.uint32,
+    "uint32",
     aliases={"UNRELIABLE_ERROR": "RESERVED"},
 )
 """Flags of PIXELDQ and of masks."""
@@ -252,6 +261,6 @@ GROUP = FlagTable(
             "CHARGELOSS",
         )
     ],
-    np.uint8,
+    "uint8",
 )
 """Flags of GROUPDQ."""

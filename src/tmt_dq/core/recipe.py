@@ -1,6 +1,7 @@
 """The recipe: which flag sources run, and how; the option table of all sources."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tmt_dq.core.geometry import Window
@@ -208,3 +209,30 @@ class Recipe:
         for name, option in option_table(Recipe).items():
             checked = option.check(name, getattr(self, name), where="recipe")
             object.__setattr__(self, name, checked)
+
+    def changed(self, given: Mapping[str, object]) -> "Recipe":
+        """Return a recipe with other values in some fields.
+
+        Parameters
+        ----------
+        given : mapping of str to object
+            Values by field.
+
+        Returns
+        -------
+        Recipe
+            The changed recipe.
+
+        Raises
+        ------
+        ConfigError
+            Raised if recipes have no such field, or its value is wrong.
+        """
+        known = option_table(Recipe)
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"a recipe has no {', '.join(unknown)}; expected some of {', '.join(known)}"
+            )
+        fields: dict[str, Any] = dict(given)
+        return replace(self, **fields)

@@ -1,4 +1,4 @@
-"""What tmt-dq must know of an instrument, read from its TOML file."""
+"""Instruments: facts of one instrument, read from its TOML file."""
 
 import dataclasses
 import functools
@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.errors import ConfigError, SelectionError
+from tmt_dq.errors import ConfigError, SelectionError, UnknownFlagError
+from tmt_dq.instruments.toml_table import TomlTable, is_count, is_text, is_texts
 
-__all__ = ["Detector", "Instrument", "Limits", "available", "load"]
+__all__ = ["WILDCARDS", "Detector", "Instrument", "Limits", "available", "load", "parse"]
 
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
@@ -43,7 +46,7 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is plausible in a mask of the instrument.
+    """Limits of what is plausible in a mask of the instrument.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class GuideWindowSource:
-    """Where an instrument's files name the windows that were read for guiding.
+    """Place where an instrument's files name the windows that were read for guiding.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ class Instrument:
     detectors : mapping of str to Detector
         By canonical name.
     recipe : Recipe
-        Which flag sources run unless the caller says otherwise.
+        Which flag sources run by default.
     guide_windows : GuideWindowSource or None
         Where files name guide windows; None where they do not.
     read_number_column : str
@@ -172,52 +175,115 @@ def load(name: str) -> Instrument:
     Raises
     ------
     ConfigError
-        Raised if there is no such instrument.
+        Raised if there is no such instrument, or its description has an error.
     """
     if name.upper() not in available():
         raise ConfigError(
             f"instrument {name!r} is not known; found descriptions of {', '.join(available())}",
             hint="Correct the INSTRUME keyword of the file.",
         )
-    text = resources.files(__package__).joinpath(f"{name.lower()}.toml").read_text("utf-8")
-    table = tomllib.loads(text)
-    guide = table.get("guide_windows")
-    return Instrument(
-        name=table["name"],
-        telescope=table["telescope"],
-        observatory=table["observatory"],
-        reftype=table["reftype"],
-        keywords=dict(table["keywords"]),
-        recipe=_recipe(table.get("recipe", {})),
-        guide_windows=None
-        if guide is None
-        else GuideWindowSource(guide["extension"], tuple(guide["keywords"]), guide["count"]),
-        read_number_column=table.get("read_number_column", "READ_NO"),
-        detectors={
-            key: Detector(
-                name=key,
-                aliases=tuple(entry["aliases"]),
-                shape=(entry["shape"][0], entry["shape"][1]),
-                reference_border=entry["reference_border"],
-                channels=entry.get("channels", 1),
-            )
-            for key, entry in table["detectors"].items()
-        },
-        limits=Limits(**table.get("limits", {})),
-        do_not_use=tuple(table.get("do_not_use", {}).get("flags", ())),
+    file = f"{name.lower()}.toml"
+    return parse(resources.files(__package__).joinpath(file).read_text("utf-8"), file)
+
+
+def parse(text: str, file: str) -> Instrument:
+    """Return the instrument that a TOML text describes; ConfigError names `file` and field."""
+    try:
+        table = TomlTable(tomllib.loads(text), file)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", where=file) from error
+    limits, do_not_use = table.table("limits"), table.table("do_not_use")
+    described = Instrument(
+        name=table.take("name", is_text, "a text"),
+        telescope=table.take("telescope", is_text, "a text"),
+        observatory=table.take("observatory", is_text, "a text"),
+        reftype=table.take("reftype", is_text, "a text"),
+        keywords=_keywords(table.table("keywords", needed=True)),
+        detectors=_detectors(table.table("detectors", needed=True)),
+        recipe=_recipe(table.table("recipe")),
+        guide_windows=_guide_windows(table),
+        read_number_column=table.take("read_number_column", is_text, "a text", "READ_NO"),
+        limits=Limits(
+            **{
+                entry.name: limits.take(entry.name, _is_fraction, "a fraction, 0 to 1", None)
+                for entry in dataclasses.fields(Limits)
+            }
+        ),
+        do_not_use=tuple(do_not_use.take("flags", is_texts, "a list of flags", ())),
     )
+    for part in (limits, do_not_use, table):
+        part.close()
+    try:
+        PIXEL.encode(described.do_not_use)
+    except UnknownFlagError as error:
+        raise ConfigError(error.what, where=do_not_use.where, hint=error.hint) from error
+    return described
 
 
-def _recipe(table: Mapping[str, object]) -> Recipe:
-    """Return a recipe from its table; TOML's arrays become tuples."""
-    values = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
-    }
-    known = {field.name for field in dataclasses.fields(Recipe)}
-    unknown = sorted(values.keys() - known)
-    if unknown:
-        raise ConfigError(
-            f"the recipe has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}",
-            where="instrument description",
+def _keywords(table: TomlTable) -> dict[str, str]:
+    """Return the keyword of each parkey."""
+    keywords = table.rest()
+    for parkey, keyword in keywords.items():
+        if not is_text(keyword):
+            raise ConfigError(
+                f"{parkey} is {keyword!r}; expected a FITS keyword", where=table.where
+            )
+    return keywords
+
+
+def _detectors(table: TomlTable) -> dict[str, Detector]:
+    """Return the detectors, whose names and aliases must all differ."""
+    names: list[str] = []
+    detectors: dict[str, Detector] = {}
+    for name in table.names():
+        entry = table.table(name)
+        detectors[name] = Detector(
+            name=name,
+            aliases=tuple(entry.take("aliases", is_texts, "a list of names")),
+            shape=tuple(entry.take("shape", _is_shape, "two numbers of pixels: rows, columns")),
+            reference_border=entry.take("reference_border", is_count, "a number of pixels"),
+            channels=entry.take("channels", lambda n: is_count(n, 1), "a number from 1", 1),
         )
-    return Recipe(**values)  # type: ignore[arg-type]
+        entry.close()
+        names += [name.upper(), *map(str.upper, detectors[name].aliases)]
+    if not detectors or len(set(names)) < len(names):
+        raise ConfigError(
+            f"detectors and aliases are {', '.join(names) or 'none'}; expected at least one "
+            "detector, and each name once",
+            where=table.where,
+        )
+    return detectors
+
+
+def _guide_windows(table: TomlTable) -> GuideWindowSource | None:
+    """Return where files name guide windows."""
+    if "guide_windows" not in table.names():
+        return None
+    guide = table.table("guide_windows")
+    source = GuideWindowSource(
+        extension=guide.take("extension", is_text, "the name of a table"),
+        keywords=tuple(guide.take("keywords", _are_guide_keywords, "four keywords with {n}")),
+        count=guide.take("count", lambda n: is_count(n, 1), "a number from 1"),
+    )
+    guide.close()
+    return source
+
+
+def _recipe(table: TomlTable) -> Recipe:
+    """Return the instrument's recipe."""
+    try:
+        return Recipe().changed(table.rest())
+    except ConfigError as error:
+        raise ConfigError(error.what, where=table.where, hint=error.hint) from error
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(is_count(n, 1) for n in value)
+
+
+def _are_guide_keywords(value: Any) -> bool:
+    return is_texts(value) and len(value) == 4 and all("{n}" in keyword for keyword in value)
