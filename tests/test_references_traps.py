@@ -1,17 +1,20 @@
 """What the facade refuses, and how it says so."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders import make_ramp
 from reference_helpers import FITS, exposure, isolate, make_cache, rmap_text
 from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.references import select_reference
 
 MASK = "references/tmt/iris/tmt_iris_mask_0001.fits"
-needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +185,44 @@ class TestCacheAndContext:
         refused(SelectionError, key, value, "tmt_iris_mask_0001.rmap", crds_path=cache)
 
 
+class TestClosedFolders:
+    """A folder that may not be entered is an error, never another context, mask or cache."""
+
+    @pytest.mark.parametrize(
+        "closed",
+        [".", "mappings", "mappings/tmt", "config", "config/tmt", "references", "references/tmt"],
+    )
+    def test_select(self, tmp_path: Path, closed: str) -> None:
+        cache = make_cache(tmp_path / "cache", contexts=("tmt_0001.pmap", "tmt_0002.pmap"))
+        (cache / "config/tmt").mkdir(parents=True)
+        (cache / "config/tmt/server_config").write_text("{'latest_context': 'tmt_0001.pmap'}")
+        ramp = make_ramp(tmp_path / "ramp.fits")
+        (cache / closed).chmod(0)
+        try:
+            done = as_a_stranger("-m", "tmt_dq", "select", ramp, "--crds-path", cache)
+        finally:
+            (cache / closed).chmod(0o755)
+        assert done.returncode in (2, 6), done.stderr
+        assert "Permission denied" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+    @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+    def test_paths_that_no_file_has(self, tmp_path: Path, name: str) -> None:
+        refused(ConfigError, "cannot be used", crds_path=tmp_path / name)
+
+
+def as_a_stranger(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run Python without root's power over permissions."""
+    command = [sys.executable, *map(str, words)]
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may read everything; setpriv (util-linux) would drop that power")
+        command = [setpriv, "--inh-caps=-all", "--bounding-set=-all", *command]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
 class TestReferenceFile:
     def test_not_in_the_cache(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path, files=[])
@@ -228,8 +269,11 @@ class TestReferenceFile:
         (tmp_path / "mask.fits").write_bytes(FITS)
         assert select_reference(exposure(), crds_path=cache).path == cache / MASK
 
-    @needs_permissions
     def test_unreadable(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path)
+        cache = make_cache(tmp_path / "cache")
         (cache / MASK).chmod(0)
-        refused(SelectionError, str(cache / MASK), "cannot be read", crds_path=cache)
+        ramp = make_ramp(tmp_path / "ramp.fits")
+        done = as_a_stranger("-m", "tmt_dq", "select", ramp, "--crds-path", cache)
+        assert done.returncode == 6, done.stderr
+        assert "cannot be read" in done.stderr
+        assert str(cache / MASK) in done.stderr

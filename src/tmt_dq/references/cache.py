@@ -1,10 +1,12 @@
 """A CRDS cache on disk: its folders, its default context, its reference files."""
 
 import ast
+import contextlib
 import functools
 import os
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ _FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
 _VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _EMBEDDED = "the cache that comes with tmt-dq"
 _OTHER = "Name a cache that has them: --crds-path DIR (crds_path=), or CRDS_PATH."
+_PERMISSIONS = "Check its path, its permissions, and those of the folders above it."
 _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
 
 
@@ -43,7 +46,8 @@ class Cache:
     def server_config(self) -> Mapping[str, Any]:
         """Return what the server of the cache declared; nothing if it never had one."""
         path = self.config / "server_config"
-        found = identify(path)
+        with _readable(path):
+            found = identify(path)
         return {} if found is None else _read_server_config(path, found)
 
     def context(self, wanted: str | None, environ: Mapping[str, str]) -> str:
@@ -77,7 +81,9 @@ class Cache:
                 where=where,
                 hint=f"The cache {self.root} has: {self._list_contexts()}",
             )
-        if not (self.mappings / name).exists():
+        with _readable(self.mappings):
+            found = identify(self.mappings / name)
+        if found is None:
             raise SelectionError(
                 f"the context {name} is not in the cache; it has {self._list_contexts()}",
                 where=self.mappings,
@@ -107,7 +113,9 @@ class Cache:
         )
 
     def _contexts(self) -> list[str]:
-        return sorted(path.name for path in self.mappings.glob("*.pmap"))
+        with _readable(self.mappings):
+            names = (path.name for path in self.mappings.iterdir())
+            return sorted(name for name in names if name.endswith(".pmap"))
 
     def _list_contexts(self) -> str:
         return ", ".join(self._contexts()) or "no .pmap at all"
@@ -133,7 +141,8 @@ class Cache:
         it is not in the cache, not a readable FITS file, or not the file that was put there.
         """
         folders = [self.references / instrument.lower(), self.references]
-        path = next((folder / name for folder in folders if os.path.lexists(folder / name)), None)
+        with _readable(folders[0]):
+            path = next((folder / name for folder in folders if _exists(folder / name)), None)
         if self.embedded and embedded.provides(name):
             path = embedded.ensure(name)
         if path is None:
@@ -171,10 +180,10 @@ def open_cache(
     # Absolute, so that what is remembered and returned outlives a change of folder.
     named = variables[where if where == "CRDS_PATH_SINGLE" else "CRDS_PATH"]
     root = Path(named).absolute()
-    if not named or not root.is_dir():
+    if not named or not _is_folder(root, where):
         raise ConfigError(f"there is no folder {named!r}", where=where, hint=_UNSET)
     mappings = _folder(variables, "CRDS_MAPPATH", "mappings", observatory)
-    if not mappings.is_dir():
+    if not _is_folder(mappings, where):
         raise ConfigError(
             f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
             f"{mappings}",
@@ -202,6 +211,42 @@ def _folder(variables: Mapping[str, str], name: str, kind: str, observatory: str
     else:
         folder = Path(variables["CRDS_PATH"]) / kind / observatory
     return folder.absolute()
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn the system's errors about a part of a cache into one that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise SelectionError(
+            f"this part of the cache cannot be read: {error.strerror}",
+            where=path,
+            hint=_PERMISSIONS,
+        ) from error
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a file, or a link to one; what hinders the answer is an OSError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_folder(path: Path, where: str) -> bool:
+    """Return whether there is a folder; what hinders the answer is a ConfigError."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        # A NUL in the path is a ValueError.
+        found = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"the folder {str(path)!r} cannot be used: {found}", where=where, hint=_PERMISSIONS
+        ) from error
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import NoReturn
 
 from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.files.atomic import AtomicOutput
@@ -40,14 +41,14 @@ def recorded(references: Path) -> Mapping[str, str]:
     It is empty without a ``SHA256SUMS``; one that cannot be read is a SelectionError.
     """
     path = references / FILE_NAME
-    found = identify(path)
+    found = _identify(path)
     return MappingProxyType({}) if found is None else _by_name(path, found)
 
 
 def entries(references: Path) -> dict[str, str]:
     """Return a record's sha256 by relative path, as `text` takes it."""
     path = references / FILE_NAME
-    return {} if identify(path) is None else dict(_parse(path))
+    return {} if _identify(path) is None else dict(_parse(path))
 
 
 def text(entries: Mapping[str, str]) -> str:
@@ -61,13 +62,24 @@ def _by_name(path: Path, _identity: Identity) -> Mapping[str, str]:
     return MappingProxyType({PurePosixPath(name).name: value for name, value in _parse(path)})
 
 
+def _identify(path: Path) -> Identity | None:
+    try:
+        return identify(path)
+    except OSError as error:
+        _fail(path, error)
+
+
+def _fail(path: Path, error: Exception) -> NoReturn:
+    raise SelectionError(
+        f"the record of the references' sums cannot be read: {error}", where=path, hint=_HINT
+    ) from error
+
+
 def _parse(path: Path) -> list[tuple[str, str]]:
     try:
         lines = read_regular(path)[0].decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SelectionError(
-            f"the record of the references' sums cannot be read: {error}", where=path, hint=_HINT
-        ) from error
+        _fail(path, error)
     found = []
     for number, line in enumerate((line for line in lines if line.strip()), start=1):
         match = _LINE.fullmatch(line)
