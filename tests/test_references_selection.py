@@ -18,7 +18,7 @@ from reference_helpers import (
     rmap_text,
 )
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import RuleCheck, select_reference
+from tmt_dq.references import RuleCheck, crds_tools, select_reference
 
 SUBARRAYS = ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "ROI_7", "*", "ANY", "", "UNDEFINED", None]
 
@@ -221,6 +221,36 @@ class TestContext:
         monkeypatch.setenv("CRDS_CONTEXT", "tmt_0002.pmap")
         assert select_reference(exposure()).context == "tmt_0002.pmap"
         assert select_reference(exposure(), context="tmt_0009.pmap").context == "tmt_0009.pmap"
+
+    def test_the_variables_of_tmt_dq_go_before_those_of_crds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """CRDS_* may be there for JWST."""
+        jwst = tmp_path / "jwst"
+        (jwst / "mappings/jwst").mkdir(parents=True)
+        monkeypatch.setenv("CRDS_PATH", str(jwst))
+        monkeypatch.setenv("CRDS_MAPPATH_SINGLE", str(jwst / "mappings/jwst"))
+        monkeypatch.setenv("CRDS_CONTEXT", "jwst_1241.pmap")
+        cache = make_cache(tmp_path / "cache", contexts=self.CONTEXTS)
+        monkeypatch.setenv("TMT_DQ_CRDS_PATH", str(cache))
+        with pytest.raises(ConfigError, match="TMT_DQ_CRDS_CONTEXT"):
+            select_reference(exposure())
+        monkeypatch.setenv("TMT_DQ_CRDS_CONTEXT", "tmt_0002.pmap")
+        assert select_reference(exposure()).context == "tmt_0002.pmap"
+        assert select_reference(exposure(), context="tmt_0009.pmap").context == "tmt_0009.pmap"
+        assert crds_tools.run(["list", "--status"]) == 0
+        assert str(cache) in capfd.readouterr().out
+        other = make_cache(tmp_path / "other")
+        found = select_reference(exposure(), crds_path=other, context="latest")
+        assert found.cache == other
+
+    def test_a_cache_of_jwst_names_the_variables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "mappings/jwst").mkdir(parents=True)
+        monkeypatch.setenv("CRDS_PATH", str(tmp_path))
+        with pytest.raises(ConfigError, match="TMT_DQ_CRDS_PATH"):
+            select_reference(exposure())
 
     def test_edit_is_the_servers_word(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path, contexts=self.CONTEXTS)

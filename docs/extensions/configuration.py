@@ -35,6 +35,9 @@ _KEYWORDS = {"CRDS_CTX", "CRDS_VER"}
 """FITS keywords that look like variables."""
 
 MEANINGS = {
+    "TMT_DQ_CRDS_PATH": "the cache, for tmt-dq alone: goes before CRDS_PATH and the others, which "
+    "may be there for JWST's",
+    "TMT_DQ_CRDS_CONTEXT": "the context, for tmt-dq alone: goes before CRDS_CONTEXT",
     "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`",
     "CRDS_MAPPATH": "the folder of the rules, where it lies elsewhere",
     "CRDS_REFPATH": "the folder of the references, where it lies elsewhere",

@@ -98,22 +98,23 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
         given.pop("crds_path", None)
         given.pop("context", None)
         return False, ()
-    from tmt_dq.references.cache import open_cache
+    from tmt_dq.references.cache import crds_variables, open_cache
     from tmt_dq.references.observatories import available
 
-    separate = any(os.environ.get(name) for name in _SEPARATE)
-    if "crds_path" not in given and os.environ.get("CRDS_PATH") and not separate:
-        given["crds_path"] = os.environ["CRDS_PATH"]
+    environ = crds_variables(os.environ)
+    separate = any(environ.get(name) for name in _SEPARATE)
+    if "crds_path" not in given and environ.get("CRDS_PATH") and not separate:
+        given["crds_path"] = environ["CRDS_PATH"]
     if "crds_path" in given:
         given["crds_path"] = str(Path(given["crds_path"]).absolute())
-    given["context"] = given.get("context") or os.environ.get("CRDS_CONTEXT") or "latest"
+    given["context"] = given.get("context") or environ.get("CRDS_CONTEXT") or "latest"
     rules: list[Rule] = []
     problems: list[TmtDqError] = []
     embedded = False
     for observatory in available():
         try:
-            cache = open_cache(given.get("crds_path"), observatory, os.environ)
-            context = cache.context(given["context"], os.environ)
+            cache = open_cache(given.get("crds_path"), observatory, environ)
+            context = cache.context(given["context"], environ)
         except TmtDqError as error:
             problems.append(error)
             continue

@@ -142,8 +142,9 @@ def contexts(*cache_options: str) -> Offer:
 
 def _context_names(cache: Path | None) -> Iterable[str]:
     """Return the names of the contexts in a cache."""
-    if cache is not None:
-        folder = cache.expanduser() / "mappings"
+    own = os.environ.get("TMT_DQ_CRDS_PATH")
+    if cache is not None or own:
+        folder = (cache or Path(own or "")).expanduser() / "mappings"
     elif any(os.environ.get(name) for name in _CACHE_VARIABLES):
         single = os.environ.get("CRDS_MAPPATH_SINGLE") or os.environ.get("CRDS_MAPPATH")
         root = os.environ.get("CRDS_PATH_SINGLE") or os.environ.get("CRDS_PATH") or ""

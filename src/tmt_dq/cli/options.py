@@ -179,13 +179,14 @@ def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             shell_complete=offers.contexts("crds_path"),
             help="CRDS context, for example tmt_0001.pmap. "
-            "[default: CRDS_CONTEXT, or the newest of the cache]",
+            "[default: TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, or the newest of the cache]",
         ),
         click.option(
             "--crds-path",
             type=FolderPath(),
             metavar="DIR",
-            help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
+            help="CRDS cache. [default: TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with "
+            "tmt-dq]",
         ),
     ):
         command = decorate(command)

@@ -16,16 +16,24 @@ from tmt_dq.files.identity import Identity, identify
 from tmt_dq.references import checksums, embedded
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["Cache", "open_cache"]
+__all__ = ["Cache", "crds_variables", "open_cache"]
 
 _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.pmap")
 _LFS = b"version https://git-lfs"
 _FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
 _VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
+_OWN_PATH, _OWN_CONTEXT = "TMT_DQ_CRDS_PATH", "TMT_DQ_CRDS_CONTEXT"
+"""They go before CRDS' variables, which may be there for another observatory's software."""
+
+_CONTEXTS = (_OWN_CONTEXT, "CRDS_CONTEXT")
 _EMBEDDED = "the cache that comes with tmt-dq"
-_OTHER = "Name a cache that has them: --crds-path DIR (crds_path=), or CRDS_PATH."
+_OTHER = (
+    "Name a cache that has them: --crds-path DIR (crds_path=), or TMT_DQ_CRDS_PATH, which goes "
+    "before CRDS_PATH."
+)
 _PERMISSIONS = "Check its path, its permissions, and those of the folders above it."
 _UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
+_DEFAULT = "Without any of them, the rules that come with tmt-dq are used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,14 @@ class Cache:
         """Return the name of the context to use.
 
         `wanted` is a name, ``latest`` or ``<observatory>-latest``, ``-operational`` or ``-edit``;
-        without it CRDS_CONTEXT of `environ` counts. ConfigError is raised for a name that is no
-        context's or another observatory's, SelectionError if the context is not in the cache.
+        without it TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT of `environ` counts. ConfigError is raised
+        for a name that is no context's or another observatory's, SelectionError if the context is
+        not in the cache.
         """
         where = "context"
         if wanted is None:
-            wanted, where = environ.get("CRDS_CONTEXT") or "latest", "CRDS_CONTEXT"
+            where = next((name for name in _CONTEXTS if environ.get(name)), "CRDS_CONTEXT")
+            wanted = environ.get(where) or "latest"
         own = f"{self.observatory}-"
         symbol = wanted.removeprefix(own)
         if symbol in ("latest", "operational"):
@@ -79,7 +89,8 @@ class Cache:
             raise ConfigError(
                 f"{name!r} is not a context of observatory {self.observatory!r}",
                 where=where,
-                hint=f"The cache {self.root} has: {self._list_contexts()}",
+                hint=f"The cache {self.root} has: {self._list_contexts()}. Name one with --context "
+                "(context=), or TMT_DQ_CRDS_CONTEXT, which goes before CRDS_CONTEXT.",
             )
         with _readable(self.mappings):
             found = identify(self.mappings / name)
@@ -165,13 +176,15 @@ def open_cache(
 ) -> Cache:
     """Return the cache to use for an observatory.
 
-    Without `crds_path` it is the one that the CRDS variables of `environ` name: CRDS_PATH, or the
-    separate CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the ``_SINGLE`` forms of all, as in crds.
-    Without them it is the embedded one. ConfigError is raised if there is no such cache, or it has
-    no rules for the observatory.
+    Without `crds_path` it is the one that TMT_DQ_CRDS_PATH of `environ` names, or crds' own
+    variables: CRDS_PATH, or the separate CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the
+    ``_SINGLE`` forms of all. Without them it is the embedded one. ConfigError is raised if there is
+    no such cache, or it has no rules for the observatory.
     """
     if crds_path is not None:
         where, variables = "crds_path", {"CRDS_PATH": os.fspath(crds_path)}
+    elif environ.get(_OWN_PATH):
+        where, variables = _OWN_PATH, {"CRDS_PATH": environ[_OWN_PATH]}
     else:
         variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
         where = "CRDS_PATH_SINGLE" if "CRDS_PATH_SINGLE" in variables else "CRDS_PATH"
@@ -188,7 +201,7 @@ def open_cache(
             f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
             f"{mappings}",
             where=where,
-            hint=_OTHER if where == _EMBEDDED else _UNSET,
+            hint=_OTHER if where == _EMBEDDED else f"{_OTHER} {_DEFAULT}",
         )
     return Cache(
         root=root,
@@ -198,6 +211,18 @@ def open_cache(
         config=_folder(variables, "CRDS_CFGPATH", "config", observatory),
         embedded=embedded.is_here(root),
     )
+
+
+def crds_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for crds itself, which does not know the variables of tmt-dq."""
+    found = dict(environ)
+    if environ.get(_OWN_PATH):
+        for name in _VARIABLES:
+            found.pop(name, None)
+        found["CRDS_PATH"] = environ[_OWN_PATH]
+    if environ.get(_OWN_CONTEXT):
+        found["CRDS_CONTEXT"] = environ[_OWN_CONTEXT]
+    return found
 
 
 def _folder(variables: Mapping[str, str], name: str, kind: str, observatory: str) -> Path:

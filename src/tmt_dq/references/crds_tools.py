@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tmt_dq.references import embedded
+from tmt_dq.references.cache import crds_variables
 from tmt_dq.references.server_config import provide_config
 
 __all__ = ["CERTIFY_FILE", "TOOLS", "run", "start"]
@@ -58,7 +59,7 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
         sys.stderr.write(f"crds has no tool {name!r} that applies here.\n\n{_usage(program)}")
         return 2
     sys.stdout.flush()
-    status = start([name, *arguments], os.environ).returncode
+    status = start([name, *arguments], crds_variables(os.environ)).returncode
     # What it was piped into has seen enough.
     return 0 if status == -signal.SIGPIPE else status
 

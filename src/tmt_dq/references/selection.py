@@ -106,10 +106,11 @@ def select_reference(
     reftype : str, optional
         Type of reference; by default the instrument's mask.
     crds_path : path-like, optional
-        The CRDS cache; by default CRDS_PATH or, if that is not set, the cache of the package.
+        The CRDS cache; by default TMT_DQ_CRDS_PATH, CRDS_PATH or, if they are not set, the cache of
+        the package.
     context : str, optional
-        The rules: a .pmap, or ``latest``; by default CRDS_CONTEXT or, if that is not set, the
-        cache's latest.
+        The rules: a .pmap, or ``latest``; by default TMT_DQ_CRDS_CONTEXT, CRDS_CONTEXT or, if they
+        are not set, the cache's latest.
     where : object, optional
         The exposure's file, for error messages.
     verify : bool, optional
@@ -183,10 +184,11 @@ def select_mask(
     ramp : path
         FITS file of the exposure.
     context : str, optional
-        Name of the CRDS context (``tmt_0001.pmap``). By default ``CRDS_CONTEXT``, or else the
-        newest one of the cache.
+        Name of the CRDS context (``tmt_0001.pmap``). By default ``TMT_DQ_CRDS_CONTEXT``,
+        ``CRDS_CONTEXT``, or else the newest one of the cache.
     crds_path : path, optional
-        CRDS cache. By default ``CRDS_PATH``, or else the cache that comes with tmt-dq.
+        CRDS cache. By default ``TMT_DQ_CRDS_PATH``, ``CRDS_PATH``, or else the cache that comes
+        with tmt-dq.
     verify : bool, optional
         Whether the mask must be the file whose sha256 the cache has on record. By default yes,
         unless ``TMT_DQ_VERIFY`` is 0.
