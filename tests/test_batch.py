@@ -1,6 +1,5 @@
 """A batch: independence of files, what is done again and what is not, the report."""
 
-import inspect
 import json
 import os
 import stat
@@ -16,7 +15,6 @@ from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache
 from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch, serial, worker
-from tmt_dq.batch import settings as settings_module
 from tmt_dq.batch.journal import JOURNAL_NAME
 from tmt_dq.batch.json_lines import JsonLines
 from tmt_dq.errors import (
@@ -655,14 +653,6 @@ def test_missing_file_in_a_list_stops_nothing(folder: Path, out: Path, mask: Pat
     result, results = run([f"@{listing}"], out, mask=mask)
     assert (result.done, result.failed) == (2, 1)
     assert isinstance(results["none.fits"].error, RampFormatError)
-
-
-def test_defaults_are_those_of_apply() -> None:
-    """What is said and what is left out is the same where it is the default."""
-    parameters = inspect.signature(apply_dq).parameters
-    names = settings_module._OPTIONS - settings_module._NO_EFFECT
-    said = {name: parameters[name].default for name in names}
-    assert said == {**dict.fromkeys(names), **settings_module.DEFAULTS}
 
 
 def test_a_batch_starts_its_workers_before_it_imports_what_they_need() -> None:

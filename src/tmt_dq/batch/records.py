@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from tmt_dq import __version__
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.urls import redacted
 
@@ -106,12 +107,12 @@ class Reprocessing:
 class Settings:
     """What all exposures of a batch share.
 
-    `options` are arguments of `tmt_dq.apply_dq`, `parameters` those of them that change the result,
-    as JSON. `rules` are the rules that exist, `embedded` tells whether those of the package are
+    `options` are those of `tmt_dq.apply_dq`, `parameters` those of them that change the result, as
+    JSON. `rules` are the rules that exist, `embedded` tells whether those of the package are
     used: each machine has them in a folder of its own.
     """
 
-    options: Mapping[str, Any]
+    options: ApplyOptions
     parameters: str
     rules: tuple[Rule, ...] = ()
     checksum: bool = False

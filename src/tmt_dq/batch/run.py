@@ -225,7 +225,7 @@ def _settings(
         return settings
     from tmt_dq.delivery.affected import check_context
 
-    check_context(again.old_crds_path or settings.options.get("crds_path"), again.old_context)
+    check_context(again.old_crds_path or settings.options.crds_path, again.old_context)
     return replace(settings, again=again)
 
 

@@ -11,27 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
 from tmt_dq.batch.records import Rule, Settings
+from tmt_dq.core.options import option_table
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
 
-__all__ = ["make_settings"]
+__all__ = ["keywords", "make_settings"]
 
-_OPTIONS = {
-    "mask",
-    "user_dq",
-    "user_reading",
-    "subarray",
-    "propagate_do_not_use",
-    "recipe",
-    "if_no_mask",
-    "unknown",
-    "crds_path",
-    "context",
-    "sync",
-}
-DEFAULTS = {"if_no_mask": "error", "unknown": "error"}
-"""Arguments of `tmt_dq.apply_dq` that are not None by default, of those that change the result."""
-
+_OFFERED = set(option_table(ApplyOptions)) - {"output_dir", "overwrite", "dry_run"}
+_DEFAULTS = ApplyOptions()
 _NO_EFFECT = {"sync", "crds_path", "context"}
 _SEPARATE = [
     f"CRDS_{kind}{single}"
@@ -49,11 +37,11 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     sense; `MaskFormatError` if the mask or the user's flags are not there; `SelectionError` if the
     cache does not have the context.
     """
-    unknown = sorted(set(options) - _OPTIONS)
+    unknown = sorted(set(options) - _OFFERED)
     if unknown:
         raise ConfigError(
             f"a batch has no option {', '.join(unknown)}",
-            hint=f"It has {', '.join(sorted(_OPTIONS))}.",
+            hint=f"It has {', '.join(sorted(_OFFERED))}.",
         )
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(given.get("recipe"), Mapping) and given["recipe"]:
@@ -61,19 +49,25 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
         from tmt_dq.apply.plan import choose_recipe
 
         choose_recipe(instruments.load(instruments.available()[0]), given["recipe"])
-    if str(given.get("mask", "N/A")).strip().upper() != "N/A":
+    if str(given.get("mask", NOT_APPLICABLE)).strip().upper() != NOT_APPLICABLE:
         given["mask"] = _file(given["mask"], "mask")
     if "user_dq" in given:
         given["user_dq"] = _file(given["user_dq"], "user DQ")
     embedded, rules = _pin_rules(given)
+    chosen = ApplyOptions(**given)
     # What is given and what is left out is the same where it is the default.
     effective = {
         name: value
         for name, value in given.items()
-        if name not in _NO_EFFECT and value not in (DEFAULTS.get(name), {})
+        if name not in _NO_EFFECT and value not in (getattr(_DEFAULTS, name), {})
     }
     parameters = json.dumps(effective, sort_keys=True, default=_plain)
-    return Settings(given, parameters, rules, checksum=checksum, embedded=embedded)
+    return Settings(chosen, parameters, rules, checksum=checksum, embedded=embedded)
+
+
+def keywords(options: ApplyOptions) -> dict[str, Any]:
+    """Return the arguments of `tmt_dq.apply_dq` that all files of a batch share."""
+    return {name: getattr(options, name) for name in _OFFERED}
 
 
 def _file(path: Any, what: str) -> str:

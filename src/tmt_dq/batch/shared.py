@@ -29,7 +29,7 @@ class Shared:
 
 def shared_files(journal: Journal, settings: Settings, inputs: Iterable[str]) -> Shared:
     """Return what the workers of a batch must see."""
-    files = [settings.options.get("mask"), settings.options.get("user_dq")]
+    files = [settings.options.mask, settings.options.user_dq]
     named = [str(path) for path in files if path is not None and str(path).upper() != "N/A"]
     folders = {str(Path(path).parent) for path in inputs}
     if not settings.embedded:

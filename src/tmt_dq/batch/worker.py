@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tmt_dq import __version__
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.batch.records import (
     FileResult,
     FileState,
@@ -20,6 +20,7 @@ from tmt_dq.batch.records import (
     Terms,
     state_of,
 )
+from tmt_dq.batch.settings import keywords
 from tmt_dq.errors import RampFormatError, TmtDqError
 
 __all__ = ["process", "rehearse"]
@@ -57,11 +58,11 @@ def _process(
         digest = _sha256(job.input)
         if digest == job.sha256:
             return FileResult.success(job, "skipped", before, sha256=digest)
-    options = dict(settings.options)
+    options = settings.options
     if settings.embedded:
         from tmt_dq.references import embedded
 
-        options["crds_path"] = embedded.cache_path()
+        options = dataclasses.replace(options, crds_path=embedded.cache_path())
     if settings.again is not None:
         needed, why = _judge(job, settings, options)
         if not needed:
@@ -71,7 +72,9 @@ def _process(
     from tmt_dq.apply.apply import apply_dq
 
     replace = job.replace or _left_by_a_lost_worker(job)
-    applied = apply_dq(job.input, job.output, overwrite=replace, progress=progress, **options)
+    applied = apply_dq(
+        job.input, job.output, overwrite=replace, progress=progress, **keywords(options)
+    )
     selection = applied.selection
     return FileResult.success(
         job,
@@ -93,10 +96,10 @@ def _terms(applied: Any, settings: Settings) -> Terms:
     selection = applied.selection
     if selection is not None:
         rules = (Rule(selection.observatory, str(selection.cache), selection.context),)
-    elif settings.options.get("mask") is None:
+    elif settings.options.mask is None:
         # No rule matched; any other rules might.
         rules = settings.rules
-    paths = [applied.mask_path, settings.options.get("user_dq")]
+    paths = [applied.mask_path, settings.options.user_dq]
     states = [(str(path), state_of(path)) for path in paths if path is not None]
     return Terms(
         version=__version__,
@@ -106,18 +109,18 @@ def _terms(applied: Any, settings: Settings) -> Terms:
     )
 
 
-def _judge(job: Job, settings: Settings, options: Mapping[str, Any]) -> tuple[bool, str]:
+def _judge(job: Job, settings: Settings, options: ApplyOptions) -> tuple[bool, str]:
     """Return whether new rules change an exposure, or nobody knows, and why."""
     from tmt_dq.delivery.affected import affected, affected_output
 
     again = settings.again
     assert again is not None
-    context = str(options.get("context") or "latest")
+    context = options.context or "latest"
     common: dict[str, Any] = {
-        "crds_path": options.get("crds_path"),
+        "crds_path": options.crds_path,
         "old_crds_path": again.old_crds_path,
         "flags_only": again.flags_only,
-        "subarray": options.get("subarray"),
+        "subarray": options.subarray,
     }
     if os.path.lexists(job.output):
         try:

@@ -59,9 +59,9 @@ class Rules:
 
 def _evidence(settings: Settings) -> object:
     """Return what changes when there is something new to try."""
-    paths = [settings.options.get("mask"), settings.options.get("user_dq")]
-    states = [state_of(path) for path in paths if path is not None]
-    cache = settings.options.get("crds_path")
+    paths = [settings.options.mask, settings.options.user_dq]
+    states = [state_of(str(path)) for path in paths if path is not None]
+    cache = settings.options.crds_path
     # A mask that comes after its rules changes the folder that it comes into. As in CRDS, masks may
     # be in another place than rules.
     root = os.environ.get("CRDS_REFPATH") or (cache and f"{cache}/references")

@@ -233,8 +233,7 @@ class Service:
                 self._pause_for(error)
                 return
             queue.popleft()
-            sync = self._settings.options.get("sync", True)
-            journal = str(self._journal.path) if sync else None
+            journal = str(self._journal.path) if self._settings.options.sync else None
             self._running[path] = arrival, time.monotonic()
             self._pool.give(Task(job, self._settings, arrival.identity, journal))
             room -= 1

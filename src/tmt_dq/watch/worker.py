@@ -108,11 +108,11 @@ def prepare(settings: Settings) -> None:
         from tmt_dq.apply.apply import apply_dq  # noqa: F401
         from tmt_dq.masks.mask import read_mask
 
-        mask = settings.options.get("mask")
+        mask = settings.options.mask
         if mask is None:
             _load_rules(settings)
         elif str(mask).strip().upper() != "N/A":
-            read_mask(Path(mask), unknown=settings.options.get("unknown", "error"))
+            read_mask(Path(str(mask)), unknown=settings.options.unknown)
 
 
 def _load_rules(settings: Settings) -> None:
@@ -120,8 +120,8 @@ def _load_rules(settings: Settings) -> None:
     from tmt_dq.references import embedded
     from tmt_dq.references.selection import select_reference
 
-    cache = embedded.cache_path() if settings.embedded else settings.options.get("crds_path")
-    context = settings.options.get("context")
+    cache = embedded.cache_path() if settings.embedded else settings.options.crds_path
+    context = settings.options.context
     with_rules = {rule.observatory for rule in settings.rules}
     today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for name in instruments.available():
