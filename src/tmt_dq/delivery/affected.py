@@ -164,27 +164,6 @@ def affected_output(
     """Find out whether an initialized exposure gets another mask, or other flags, under new rules.
 
     What counts is the mask that the exposure itself names, not what old rules would select.
-
-    Parameters
-    ----------
-    path : Path
-        The exposure.
-    new_context : str
-        CRDS context.
-    subarray : tuple of int, optional
-        1-based x and y of its first pixel, where the header does not say.
-    crds_path, old_crds_path, flags_only : optional
-        As in `affected`.
-
-    Returns
-    -------
-    Effect
-        What the new rules mean for it.
-
-    Raises
-    ------
-    TmtDqError
-        Raised if the exposure cannot be judged.
     """
     with open_input(path) as file:
         header = file.units[0].header
@@ -254,27 +233,7 @@ def _is_from_another(
 def recorded_mask(
     name: str, instrument: Instrument, crds_path: str | os.PathLike[str] | None
 ) -> Path:
-    """Return the file that R_MASK names.
-
-    Parameters
-    ----------
-    name : str
-        R_MASK: ``crds://`` and a name, or a path.
-    instrument : Instrument
-        The exposure's instrument.
-    crds_path : path or None
-        CRDS cache, as in `affected`.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    SelectionError
-        Raised if the cache does not have it.
-    """
+    """Return the file that R_MASK names."""
     if not name.startswith(_FROM_CACHE):
         return Path(name)
     from tmt_dq.references.cache import open_cache
@@ -284,20 +243,7 @@ def recorded_mask(
 
 
 def check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:
-    """Complain about a cache or context once, not for each exposure.
-
-    Parameters
-    ----------
-    crds_path : path or None
-        CRDS cache, as in `affected`.
-    context : str
-        CRDS context.
-
-    Raises
-    ------
-    ConfigError, SelectionError
-        Raised if there is no such cache or context.
-    """
+    """Complain about a cache or context once, not for each exposure."""
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.observatories import available
 

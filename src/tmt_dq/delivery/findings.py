@@ -55,17 +55,7 @@ class Finding:
 
 
 def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[slice, slice]:
-    """Return the index of a window's pixels that are not in the border of reference pixels.
-
-    Parameters
-    ----------
-    window : Window
-        The detector pixels of an array.
-    frame : tuple of int
-        Rows and columns of the detector.
-    border : int
-        Width of its border.
-    """
+    """Return the index of a window's pixels that are not in the border of reference pixels."""
     rows, columns = (
         slice(min(max(border - start, 0), size), max(min(length - border - start, size), 0))
         for start, size, length in (
@@ -79,17 +69,7 @@ def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[sl
 def check_border(
     dq: npt.NDArray[np.uint32], active: tuple[slice, slice], width: int
 ) -> Iterator[Finding]:
-    """Compare REFERENCE_PIXEL with where the border of reference pixels is.
-
-    Parameters
-    ----------
-    dq : ndarray of uint32, (ny, nx)
-        Flags of the convention.
-    active : tuple of slice
-        From `active_part`.
-    width : int
-        Width of the border in pixels.
-    """
+    """Compare REFERENCE_PIXEL with where the border of reference pixels is."""
     reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
     inside = dq[active]
     wrong = int(np.count_nonzero(inside & reference))
@@ -114,13 +94,7 @@ def check_border(
 
 
 def check_flags(counts: tuple[FlagCount, ...]) -> Iterator[Finding]:
-    """Say how flags and DO_NOT_USE go together, and which flags do not belong in a mask.
-
-    Parameters
-    ----------
-    counts : tuple of FlagCount
-        From `count_flags`.
-    """
+    """Yield how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
     by_name = {count.name: count for count in counts}
     bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
     if bad and "DO_NOT_USE" not in by_name:

@@ -44,20 +44,7 @@ def text(header: Mapping[str, object], keyword: str) -> str:
 def check_identity(
     header: Mapping[str, object],
 ) -> tuple[list[Finding], Instrument | None, Detector | None]:
-    """Find out whose mask it is.
-
-    Parameters
-    ----------
-    header : mapping of str to object
-        The primary header.
-
-    Returns
-    -------
-    list of Finding
-        What is wrong with INSTRUME, DETECTOR, TELESCOP and REFTYPE.
-    Instrument or None, Detector or None
-        What they say, None where it cannot be known.
-    """
+    """Find out whose mask it is."""
     findings = []
     instrument = detector = None
     name = text(header, "INSTRUME")

@@ -27,24 +27,6 @@ def write_reference(
     """Write a copy of a reference file with cards of its primary header set.
 
     All other units are copied byte for byte.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The file; not compressed.
-    target : Path
-        The copy; must not exist. It is on the disk at the end.
-    cards : mapping of str to (Value, str)
-        Keyword to value and comment.
-    history : sequence of str
-        HISTORY to add.
-    leave_out : iterable of str
-        Names of extensions that the copy is not to have.
-
-    Raises
-    ------
-    OSError
-        Raised if the system refuses.
     """
     unwanted = set(leave_out)
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -79,18 +61,7 @@ def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]], history: Sequence[
 
 
 def wrong_checksums(file: FitsInput) -> list[str]:
-    """Return the units whose CHECKSUM or DATASUM does not fit their bytes.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The file; not compressed.
-
-    Returns
-    -------
-    list of str
-        Their labels; units without the keywords are not among them.
-    """
+    """Return the units whose CHECKSUM or DATASUM does not fit their bytes."""
     wrong = []
     for unit in file.units:
         declared = checksums.datasum(unit.header)

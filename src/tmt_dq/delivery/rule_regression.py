@@ -1,4 +1,4 @@
-"""What new rules answer, compared with the old rules' answers, before anyone sees them."""
+"""Answers of new rules, compared with those of the old rules before anyone sees the new ones."""
 
 import contextlib
 import re
@@ -30,28 +30,6 @@ def check_answers(
     before to one second after each date of the rules. The same mask as before is demanded of all
     exposures of other detectors and of all before USEAFTER; the new one of exposures with the
     reference's own keywords from USEAFTER on; one of the two of all others.
-
-    Parameters
-    ----------
-    old, new : tuple of (Cache, str)
-        The rules: a cache and a context.
-    instrument : Instrument
-        The instrument.
-    header : mapping of str to str
-        The reference's DETECTOR, SUBARRAY and USEAFTER.
-    name : str
-        The reference.
-
-    Returns
-    -------
-    tuple of str
-        What may be unexpected, though it follows from the rules: exposures after USEAFTER that
-        keep another mask, masks that take over later, and newer masks that the new one hides.
-
-    Raises
-    ------
-    DeliveryError
-        Raised if an answer is not the expected one.
     """
     detector, subarray = header["DETECTOR"], header["SUBARRAY"]
     useafter = datetime.fromisoformat(header["USEAFTER"])
@@ -67,7 +45,7 @@ def check_answers(
         if exposure["DETECTOR"] != detector or when < useafter:
             allowed = {before}
         elif exposure["SUBARRAY"] == subarray and when - useafter <= _SECOND:
-            # A rule that starts within that second has its own say.
+            # A rule that starts within that second may answer with its own mask.
             allowed = {name} if when == useafter or when not in dates else {name, before}
         else:
             allowed = {name, before}
@@ -89,13 +67,7 @@ def check_answers(
 
 
 class _Later:
-    """Watches what becomes of a new reference at the rules' later dates.
-
-    Parameters
-    ----------
-    name : str
-        The reference.
-    """
+    """Answers at the rules' later dates: who takes over from a new reference, and whom it hides."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -108,7 +80,7 @@ class _Later:
         subarray = exposure["SUBARRAY"]
         old, new = self._start.setdefault(subarray, (before, after))
         if new != self._name:
-            return  # this subarray never got the reference, which is said elsewhere
+            return  # this subarray never got the reference; another warning names it
         if after != self._name:
             event, other = "takes over", after
         elif before != old:
@@ -121,7 +93,7 @@ class _Later:
             self._found.setdefault((date, event, other), set()).add(subarray)
 
     def warnings(self, detector: str) -> list[str]:
-        """Say from when on the reference gives way to another one, or another one to it."""
+        """Return from when on the reference gives way to another one, or another one to it."""
         return [
             (
                 f"from {date} on, {other} takes over for exposures of {detector} with SUBARRAY "
@@ -136,7 +108,7 @@ class _Later:
 
 
 def _warning(other: str, subarrays: Iterable[str], header: Mapping[str, str]) -> str:
-    """Say which exposures do not get the new reference, and why."""
+    """Return which exposures do not get the new reference, and why."""
     which = f"exposures of {header['DETECTOR']} with SUBARRAY {' or '.join(subarrays)}"
     if other.endswith(".fits"):
         return (
