@@ -42,6 +42,13 @@ def deliverable(
     return write_hdus(path, hdus, checksum=checksum)
 
 
+def full_frame() -> npt.NDArray[np.uint32]:
+    """Return the flags of a whole detector with nothing but its border of reference pixels."""
+    dq = np.zeros((4096, 4096), np.uint32)
+    dq[:4] = dq[-4:] = dq[:, :4] = dq[:, -4:] = 1 << 31
+    return dq
+
+
 def small_cache(root: Path, *, config: bool = False, rules: Any = None) -> Path:
     """Make a cache with one context, tmt_0001.pmap, and a mask of the same small subarray."""
     rules = rules or {("IRIS1", "CUSTOM"): {"2015-10-01 00:00:00": OLD}}

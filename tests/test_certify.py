@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import CONVENTION, folder_state, invoke
+from builders import CONVENTION, folder_state, invoke, make_ramp
 from delivery_helpers import deliverable, no_crds
 from tmt_dq import certify_mask
 from tmt_dq.core.counts import FlagCount
@@ -73,6 +73,8 @@ def test_crds_has_its_say(folder: Path) -> None:
         ("USEAFTER", "2026-05-01 00:00:00", "USEAFTER"),
         ("USEAFTER", "2026-02-30T00:00:00", "USEAFTER"),
         ("PEDIGREE", None, "PEDIGREE"),
+        ("PEDIGREE", "ground", "PEDIGREE"),
+        ("PEDIGREE", "Inflight 2026-04-01 2026-04-30", "PEDIGREE"),
         ("AUTHOR", None, "AUTHOR"),
         ("AUTHOR", "N/A", "AUTHOR"),
         ("DESCRIP", "", "DESCRIP"),
@@ -200,9 +202,14 @@ class TestPixels:
         dq[tuple(np.argwhere(border)[0])] = 0
         dq[tuple(np.argwhere(~border)[0])] = CONVENTION["REFERENCE_PIXEL"]
         path = deliverable(folder / "mask.fits", dq, start=start)
-        warnings = [what for _, what in found(path, "warning")]
-        assert any(f"{missing} of the {border.sum()} pixels in the border" in w for w in warnings)
-        assert any(f"{wrong} pixels outside the border" in w for w in warnings)
+        [(_, error)] = found(path, "error")
+        assert f"{missing} of the {border.sum()} pixels in the border" in error
+        assert any(
+            f"{wrong} pixels outside the border" in what for _, what in found(path, "warning")
+        )
+        # A detector without reference pixels: on request, and recorded.
+        assert found(path, "error", border=False) == []
+        assert any("--no-border" in what for _, what in found(path, "warning", border=False))
 
     @pytest.mark.parametrize("name", ["RESERVED", "SATURATED", "JUMP_DET", "MSA_FAILED_OPEN"])
     def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str) -> None:
@@ -273,6 +280,19 @@ class TestFiles:
         fits.PrimaryHDU().writeto(folder / "empty.fits")
         assert "DQ" in [where for where, _ in found(folder / "empty.fits", "error")]
 
+    def test_an_exposure(self, folder: Path) -> None:
+        """What the file is, not which keywords it lacks: nobody should correct those."""
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+        certification = certify_mask(ramp)
+        [finding] = certification.findings
+        assert (finding.severity, finding.where) == ("error", "file")
+        assert "is an exposure, not a mask" in finding.what
+        assert "tmt-dq apply" in str(finding.remedy)
+        outcome = invoke("deliver", ramp, "--cache", folder / "cache")
+        assert outcome.code == 7
+        assert "is an exposure, not a mask" in outcome.err
+        assert "REFTYPE: is missing" not in outcome.err
+
     def test_no_file(self, folder: Path) -> None:
         with pytest.raises(MaskFormatError, match="no such file"):
             certify_mask(folder / "missing.fits")
@@ -306,6 +326,10 @@ def test_command_line(folder: Path) -> None:
         "without_do_not_use": 0,
     }
     assert invoke("certify", folder / "missing.fits").code == 4
+    corner = deliverable(folder / "corner.fits", start=(1, 1))
+    outcome = invoke("certify", corner)
+    assert (outcome.code, "lack REFERENCE_PIXEL" in outcome.out) == (7, True)
+    assert invoke("certify", corner, "--no-border").code == 0
 
 
 def test_command_line_limit(folder: Path) -> None:

@@ -73,8 +73,11 @@ def test_the_border_is_compared_with_the_mask(
     for place in wrong:
         dq[place] |= REFERENCE_PIXEL
     active = active_part(Window.full(8, 8), (8, 8), 1)
-    findings = list(check_border(dq, active, 1))
-    assert all(finding.severity == "warning" for finding in findings)
+    findings = list(check_border(dq, active, 1, required=True))
+    kinds = ["error"] * bool(missing) + ["warning"] * bool(wrong)
+    assert [finding.severity for finding in findings] == kinds
+    accepted = check_border(dq, active, 1, required=False)
+    assert all(finding.severity == "warning" for finding in accepted)
     assert [part in finding.what for finding, part in zip(findings, said, strict=True)] == (
         [True] * len(said)
     )

@@ -233,6 +233,11 @@ def test_a_dry_run_writes_nothing(hot: Path, folder: Path) -> None:
     assert folder_state(folder) == before
 
 
+def test_pedigree_is_written_in_upper_case(hot: Path, folder: Path) -> None:
+    import_mask(hot, folder / "mask.fits", **{**SAID, "pedigree": " ground"})
+    assert fits.getval(folder / "mask.fits", "PEDIGREE") == "GROUND"
+
+
 def test_text_that_fits_cannot_hold_is_escaped() -> None:
     assert ascii_text("Ström\nπ") == "Str\\xf6m\\x0a\\u03c0"
 

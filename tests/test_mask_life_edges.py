@@ -7,11 +7,19 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from builders import invoke
-from delivery_helpers import NEW, OLD, answer, deliverable, exposure, no_crds, small_cache
+from delivery_helpers import (
+    NEW,
+    OLD,
+    answer,
+    deliverable,
+    exposure,
+    full_frame,
+    no_crds,
+    small_cache,
+)
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import DeliveryError, SelectionError
 from tmt_dq.references import select_reference
@@ -73,7 +81,7 @@ def test_a_second_rule_for_all_subarrays_is_refused_by_name(folder: Path) -> Non
     root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
     mask = deliverable(
         folder / "mask.fits",
-        np.zeros((4096, 4096), np.uint32),
+        full_frame(),
         start=(1, 1),
         header={"SUBARRAY": "N/A"},
     )
@@ -106,7 +114,7 @@ def test_a_mask_that_hides_a_newer_one(folder: Path) -> None:
     ):
         deliverable(
             folder / f"{name}.fits",
-            np.zeros((4096, 4096), np.uint32),
+            full_frame(),
             start=(1, 1),
             useafter=useafter,
             header={"SUBARRAY": subarray},
@@ -135,9 +143,7 @@ def test_certify_looks_at_every_mask(folder: Path) -> None:
 def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
     """Certification warns of what a delivery will refuse, and both say what to write."""
     root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
-    dq = np.zeros((4096, 4096), np.uint32)
-    dq[:4] = dq[-4:] = dq[:, :4] = dq[:, -4:] = 1 << 31
-    mask = deliverable(folder / "mask.fits", dq, start=(1, 1), header={"SUBARRAY": "N/A"})
+    mask = deliverable(folder / "mask.fits", full_frame(), start=(1, 1), header={"SUBARRAY": "N/A"})
     outcome = invoke("certify", mask, "--crds-path", root)
     assert outcome.code == 0, outcome.err
     assert "Write GENERIC" in outcome.out

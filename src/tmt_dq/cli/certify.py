@@ -10,7 +10,15 @@ from tmt_dq.cli.console import as_record, counted, echo, json_list, report_error
 from tmt_dq.cli.options import FilePath, crds_options
 from tmt_dq.errors import CertificationError, MaskFormatError
 
-__all__ = ["command"]
+__all__ = ["command", "no_border_option"]
+
+no_border_option = click.option(
+    "--no-border",
+    "border",
+    flag_value=False,
+    default=True,
+    help="Accept a mask without the border of reference pixels; recorded.",
+)
 
 
 @click.command("certify", short_help="Tell whether a mask may be delivered.")
@@ -22,6 +30,7 @@ __all__ = ["command"]
     help="Largest fraction of active pixels that may be flagged, or have DO_NOT_USE. "
     "[default: the instrument's limits]",
 )
+@no_border_option
 @crds_options
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
@@ -30,6 +39,7 @@ def command(
     crds_path: Path | None,
     context: str | None,
     *,
+    border: bool,
     as_json: bool,
 ) -> None:
     """Tell whether a mask may be delivered, and what speaks against it.
@@ -49,13 +59,17 @@ def command(
         for mask in counted("certifying", masks):
             try:
                 certification = certify_mask(
-                    mask, crds_path=crds_path, context=context, max_flagged=max_flagged
+                    mask,
+                    crds_path=crds_path,
+                    context=context,
+                    max_flagged=max_flagged,
+                    border=border,
                 )
             except MaskFormatError as error:
                 add({"path": str(mask), "passed": False, "error": as_record(error)})
                 if len(masks) == 1:
                     raise
-                # One file that is no mask does not keep the others from being looked at.
+                # The other masks are examined all the same.
                 failed.append(mask)
                 report_error(error)
                 continue
@@ -70,7 +84,7 @@ def command(
             if len(masks) > 1
             else "the mask does not pass",
             where=", ".join(map(str, failed)),
-            hint="Mend what is listed as error, then try again.",
+            hint="Correct what is listed as error, then try again.",
         )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tmt_dq.cli.certify import no_border_option
 from tmt_dq.cli.console import echo, remark, working
 from tmt_dq.cli.options import FilePath, FolderPath
 
@@ -31,6 +32,7 @@ __all__ = ["command"]
     help="Largest fraction of active pixels that may be flagged. "
     "[default: the instrument's limits]",
 )
+@no_border_option
 @click.option(
     "--wait",
     "wait_s",
@@ -49,6 +51,7 @@ def command(
     max_flagged: float | None,
     wait_s: float,
     *,
+    border: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -71,6 +74,7 @@ def command(
             useafter=useafter,
             dry_run=dry_run,
             max_flagged=max_flagged,
+            border=border,
             wait_s=wait_s,
         )
     if as_json:

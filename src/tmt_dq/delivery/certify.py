@@ -1,4 +1,4 @@
-"""Whether a mask may be delivered, and if not, why not."""
+"""Certification of a mask: whether it may be delivered, and if not, why not."""
 
 import contextlib
 import math
@@ -22,6 +22,7 @@ from tmt_dq.delivery.findings import (
 )
 from tmt_dq.delivery.mask_headers import (
     check_identity,
+    check_kind,
     check_place,
     check_provenance,
     check_structure,
@@ -165,6 +166,7 @@ def certify_mask(
     crds_path: str | os.PathLike[str] | None = None,
     context: str | None = None,
     max_flagged: float | None = None,
+    border: bool = True,
 ) -> Certification:
     """Examine a mask: whether it is readable, complete, plausible, and acceptable to CRDS.
 
@@ -180,6 +182,8 @@ def certify_mask(
     max_flagged : float, optional
         Largest fraction of active pixels that may be flagged, or have DO_NOT_USE, instead of the
         instrument's limits.
+    border : bool
+        Whether the border of reference pixels must have REFERENCE_PIXEL.
 
     Returns
     -------
@@ -203,13 +207,16 @@ def certify_mask(
     path = Path(mask)
     if not path.is_file() or not os.access(path, os.R_OK):
         raise MaskFormatError(
-            "cannot be read: there is no such file, or no right to read it",
+            "cannot be read: there is no such file, or no permission to read it",
             where=path,
-            hint="Check the name and the rights.",
+            hint="Check the path and its permissions.",
         )
     try:
         with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-            return _examine(file, crds_path, context, max_flagged)
+            kind = tuple(check_kind(file))
+            if kind:
+                return Certification(path, kind)
+            return _examine(file, crds_path, context, max_flagged, border=border)
     except RampFormatError as error:
         return Certification(path, (Finding("error", "file", error.what, error.hint),))
 
@@ -219,6 +226,8 @@ def _examine(
     crds_path: str | os.PathLike[str] | None,
     context: str | None,
     max_flagged: float | None,
+    *,
+    border: bool,
 ) -> Certification:
     header = Keywords(file.path, file.units[0])
     findings, instrument, detector = check_identity(header)
@@ -233,7 +242,7 @@ def _examine(
         counts = count_flags(mask.dq)
         findings += check_flags(counts)
     if mask is not None and instrument is not None and detector is not None:
-        findings += _check_pixels(header, mask, instrument, detector, max_flagged)
+        findings += _check_pixels(header, mask, instrument, detector, max_flagged, border=border)
     if instrument is not None and not file.compressed:
         known = {f"'{found.where}'" for found in findings}
         findings += [
@@ -260,11 +269,15 @@ def _check_pixels(
     instrument: Instrument,
     detector: Detector,
     max_flagged: float | None,
+    *,
+    border: bool,
 ) -> Iterator[Finding]:
     """Compare a mask's pixels with what is known of the detector."""
-    yield from check_place(header, mask.window, detector)
+    place = tuple(check_place(header, mask.window, detector))
+    yield from place
     active = active_part(mask.window, detector.shape, detector.reference_border)
-    yield from check_border(mask.dq, active, detector.reference_border)
+    if not any(found.severity == "error" for found in place):
+        yield from check_border(mask.dq, active, detector.reference_border, required=border)
     limits = instrument.limits
     for what, bits, limit in (
         ("flagged", np.uint32(PIXEL.mask), limits.flagged_fraction),
@@ -285,7 +298,7 @@ def _check_fraction(
             "DQ",
             f"{count} of {dq.size} active pixels ({count / dq.size:.1%}) are {what}; plausible are "
             f"up to {limit:.1%}",
-            "Look at the mask (tmt-dq inspect). If it is right, say so: --max-flagged FRACTION.",
+            "Look at the mask (tmt-dq inspect). If it is right, use --max-flagged FRACTION.",
         )
 
 

@@ -13,7 +13,7 @@ from tmt_dq import __version__
 from tmt_dq.delivery.certify import Certification, certify_mask
 from tmt_dq.delivery.derivation import Derivation, derive
 from tmt_dq.delivery.locks import exclusive
-from tmt_dq.delivery.mask_headers import check_identity, text
+from tmt_dq.delivery.mask_headers import check_identity, check_kind, text
 from tmt_dq.delivery.names import NewNames, find_leftovers, new_names
 from tmt_dq.delivery.new_cache import create, is_new
 from tmt_dq.delivery.publication import config_text, publish, write_text
@@ -49,6 +49,7 @@ def deliver_mask(
     useafter: str | dt.datetime | None = None,
     dry_run: bool = False,
     max_flagged: float | None = None,
+    border: bool = True,
     wait_s: float = 60.0,
 ) -> Receipt:
     """Put a mask into a CRDS cache, and make it the one that is selected from its USEAFTER on.
@@ -71,8 +72,8 @@ def deliver_mask(
         Time (UTC) of the first exposure that the mask is for, instead of the file's USEAFTER.
     dry_run : bool
         Only work out what would be delivered; the cache is not touched.
-    max_flagged : float, optional
-        As in `tmt_dq.certify_mask`.
+    max_flagged, border : optional
+        As in `tmt_dq.certify_mask`; that a mask lacks the border is recorded in the receipt.
     wait_s : float
         How many seconds to wait for another delivery into the same cache.
 
@@ -114,7 +115,7 @@ def deliver_mask(
     with tempfile.TemporaryDirectory(prefix="tmt-dq-deliver-") as scratch:
         prepared = _prepare(Path(mask), Path(scratch), when)
         base = _open(embedded.cache_path() if is_new(root) else root, prepared.instrument)
-        certification = _certify(prepared, base, max_flagged)
+        certification = _certify(prepared, base, max_flagged, border=border)
         stage = Path(scratch) / "cache"
         if dry_run:
             delivery = _plan(prepared, certification, base, stage)
@@ -146,9 +147,10 @@ def _prepare(source: Path, scratch: Path, useafter: str | None) -> _Prepared:
     try:
         with open_input(source) as file:
             header = file.units[0].header
+            Certification(source, tuple(check_kind(file))).raise_errors()
             findings, instrument, detector = check_identity(header)
             if file.compressed or instrument is None or detector is None:
-                # What else is wrong with it shall be said at once.
+                # What else is wrong with it is listed, too.
                 certify_mask(source).raise_errors()
             Certification(source, tuple(findings)).raise_errors()
             assert instrument is not None
@@ -181,12 +183,15 @@ def _open(root: Path, instrument: Instrument) -> Cache:
     return open_cache(root, instrument.observatory, {})
 
 
-def _certify(prepared: _Prepared, base: Cache, max_flagged: float | None) -> Certification:
+def _certify(
+    prepared: _Prepared, base: Cache, max_flagged: float | None, *, border: bool
+) -> Certification:
     certification = certify_mask(
         prepared.copy,
         crds_path=base.root,
         context=base.context("latest", {}),
         max_flagged=max_flagged,
+        border=border,
     )
     certification = replace(certification, path=prepared.source)
     certification.raise_errors()

@@ -32,6 +32,12 @@ _OF_OTHERS = ("MSA_FAILED_OPEN",)
 """Flags of hardware that only other instruments have (NIRSpec's micro-shutters)."""
 
 
+_BORDER_REMEDY = (
+    "Start from the mask in force, which has the border: tmt-dq combine THAT_MASK NEW_MASK -o "
+    "MASK. For a detector without reference pixels: --no-border (border=False)."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that an examination found.
@@ -67,7 +73,7 @@ def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[sl
 
 
 def check_border(
-    dq: npt.NDArray[np.uint32], active: tuple[slice, slice], width: int
+    dq: npt.NDArray[np.uint32], active: tuple[slice, slice], width: int, *, required: bool
 ) -> Iterator[Finding]:
     """Compare REFERENCE_PIXEL with where the border of reference pixels is."""
     reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
@@ -76,13 +82,19 @@ def check_border(
     border = dq.size - inside.size
     missing = border - (int(np.count_nonzero(dq & reference)) - wrong)
     if missing:
-        yield Finding(
-            "warning",
-            "DQ",
+        what = (
             f"{missing} of the {border} pixels in the border of reference pixels ({width} wide) "
-            "lack REFERENCE_PIXEL",
-            "Set the flag there; the masks that come with tmt-dq show it.",
+            "lack REFERENCE_PIXEL"
         )
+        if required:
+            yield Finding(
+                "error",
+                "DQ",
+                f"{what}: exposures would take them for pixels that see light",
+                _BORDER_REMEDY,
+            )
+        else:
+            yield Finding("warning", "DQ", f"{what}; accepted (--no-border)")
     if wrong:
         yield Finding(
             "warning",

@@ -17,6 +17,7 @@ from tmt_dq.masks.useafter import useafter_text
 __all__ = [
     "SUBARRAYS",
     "check_identity",
+    "check_kind",
     "check_place",
     "check_provenance",
     "check_structure",
@@ -41,6 +42,17 @@ def text(header: Mapping[str, object], keyword: str) -> str:
     return "" if value is None or type(value).__name__ == "Undefined" else str(value).strip()
 
 
+def check_kind(file: FitsInput) -> Iterator[Finding]:
+    """Yield an error if the file is an exposure: its keywords need no correction."""
+    if file.named("SCI") and not text(file.units[0].header, "REFTYPE"):
+        yield Finding(
+            "error",
+            "file",
+            "is an exposure, not a mask: it has an SCI extension and no REFTYPE",
+            "tmt-dq apply initializes exposures; tmt-dq import and tmt-dq combine make masks.",
+        )
+
+
 def check_identity(
     header: Mapping[str, object],
 ) -> tuple[list[Finding], Instrument | None, Detector | None]:
@@ -53,7 +65,8 @@ def check_identity(
     else:
         what = f"is {name!r}" if name else "is missing"
         known = " or ".join(available())
-        findings.append(Finding("error", "INSTRUME", f"{what}; expected {known}", "Correct it."))
+        remedy = "Only masks of these instruments can be delivered."
+        findings.append(Finding("error", "INSTRUME", f"{what}; expected {known}", remedy))
     if instrument is not None:
         found = text(header, "DETECTOR")
         try:
@@ -72,9 +85,8 @@ def check_identity(
             found = text(header, keyword)
             if found.upper() != expected:
                 what = f"is {found!r}" if found else "is missing"
-                findings.append(
-                    Finding("error", keyword, f"{what}; expected {expected}", "Correct it.")
-                )
+                remedy = f"Write {expected}, if this is a mask of {instrument.name}."
+                findings.append(Finding("error", keyword, f"{what}; expected {expected}", remedy))
     return findings, instrument, detector
 
 
@@ -97,6 +109,12 @@ def check_provenance(header: Mapping[str, object]) -> Iterator[Finding]:
     for keyword, meaning in _PROVENANCE.items():
         if not text(header, keyword) or text(header, keyword).upper() in WILDCARDS:
             yield Finding("error", keyword, f"is missing: {meaning}", f"Write {keyword}.")
+    pedigree = text(header, "PEDIGREE")
+    if pedigree != pedigree.upper():
+        expected = pedigree.upper()
+        yield Finding(
+            "error", "PEDIGREE", f"is {pedigree!r}; expected {expected!r}", f"Write {expected}."
+        )
 
 
 def check_structure(file: FitsInput, unknown: Unknown = "error") -> Iterator[Finding]:

@@ -131,7 +131,9 @@ class Order:
     def keywords(self) -> dict[str, str | None]:
         """Return what only the keeper of the mask can say."""
         when = None if self.useafter is None else useafter_text(self.useafter)
-        values = (when, self.pedigree, self.author, self.description)
+        # CRDS' words are in upper case: GROUND, INFLIGHT 2026-04-01 2026-04-30.
+        pedigree = None if self.pedigree is None else self.pedigree.strip().upper()
+        values = (when, pedigree, self.author, self.description)
         return dict(zip(_DEMANDED, values, strict=True))
 
 
