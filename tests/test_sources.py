@@ -220,11 +220,13 @@ def test_guide_windows_anywhere(y: int, x: int, ny: int, nx: int, expand: int) -
     )
     assert source.pixels is not None
     for row in range(WINDOW.ny):
-        in_rows = y - expand <= row + WINDOW.y < y + ny + expand
+        in_rows = y <= row + WINDOW.y < y + ny
+        near_rows = y - expand <= row + WINDOW.y < y + ny + expand
         for column in range(WINDOW.nx):
-            in_columns = x - expand <= column + WINDOW.x < x + nx + expand
+            in_columns = x <= column + WINDOW.x < x + nx
+            near_columns = x - expand <= column + WINDOW.x < x + nx + expand
             expected = OTHER_BAD_PIXEL if in_rows or in_columns else 0
-            if in_rows and in_columns:
+            if near_rows and near_columns:
                 expected |= NON_SCIENCE | DO_NOT_USE
             assert source.pixels[row, column] == expected
 

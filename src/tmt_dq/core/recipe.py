@@ -117,7 +117,8 @@ class Recipe:
     guide_parts : tuple of str
         What of a guide window to flag: "box", "rows", "columns".
     guide_expand : int
-        Pixels by which guide windows are made larger on all sides.
+        Pixels by which the boxes of guide windows, not their rows and columns, are made larger on
+        all sides.
     dropout_values : tuple of float
         Values that stand for lost data, DN: DROPOUT of the samples.
     missing_reads : bool
@@ -171,7 +172,7 @@ class Recipe:
     )
     guide_expand: int = _row(
         0,
-        "Make guide windows larger by N pixels on all sides.",
+        "Make the boxes of guide windows larger by N pixels on all sides.",
         kind=int,
         minimum=0,
         unit="pixels",

@@ -47,7 +47,8 @@ def guide_windows(
     DO_NOT_USE. Reading them again and again leaves traces along the rows and columns that share
     their readout, known from other H4RGs: OTHER_BAD_PIXEL. A window that is there for some groups
     only also flags its samples in these groups, DO_NOT_USE. `expand` is the number of pixels by
-    which each window is made larger on all sides, as Roman's ``expand_gw_flagging``.
+    which each box, not its rows and columns, is made larger on all sides, as Roman's
+    ``expand_gw_flagging``.
     """
     _check_guide_options(parts, expand)
     box_bits = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
@@ -55,15 +56,16 @@ def guide_windows(
     pixels = np.zeros(window.shape, np.uint32)
     moving: list[tuple[tuple[int, int], tuple[slice, slice]]] = []
     for guide in windows:
-        rows, columns = _inside(guide.window, window, expand)
+        rows, columns = _inside(guide.window, window)
         if "rows" in parts:
             pixels[rows, :] |= line_bits
         if "columns" in parts:
             pixels[:, columns] |= line_bits
         if "box" in parts:
-            pixels[rows, columns] |= box_bits
+            box = _inside(guide.window, window, expand)
+            pixels[box] |= box_bits
             if guide.groups is not None:
-                moving.append((guide.groups, (rows, columns)))
+                moving.append((guide.groups, box))
 
     def groups(_integration: int, group: int) -> npt.NDArray[np.uint8] | None:
         here = [place for (first, end), place in moving if first <= group < end]
@@ -121,7 +123,7 @@ def _check_guide_options(parts: Sequence[str], expand: int) -> None:
         raise ConfigError(f"guide windows are expanded by {expand} pixels; expected 0 or more")
 
 
-def _inside(guide: Window, window: Window, expand: int) -> tuple[slice, slice]:
+def _inside(guide: Window, window: Window, expand: int = 0) -> tuple[slice, slice]:
     """Return the rows and columns of an exposure that a guide window lies in."""
     slices = []
     for start, length, origin, size in (
