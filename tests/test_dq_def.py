@@ -98,10 +98,29 @@ def test_float_columns_with_whole_numbers_are_understood() -> None:
     assert translate(np.array([2], np.uint32), meaning)[0].tolist() == [2048]
 
 
+@pytest.mark.parametrize("bit", [0, 5, -1])
+@pytest.mark.parametrize("name", ["GOOD", "good "])
+def test_the_row_of_good_is_no_flag(bit: int, name: str) -> None:
+    """STScI's generators of masks write BIT 0, VALUE 0, GOOD."""
+    meaning = translation(defined([(bit, 0, name), (0, 1, "DO_NOT_USE"), (1, 2, "HOT")]))
+    dq, left_out = translate(np.array([0, 1, 2, 3], np.uint32), meaning)
+    assert dq.tolist() == [0, 1, 2048, 2049]
+    assert left_out == {}
+
+
+def test_bit_31_of_a_signed_column() -> None:
+    meaning = translation(defined([(31, -(2**31), "REFERENCE_PIXEL"), (1, 2, "HOT")]))
+    dq = np.array([2**31, 2], np.uint32)
+    assert translate(dq, meaning)[0].tolist() == [2**31, 2048]
+
+
 CONTRADICTIONS = [
     ([(0, 3, "HOT")], "VALUE 3 is not one bit"),
     ([(0, 0, "HOT")], "VALUE 0 is not one bit"),
     ([(0, -1, "HOT")], "VALUE -1 is not one bit"),
+    ([(30, -(2**30), "HOT")], "VALUE -1073741824 is not one bit"),
+    ([(30, -(2**31), "HOT")], "BIT 30 and VALUE 2147483648 disagree"),
+    ([(31, -(2**31), "HOT"), (31, 2**31, "DEAD")], "VALUE 2147483648 is defined in row 1 too"),
     ([(32, 2**32, "HOT")], "VALUE 4294967296 is not one bit"),
     ([(0, 1.5, "HOT")], "VALUE 1.5 is not one bit"),
     ([(0, math.nan, "HOT")], "VALUE nan is not one bit"),

@@ -23,6 +23,9 @@ __all__ = [
 COLUMNS = (("BIT", "i4"), ("VALUE", "u4"), ("NAME", "U40"), ("DESCRIPTION", "U80"))
 """Columns of a DQ_DEF table and their types, as in JWST's reference files."""
 
+_SIGNED_BIT_31 = -(1 << 31)
+"""VALUE of bit 31 in a column of signed 32-bit numbers."""
+
 Unknown = Literal["error", "drop"]
 """What to do about a name or bit without a meaning: refuse it (the default) or leave it out."""
 
@@ -125,6 +128,9 @@ def translation(
     first: dict[int | str, int] = {}
     for number, row in enumerate(rows, start=1):
         name = row.name.strip()
+        if name.upper() == "GOOD" and row.value == 0:
+            # No flag at all: STScI's generators of masks write this row into every table.
+            continue
         value = _single_bit(row.value)
         if value is None:
             problems.append(
@@ -203,4 +209,6 @@ def _single_bit(value: float) -> int | None:
     if not float(value).is_integer():  # NaN and infinity included
         return None
     number = int(value)
+    if number == _SIGNED_BIT_31:
+        number = 1 << 31
     return number if 0 < number < 1 << 32 and number & (number - 1) == 0 else None
