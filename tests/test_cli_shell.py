@@ -240,7 +240,7 @@ def test_help_has_examples_that_are_commands(verb: str) -> None:
     ("words", "message"),
     [
         (["aply"], "Did you mean apply?"),
-        (["apply", "a.fits", "--overwrit"], "Did you mean '--overwrite'?"),
+        (["apply", "a.fits", "--overwrit"], "'--overwrite'"),
         (["apply", "a.fits", "--user-flags", "HOT"], "--user-flag"),
         (["import", "a.txt", "--detector", "IRIS1", "--unknown", "dorp"], "'error', 'drop'"),
         (["completion", "bsh"], "'bash'"),
@@ -252,7 +252,7 @@ def test_typing_errors_are_answered_with_what_was_meant(words: list[str], messag
     first, *_, last = outcome.err.splitlines()
     assert first.startswith("Error: ")
     assert message in outcome.err
-    assert last.startswith("Hint: Say tmt-dq ")
+    assert last.startswith("Hint: Run 'tmt-dq ")
 
 
 def test_hints_name_the_options_of_the_verb(folder: Path) -> None:

@@ -58,8 +58,9 @@ class ApplyOptions:
     )
     sync: bool = _row(
         True,
-        "Wait for the disk before naming the output.",
+        "Wait until the output is safely on the disk before it gets its name.",
         "Output",
+        shown_default="sync",
         faces=("function", "apply", "batch"),
     )
     dry_run: bool = _row(
@@ -75,6 +76,7 @@ class ApplyOptions:
         kind=Path,
         optional=True,
         metavar="FILE",
+        aliases=("override_mask",),
         step_name="override_mask",
     )
     if_no_mask: IfNoMask = _row(
@@ -83,6 +85,7 @@ class ApplyOptions:
         "Mask",
         kind=str,
         choices=("error", "skip", "continue"),
+        shown_default="error",
     )
     unknown: "Unknown" = _row(
         "error",
@@ -90,6 +93,7 @@ class ApplyOptions:
         "Mask",
         kind=str,
         choices=("error", "drop"),
+        shown_default="error",
     )
     subarray: tuple[int, int] | None = _row(
         None,
@@ -139,15 +143,17 @@ class ApplyOptions:
         kind=Path,
         optional=True,
         metavar="DIR",
+        shown_default="TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with tmt-dq",
         faces=("function", "apply", "batch"),
     )
     context: str | None = _row(
         None,
-        "CRDS context.",
+        "CRDS context, for example tmt_0001.pmap.",
         "CRDS",
         kind=str,
         optional=True,
         metavar="NAME",
+        shown_default="TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, or the newest of the cache",
         faces=("function", "apply", "batch"),
     )
 

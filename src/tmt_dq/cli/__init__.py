@@ -145,7 +145,7 @@ def _group() -> None:
       tmt-dq select night/iris_0001_uncal.fits --explain
       tmt-dq demo
 
-    Say tmt-dq VERB --help for a verb's options.
+    Run 'tmt-dq VERB --help' for a verb's options.
     """  # noqa: D301 - \b is click's mark for "keep these lines"
 
 
@@ -209,7 +209,7 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 def _report_usage(error: click.ClickException) -> None:
     """Show what is wrong with the options: the finding first, then where to look."""
     context = getattr(error, "ctx", None)
-    hint = None if context is None else f"Say {context.command_path} --help for what is possible."
+    hint = None if context is None else f"Run '{context.command_path} --help' for usage."
     complain(type(error).__name__, error.format_message(), exit_code=error.exit_code, hint=hint)
 
 

@@ -8,77 +8,38 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli import offers
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli.console import as_record, echo, json_list, progress_bar, report_error, show_table
 from tmt_dq.cli.options import (
     FilePath,
-    FolderPath,
-    Position,
-    crds_options,
+    GroupedCommand,
+    TableOption,
     table_options,
-    take_values,
+    take_apply_options,
 )
-from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import flag_table
 
-__all__ = ["command", "describe", "flag_options", "show"]
+__all__ = ["command", "describe", "show"]
 
 
-@click.command("apply", short_help="Initialize the data quality of raw ramps.")
+@click.command("apply", cls=GroupedCommand, short_help="Initialize the data quality of raw ramps.")
 @click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath())
-@click.option("-o", "--output", type=FilePath(), help="Output of a single ramp.")
 @click.option(
-    "--output-dir",
-    type=FolderPath(),
-    metavar="DIR",
-    help="Folder of the outputs. [default: that of each ramp]",
-)
-@click.option(
-    "--mask",
-    metavar="FILE",
-    shell_complete=offers.files,
-    help="Use this mask instead of the one the rules choose; N/A for none.",
-)
-@click.option(
-    "--user-dq",
+    "-o",
+    "--output",
+    cls=TableOption,
+    group="Output",
     type=FilePath(),
-    help="Add the flags of this image, list of pixels or boxes, or region file.",
+    help="Output of a single ramp.",
 )
-@table_options(Reading, prefix="user_")
-@click.option(
-    "--subarray",
-    type=Position(),
-    metavar="X,Y",
-    help="1-based detector position of the first pixel, where the header does not say.",
-)
-@click.option(
-    "--if-no-mask",
-    type=click.Choice(["error", "skip", "continue"]),
-    default="error",
-    show_default=True,
-    help="Where no rule matches: stop, write SKIPPED, or apply the other sources.",
-)
-@table_options(Recipe)
-@click.option(
-    "--unknown",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="What to do about mask bits that have no meaning.",
-)
-@crds_options
-@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
-@click.option("--no-sync", is_flag=True, help="Do not wait for the disk before naming the output.")
-@click.option("--dry-run", is_flag=True, help="Do everything but write the outputs.")
+@table_options(ApplyOptions, face="apply")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(
     ramps: tuple[Path, ...],
     output: Path | None,
     *,
-    no_sync: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -101,10 +62,9 @@ def command(
             f"--output names one file, but there are {len(ramps)} ramps",
             hint="Use --output-dir for several ramps.",
         )
-    options |= flag_options(options)
-    options["sync"] = not no_sync
+    options = take_apply_options(options, "apply")
     if len(ramps) > 1:
-        _check_outputs(ramps, options["output_dir"], overwrite=options["overwrite"])
+        _check_outputs(ramps, options.get("output_dir"), overwrite=options.get("overwrite", False))
     failures: list[Exception] = []
     with json_list("ramps", wanted=as_json) as add:
         for ramp in ramps:
@@ -154,27 +114,20 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
         found[target] = ramp
 
 
-def flag_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options about flags out of `options`; return the keywords of `apply_dq` for them."""
-    reading = take_values(Reading, options, prefix="user_")
-    return {
-        "user_reading": Reading(**reading) if reading else None,
-        "recipe": take_values(Recipe, options),
-    }
-
-
 def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
     """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
-    if "tmt_dq.apply.apply" in sys.modules or options["dry_run"]:
+    if "tmt_dq.apply.apply" in sys.modules or options.get("dry_run"):
         return None
-    folder = options["output_dir"]
+    folder = options.get("output_dir")
     if output is not None and folder is not None:
         return None  # a contradiction, which is told later
     from tmt_dq.files.names import default_output
     from tmt_dq.io.headstart import begin
 
     target = default_output(ramp, folder) if output is None else output
-    return begin(ramp, target, overwrite=options["overwrite"], sync=options["sync"])
+    return begin(
+        ramp, target, overwrite=options.get("overwrite", False), sync=options.get("sync", True)
+    )
 
 
 def _apply_one(ramp: Path, output: Path | None, options: dict[str, Any]) -> tuple[Any, float]:

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli import offers
-from tmt_dq.cli.apply import command as apply_command
-from tmt_dq.cli.apply import flag_options
 from tmt_dq.cli.batch_progress import watch
 from tmt_dq.cli.console import as_record, echo, json_list, print_json, table
-from tmt_dq.cli.options import FilePath, FolderPath
+from tmt_dq.cli.options import (
+    FilePath,
+    FolderPath,
+    GroupedCommand,
+    table_options,
+    take_apply_options,
+)
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
 
@@ -21,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "dry_run", "as_json", "quiet"}
 
-
-@click.command("batch", short_help="Initialize many ramps, on all cores or a cluster.")
+@click.command(
+    "batch", cls=GroupedCommand, short_help="Initialize many ramps, on all cores or a cluster."
+)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
@@ -73,6 +78,7 @@ _OWN = {"ramps", "output", "output_dir", "dry_run", "as_json", "quiet"}
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
+@table_options(ApplyOptions, face="batch")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(  # noqa: PLR0913 - the options of the verb
@@ -106,8 +112,7 @@ def command(  # noqa: PLR0913 - the options of the verb
         raise click.UsageError("Missing argument 'INPUT...'.")
     if options["output_dir"] is None:
         raise click.UsageError("Missing option '--output-dir'.")
-    options |= flag_options(options)
-    options["sync"] = not options.pop("no_sync")
+    options |= take_apply_options(options, "batch")
     options["manifests"] = manifests
     if dry_run:
         _show_plan(inputs, options, as_json=as_json)
@@ -131,10 +136,6 @@ def command(  # noqa: PLR0913 - the options of the verb
     elif not quiet:
         _show(result)
     result.raise_failures()
-
-
-# The options of `tmt-dq apply`, whatever they are: a batch does the same to each ramp.
-command.params += [param for param in apply_command.params if param.name not in _OWN]
 
 
 def _mapper(

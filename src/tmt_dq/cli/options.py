@@ -1,24 +1,29 @@
 """Options that several verbs share."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli import offers
 from tmt_dq.core.options import Option, option_table, values_of
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import is_url, redacted
+from tmt_dq.masks.reading import Reading
 
 __all__ = [
     "FilePath",
     "FolderPath",
+    "GroupedCommand",
     "Position",
     "TableOption",
     "crds_options",
     "table_options",
+    "take_apply_options",
     "take_values",
     "verify_option",
 ]
@@ -89,10 +94,13 @@ class _Value(click.ParamType[Any]):
 
 
 class TableOption(click.Option):
-    """An option of an option table; its aliases work and are not listed."""
+    """An option of an option table: listed in its group, and without its aliases."""
 
-    def __init__(self, *declarations: Any, aliases: Sequence[str] = (), **details: Any) -> None:
+    def __init__(
+        self, *declarations: Any, group: str = "", aliases: Sequence[str] = (), **details: Any
+    ) -> None:
         super().__init__(*declarations, **details)
+        self.group = group
         self.aliases = frozenset(aliases)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
@@ -103,62 +111,119 @@ class TableOption(click.Option):
         return click.Option.get_help_record(listed, ctx)
 
 
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under the headings of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options into a help text."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                groups.setdefault(getattr(param, "group", ""), []).append(record)
+        others = groups.pop("", [])
+        for name, records in [*groups.items(), ("Other options" if groups else "Options", others)]:
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
 _COMPLETIONS: dict[str, Any] = {
+    "mask": offers.files,
     "flag": offers.flags,
     "bad": offers.words("nonzero"),
     "values": offers.words("convention"),
     "columns": offers.words("x,y", "x,y,flag", "x0,y0,width,height,flag"),
+    "context": offers.contexts("crds_path"),
 }
 """What the shell offers as values of fields, where the table does not list all of them."""
 
 
-def table_options(table: type, *, prefix: str = "") -> Callable[[_Command], _Command]:
-    """Return a decorator that adds an option for each row of a table; None where none is given."""
+def table_options(
+    table: type, *, prefix: str = "", face: str = ""
+) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds an option for each row of a table that a face offers."""
 
     def decorate(command: _Command) -> _Command:
-        for name, option in reversed(option_table(table).items()):
-            command = _table_option(name, option, prefix)(command)
+        for name, option in reversed(_rows(table, face)):
+            if option.is_table:
+                command = table_options(option.kind, prefix=option.prefix)(command)
+            else:
+                command = _table_option(name, option, prefix)(command)
         return command
 
     return decorate
 
 
+def _rows(table: type, face: str) -> list[tuple[str, Option]]:
+    return [
+        (name, option)
+        for name, option in option_table(table).items()
+        if not (face and option.faces) or face in option.faces
+    ]
+
+
 def _table_option(name: str, option: Option, prefix: str) -> Callable[[_Command], _Command]:
     def flag(field: str) -> str:
         dashed = f"{prefix}{field}".replace("_", "-")
-        return f"--{dashed}/--no-{dashed}" if option.kind is bool else f"--{dashed}"
+        both = option.kind is bool and option.shown_default
+        return f"--{dashed}/--no-{dashed}" if both else f"--{dashed}"
 
-    details: dict[str, Any] = {}
     aliases = [flag(alias) for alias in option.aliases]
-    if option.kind is bool:
-        details["default"] = None
-    elif option.kind is int and not option.many:
-        limits = (option.minimum, option.maximum)
-        details["type"] = int if limits == (None, None) else click.IntRange(*limits)
-    elif option.kind is float and (option.one or not option.many):
-        details["type"] = float
-    else:
-        details["type"] = _Value(option)
-        completions = offers.parts(*option.choices) if option.choices else _COMPLETIONS.get(name)
-        details["shell_complete"] = completions
-    default = f" [default: {option.shown_default}]" if option.shown_default else ""
+    remarks = " May be repeated." if option.one else ""
+    remarks += f" [default: {option.shown_default}]" if option.shown_default else ""
     return click.option(
         flag(option.one or name),
         *aliases,
         f"{prefix}{name}",
         cls=TableOption,
+        group=option.group,
         aliases=[part for alias in aliases for part in alias.split("/")],
-        multiple=bool(option.one),
         metavar=option.metavar or None,
-        help=f"{option.help}{default}",
-        **details,
+        help=f"{option.help}{remarks}",
+        **_details(name, option),
     )
 
 
-def take_values(table: type, options: dict[str, Any], *, prefix: str = "") -> dict[str, Any]:
+def _details(name: str, option: Option) -> dict[str, Any]:
+    """Return how click reads an option's values; None stands for one that is not given."""
+    if option.kind is bool:
+        return {"default": None, "is_flag": True}
+    if option.kind is Path:
+        kind: Any = FolderPath() if option.metavar == "DIR" else FilePath()
+    elif option.kind is int and not option.many:
+        limits = (option.minimum, option.maximum)
+        kind = int if limits == (None, None) else click.IntRange(*limits)
+    elif option.kind is float and (option.one or not option.many):
+        kind = float
+    elif option.choices and not option.many:
+        return {"type": click.Choice(option.choices)}
+    else:
+        kind = _Value(option)
+    completions = offers.parts(*option.choices) if option.choices else _COMPLETIONS.get(name)
+    return {"type": kind, "multiple": bool(option.one), "shell_complete": completions}
+
+
+def take_values(
+    table: type, options: dict[str, Any], *, prefix: str = "", face: str = ""
+) -> dict[str, Any]:
     """Take the options of a table out of `options`; return the fields that were given."""
-    given = {f"{prefix}{name}": options.pop(f"{prefix}{name}") for name in option_table(table)}
-    return values_of(table, given, prefix=prefix)
+    rows = _rows(table, face)
+    tables = {name: option for name, option in rows if option.is_table}
+    nested = {
+        name: take_values(option.kind, options, prefix=option.prefix)
+        for name, option in tables.items()
+    }
+    names = [f"{prefix}{name}" for name, _ in rows if name not in tables]
+    given = values_of(table, {name: options.pop(name) for name in names}, prefix=prefix)
+    return given | {name: values for name, values in nested.items() if values}
+
+
+def take_apply_options(options: dict[str, Any], face: str) -> dict[str, Any]:
+    """Take the options of an initialization out of `options`; return keywords of `apply_dq`."""
+    given = take_values(ApplyOptions, options, face=face)
+    if "user_reading" in given:
+        given["user_reading"] = Reading(**given["user_reading"])
+    return given
 
 
 def verify_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,23 +236,9 @@ def verify_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def crds_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def crds_options(command: _Command) -> _Command:
     """Add --crds-path and --context."""
-    for decorate in (
-        click.option(
-            "--context",
-            metavar="NAME",
-            shell_complete=offers.contexts("crds_path"),
-            help="CRDS context, for example tmt_0001.pmap. "
-            "[default: TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, or the newest of the cache]",
-        ),
-        click.option(
-            "--crds-path",
-            type=FolderPath(),
-            metavar="DIR",
-            help="CRDS cache. [default: TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with "
-            "tmt-dq]",
-        ),
-    ):
-        command = decorate(command)
+    rows = option_table(ApplyOptions)
+    for name in ("context", "crds_path"):
+        command = _table_option(name, dataclasses.replace(rows[name], group=""), "")(command)
     return command

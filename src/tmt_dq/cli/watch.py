@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tmt_dq.cli.apply import command as apply_command
-from tmt_dq.cli.apply import flag_options
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli.console import echo
-from tmt_dq.cli.options import FilePath, FolderPath
+from tmt_dq.cli.options import (
+    FilePath,
+    FolderPath,
+    GroupedCommand,
+    table_options,
+    take_apply_options,
+)
 from tmt_dq.errors import printable
 
 if TYPE_CHECKING:
@@ -23,11 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_OWN = {"ramps", "output", "output_dir", "as_json", "quiet", "dry_run"}
 _SHOWN = 5
 
 
-@click.command("watch", short_help="Initialize ramps as they arrive in a folder.")
+@click.command(
+    "watch", cls=GroupedCommand, short_help="Initialize ramps as they arrive in a folder."
+)
 @click.argument("folder", metavar="DIR", type=FolderPath())
 @click.option(
     "--output-dir",
@@ -102,6 +108,7 @@ _SHOWN = 5
     help="Serve metrics over HTTP, on loopback unless a host is named.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
+@table_options(ApplyOptions, face="batch")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each ramp.")
 @click.option("-q", "--quiet", is_flag=True, help="Report errors and what is unusual only.")
 def command(
@@ -126,8 +133,7 @@ def command(
       tmt-dq watch incoming --output-dir reduced --pattern '*_uncal.fits' --once
       tmt-dq watch incoming --output-dir reduced --heartbeat beat.json --prometheus 9464
     """  # noqa: D301
-    options |= flag_options(options)
-    options["sync"] = not options.pop("no_sync")
+    options |= take_apply_options(options, "batch")
     if dry_run:
         for name in ("settle_s", "stalled_s", "poll_s", "grace_s", "jobs"):
             options.pop(name)
@@ -155,10 +161,6 @@ def command(
     if received and received[0] == signal.SIGINT:
         raise KeyboardInterrupt
     return 0
-
-
-# The options of `tmt-dq apply`, whatever they are: the same is done to each ramp.
-command.params += [param for param in apply_command.params if param.name not in _OWN]
 
 
 def _say_unfinished(result: "WatchResult") -> None:

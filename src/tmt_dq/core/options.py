@@ -1,7 +1,7 @@
 """Rows of an option table: what every face needs to offer, read and check one field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -73,6 +73,11 @@ class Option:
     step_name: str = ""
     prefix: str = ""
 
+    @property
+    def is_table(self) -> bool:
+        """Whether the values are option tables themselves."""
+        return is_dataclass(self.kind) and bool(option_table(self.kind))
+
     def parse(self, value: Any) -> Any:
         """Return the field's value for what a face was given: a text, a list of texts, a value."""
         if not self.many:
@@ -97,9 +102,11 @@ class Option:
             raise self._not_readable(value) from None
 
     def _not_readable(self, value: object) -> ConfigError:
-        numbers = {int: "a whole number", float: "a number"}
-        expected = numbers.get(self.kind, "a text") if self.size is None else self.metavar
-        return ConfigError(f"{value!r} cannot be read; expected {expected}")
+        numbers = {int: "whole number", float: "number"}
+        word = numbers.get(self.kind, "text")
+        if self.size is None:
+            return ConfigError(f"{value!r} is not a {word}")
+        return ConfigError(f"{value!r} is not {self.metavar}; expected {self.size} {word}s")
 
     def check(self, name: str, value: Any, *, where: object) -> Any:
         """Return a field's value, a list of a file as a tuple; ConfigError where it is wrong."""

@@ -93,6 +93,8 @@ class GuideWindow:
 
 def _row(default: Any, text: str, **details: Any) -> Any:
     """Return a field of the recipe: its default, and its row of the option table."""
+    if isinstance(default, bool):
+        details["shown_default"] = "the instrument's; off for IRIS"
     option = Option(help=text, group="More sources of flags", **details)
     return field(default=default, metadata={"option": option})
 
@@ -150,7 +152,7 @@ class Recipe:
     )
     guide_windows: tuple[GuideWindow, ...] = _row(
         (),
-        "Flag this window, read for guiding in GROUPS (FIRST:LAST); may be repeated.",
+        "Flag this window, read for guiding: X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST (groups).",
         kind=GuideWindow,
         many=True,
         one="guide_window",
@@ -180,7 +182,7 @@ class Recipe:
     )
     dropout_values: tuple[float, ...] = _row(
         (),
-        "Flag samples of this value as DROPOUT; may be repeated.",
+        "Flag samples of this value as DROPOUT.",
         kind=float,
         many=True,
         unit="DN",

@@ -1,26 +1,71 @@
-"""Parameters of the step: made from the option tables, and turned into a recipe and a reading."""
+"""Parameters of the step: made from the option tables, and turned into keywords of `apply_dq`."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.core.options import Option, option_table, values_of
-from tmt_dq.core.recipe import Recipe
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["reading_of", "recipe_of", "spec_of"]
+__all__ = ["parameters_of", "spec_of"]
 
 
-def spec_of(table: type, *, prefix: str = "") -> str:
+def spec_of(table: type = ApplyOptions, *, prefix: str = "") -> str:
     """Return the lines of a step's spec for the rows of an option table."""
-    return "".join(
-        f"    {prefix}{name} = {_check(option)}  # {option.help}\n"
-        for name, option in option_table(table).items()
-    )
+    lines = []
+    for name, option in _rows(table).items():
+        if option.is_table:
+            lines.append(spec_of(option.kind, prefix=option.prefix))
+        else:
+            parameter = option.step_name or f"{prefix}{name}"
+            several = " Several are separated by semicolons." if _is_split(option) else ""
+            lines.append(f"    {parameter} = {_check(option)}  # {option.help}{several}\n")
+    return "".join(lines)
+
+
+def parameters_of(step: Any) -> dict[str, Any]:
+    """Return what the parameters of a step set, as keywords of `apply_dq`."""
+    given = _values(step, ApplyOptions)
+    if "user_reading" in given:
+        given["user_reading"] = Reading(**given["user_reading"])
+    return given
+
+
+def _values(step: Any, table: type, prefix: str = "") -> dict[str, Any]:
+    rows = _rows(table)
+    given = {
+        f"{prefix}{name}": getattr(step, option.step_name or f"{prefix}{name}")
+        for name, option in rows.items()
+        if not option.is_table
+    }
+    nested = {
+        name: _values(step, option.kind, option.prefix)
+        for name, option in rows.items()
+        if option.is_table
+    }
+    return values_of(table, given, prefix=prefix) | {k: v for k, v in nested.items() if v}
+
+
+def _rows(table: type) -> Mapping[str, Option]:
+    rows = option_table(table)
+    return {name: row for name, row in rows.items() if not row.faces or "step" in row.faces}
+
+
+def _is_split(option: Option) -> bool:
+    """Whether the parameter is one text with several values."""
+    return option.many and hasattr(option.kind, "parse")
 
 
 def _check(option: Option) -> str:
-    """Return configobj's check of a parameter; None is what it is where nobody sets it."""
-    if hasattr(option.kind, "parse"):
-        return "string(default=None)"  # several of them are separated by semicolons
+    """Return configobj's check of a parameter; None is its value where nobody sets it."""
+    if option.step_name == "override_mask":
+        return "is_string_or_datamodel(default=None)"
+    if option.kind is Path or hasattr(option.kind, "parse"):
+        return "string(default=None)"
+    if option.choices and not option.many:
+        choices = ", ".join(f'"{choice}"' for choice in option.choices)
+        return f'option({choices}, default="{option.choices[0]}")'
     name = {bool: "boolean", int: "integer", float: "float", str: "string"}[option.kind]
     limits = {"min": option.minimum, "max": option.maximum}
     if option.many:
@@ -28,18 +73,3 @@ def _check(option: Option) -> str:
         limits = {"min": option.size, "max": option.size}
     arguments = [f"{key}={value}" for key, value in limits.items() if value is not None]
     return f"{name}({', '.join([*arguments, 'default=None'])})"
-
-
-def recipe_of(step: Any) -> dict[str, Any]:
-    """Return what a step sets differently from the instrument's recipe, by field."""
-    return values_of(Recipe, _parameters(step, Recipe))
-
-
-def reading_of(step: Any) -> Reading | None:
-    """Return how a step wants the file of ``user_supplied_dq`` to be read, None for no wish."""
-    given = values_of(Reading, _parameters(step, Reading, "user_"), prefix="user_")
-    return Reading(**given) if given else None
-
-
-def _parameters(step: Any, table: type, prefix: str = "") -> dict[str, Any]:
-    return {f"{prefix}{name}": getattr(step, f"{prefix}{name}") for name in option_table(table)}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stpipe import Step, config_parser
 
 from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
-from tmt_dq.core.recipe import Recipe
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
@@ -20,9 +19,8 @@ from tmt_dq.files.names import default_output
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
 from tmt_dq.io.headstart import Headstart, begin
-from tmt_dq.masks.reading import Reading
 from tmt_dq.step.flagged_ramp import FlaggedRamp
-from tmt_dq.step.parameters import reading_of, recipe_of, spec_of
+from tmt_dq.step.parameters import parameters_of, spec_of
 
 if TYPE_CHECKING:
     from tmt_dq.datamodels import TMTRampModel
@@ -54,27 +52,14 @@ class DQInitStep(Step):
     # stpipe would ask stock crds, which does not know TMT, and for the whole network of it.
     prefetch_references = False
 
-    spec = (
-        "    user_supplied_dq = string(default=None)"
-        "  # FITS image, list or regions with flags of your own\n"
-        + spec_of(Reading, prefix="user_")
-        + spec_of(Recipe)
-        + """
-        subarray = int_list(min=2, max=2, default=None)  # 1-based X,Y of the first pixel, where the header lacks it
-        if_no_mask = option("error", "skip", "continue", default="error")  # What to do where no rule matches
-        unknown = option("error", "drop", default="error")  # What to do about bits without a meaning
-        output_ext = string(default=".fits")  # Type of output
-        suffix = string(default="dqinit")  # Suffix of output files
-        override_mask = is_string_or_datamodel(default=None)  # Override the mask reference file
-    """  # noqa: E501 - a line each, as stpipe reads it
-    )
+    spec = f"""
+{spec_of()}
+    output_ext = string(default=".fits")  # Type of output
+    suffix = string(default="dqinit")  # Suffix of output files
+    """
 
     override_mask: Any
-    user_supplied_dq: str | None
-    propagate_do_not_use: bool | None
-    if_no_mask: Any
     subarray: list[int] | None
-    unknown: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_without_paths(kwargs))
@@ -167,15 +152,9 @@ class DQInitStep(Step):
             from tmt_dq.step.models import as_mask
 
             mask = as_mask(mask)
-        return Request(
-            mask=mask,
-            user_dq=self.user_supplied_dq,
-            user_reading=reading_of(self),
-            recipe=recipe_of(self),
-            propagate_do_not_use=self.propagate_do_not_use,
-            if_no_mask=self.if_no_mask,
-            unknown=self.unknown,
-        )
+        given = parameters_of(self)
+        given.pop("subarray", None)
+        return Request(**{**given, "mask": mask})
 
     def _flag_model(self, model: Any) -> "TMTRampModel":
         from tmt_dq.step.models import flag_model
