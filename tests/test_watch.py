@@ -825,7 +825,7 @@ def test_metrics(folder: Path, out: Path, mask: Path, stage: Path) -> None:
     assert read_beat(beat)["state"] == "stopped"
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=10)
-    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch_service.md").read_text()
     names = {name.partition("[")[0] for name in found}
     for ending in ("_bucket", "_count", "_sum"):
         names = {name.removesuffix(ending) for name in names}

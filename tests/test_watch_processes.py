@@ -241,7 +241,7 @@ def test_disk_that_is_really_full(folder: Path, out: Path, mask: Path, tmp_path:
 
 def unit_file() -> str:
     """Return the systemd unit of the page."""
-    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how_to" / "watch_service.md").read_text()
     return page.partition("```ini\n")[2].partition("```")[0]
 
 
