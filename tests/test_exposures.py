@@ -1,6 +1,7 @@
 """Sources and geometries through files: images, cubes, subarrays, guide windows, counts."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,13 @@ def _mask(folder: Path, shape: tuple[int, int] = (6, 8)) -> Path:
     return make_mask(folder / "mask.fits", dq)
 
 
-def _table(name: str, **columns: list[int]) -> Any:
+def _table(name: str, **columns: Sequence[float]) -> Any:
+    arrays_of = {key: np.array(values) for key, values in columns.items()}
     return fits.BinTableHDU.from_columns(
-        [fits.Column(key, "J", array=np.array(values)) for key, values in columns.items()],
+        [
+            fits.Column(key, "D" if values.dtype.kind == "f" else "J", array=values)
+            for key, values in arrays_of.items()
+        ],
         name=name,
     )
 
@@ -413,6 +418,31 @@ class TestMissingReads:
         ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2])])
         with pytest.raises(ConfigError, match="2 read numbers are given; expected 3"):
             apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.5])
+def test_numbers_of_the_readout_that_are_not_whole(folder: Path, value: float) -> None:
+    reads = make_ramp(folder / "a.fits", extra=[_table("READS", READ_NO=[1.0, value, 3.0])])
+    with pytest.raises(RampFormatError, match=r"READ_NO is .*; expected a whole number"):
+        apply_dq(reads, mask="N/A", recipe={"missing_reads": True})
+    guide = _table("ODGW", X=[value], Y=[2.0], NX=[3.0], NY=[2.0])
+    windows = make_ramp(folder / "b.fits", extra=[guide])
+    with pytest.raises(RampFormatError, match=r"X is .*; expected a whole number"):
+        apply_dq(windows, mask="N/A", recipe={"guide_windows_from_file": True})
+
+
+def test_tables_that_contradict_each_other(folder: Path) -> None:
+    """Neither the first nor the last one wins; two that agree are fine."""
+    first, second = _table("A", READ_NO=[1, 2, 4]), _table("B", READ_NO=[1, 2, 3])
+    ramp = make_ramp(folder / "ramp.fits", extra=[first, second])
+    with pytest.raises(RampFormatError, match=r"2 tables with READ_NO that contradict.*A.*B"):
+        apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+    same = make_ramp(folder / "same.fits", extra=[second, _table("C", READ_NO=[1, 2, 3])])
+    apply_dq(same, mask="N/A", recipe={"missing_reads": True}, dry_run=True)
+    guide = [_table("ODGW", X=[x], Y=[2], NX=[3], NY=[2]) for x in (1, 2)]
+    ramp = make_ramp(folder / "guide.fits", extra=guide)
+    with pytest.raises(RampFormatError, match="guide windows that contradict"):
+        apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
 
 
 class TestNoMask:

@@ -51,4 +51,19 @@ def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.ui
             f"index {first}; expected whole numbers from 0 to {_LARGEST}",
             where=where,
         )
+    if values.dtype.kind == "f":
+        _check_precision(values, where)
     return np.ascontiguousarray(values, dtype=np.uint32)
+
+
+def _check_precision(values: npt.NDArray[np.floating], where: object) -> None:
+    """Refuse floats so large that the lowest bits of a flag value may have been rounded away."""
+    bits = int(np.finfo(values.dtype).nmant) + 1
+    doubtful = 0 if bits >= 32 else int(np.count_nonzero(values >= 1 << bits))
+    if doubtful:
+        raise MaskFormatError(
+            f"{doubtful} values are 2^{bits} or larger, and {values.dtype.name} holds {bits} bits; "
+            "expected all 32 bits of a flag value",
+            where=where,
+            hint="Bits may be lost: make the flags again as uint32.",
+        )

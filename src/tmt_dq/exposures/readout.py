@@ -1,6 +1,8 @@
 """How an exposure was read out: its subarrays, guide windows and read numbers, from its file."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ from tmt_dq.fits.tables import read_columns
 from tmt_dq.instruments import Instrument
 
 __all__ = ["read_readout"]
+
+Content = TypeVar("Content")
 
 _MAP = "SUBARR_MAP"
 
@@ -114,7 +118,11 @@ def _guide_windows(
     config = instrument.guide_windows
     tables = exposure.file.named(config.extension) if config is not None else []
     if tables:
-        return _from_table(exposure.file, tables[0]), f"table {tables[0].name}"
+        found = {
+            f"{unit.label} (HDU {unit.index})": _from_table(exposure.file, unit) for unit in tables
+        }
+        windows = _only(found, "guide windows", exposure.file.path)
+        return windows, f"table {tables[0].name}"
     windows = _from_header(instrument, header, exposure)
     if not windows:
         expected = (
@@ -181,11 +189,16 @@ def _guide(
 def _read_numbers(exposure: RampFile, header: Mapping[str, object]) -> tuple[int, ...] | None:
     """Return the read number of each group, from the table that has such a column."""
     name = exposure.ramp.instrument.read_number_column
+    found: dict[str, tuple[int, ...]] = {}
     for unit in exposure.file.units:
         if not unit.is_image and name in _column_names(unit):
             column = read_columns(exposure.file, unit, needed=(name,))[name]
             where = f"{exposure.file.path}[{unit.label}]"
-            return tuple(_whole(value, name, where) for value in column)
+            found[f"{unit.label} (HDU {unit.index})"] = tuple(
+                _whole(value, name, where) for value in column
+            )
+    if found:
+        return _only(found, name, exposure.file.path)
     if header.get("COMPLETE") is True:
         return None
     said = "COMPLETE is F" if "COMPLETE" in header else "there is no keyword COMPLETE"
@@ -197,6 +210,18 @@ def _read_numbers(exposure: RampFile, header: Mapping[str, object]) -> tuple[int
     )
 
 
+def _only(found: Mapping[str, Content], name: str, path: Path) -> Content:
+    """Return what all tables of a file agree on."""
+    contents = list(found.values())
+    if any(content != contents[0] for content in contents):
+        raise RampFormatError(
+            f"has {len(found)} tables with {name} that contradict each other: {', '.join(found)}",
+            where=path,
+            hint="Leave the table that belongs to the exposure.",
+        )
+    return contents[0]
+
+
 def _column_names(unit: Unit) -> set[str]:
     count = unit.header.integer("TFIELDS", 0)
     names = (unit.header.get(f"TTYPE{number}", "") for number in range(1, count + 1))
@@ -205,6 +230,10 @@ def _column_names(unit: Unit) -> set[str]:
 
 def _whole(value: object, name: str, where: str) -> int:
     number = value.item() if isinstance(value, np.generic) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | float)
+        or not float(number).is_integer()  # NaN and infinity are not
+    ):
         raise RampFormatError(f"{name} is {number!r}; expected a whole number", where=where)
     return int(number)

@@ -16,6 +16,9 @@ from tmt_dq.fits.layout import Unit, padded
 __all__ = ["convention_unit", "read_columns", "read_dq_def"]
 
 _HALF = 1 << 31
+_MOST_FIELDS = 999
+"""Most columns that a table can have (FITS 4.0, 7.2.1 and 7.3.1)."""
+
 _PLAIN_FORM = re.compile(r"([1-9][0-9]*)?([BIJKEDA])")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _UNSIGNED: dict[tuple[str, object], str] = {
@@ -132,6 +135,13 @@ def read_columns(
     if unit.is_image:
         raise RampFormatError(
             f"{unit.label} is an image; expected a table", where=file.path, hint=hint
+        )
+    count = unit.header.integer("TFIELDS")
+    if not 0 <= count <= _MOST_FIELDS:
+        raise RampFormatError(
+            f"{unit.label} has TFIELDS {count}; expected 0 to {_MOST_FIELDS}",
+            where=file.path,
+            hint=hint,
         )
     data = file.read(unit)
     try:
