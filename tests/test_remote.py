@@ -15,7 +15,7 @@ import pytest
 
 from remote_helpers import WebServer, s3_bucket, web_server
 from tmt_dq.errors import ConfigError, OutputError, RampFormatError, RemoteError
-from tmt_dq.files import _stores, remote
+from tmt_dq.files import _staging, _stores, remote
 from tmt_dq.files.urls import file_name, folder_of, is_url, joined, local_path, redacted
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
@@ -151,7 +151,7 @@ def test_a_full_disk_is_noticed_before_the_transfer(
 
 def test_what_killed_processes_left_is_removed(store: Any, scratch: Path) -> None:
     store.pipe("night/a.fits", b"ramp")
-    left, used, young = (scratch / f"{remote._PREFIX}{name}" for name in ("left", "used", "young"))
+    left, used, young = (scratch / f"{_staging.PREFIX}{name}" for name in ("left", "used", "young"))
     for path in (left, used, young):
         path.mkdir()
         (path / "a.fits").touch()

@@ -8,13 +8,14 @@ import click
 from tmt_dq.cli.console import working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
+from tmt_dq.files.urls import file_name
 
 __all__ = ["command"]
 
 
 @click.command("diff", short_help="Compare the flags of two masks or ramps.")
-@click.argument("old", type=FilePath())
-@click.argument("new", type=FilePath())
+@click.argument("old", type=FilePath(urls=True))
+@click.argument("new", type=FilePath(urls=True))
 @click.option(
     "--pixels",
     type=click.IntRange(min=0),
@@ -35,8 +36,8 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit status tells.")
 def command(
-    old: Path,
-    new: Path,
+    old: Path | str,
+    new: Path | str,
     pixels: int,
     plot: Path | None,
     unknown: Any,
@@ -60,7 +61,7 @@ def command(
     from tmt_dq.report.difference import diff
 
     check_outputs(plot, overwrite=overwrite, inputs=(old, new))
-    with working(f"comparing {old.name} and {new.name}"):
+    with working(f"comparing {file_name(str(old))} and {file_name(str(new))}"):
         difference = diff(old, new, listed=pixels, unknown=unknown)
     if plot is not None:
         difference.plot(plot, overwrite=overwrite)

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 @click.command("explain", short_help="Tell why a pixel is flagged, and since when.")
-@click.argument("file", type=FilePath())
+@click.argument("file", type=FilePath(urls=True))
 @click.option(
     "--pixel",
     type=Position(),
@@ -31,7 +31,7 @@ __all__ = ["command"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
-    file: Path,
+    file: Path | str,
     pixel: tuple[int, int],
     crds_path: Path | None,
     context: str | None,

@@ -9,12 +9,13 @@ from tmt_dq.cli import offers
 from tmt_dq.cli.console import echo, working
 from tmt_dq.cli.options import FilePath
 from tmt_dq.cli.reports import check_outputs, show_report
+from tmt_dq.files.urls import file_name
 
 __all__ = ["command"]
 
 
 @click.command("inspect", short_help="Show what a mask or ramp flags.")
-@click.argument("file", type=FilePath())
+@click.argument("file", type=FilePath(urls=True))
 @click.option(
     "--channels",
     type=click.IntRange(min=1),
@@ -60,7 +61,7 @@ __all__ = ["command"]
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    file: Path,
+    file: Path | str,
     channels: int | None,
     flags: str | None,
     connectivity: str,
@@ -90,7 +91,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from tmt_dq.report.summary import summarize
 
     check_outputs(plot, html, regions, overwrite=overwrite, inputs=(file,))
-    with working(f"looking at {file.name}"):
+    with working(f"looking at {file_name(str(file))}"):
         summary = summarize(
             file,
             channels=channels,

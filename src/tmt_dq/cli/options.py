@@ -36,8 +36,13 @@ class FilePath(click.ParamType[Path]):
 
     name = "file"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
-        """Return the name as a path."""
+    def __init__(self, *, urls: bool = False) -> None:
+        self._urls = urls
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the name as a path; a URL as text, where URLs are taken."""
+        if self._urls and isinstance(value, str) and "://" in value:
+            return value
         if is_url(value):
             what = f"{redacted(str(value))} is a URL; a {self.name} on this machine is needed here"
             self.fail(what, param, ctx)

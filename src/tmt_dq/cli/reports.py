@@ -27,7 +27,7 @@ def show_report(report: "Report", *, as_json: bool) -> None:
         show_table(shown)
 
 
-def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path | str, ...]) -> None:
     """Make sure, before any work, that all outputs can be written.
 
     Raises
@@ -39,7 +39,9 @@ def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path, ..
 
     asked = [output for output in outputs if output is not None]
     for output in asked:
-        check_output(output, overwrite=overwrite, inputs=inputs)
+        check_output(
+            output, overwrite=overwrite, inputs=[path for path in inputs if isinstance(path, Path)]
+        )
     for output in asked:
         if [other.resolve() for other in asked].count(output.resolve()) > 1:
             raise OutputError(

@@ -9,18 +9,19 @@ import click
 from tmt_dq.cli.console import echo, print_json, table
 from tmt_dq.cli.options import FilePath, crds_options, verify_option
 from tmt_dq.errors import printable
+from tmt_dq.files.urls import redacted
 
 __all__ = ["command"]
 
 
 @click.command("select", short_help="Show which mask belongs to an exposure, and why.")
-@click.argument("ramp", type=FilePath())
+@click.argument("ramp", type=FilePath(urls=True))
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
 @verify_option
 @crds_options
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def command(
-    ramp: Path,
+    ramp: Path | str,
     crds_path: Path | None,
     context: str | None,
     *,
@@ -42,7 +43,7 @@ def command(
     selection = select_mask(ramp, context=context, crds_path=crds_path, verify=verify)
     if as_json:
         report = {
-            "ramp": str(ramp),
+            "ramp": redacted(str(ramp)),
             "mask": selection.uri,
             "path": None if selection.path is None else str(selection.path),
             "context": selection.context,

@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tmt_dq.errors import SelectionError
 from tmt_dq.exposures.ramp import read_selectors
+from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.cache import Cache, open_cache
@@ -168,12 +169,14 @@ def select_reference(
     )
 
 
+@staged("ramp")
 def select_mask(
     ramp: str | os.PathLike[str],
     *,
     context: str | None = None,
     crds_path: str | os.PathLike[str] | None = None,
     verify: bool | None = None,
+    fsspec_kwargs: Mapping[str, Any] | None = None,  # noqa: ARG001 - taken by `staged`
 ) -> Selection:
     """Find the MASK reference file of an exposure by CRDS' rules.
 
@@ -181,7 +184,7 @@ def select_mask(
 
     Parameters
     ----------
-    ramp : path
+    ramp : path or URL
         FITS file of the exposure.
     context : str, optional
         Name of the CRDS context (``tmt_0001.pmap``). By default ``TMT_DQ_CRDS_CONTEXT``,
@@ -192,6 +195,8 @@ def select_mask(
     verify : bool, optional
         Whether the mask must be the file whose sha256 the cache has on record. By default yes,
         unless ``TMT_DQ_VERIFY`` is 0.
+    fsspec_kwargs : mapping, optional
+        Arguments for fsspec, which fetches a URL, as of `astropy.io.fits.open`.
 
     Returns
     -------

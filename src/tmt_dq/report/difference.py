@@ -11,6 +11,7 @@ from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
+from tmt_dq.files.url_arguments import staged
 from tmt_dq.report.areas import intersection
 from tmt_dq.report.image import FlagImage, Source, as_image
 from tmt_dq.report.pictures import difference_figure
@@ -165,6 +166,7 @@ class Difference(DrawnReport):
         )
 
 
+@staged("old", "new")
 def diff(
     old: Source, new: Source, *, listed: int = LISTED, unknown: Unknown = "error"
 ) -> Difference:
@@ -172,7 +174,7 @@ def diff(
 
     Parameters
     ----------
-    old, new : path, Mask or array_like of integers, (ny, nx)
+    old, new : path, URL, Mask or array_like of integers, (ny, nx)
         FITS files of masks or initialized ramps, plain or compressed; or flags.
     listed : int
         How many pixels that differ are listed one by one.

@@ -9,6 +9,7 @@ from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
+from tmt_dq.files.url_arguments import staged
 from tmt_dq.instruments import Instrument, load
 from tmt_dq.report.groups import GroupFlag, count_groups
 from tmt_dq.report.image import FlagImage, Source, as_image
@@ -59,7 +60,7 @@ class Explanation(Report):
     ----------
     label, kind : str
         The file's name, and "mask", "ramp" or "array".
-    path : Path or None
+    path : Path, str or None
         The file.
     instrument, detector : str or None
         Whose pixel it is, where the file says so.
@@ -85,7 +86,7 @@ class Explanation(Report):
 
     label: str
     kind: str
-    path: Path | None
+    path: Path | str | None
     instrument: str | None
     detector: str | None
     x: int
@@ -153,6 +154,7 @@ class Explanation(Report):
         )
 
 
+@staged("source")
 def explain(
     source: Source,
     *,
@@ -166,7 +168,7 @@ def explain(
 
     Parameters
     ----------
-    source : path, Mask or array_like of integers, (ny, nx)
+    source : path, URL, Mask or array_like of integers, (ny, nx)
         FITS file of a mask or of an initialized ramp, plain or compressed; or the flags.
     x, y : int
         1-based position on the detector: x counts columns, y rows; not of the array, if that is a

@@ -15,6 +15,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.pixel_classes import Planes, sort_pixels
 from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.record import SOFTWARE
+from tmt_dq.files.url_arguments import staged
 from tmt_dq.report import areas
 from tmt_dq.report.areas import Area, BadLine, area_table, line_table
 from tmt_dq.report.clusters import (
@@ -56,7 +57,7 @@ class Summary(DrawnReport):
     ----------
     label, kind : str
         The file's name, and "mask", "ramp" or "array".
-    path : Path or None
+    path : Path, str or None
         The file.
     instrument, detector : str or None
         Whose flags they are, where the file says so.
@@ -92,7 +93,7 @@ class Summary(DrawnReport):
 
     label: str
     kind: str
-    path: Path | None
+    path: Path | str | None
     instrument: str | None
     detector: str | None
     place: str
@@ -232,6 +233,7 @@ class Summary(DrawnReport):
         return sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
 
 
+@staged("source")
 def summarize(
     source: Source,
     *,
@@ -245,7 +247,7 @@ def summarize(
 
     Parameters
     ----------
-    source : path, Mask or array_like of integers, (ny, nx)
+    source : path, URL, Mask or array_like of integers, (ny, nx)
         FITS file of a mask or of an initialized ramp, plain or compressed; or the flags.
     channels : int, optional
         Readout channels of the full frame. By default what the instrument's description says.

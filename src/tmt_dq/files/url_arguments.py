@@ -1,0 +1,96 @@
+"""URLs among the arguments of a function: staged for the call."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from tmt_dq.files import remote
+from tmt_dq.files.atomic import check_output
+from tmt_dq.files.names import default_place
+from tmt_dq.files.urls import local_path
+
+__all__ = ["staged"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def staged(
+    *inputs: str, kept: Iterable[str] = (), output: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let these parameters of a function be URLs; the function itself is called with paths.
+
+    Files of `kept` are fetched once a process. With `output`, the parameters "output" and
+    "output_dir" may be URLs too. The argument "fsspec_kwargs" holds for all of them.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        wanted = [*inputs, *kept, *(("output", "output_dir") if output else ())]
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            given = bound.arguments
+            named = [name for name in wanted if isinstance(given.get(name), str | os.PathLike)]
+            if all(local_path(given[name]) == Path(given[name]) for name in named):
+                return function(*args, **kwargs)
+            with contextlib.ExitStack() as stack:
+                sources = [str(given[name]) for name in named if name in {*inputs, *kept}]
+                if output:
+                    _stage_output(given, sources, stack)
+                for name in named:
+                    if name in inputs:
+                        given[name] = stack.enter_context(_stage_input(given, name, output=output))
+                    elif name in kept:
+                        given[name] = remote.fetch(given[name], given.get("fsspec_kwargs"))
+                return _shown(function(*bound.args, **bound.kwargs))
+
+        return call
+
+    return decorate
+
+
+def _stage_output(given: dict[str, Any], sources: list[str], stack: contextlib.ExitStack) -> None:
+    """Give a function the path of its output; check first what would make a transfer vain."""
+    if given.get("output") is not None and given.get("output_dir") is not None:
+        return  # an error of the caller, which the function names
+    options, overwrite = given.get("fsspec_kwargs"), bool(given.get("overwrite"))
+    target = given.get("output") or default_place(sources[0], given.pop("output_dir", None))
+    path = local_path(target)
+    if path is not None:
+        check_output(path, overwrite=overwrite)
+        given["output"] = path
+    else:
+        remote.check_output(str(target), overwrite=overwrite, inputs=sources, fsspec_kwargs=options)
+        given["output"] = stack.enter_context(
+            remote.sent(str(target), overwrite=overwrite, fsspec_kwargs=options)
+        )
+
+
+def _stage_input(
+    given: dict[str, Any], name: str, *, output: bool
+) -> contextlib.AbstractContextManager[Path]:
+    folder = given["output"].parent if isinstance(given.get("output"), Path) else None
+    options = given.get("fsspec_kwargs")
+    return remote.local(
+        given[name], fsspec_kwargs=options, folder=folder, copies=2 if output else 1
+    )
+
+
+def _shown(result: R) -> R:
+    """Return a result whose fields name remote files by their URLs."""
+    if not dataclasses.is_dataclass(result) or isinstance(result, type):
+        return result
+    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    staged_names = {
+        name: remote.name_of(value)
+        for name, value in values.items()
+        if isinstance(value, str | Path) and remote.name_of(value) != str(value)
+    }
+    return dataclasses.replace(result, **staged_names)
