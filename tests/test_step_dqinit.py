@@ -383,6 +383,8 @@ def test_the_rules_choose_by_the_exposure(here: Any) -> None:
     assert by_path == by_model == by_result
     assert fits.getheader(by_path)["DETECTOR"] == "IRIS3"
     assert DQInitStep(override_mask="N/A").get_reference_file(ramp, "mask") == "N/A"
+    with pytest.raises(MaskFormatError, match=r"missing\.fits"):
+        DQInitStep(override_mask="missing.fits").get_reference_file(ramp, "mask")
     with pytest.raises(ConfigError, match="'flat' is not a reference of this step"):
         step.get_reference_file(ramp, "flat")
 

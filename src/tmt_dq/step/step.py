@@ -12,7 +12,7 @@ from stpipe import Step, config_parser
 
 from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
 from tmt_dq.datamodels import is_data_model
-from tmt_dq.errors import ConfigError
+from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.files.names import default_output
@@ -191,6 +191,8 @@ class DQInitStep(Step):
         ------
         SelectionError
             Raised if no rule matches, or the reference is not in the cache.
+        MaskFormatError
+            Raised if ``override_mask`` is not there.
         """
         if reference_file_type not in self.reference_file_types:
             raise ConfigError(
@@ -200,6 +202,12 @@ class DQInitStep(Step):
             )
         mask = self._given_mask()
         if mask is not None:
+            if not is_data_model(mask) and mask != NOT_APPLICABLE and not Path(mask).is_file():
+                raise MaskFormatError(
+                    "cannot be read: there is no such file",
+                    where=mask,
+                    hint="Correct override_mask.",
+                )
             name = mask.override_handle if is_data_model(mask) else str(mask)
             self._reference_files_used.append(("mask", name))
             return mask
