@@ -18,7 +18,8 @@ from reference_helpers import (
     rmap_text,
 )
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import RuleCheck, crds_tools, select_reference
+from tmt_dq.references import RuleCheck, crds_tools, select_reference, selection
+from tmt_dq.references.rules import load_rules
 
 SUBARRAYS = ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "ROI_7", "*", "ANY", "", "UNDEFINED", None]
 
@@ -276,6 +277,23 @@ class TestContext:
                 select_reference(exposure(), crds_path=cache)
             monkeypatch.setenv(variable, "1")
             assert select_reference(exposure(), crds_path=cache).name is not None
+
+    def test_a_rollback_between_choice_and_reading(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a cache without server_config, a rollback takes the .pmap away."""
+        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
+
+        def late(mappings: Path, context: str, *rest: Any, **options: Any) -> Any:
+            if context == "tmt_0010.pmap":
+                (mappings / context).unlink(missing_ok=True)
+            return load_rules(mappings, context, *rest, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(selection, "load_rules", late)
+            assert select_reference(exposure(), crds_path=cache).context == "tmt_0009.pmap"
+        with pytest.raises(SelectionError, match=r"tmt_0010\.pmap is not in the cache"):
+            select_reference(exposure(), crds_path=cache, context="tmt_0010.pmap")
 
 
 class TestCache:

@@ -1,5 +1,6 @@
 """Selection of an exposure's reference file by the rules of a CRDS cache, with the reason."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,11 +149,7 @@ def select_reference(
     instrument, found = parameters(header, instrument, where)
     reftype = (reftype or instrument.reftype).lower()
     cache = open_cache(crds_path, instrument.observatory, os.environ)
-    name_of_context = cache.context(context, os.environ)
-    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
-    rules = load_rules(
-        cache.mappings, name_of_context, instrument, reftype, verify_sums=verify_sums
-    )
+    rules = _current_rules(cache, context, instrument, reftype)
     name, checks = rules.select(found, where)
     _check_not_bad(cache, rules, name)
     if verify is None:
@@ -160,7 +157,7 @@ def select_reference(
     return Selection(
         observatory=instrument.observatory,
         reftype=reftype,
-        context=name_of_context,
+        context=rules.context,
         name=name,
         path=None if name is None else cache.reference(instrument.name, name, verify=verify),
         rules=checks,
@@ -244,6 +241,22 @@ def applicable_name(
     except SelectionError:
         return "no rule"
     return name or "N/A"
+
+
+def _current_rules(
+    cache: Cache, context: str | None, instrument: Instrument, reftype: str
+) -> Rules:
+    """Return the rules of the context that is named, or in force."""
+
+    def load() -> Rules:
+        name = cache.context(context, os.environ)
+        return load_rules(cache.mappings, name, instrument, reftype, verify_sums=verify_sums)
+
+    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
+    with contextlib.suppress(SelectionError):
+        return load()
+    # A rollback may have taken the context away since it was chosen: look again, once.
+    return load()
 
 
 def _check_not_bad(cache: Cache, rules: Rules, name: str | None) -> None:
