@@ -260,7 +260,7 @@ add_ramps(
         },
         "another INSTRUME": (
             {"header": {"INSTRUME": "NIRSPEC"}},
-            ("NIRSPEC", "IRIS", "Correct the INSTRUME"),
+            ("NIRSPEC", "IRIS", "Add an instrument"),
         ),
     },
     select=True,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from builders import make_ramp
+from builders import make_mask, make_ramp
 from reference_helpers import FITS, exposure, isolate, make_cache, rmap_text
 from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
-from tmt_dq.references import select_reference
+from tmt_dq.references import select_mask, select_reference
 
 MASK = "references/tmt/iris/tmt_iris_mask_0001.fits"
 
@@ -96,6 +96,20 @@ class TestExposure:
         refused(RampFormatError, "10:11:12.3", "10:11:13", header=header)
         header["TIME-OBS"] = "10:11:12"
         assert select_reference(header, crds_path=make_cache(tmp_path)).name
+
+    def test_a_mask_is_no_exposure(self, tmp_path: Path) -> None:
+        """DATE-OBS is not to be written into a mask."""
+        mask = make_mask(tmp_path / "mask.fits", header={"REFTYPE": "MASK"})
+        with pytest.raises(RampFormatError, match="is a reference file") as caught:
+            select_mask(mask)
+        assert "tmt-dq inspect" in str(caught.value)
+        assert "DATE-OBS" not in str(caught.value)
+
+    def test_an_exposure_of_jwst(self, tmp_path: Path) -> None:
+        ramp = make_ramp(tmp_path / "ramp.fits", header={"INSTRUME": "NIRCAM", "TELESCOP": "JWST"})
+        with pytest.raises(SelectionError, match="'NIRCAM' is not known") as caught:
+            select_mask(ramp)
+        assert "Correct" not in str(caught.value)
 
 
 class TestCacheAndContext:

@@ -180,7 +180,8 @@ def load(name: str) -> Instrument:
     if name.upper() not in available():
         raise ConfigError(
             f"instrument {name!r} is not known; found descriptions of {', '.join(available())}",
-            hint="Correct the INSTRUME keyword of the file.",
+            hint="tmt-dq is for exposures of these instruments. Another one needs a description of "
+            "its own: see 'Add an instrument' in the documentation.",
         )
     file = f"{name.lower()}.toml"
     return parse(resources.files(__package__).joinpath(file).read_text("utf-8"), file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmt_dq.errors import SelectionError
+from tmt_dq.errors import RampFormatError, SelectionError
 from tmt_dq.exposures.ramp import read_selectors
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
@@ -203,7 +203,7 @@ def select_mask(
     Raises
     ------
     RampFormatError
-        Raised if the file is not FITS or lacks a keyword that the rules look at.
+        Raised if the file is not FITS, is a mask, or lacks a keyword that the rules look at.
     SelectionError
         Raised if no rule matches, or the reference is not in the cache or not as it was delivered.
 
@@ -216,6 +216,14 @@ def select_mask(
     """
     path = Path(ramp)
     with open_input(path) as file:
+        reftype = str(file.units[0].header.get("REFTYPE") or "").strip().upper()
+        if reftype and not file.named("SCI"):
+            raise RampFormatError(
+                f"is a reference file (REFTYPE is {reftype}), not an exposure",
+                where=path,
+                hint="Masks are selected for exposures: name one of these. What a mask holds: "
+                f"tmt-dq inspect {path}",
+            )
         instrument, selectors = read_selectors(file)
         return select_reference(
             selectors,
