@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_helpers import exposure, isolate, make_cache, rmap_text
+from reference_helpers import PARKEY, exposure, isolate, make_cache, rmap_text
+from tmt_dq import instruments
 from tmt_dq.errors import NoMatchError
+from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.references import select_reference
 from tmt_dq.references.adapter import import_crds
 
@@ -249,3 +251,30 @@ def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
         ["all", "dq"],
         "R_DQ",
     ]
+
+
+@pytest.mark.parametrize(("observatory", "name"), [("jwst", "MIRI"), ("roman", "WFI")])
+def test_an_observatory_that_crds_has_itself(tmp_path: Path, observatory: str, name: str) -> None:
+    """Its detectors can be described too, and its own modules of crds are used."""
+    prefix = "ROMAN." if observatory == "roman" else ""
+    keywords = {prefix + key: value for key, value in instruments.load("IRIS").keywords.items()}
+    detector = Detector("L1", ("IMG",), (1024, 1032), 4)
+    instrument = Instrument(name, "T", observatory, "mask", keywords, {"L1": detector})
+    parkey = tuple(tuple(prefix + key for key in level) for level in PARKEY)
+    rules = {("L1", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}}
+    substitutions = {f"{prefix}META.SUBARRAY.NAME": {"GENERIC": "N/A"}}
+    header: Any = {"observatory": observatory, "instrument": name, "substitutions": substitutions}
+    rmap = rmap_text(rules, parkey=parkey, **header)
+    cache = make_cache(tmp_path / "cache", rmap, files=["a.fits"], flat=True)
+    for kind in ("mappings", "references"):
+        (cache / kind / "tmt").rename(cache / kind / observatory)
+    mappings = cache / "mappings" / observatory
+    for path in (mappings / "tmt_0001.pmap", mappings / "tmt_iris_0001.imap"):
+        text = path.read_text().replace("'TMT'", f"'{observatory}'").replace("'IRIS'", f"'{name}'")
+        text = text.replace("'derived_from'", "'ignore_checksum': True, 'derived_from'")
+        path.write_text(text)
+    (mappings / "tmt_0001.pmap").rename(mappings / f"{observatory}_0001.pmap")
+    found = select_reference(
+        exposure(INSTRUME=name, DETECTOR="IMG"), instrument=instrument, crds_path=cache
+    )
+    assert (found.observatory, found.name) == (observatory, "a.fits")

@@ -56,20 +56,29 @@ def parameters(
             continue
         value = _text(header, keyword)
         found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
-    detector = instrument.keywords.get(_DETECTOR, "DETECTOR")
-    name = _required(header, detector, "the detector", where)
+    key = _key(instrument, _DETECTOR)
+    name = _required(header, instrument.keywords.get(key, "DETECTOR"), "the detector", where)
     try:
-        found[_DETECTOR] = instrument.detector(name).name
+        found[key] = instrument.detector(name).name
     except SelectionError as error:
         raise SelectionError(error.what, where=where, hint=error.hint) from None
-    found[_INSTRUMENT] = instrument.name
-    date_keyword = instrument.keywords.get(_DATE, "DATE-OBS")
-    time_keyword = instrument.keywords.get(_TIME, "TIME-OBS")
-    found[_DATE], found[_TIME] = _date_and_time(header, date_keyword, time_keyword, where)
+    found[_key(instrument, _INSTRUMENT)] = instrument.name
+    date, time = _key(instrument, _DATE), _key(instrument, _TIME)
+    found[date], found[time] = _date_and_time(
+        header,
+        instrument.keywords.get(date, "DATE-OBS"),
+        instrument.keywords.get(time, "TIME-OBS"),
+        where,
+    )
     for parkey, words in both.items():
         # Rules with a single key for date and time compare it as "YYYY-MM-DD hh:mm:ss".
         found[parkey] = " ".join(_date_and_time(header, words[0], words[1], where))
     return instrument, found
+
+
+def _key(instrument: Instrument, name: str) -> str:
+    """Return a parkey as the instrument's rules have it; Roman's begin with ``ROMAN.``."""
+    return next((key for key in instrument.keywords if key.endswith(name)), name)
 
 
 def _required(header: Mapping[str, object], keyword: str, meaning: str, where: object) -> str:
