@@ -256,7 +256,7 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
     words += ["--flag", "HOT", "--base", "1", "-o", str(mask), "--overwrite"]
     words += ["--useafter", "2025-12-01", "--pedigree", "DUMMY", "--author", "a", "--descrip", "b"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    receipt = deliver_mask(mask, cache=cache)
+    receipt = deliver_mask(mask, cache=cache, create=True)
     for path in (spots, mask):
         path.unlink()
     assert receipt.context_before is not None

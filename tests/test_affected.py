@@ -28,7 +28,7 @@ def root(folder: Path) -> Path:
     The masks cover 8 x 6 pixels from (101, 201); the new pixel is at (104, 203), 1-based.
     """
     root = small_cache(folder / "cache")
-    deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    deliver_mask(deliverable(folder / "mask.fits"), cache=root, yes=True)
     return root
 
 
@@ -109,7 +109,7 @@ def test_a_mask_where_there_was_none(root: Path, ramp: Callable[..., Path]) -> N
 
 def test_first_mask_of_a_detector(folder: Path, root: Path, ramp: Callable[..., Path]) -> None:
     mask = deliverable(folder / "second.fits", header={"DETECTOR": "IRIS2"})
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     path = ramp("other", DETECTOR="IRIS2")
     [effect] = affected(receipt.context_before, receipt.context, [path], crds_path=root)
     assert (effect.affected, effect.old, effect.new) == (True, "no rule", receipt.mask)

@@ -114,12 +114,12 @@ def test_deliver_and_rollback(folder: Path) -> None:
     mask = deliverable(folder / "mask.fits")
     before = tree(folder)
     for words in (["--cache", root], ["--cache", folder / "new cache"]):
-        outcome = invoke("deliver", mask, *words, "--dry-run", "--json")
+        outcome = invoke("deliver", mask, *words, "--create", "--dry-run", "--json")
         if words[1] == root:
             assert outcome.code == 0, outcome.err
             assert json.loads(outcome.out)["path"] is None
         assert tree(folder) == before
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     before = tree(folder)
     outcome = invoke("rollback", receipt.path, "--dry-run")
     assert (outcome.code, "would be taken out" in outcome.out) == (0, True)

@@ -27,7 +27,9 @@ from delivery_helpers import (
 )
 from reference_helpers import PUBLISHED, needs_published, published_cache
 from tmt_dq import deliver_mask, rollback
+from tmt_dq.delivery.changes import Changes, FlagChange
 from tmt_dq.delivery.locks import exclusive
+from tmt_dq.delivery.receipts import read_receipt
 from tmt_dq.errors import (
     CertificationError,
     ConfigError,
@@ -80,7 +82,7 @@ def header_of(path: Path) -> dict[str, Any]:
 
 def test_the_mask_is_selected_from_its_useafter_on(root: Path, mask: Path) -> None:
     assert answer(root, "2026-05-01T00:00:00") == OLD
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     assert receipt.mask == NEW
     assert default_context(root) == receipt.context == "tmt_0002.pmap"
     assert answer(root, "2026-04-30T23:59:59.999") == OLD
@@ -92,7 +94,7 @@ def test_the_mask_is_selected_from_its_useafter_on(root: Path, mask: Path) -> No
 
 def test_the_files_that_are_there_stay_as_they_are(root: Path, mask: Path) -> None:
     before = folder_state(root)
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     after = folder_state(root)
     changed = {name for name, content in before.items() if after[name] != content}
     assert changed <= {"config/tmt/server_config"}
@@ -110,7 +112,7 @@ def test_the_files_that_are_there_stay_as_they_are(root: Path, mask: Path) -> No
 
 
 def test_rules_have_right_names_origins_and_sums(root: Path, mask: Path) -> None:
-    deliver_mask(mask, cache=root)
+    deliver_mask(mask, cache=root, yes=True)
     rules = root / "mappings/tmt"
     for new, old in (
         ("tmt_0002.pmap", "tmt_0001.pmap"),
@@ -127,7 +129,7 @@ def test_rules_have_right_names_origins_and_sums(root: Path, mask: Path) -> None
 
 def test_the_copy_is_the_mask(root: Path, mask: Path) -> None:
     original = mask.read_bytes()
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     assert mask.read_bytes() == original
     copy = receipt.mask_path
     assert copy == root / "references/tmt/iris" / NEW
@@ -143,7 +145,7 @@ def test_the_copy_is_the_mask(root: Path, mask: Path) -> None:
 
 
 def test_receipt(root: Path, mask: Path) -> None:
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     assert receipt.path == root / "deliveries/tmt/tmt_0002.json"
     table = json.loads(receipt.path.read_text())
     assert table["mask"] == NEW
@@ -159,7 +161,7 @@ def test_receipt(root: Path, mask: Path) -> None:
 
 
 def test_sums_can_be_checked_with_sha256sum(root: Path, mask: Path) -> None:
-    deliver_mask(mask, cache=root)
+    deliver_mask(mask, cache=root, yes=True)
     if shutil.which("sha256sum") is None:
         pytest.skip("there is no sha256sum here")
     outcome = subprocess.run(
@@ -174,24 +176,26 @@ def test_sums_can_be_checked_with_sha256sum(root: Path, mask: Path) -> None:
 
 def test_useafter_can_be_given(root: Path, folder: Path) -> None:
     mask = deliverable(folder / "mask.fits", useafter=None)
-    receipt = deliver_mask(mask, cache=root, useafter="2026-06-01")
+    receipt = deliver_mask(mask, cache=root, useafter="2026-06-01", yes=True)
     assert receipt.useafter == "2026-06-01T00:00:00"
     assert fits.getval(receipt.mask_path, "USEAFTER") == "2026-06-01T00:00:00"
     assert answer(root, "2026-05-31T23:59:59") == OLD
     assert answer(root, "2026-06-01T00:00:00") == NEW
-    later = deliver_mask(mask, cache=root, useafter=dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC))
+    later = deliver_mask(
+        mask, cache=root, useafter=dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC), force=True, yes=True
+    )
     assert later.useafter == "2026-07-01T12:00:00"
 
 
 def test_older_and_equal_dates(root: Path, mask: Path) -> None:
     """A mask may be delivered for the past; one of the same date takes the place of the other."""
-    deliver_mask(mask, cache=root)
-    past = deliver_mask(mask, cache=root, useafter="2020-01-01")
+    deliver_mask(mask, cache=root, yes=True)
+    past = deliver_mask(mask, cache=root, useafter="2020-01-01", yes=True)
     assert (past.mask, past.replaces) == ("tmt_iris_mask_0003.fits", None)
     assert answer(root, "2019-12-31T23:59:59") == OLD
     assert answer(root, "2020-01-01T00:00:00") == past.mask
     assert answer(root, "2026-05-01T00:00:00") == NEW
-    again = deliver_mask(mask, cache=root)
+    again = deliver_mask(mask, cache=root, force=True, yes=True)
     assert again.replaces == NEW
     assert answer(root, "2026-05-01T00:00:00") == again.mask == "tmt_iris_mask_0004.fits"
     assert answer(root, "2026-04-30T00:00:00") == past.mask
@@ -199,7 +203,7 @@ def test_older_and_equal_dates(root: Path, mask: Path) -> None:
 
 def test_alias_of_the_detector(root: Path, folder: Path) -> None:
     mask = deliverable(folder / "mask.fits", header={"DETECTOR": "IMG1"})
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     assert fits.getval(receipt.mask_path, "DETECTOR") == "IRIS1"
     assert answer(root, "2026-05-01T00:00:00", DETECTOR="IMG1") == NEW
 
@@ -211,7 +215,7 @@ def test_exposures_that_keep_another_mask(folder: Path) -> None:
         ("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD},
     }
     root = small_cache(folder / "cache", rules=rules)
-    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    receipt = deliver_mask(deliverable(folder / "mask.fits"), cache=root, yes=True)
     assert any(f"SUBARRAY FULL or GENERIC keep {OLD}" in text for text in receipt.warnings)
     assert answer(root, "2026-06-01T00:00:00", SUBARRAY="FULL") == OLD
     saved = json.loads((root / "deliveries/tmt/tmt_0002.json").read_text())
@@ -220,7 +224,7 @@ def test_exposures_that_keep_another_mask(folder: Path) -> None:
 
 def test_dry_run(root: Path, mask: Path) -> None:
     before = folder_state(root)
-    receipt = deliver_mask(mask, cache=root, dry_run=True)
+    receipt = deliver_mask(mask, cache=root, dry_run=True, yes=True)
     assert folder_state(root) == before
     assert receipt.dry_run
     assert receipt.mask_path is None
@@ -233,7 +237,7 @@ def test_dry_run(root: Path, mask: Path) -> None:
 
 
 def test_dry_run_for_a_new_cache_makes_nothing(folder: Path, mask: Path) -> None:
-    receipt = deliver_mask(mask, cache=folder / "new", dry_run=True)
+    receipt = deliver_mask(mask, cache=folder / "new", create=True, dry_run=True, yes=True)
     assert receipt.context == "tmt_0101.pmap"
     assert not (folder / "new").exists()
 
@@ -241,7 +245,11 @@ def test_dry_run_for_a_new_cache_makes_nothing(folder: Path, mask: Path) -> None
 def test_a_new_cache_starts_as_a_copy_of_the_embedded_one(folder: Path, mask: Path) -> None:
     root = folder / "new"
     root.mkdir()
-    receipt = deliver_mask(mask, cache=root)
+    with pytest.raises(ConfigError, match="no cache here") as caught:
+        deliver_mask(mask, cache=root)
+    assert "--create" in str(caught.value)
+    assert list(root.iterdir()) == []
+    receipt = deliver_mask(mask, cache=root, create=True, yes=True)
     assert (receipt.mask, receipt.context) == ("tmt_iris_mask_0106.fits", "tmt_0101.pmap")
     assert answer(root, "2026-05-01T00:00:00") == "tmt_iris_mask_0106.fits"
     assert answer(root, "2026-05-01T00:00:00", SUBARRAY="FULL") == "tmt_iris_mask_0101.fits"
@@ -260,7 +268,7 @@ def test_a_new_cache_starts_as_a_copy_of_the_embedded_one(folder: Path, mask: Pa
 def test_tmts_published_rules(folder: Path, mask: Path) -> None:
     """Their headers have wrong names and sums that are to be ignored; the new ones are right."""
     root = published_cache(folder / "cache")
-    receipt = deliver_mask(mask, cache=root)
+    receipt = deliver_mask(mask, cache=root, yes=True)
     assert (receipt.mask, receipt.context) == (NEW, "tmt_0002.pmap")
     names = {Path(file.path).name for file in receipt.files}
     assert {"tmt_iris_0004.imap", "tmt_iris_mask_0002.rmap"} <= names
@@ -286,7 +294,7 @@ class TestRefused:
     def test_mask_that_does_not_pass(self, root: Path, folder: Path) -> None:
         mask = deliverable(folder / "mask.fits", header={"AUTHOR": None, "DESCRIP": None})
         with pytest.raises(CertificationError) as caught:
-            deliver_mask(mask, cache=root)
+            deliver_mask(mask, cache=root, yes=True)
         assert caught.value.where == str(mask)
         assert "AUTHOR" in caught.value.what
         assert "DESCRIP" in caught.value.what
@@ -294,30 +302,30 @@ class TestRefused:
     def test_unknown_detector(self, root: Path, folder: Path) -> None:
         mask = deliverable(folder / "mask.fits", header={"DETECTOR": "ANY"})
         with pytest.raises(CertificationError, match="any detector"):
-            deliver_mask(mask, cache=root)
+            deliver_mask(mask, cache=root, yes=True)
 
     def test_too_many_flags(self, root: Path, folder: Path) -> None:
         mask = deliverable(folder / "mask.fits", np.full((6, 8), 2048, np.uint32))
         with pytest.raises(CertificationError, match="plausible"):
-            deliver_mask(mask, cache=root)
-        assert deliver_mask(mask, cache=root, max_flagged=1, dry_run=True).mask == NEW
+            deliver_mask(mask, cache=root, yes=True)
+        assert deliver_mask(mask, cache=root, max_flagged=1, dry_run=True, yes=True).mask == NEW
 
     def test_no_mask(self, root: Path, folder: Path) -> None:
         with pytest.raises(MaskFormatError):
-            deliver_mask(folder / "missing.fits", cache=root)
+            deliver_mask(folder / "missing.fits", cache=root, yes=True)
         (folder / "text.fits").write_text("no")
         with pytest.raises(MaskFormatError):
-            deliver_mask(folder / "text.fits", cache=root)
+            deliver_mask(folder / "text.fits", cache=root, yes=True)
 
     @pytest.mark.parametrize("useafter", ["yesterday", "2026-13-01", "2026-05-01T00:00:00.5", ""])
     def test_useafter(self, root: Path, mask: Path, useafter: str) -> None:
         with pytest.raises(ConfigError, match="date"):
-            deliver_mask(mask, cache=root, useafter=useafter)
+            deliver_mask(mask, cache=root, useafter=useafter, yes=True)
 
     def test_another_delivery_is_under_way(self, root: Path, mask: Path, tmp_path: Path) -> None:
         with exclusive(root, wait_s=0):
             with pytest.raises(DeliveryError, match="under way") as caught:
-                deliver_mask(mask, cache=root, wait_s=0.1)
+                deliver_mask(mask, cache=root, wait_s=0.1, yes=True)
             assert caught.value.hint == "Try again when it has ended."
         assert tmp_path.exists()
 
@@ -333,9 +341,9 @@ class TestRefused:
             header = {**header, "USEAFTER": "2026-04-01T00:00:00"}
             return derive(cache, context, instrument, header, *args, **keys)
 
-        monkeypatch.setattr("tmt_dq.delivery.deliver.derive", wrong)
+        monkeypatch.setattr("tmt_dq.delivery.plan.derive", wrong)
         with pytest.raises(DeliveryError, match="the new rules would select"):
-            deliver_mask(mask, cache=root)
+            deliver_mask(mask, cache=root, yes=True)
 
 
 def test_disk_full(root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +361,7 @@ def test_disk_full(root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(os, "link", full)
         try:
-            deliver_mask(mask, cache=root)
+            deliver_mask(mask, cache=root, yes=True)
             break
         except OutputError as error:
             errors.append(str(error))
@@ -377,23 +385,23 @@ def test_folders_that_are_not_writable_are_found_first(
 
     monkeypatch.setattr(os, "access", refuse)
     with pytest.raises(OutputError, match="mappings/tmt is not writable"):
-        deliver_mask(mask, cache=root)
+        deliver_mask(mask, cache=root, yes=True)
     files = {name: state for name, state in folder_state(root).items() if state != "folder"}
     assert files.keys() - before.keys() <= {".tmt-dq.lock"}
 
 
 def test_refused_caches(folder: Path, mask: Path) -> None:
     with pytest.raises(ConfigError, match="not to be changed"):
-        deliver_mask(mask, cache=embedded.cache_path())
+        deliver_mask(mask, cache=embedded.cache_path(), yes=True)
     other = folder / "photos"
     other.mkdir()
     (other / "cat.jpg").write_text("meow")
     with pytest.raises(ConfigError, match="no rules"):
-        deliver_mask(mask, cache=other)
+        deliver_mask(mask, cache=other, yes=True)
     with pytest.raises(ConfigError, match="no folder"):
-        deliver_mask(mask, cache=folder / "a" / "b")
+        deliver_mask(mask, cache=folder / "a" / "b", create=True, yes=True)
     with pytest.raises(ConfigError, match="no folder"):
-        deliver_mask(mask, cache=mask)
+        deliver_mask(mask, cache=mask, yes=True)
 
 
 @pytest.mark.parametrize(
@@ -412,21 +420,21 @@ def test_hostile_rules(folder: Path, mask: Path, old: str, new: str) -> None:
     rmap.write_text(text.replace(old, new))
     before = folder_state(root)
     with pytest.raises(SelectionError):
-        deliver_mask(mask, cache=root)
+        deliver_mask(mask, cache=root, yes=True)
     assert folder_state(root) == before
 
 
 def test_a_new_cache_behind_a_link(folder: Path, mask: Path) -> None:
     (folder / "disk").mkdir()
     (folder / "cache").symlink_to("disk")
-    deliver_mask(mask, cache=folder / "cache")
+    deliver_mask(mask, cache=folder / "cache", create=True, yes=True)
     assert (folder / "cache").is_symlink()
     assert default_context(folder / "disk") == "tmt_0101.pmap"
 
 
 class TestRollback:
     def test_the_context_before_is_in_force_and_files_stay(self, root: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root)
+        receipt = deliver_mask(mask, cache=root, yes=True)
         before = folder_state(root)
         taken_back = rollback(receipt)
         assert taken_back.rolled_back is not None
@@ -444,7 +452,7 @@ class TestRollback:
 
     def test_an_exposure_that_chose_its_context_before(self, root: Path, mask: Path) -> None:
         """Its mask and the rules that name it are still there, with the sha256 on record."""
-        receipt = deliver_mask(mask, cache=root)
+        receipt = deliver_mask(mask, cache=root, yes=True)
         rollback(receipt)
         assert receipt.mask_path is not None
         assert sha256(receipt.mask_path) in (root / "references/tmt/SHA256SUMS").read_text()
@@ -452,15 +460,15 @@ class TestRollback:
             assert answer(root, "2026-05-01T00:00:00", context=receipt.context) == NEW
 
     def test_names_are_not_used_again(self, root: Path, mask: Path) -> None:
-        rollback(deliver_mask(mask, cache=root))
-        again = deliver_mask(mask, cache=root)
+        rollback(deliver_mask(mask, cache=root, yes=True))
+        again = deliver_mask(mask, cache=root, yes=True)
         assert (again.mask, again.context) == ("tmt_iris_mask_0003.fits", "tmt_0003.pmap")
         assert again.context_before == "tmt_0001.pmap"
         assert header_of(root / "mappings/tmt/tmt_0003.pmap")["derived_from"] == "tmt_0001.pmap"
 
     def test_only_the_last_and_only_once(self, root: Path, mask: Path) -> None:
-        first = deliver_mask(mask, cache=root)
-        second = deliver_mask(mask, cache=root, useafter="2026-06-01")
+        first = deliver_mask(mask, cache=root, yes=True)
+        second = deliver_mask(mask, cache=root, useafter="2026-06-01", force=True, yes=True)
         with pytest.raises(DeliveryError, match=r"context is tmt_0003\.pmap, not tmt_0002\.pmap"):
             rollback(first)
         rollback(second)
@@ -470,13 +478,13 @@ class TestRollback:
         assert default_context(root) == "tmt_0001.pmap"
 
     def test_the_cache_may_have_moved(self, root: Path, mask: Path) -> None:
-        deliver_mask(mask, cache=root)
+        deliver_mask(mask, cache=root, yes=True)
         moved = root.rename(root.with_name("moved"))
         rollback(moved / "deliveries/tmt/tmt_0002.json")
         assert default_context(moved) == "tmt_0001.pmap"
 
     def test_what_is_no_receipt(self, root: Path, folder: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root)
+        receipt = deliver_mask(mask, cache=root, yes=True)
         assert receipt.path is not None
         for text in ("", "[]", "{}", '{"format": "tmt-dq receipt 1"}'):
             (folder / "no.json").write_text(text)
@@ -494,7 +502,7 @@ class TestRollback:
             rollback(receipt.path)
 
     def test_a_damaged_mask_can_be_taken_back(self, root: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root)
+        receipt = deliver_mask(mask, cache=root, yes=True)
         assert receipt.mask_path is not None
         receipt.mask_path.write_bytes(b"SIMPLE  = something else")
         rollback(receipt)
@@ -506,7 +514,7 @@ class TestVerify:
 
     @pytest.fixture
     def copy(self, root: Path, mask: Path) -> Path:
-        path = deliver_mask(mask, cache=root).mask_path
+        path = deliver_mask(mask, cache=root, yes=True).mask_path
         assert isinstance(path, Path)
         return path
 
@@ -602,15 +610,87 @@ class TestVerify:
             select_reference(header)
 
 
+class TestChanges:
+    """The mask is compared with the one that is in force from its USEAFTER on."""
+
+    def test_by_flag(self, root: Path, folder: Path) -> None:
+        first = np.zeros((20, 20), np.uint32)
+        first[:2, 0] = 2049
+        second = first.copy()
+        second[0, 0], second[5, 5] = 0, 1025
+        one = deliverable(folder / "one.fits", first)
+        two = deliverable(folder / "two.fits", second, useafter="2026-06-01T00:00:00")
+        # The old mask covers 6 x 8 pixels of it; elsewhere no pixel had a flag.
+        delivered = deliver_mask(one, cache=root)
+        assert delivered.changes == Changes(
+            OLD, 2, 2 / 400, (FlagChange("DO_NOT_USE", 2, 0), FlagChange("HOT", 2, 0))
+        )
+        receipt = deliver_mask(two, cache=root)
+        expected = (
+            FlagChange("DO_NOT_USE", 1, 1),
+            FlagChange("DEAD", 1, 0),
+            FlagChange("HOT", 0, 1),
+        )
+        assert receipt.changes == Changes(delivered.mask, 2, 2 / 400, expected)
+        assert receipt.path is not None
+        assert read_receipt(receipt.path) == receipt
+
+    def test_the_same_flags_twice(self, root: Path, mask: Path) -> None:
+        deliver_mask(mask, cache=root, yes=True)
+        before = folder_state(root)
+        for options in ({}, {"dry_run": True}, {"useafter": "2027-01-01"}):
+            with pytest.raises(DeliveryError, match=f"same flags as {NEW}") as caught:
+                deliver_mask(mask, cache=root, **options)
+            assert "deliveries/tmt/tmt_0002.json" in caught.value.what
+        assert folder_state(root) == before
+        assert deliver_mask(mask, cache=root, force=True).context == "tmt_0003.pmap"
+
+    @pytest.mark.parametrize(("pixels", "refused"), [(4, False), (5, True)])
+    def test_more_than_is_plausible(
+        self, root: Path, folder: Path, pixels: int, refused: bool
+    ) -> None:
+        """iris.toml has: at most 1 % of the pixels."""
+        dq = np.zeros((20, 20), np.uint32)
+        dq[10, :pixels] = 2048
+        mask = deliverable(folder / "mask.fits", dq)
+        if refused:
+            with pytest.raises(DeliveryError, match=r"5 pixels .*1\.2% .* up to 1\.0%") as caught:
+                deliver_mask(mask, cache=root)
+            assert "--yes" in str(caught.value)
+            assert default_context(root) == "tmt_0001.pmap"
+            shown = deliver_mask(mask, cache=root, dry_run=True)
+            assert any("needs --yes" in warning for warning in shown.warnings)
+        deliver_mask(mask, cache=root, yes=refused)
+        assert default_context(root) == "tmt_0002.pmap"
+
+    def test_no_mask_was_in_force(self, root: Path, folder: Path) -> None:
+        mask = deliverable(folder / "mask.fits", header={"DETECTOR": "IRIS2"})
+        receipt = deliver_mask(mask, cache=root)
+        assert receipt.changes is not None
+        assert (receipt.changes.mask, receipt.changes.pixels) == (None, 1)
+
+    def test_the_mask_in_force_is_not_there(self, root: Path, mask: Path) -> None:
+        (root / "references/tmt/iris" / OLD).unlink()
+        receipt = deliver_mask(mask, cache=root)
+        assert receipt.changes is None
+        assert any("was not compared with" in warning for warning in receipt.warnings)
+
+
 def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
     assert outcome.code == 0
     assert "+++ tmt_iris_mask_0002.rmap" in outcome.out
     assert f"would be delivered as {NEW}" in outcome.out
-    outcome = invoke("deliver", mask, "--cache", root, "--useafter", "2026-06-01", "--json")
-    assert (outcome.code, json.loads(outcome.out)["useafter"]) == (0, "2026-06-01T00:00:00")
+    assert "needs --yes" in outcome.err
     outcome = invoke("deliver", mask, "--cache", root)
+    assert (outcome.code, "use --yes" in outcome.err) == (8, True)
+    later = ("deliver", mask, "--cache", root, "--useafter", "2026-06-01", "--yes", "--json")
+    outcome = invoke(*later)
+    assert (outcome.code, json.loads(outcome.out)["useafter"]) == (0, "2026-06-01T00:00:00")
+    outcome = invoke("deliver", mask, "--cache", root, "--yes")
     assert outcome.code == 0
+    changes = f"HOT +1 -0) compared with {OLD}"
+    assert "it changes the flags of 1 pixels (DO_NOT_USE +1 -0, " + changes in outcome.out
     path = outcome.out.splitlines()[-1].removeprefix("receipt ")
     assert invoke("select", folder / "missing.fits").code != 0
     outcome = invoke("rollback", path)
@@ -619,6 +699,8 @@ def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     assert invoke("rollback", folder / "no.json", "--json").code == 8
     assert invoke("deliver", mask, "--cache", root, "--useafter", "soon").code == 2
     assert invoke("deliver", mask).code == 2
+    assert invoke("deliver", mask, "--cache", folder / "typo").code == 2
+    assert not (folder / "typo").exists()
     bad = deliverable(folder / "bad.fits", header={"AUTHOR": None})
     assert invoke("deliver", bad, "--cache", root).code == 7
     assert invoke("deliver", folder / "missing.fits", "--cache", root).code == 4
@@ -632,7 +714,7 @@ def test_data_and_flags(root: Path, folder: Path) -> None:
     )
     extra = fits.ImageHDU(np.arange(7, dtype=np.int16), name="NOTES")
     mask = deliverable(folder / "mask.fits", dq, rows=[(0, 1, "HOT")], extra=[asdf, extra])
-    receipt = deliver_mask(mask, cache=root, max_flagged=1)
+    receipt = deliver_mask(mask, cache=root, max_flagged=1, yes=True)
     copy = receipt.mask_path
     assert copy is not None
     with fits.open(copy) as hdus:

@@ -48,11 +48,19 @@ for line in sys.stdin:
     if child == 0:
         left, root = allowed, arguments[-1].partition("/deliveries/")[0]
         if job == "deliver":
-            deliver_mask(arguments[0], cache=arguments[1])
+            deliver_mask(arguments[0], cache=arguments[1], yes=True)
         else:
             rollback(arguments[0])
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+)
+
+DELIVER = (
+    SETUP
+    + """
+options = {"create": True, "force": True, "yes": True}
+print(deliver_mask(sys.argv[1], cache=sys.argv[2], **options).mask)
 """
 )
 
@@ -168,14 +176,13 @@ def test_rollback_killed_at_any_moment(run: Run, template: Path, mask: Path, fol
 
 def test_deliveries_at_once(template: Path, folder: Path) -> None:
     """All end up in the cache, in the order in which they got there."""
-    code = SETUP + "print(deliver_mask(sys.argv[1], cache=sys.argv[2]).mask)"
     masks = [
         deliverable(folder / f"mask{day}.fits", useafter=f"2026-05-0{day}T00:00:00")
         for day in range(1, 5)
     ]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(mask), str(template)],
+            [sys.executable, "-c", DELIVER, str(mask), str(template)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -199,11 +206,10 @@ def test_deliveries_at_once(template: Path, folder: Path) -> None:
 
 def test_first_deliveries_at_once(folder: Path, mask: Path) -> None:
     """Two that find no cache make one, and both end up in it."""
-    code = SETUP + "print(deliver_mask(sys.argv[1], cache=sys.argv[2]).mask)"
     root = folder / "new"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(mask), str(root)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", DELIVER, str(mask), str(root)], stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]

@@ -42,7 +42,7 @@ def test_a_series_in_any_order(folder: Path, order: str) -> None:
         dq = np.zeros((6, 8), np.uint32)
         dq.flat[: number + 1] = 1024
         path = deliverable(folder / f"{number}.fits", dq, useafter=at(date))
-        delivered[number] = deliver_mask(path, cache=root, max_flagged=1).mask
+        delivered[number] = deliver_mask(path, cache=root, max_flagged=1, yes=True).mask
     assert len(set(delivered.values())) == len(dates)
     for number, date in enumerate(dates):
         before = delivered.get(number - 1, "tmt_iris_mask_0001.fits")
@@ -88,7 +88,7 @@ def test_dated_maps_of_another_telescope(folder: Path, shared: Path) -> None:
             header={"SUBARRAY": "GENERIC"},
             checksum=False,
         )
-        receipts[date] = deliver_mask(mask, cache=root, border=False)
+        receipts[date] = deliver_mask(mask, cache=root, border=False, create=True, yes=True)
         assert receipts[date].mask_path is not None
         assert (read_mask(receipts[date].mask_path).dq == flags[date]).all()
     names = [receipt.mask for receipt in receipts.values()]

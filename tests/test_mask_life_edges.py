@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_crds")
 def test_ends_of_the_calendar(folder: Path, useafter: str) -> None:
     root = small_cache(folder / "cache")
     mask = deliverable(folder / "mask.fits", useafter=useafter)
-    assert deliver_mask(mask, cache=root).mask == NEW
+    assert deliver_mask(mask, cache=root, yes=True).mask == NEW
     assert answer(root, useafter) == NEW
 
 
@@ -42,7 +42,7 @@ def test_what_is_no_reference_is_not_recorded_as_one(folder: Path) -> None:
     old = root / "references/tmt/iris" / OLD
     content = old.read_bytes()
     old.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 8\n")
-    deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    deliver_mask(deliverable(folder / "mask.fits"), cache=root, yes=True)
     with pytest.raises(SelectionError, match="Git LFS pointer"):
         answer(root, "2020-01-01T00:00:00")
     # git lfs pull
@@ -86,7 +86,7 @@ def test_a_second_rule_for_all_subarrays_is_refused_by_name(folder: Path) -> Non
         header={"SUBARRAY": "N/A"},
     )
     with pytest.raises(DeliveryError, match=f"select {OLD} for .* expected {NEW}") as caught:
-        deliver_mask(mask, cache=root)
+        deliver_mask(mask, cache=root, yes=True)
     assert "GENERIC" in str(caught.value)
     assert "change-" not in str(caught.value)
 
@@ -96,9 +96,9 @@ def test_a_mask_whose_time_a_later_rule_ends(folder: Path) -> None:
     root = small_cache(folder / "cache")
     june = deliverable(folder / "june.fits", useafter="2026-06-01T00:00:00")
     may = deliverable(folder / "may.fits", useafter="2026-05-01T00:00:00")
-    first = deliver_mask(june, cache=root)
+    first = deliver_mask(june, cache=root, yes=True)
     assert not any("takes over" in warning for warning in first.warnings)
-    second = deliver_mask(may, cache=root)
+    second = deliver_mask(may, cache=root, yes=True)
     expected = f"from 2026-06-01T00:00:00 on, {first.mask} takes over"
     assert [warning for warning in second.warnings if warning.startswith(expected)]
     assert answer(root, "2026-05-31T23:59:59") == second.mask
@@ -119,8 +119,8 @@ def test_a_mask_that_hides_a_newer_one(folder: Path) -> None:
             useafter=useafter,
             header={"SUBARRAY": subarray},
         )
-    first = deliver_mask(folder / "june.fits", cache=root)
-    second = deliver_mask(folder / "full.fits", cache=root)
+    first = deliver_mask(folder / "june.fits", cache=root, yes=True)
+    second = deliver_mask(folder / "full.fits", cache=root, yes=True)
     expected = "from 2026-06-01T00:00:00 on, exposures of IRIS1 with SUBARRAY FULL do not get"
     (warning,) = [warning for warning in second.warnings if warning.startswith(expected)]
     assert first.mask in warning

@@ -24,7 +24,7 @@ NOON = "2026-06-01T12:00:00"
 @pytest.fixture
 def delivered(folder: Path) -> Receipt:
     root = small_cache(folder / "cache", config=True)
-    return deliver_mask(deliverable(folder / "mask.fits"), cache=root)
+    return deliver_mask(deliverable(folder / "mask.fits"), cache=root, yes=True)
 
 
 def changed(receipt: Receipt, **changes: Any) -> Path:
@@ -96,5 +96,5 @@ def test_a_rollback_whose_note_cannot_be_written(
     assert default_context(delivered.cache) == "tmt_0001.pmap"
     with pytest.raises(DeliveryError, match="not in force"):
         rollback(delivered)
-    again = deliver_mask(folder / "mask.fits", cache=delivered.cache)
+    again = deliver_mask(folder / "mask.fits", cache=delivered.cache, yes=True)
     assert again.mask == "tmt_iris_mask_0003.fits"

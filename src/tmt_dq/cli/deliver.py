@@ -18,7 +18,12 @@ __all__ = ["command"]
     required=True,
     type=FolderPath(),
     metavar="DIR",
-    help="CRDS cache; a new one starts as a copy of the one that comes with tmt-dq.",
+    help="CRDS cache.",
+)
+@click.option(
+    "--create",
+    is_flag=True,
+    help="Make the cache if it does not exist, as a copy of the one that comes with tmt-dq.",
 )
 @click.option(
     "--useafter",
@@ -34,6 +39,12 @@ __all__ = ["command"]
 )
 @no_border_option
 @click.option(
+    "--yes", is_flag=True, help="Deliver a mask that changes more pixels than is plausible."
+)
+@click.option(
+    "--force", is_flag=True, help="Deliver a mask with the same flags as the one in force."
+)
+@click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0),
@@ -44,21 +55,25 @@ __all__ = ["command"]
 )
 @click.option("--dry-run", is_flag=True, help="Show how the rules would change; deliver nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
-def command(
+def command(  # noqa: PLR0913 - the options of the verb
     mask: Path,
     cache: Path,
     useafter: str | None,
     max_flagged: float | None,
     wait_s: float,
     *,
+    create: bool,
     border: bool,
+    yes: bool,
+    force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Put a mask into a CRDS cache, and make it the one that is selected from its USEAFTER on.
 
-    The mask is certified and tried with the new rules first. All is put in place at once, or not at
-    all; MASK itself is not changed. The receipt can be given to tmt-dq rollback.
+    The mask is certified, compared with the one in force, and tried with the new rules first. The
+    cache is changed by one rename, or not at all; MASK itself is not changed. The receipt can be
+    given to tmt-dq rollback.
 
     \b
     Examples:
@@ -75,6 +90,9 @@ def command(
             dry_run=dry_run,
             max_flagged=max_flagged,
             border=border,
+            create=create,
+            force=force,
+            yes=yes,
             wait_s=wait_s,
         )
     if as_json:
@@ -86,6 +104,8 @@ def command(
     verb = "would be delivered" if dry_run else "delivered"
     echo(f"{mask} {verb} as {receipt.mask} for {receipt.detector} from {receipt.useafter}")
     echo(f"context {receipt.context}, derived from {receipt.context_before}")
+    if receipt.changes is not None:
+        echo(f"it {receipt.changes.describe()}")
     if receipt.replaces:
         echo(f"it takes the place of {receipt.replaces}, which had the same USEAFTER")
     for warning in receipt.warnings:

@@ -9,7 +9,7 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.references import embedded
 
-__all__ = ["create", "is_new"]
+__all__ = ["is_new", "make_cache"]
 
 
 def is_new(root: Path) -> bool:
@@ -18,7 +18,7 @@ def is_new(root: Path) -> bool:
         return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
-def create(root: Path) -> None:
+def make_cache(root: Path) -> None:
     """Make a cache that holds what the embedded one holds; it appears whole.
 
     If another process makes it at the same time, the first one that is ready wins.

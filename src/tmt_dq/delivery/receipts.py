@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tmt_dq.delivery.changes import Changes, FlagChange
 from tmt_dq.errors import DeliveryError
 
-__all__ = ["DeliveredFile", "Receipt", "read_receipt", "receipt_name", "receipts_folder"]
+__all__ = [
+    "DeliveredFile",
+    "Receipt",
+    "find_receipt",
+    "read_receipt",
+    "receipt_name",
+    "receipts_folder",
+]
 
 _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
@@ -70,6 +78,10 @@ class Receipt:
         UTC time of the delivery.
     software : str
         What made it.
+    changes : Changes or None
+        Flags that differ from those of the mask in force before; None where that is not known.
+    border : bool
+        Whether the mask had to have the border of reference pixels (not with ``--no-border``).
     rolled_back : str or None
         UTC time at which the delivery was taken back; a note for people.
     """
@@ -92,6 +104,8 @@ class Receipt:
     warnings: tuple[str, ...]
     delivered: str
     software: str
+    changes: Changes | None = None
+    border: bool = True
     rolled_back: str | None = None
 
     @property
@@ -135,6 +149,14 @@ def receipt_name(observatory: str, context: str) -> str:
     return f"{_FOLDER}/{observatory}/{Path(context).stem}.json"
 
 
+def find_receipt(root: Path, observatory: str, mask: str) -> str | None:
+    """Return where the receipt of a mask's delivery is kept, relative to the cache."""
+    for path in sorted(receipts_folder(root, observatory).glob("*.json")):
+        if f'"mask": {json.dumps(mask)}' in path.read_text("utf-8", errors="replace"):
+            return path.relative_to(root).as_posix()
+    return None
+
+
 def read_receipt(path: Path) -> Receipt:
     """Read a receipt; the cache is where the receipt lies, wherever it was made."""
     try:
@@ -176,9 +198,16 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
             "path": path,
             "cache": path.parents[_DEPTH - 1],
             "files": files,
+            "changes": _changes_from(table.get("changes")),
             "warnings": tuple(map(str, table["warnings"])),
         }
     )
+
+
+def _changes_from(entry: Mapping[str, Any] | None) -> Changes | None:
+    if entry is None:
+        return None
+    return Changes(**{**entry, "flags": tuple(FlagChange(**flag) for flag in entry["flags"])})
 
 
 def _file_from(entry: Mapping[str, Any]) -> DeliveredFile:

@@ -54,10 +54,13 @@ class Limits:
         Largest fraction of the active pixels with any flag; None for no limit.
     do_not_use_fraction : float or None
         Largest fraction of the active pixels with DO_NOT_USE; None for no limit.
+    changed_fraction : float or None
+        Largest fraction of a mask's pixels whose flags a delivery changes; None for no limit.
     """
 
     flagged_fraction: float | None = None
     do_not_use_fraction: float | None = None
+    changed_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
