@@ -32,7 +32,11 @@ def number(value: int) -> str:
 
 
 def share(fraction: float) -> str:
-    """Return a fraction as per cent."""
+    """Return a fraction as per cent; a single pixel is not 0 %, and all but one are not 100 %."""
+    if 0 < fraction < 0.5e-5:
+        return "<0.001 %"
+    if 1 - 0.5e-5 < fraction < 1:
+        return ">99.999 %"
     return f"{100 * fraction:.3f} %"
 
 

@@ -18,7 +18,7 @@ from tmt_dq.cli.options import (
     take_apply_options,
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.tables import flag_table
+from tmt_dq.tables import flag_table, number
 
 __all__ = ["command", "describe", "show"]
 
@@ -182,7 +182,7 @@ def show(applied: Any, seconds: float) -> None:
     for source in applied.sources:
         echo(f"  {source.describe()}")
     for path, bits in applied.left_out.items():
-        listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
+        listing = ", ".join(f"bit {bit} of {number(count)} pixels" for bit, count in bits.items())
         echo(f"left out as asked, from {path}: {listing}")
     if applied.counts:
         show_table(flag_table(applied.counts, applied.shape[2] * applied.shape[3]))

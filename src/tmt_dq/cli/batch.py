@@ -20,6 +20,7 @@ from tmt_dq.cli.options import (
 )
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
+from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import BatchResult, Mapper
@@ -185,19 +186,15 @@ def _show(result: "BatchResult") -> None:
     """Print what became of a batch."""
     rate = result.size / 1e6 / max(result.seconds, 1e-9)
     echo(
-        f"{result.done} done, {result.skipped} skipped, {result.failed} failed in "
+        f"{result.done:,} done, {result.skipped:,} skipped, {result.failed:,} failed in "
         f"{result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
     )
-    if result.reasons:
-        rows = [(name, str(number)) for name, number in sorted(result.reasons.items())]
-        table(("skipped", "ramps"), rows, right=(1,))
-    if result.masks:
-        rows = [(name, str(number)) for name, number in sorted(result.masks.items())]
-        table(("mask", "ramps"), rows, right=(1,))
-    if result.counts:
-        rows = [(name, str(number)) for name, number in result.counts.items()]
-        table(("flag", "pixels"), rows, right=(1,))
-    if result.failures:
-        rows = [(name, str(number)) for name, number in sorted(result.failures.items())]
-        table(("error", "ramps"), rows, right=(1,))
+    for title, counts in (
+        (("skipped", "ramps"), dict(sorted(result.reasons.items()))),
+        (("mask", "ramps"), dict(sorted(result.masks.items()))),
+        (("flag", "pixels"), result.counts),
+        (("error", "ramps"), dict(sorted(result.failures.items()))),
+    ):
+        if counts:
+            table(title, [(name, number(count)) for name, count in counts.items()], right=(1,))
     sys.stdout.flush()

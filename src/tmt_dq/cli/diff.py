@@ -24,7 +24,12 @@ __all__ = ["command"]
     metavar="N",
     help="List the first N pixels that differ.",
 )
-@click.option("--plot", type=FilePath(), metavar="PNG", help="Draw where they differ.")
+@click.option(
+    "--plot",
+    type=FilePath(),
+    metavar="PICTURE",
+    help="Draw where they differ (png, pdf, svg, ...).",
+)
 @click.option(
     "--unknown",
     type=click.Choice(["error", "drop"]),

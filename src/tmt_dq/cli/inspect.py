@@ -42,14 +42,18 @@ __all__ = ["command"]
     show_default=True,
     help="Share of defects from which a row or column is bad.",
 )
-@click.option("--plot", type=FilePath(), metavar="PNG", help="Draw maps and bars.")
-@click.option("--html", type=FilePath(), metavar="HTML", help="Write a page with picture, tables.")
+@click.option(
+    "--plot", type=FilePath(), metavar="PICTURE", help="Draw maps and bars (png, pdf, svg, ...)."
+)
+@click.option(
+    "--html", type=FilePath(), metavar="HTML", help="Write a page with picture and tables."
+)
 @click.option("--regions", type=FilePath(), metavar="REG", help="Write boxes for DS9.")
 @click.option(
     "--regions-limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Write at most so many boxes, the largest. [default: 200000]",
+    help="Maximum number of boxes to write, largest first. [default: 200,000]",
 )
 @click.option(
     "--unknown",

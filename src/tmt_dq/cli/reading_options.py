@@ -65,7 +65,7 @@ def show_made(made: Any, *, as_json: bool) -> None:
         echo(f"{source.role} {source.path}{said}{remarks}")
     if made.policy:
         flags = ", ".join(made.policy)
-        echo(f"DO_NOT_USE where {flags}: {made.do_not_use_added} pixels got it")
+        echo(f"DO_NOT_USE where {flags}: {number(made.do_not_use_added)} pixels got it")
     else:
         echo("DO_NOT_USE kept as it was")
     counts = {flag: made.counts.get(flag, 0) for flag in (*made.counts, *made.lost)}

@@ -75,7 +75,7 @@ class Translation:
         if unknown:
             raise UnknownFlagError(
                 "bits without a meaning: "
-                + ", ".join(f"bit {bit} in {n} pixels" for bit, n in unknown.items())
+                + ", ".join(f"bit {bit} in {n:,} pixels" for bit, n in unknown.items())
             )
         if self.is_identity:
             return dq
@@ -186,7 +186,7 @@ def translate(
     undeclared = meaning.undeclared(dq)
     if undeclared and unknown == "error":
         listing = ", ".join(
-            f"bit {bit} (value {1 << bit}) in {n} pixels" for bit, n in undeclared.items()
+            f"bit {bit} (value {1 << bit}) in {n:,} pixels" for bit, n in undeclared.items()
         )
         raise UnknownFlagError(
             f"DQ has bits that its DQ_DEF table does not define: {listing}",

@@ -351,7 +351,7 @@ def _differing(old: Mask, new: Mask, window: Window) -> int:
 
 
 def _reason(names: tuple[str, str], pixels: int) -> str:
-    flags = f"other flags in {pixels} of its pixels" if pixels else "the same flags in its pixels"
+    flags = f"other flags in {pixels:,} of its pixels" if pixels else "the same flags in its pixels"
     if names[0] == names[1]:
         return f"{names[0]} is another file, with {flags}"
     return f"{names[1]} instead of {names[0]}, with {flags}"

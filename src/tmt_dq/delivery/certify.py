@@ -296,8 +296,8 @@ def _check_fraction(
         yield Finding(
             "error",
             "DQ",
-            f"{count} of {dq.size} active pixels ({count / dq.size:.1%}) are {what}; plausible are "
-            f"up to {limit:.1%}",
+            f"{count:,} of {dq.size:,} active pixels ({count / dq.size:.1%}) are {what}; plausible "
+            f"are up to {limit:.1%}",
             "Look at the mask (tmt-dq inspect). If it is right, use --max-flagged FRACTION.",
         )
 

@@ -83,8 +83,8 @@ def check_border(
     missing = border - (int(np.count_nonzero(dq & reference)) - wrong)
     if missing:
         what = (
-            f"{missing} of the {border} pixels in the border of reference pixels ({width} wide) "
-            "lack REFERENCE_PIXEL"
+            f"{missing:,} of the {border:,} pixels in the border of reference pixels "
+            f"({width} wide) lack REFERENCE_PIXEL"
         )
         if required:
             yield Finding(
@@ -99,7 +99,7 @@ def check_border(
         yield Finding(
             "warning",
             "DQ",
-            f"{wrong} pixels outside the border of reference pixels ({width} wide) have "
+            f"{wrong:,} pixels outside the border of reference pixels ({width} wide) have "
             "REFERENCE_PIXEL",
             "Clear the flag there.",
         )
@@ -120,8 +120,8 @@ def check_flags(counts: tuple[FlagCount, ...]) -> Iterator[Finding]:
         yield Finding(
             "info",
             "DQ",
-            f"{count.name}: {count.pixels} pixels, {count.with_do_not_use} with DO_NOT_USE and "
-            f"{count.without_do_not_use} without",
+            f"{count.name}: {count.pixels:,} pixels, {count.with_do_not_use:,} with DO_NOT_USE and "
+            f"{count.without_do_not_use:,} without",
         )
     for names, what in (
         (("RESERVED",), "is reserved and has no meaning"),

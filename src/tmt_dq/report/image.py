@@ -26,6 +26,7 @@ from tmt_dq.fits.layout import Keywords
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.tables import number
 
 __all__ = ["FlagImage", "Source", "as_image"]
 
@@ -188,7 +189,7 @@ def _from_mask(
 
 
 def _left_out(bits: Mapping[int, int]) -> tuple[str, ...]:
-    listing = ", ".join(f"bit {bit} of {count} pixels" for bit, count in bits.items())
+    listing = ", ".join(f"bit {bit} of {number(count)} pixels" for bit, count in bits.items())
     return (f"left out as asked: {listing}",) if bits else ()
 
 

@@ -151,7 +151,7 @@ def _census(values: npt.NDArray[np.generic]) -> str:
     """List the values of an image and how many pixels have each."""
     numbers, counts = np.unique(values, return_counts=True)
     shown = ", ".join(
-        f"{int(number)} ({count} pixels)"
+        f"{int(number)} ({count:,} pixels)"
         for number, count in zip(numbers[:_SHOWN], counts[:_SHOWN], strict=True)
     )
     return shown if len(numbers) <= _SHOWN else f"{shown} and {len(numbers) - _SHOWN} more values"
