@@ -892,7 +892,7 @@ def test_input_that_shrinks_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPa
     def shrink(count: int) -> None:
         os.truncate(ramp, 10_000)
 
-    with pytest.raises(RampFormatError, match=r"ramp\.fits: ended \d+ bytes early"):
+    with pytest.raises(RampFormatError, match=r"ramp\.fits: (ended \d+ bytes early|changed while)"):
         apply_dq(ramp, folder / "out.fits", mask=mask, progress=shrink)
     assert sorted(path.name for path in folder.iterdir()) == ["mask.fits", "ramp.fits"]
 
@@ -906,7 +906,7 @@ def test_input_that_is_written_to_meanwhile(
         pack = compress_gzip if form == "gzip" else compress_tiles
         ramp = pack(ramp, folder / "packed.fits")
     before = sorted(path.name for path in folder.iterdir())
-    real = units.UnitWriter.write_zeros
+    real = units.UnitWriter.write_planes
 
     def meanwhile(*where: Any) -> None:
         real(*where)
@@ -916,7 +916,7 @@ def test_input_that_is_written_to_meanwhile(
         # The clock of a file system may go in steps of some milliseconds.
         os.utime(ramp, ns=(0, ramp.stat().st_mtime_ns + 1))
 
-    monkeypatch.setattr(units.UnitWriter, "write_zeros", meanwhile)
+    monkeypatch.setattr(units.UnitWriter, "write_planes", meanwhile)
     with pytest.raises(RampFormatError, match="changed while it was being read"):
         apply_dq(ramp, folder / "out.fits", mask=mask)
     assert sorted(path.name for path in folder.iterdir()) == before

@@ -4,7 +4,6 @@
 files that astropy writes and reads, against `apply_dq`.
 """
 
-import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,7 @@ from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
-from tmt_dq.fits import writer as units
-from tmt_dq.io import headstart
+from tmt_dq.files import copying
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
@@ -133,17 +131,16 @@ def test_functions_against_the_specification(case: Exposure) -> None:
 @given(
     case=exposures(),
     form=st.sampled_from(["plain", "gzip", "tiles"]),
-    way=st.sampled_from(["plain", "threads", "headstart"]),
+    thread=st.booleans(),
 )
-def test_files_against_the_specification(case: Exposure, form: str, way: str) -> None:
+def test_files_against_the_specification(case: Exposure, form: str, thread: bool) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        if way != "plain":
-            patch.setattr(units, "_WORTH_A_THREAD", 1)
-            patch.setattr(headstart, "_WORTH_IT", 1)
-        check_files(case, form, Path(name), begin=way == "headstart")
+        if thread:
+            patch.setattr(copying, "_WORTH_A_THREAD", 1)
+        check_files(case, form, Path(name))
 
 
-def check_files(case: Exposure, form: str, folder: Path, *, begin: bool) -> None:
+def check_files(case: Exposure, form: str, folder: Path) -> None:
     rng = np.random.default_rng(case.seed)
     size = int(np.prod(case.shape)) * np.dtype(case.sci_type).itemsize
     sci = np.frombuffer(rng.bytes(size), case.sci_type).reshape(case.shape)
@@ -163,18 +160,7 @@ def check_files(case: Exposure, form: str, folder: Path, *, begin: bool) -> None
         ramp = compress_tiles(plain, folder / "packed.fits.fz")
     mask = make_mask(folder / "mask.fits", case.mask, start=case.mask_start, rows=case.rows)
     output = folder / "out.fits"
-    begun = headstart.begin(ramp, output, sync=False) if begin else None
-    if begin and form == "plain":
-        assert begun is not None
-    with begun or contextlib.nullcontext():
-        applied = apply_dq(
-            ramp,
-            output,
-            mask=mask,
-            propagate_do_not_use=case.propagate,
-            sync=False,
-            begun=begun,
-        )
+    applied = apply_dq(ramp, output, mask=mask, propagate_do_not_use=case.propagate, sync=False)
     found = arrays(folder / "out.fits")
     expected = case.expected()
     assert found["PIXELDQ"].dtype == np.uint32

@@ -65,7 +65,7 @@ def test_a_file_appears_when_it_is_complete(way: str, folder: Path) -> None:
 def test_a_file_is_replaced_only_on_request(way: str, folder: Path, sync: bool) -> None:
     path = folder / "a.fits"
     path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         write(path, sync=sync)
     assert path.read_bytes() == b"old"
     with AtomicOutput(path, overwrite=True, sync=sync) as out:
@@ -163,7 +163,7 @@ def test_links_are_not_followed_when_replaced(way: str, folder: Path) -> None:
     (folder / "precious").write_bytes(b"old")
     link = folder / "a.fits"
     link.symlink_to("precious")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         write(link)
     write(link, overwrite=True)
     assert (folder / "precious").read_bytes() == b"old"
@@ -173,7 +173,7 @@ def test_links_are_not_followed_when_replaced(way: str, folder: Path) -> None:
 def test_a_dangling_link_exists(folder: Path) -> None:
     link = folder / "a.fits"
     link.symlink_to("nowhere")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         write(link)
     assert not (folder / "nowhere").exists()
 
@@ -205,10 +205,10 @@ def test_what_is_no_file_is_never_replaced(folder: Path, overwrite: bool) -> Non
     # Replacing a device, as root may, would break the system.
     fifo = folder / "a.fits"
     os.mkfifo(fifo)
-    with pytest.raises(OutputError, match=r"not a regular file|exists already"):
+    with pytest.raises(OutputError, match=r"not a regular file|already exists"):
         write(fifo, overwrite=overwrite)
     assert stat.S_ISFIFO(fifo.stat().st_mode)
-    with pytest.raises(OutputError, match=r"not a regular file|exists already"):
+    with pytest.raises(OutputError, match=r"not a regular file|already exists"):
         check_output(Path("/dev/null"), overwrite=overwrite)
 
 

@@ -671,7 +671,7 @@ def _(folder: Path) -> Options:
 # --- the output -----------------------------------------------------------------------------
 
 
-@bad("output exists", errors.OutputError, "out.fits", "exists already", "--overwrite")
+@bad("output exists", errors.OutputError, "out.fits", "already exists", "--overwrite")
 def _(folder: Path) -> Options:
     (folder / "out.fits").write_bytes(b"precious")
     return {}

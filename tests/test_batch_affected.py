@@ -196,7 +196,7 @@ def test_a_change_that_was_taken_back(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tmt_dq.apply.apply.write_exposure", full)
+        patch.setattr("tmt_dq.apply.output._write", full)
         result, _ = run([ramp], out, **again)
     assert result.failed == 1
     assert arrays(out / "ramp_dqinit.fits")["PIXELDQ"].tolist() == old_flags().tolist()

@@ -99,7 +99,7 @@ def test_whole_process(folder: Path) -> None:
     again = run_cli("apply", ramp, "--mask", mask)
     assert again.returncode == 10
     assert again.stdout == ""
-    assert again.stderr.startswith(f"Error: {folder / 'a_dqinit.fits'}: exists already\nHint: ")
+    assert again.stderr.startswith(f"Error: {folder / 'a_dqinit.fits'}: already exists\nHint: ")
 
 
 def test_table_of_flags(folder: Path) -> None:

@@ -227,7 +227,7 @@ def test_replacing_is_the_default_and_can_be_declined(
         lambda: model(shape).save(target, overwrite=False),
         lambda: model(shape).to_fits(target),
     ):
-        with pytest.raises(OutputError, match="exists already"):
+        with pytest.raises(OutputError, match="already exists"):
             decline()  # type: ignore[no-untyped-call]
     assert target.read_bytes() == b"old"
     model(shape).save(target)

@@ -20,6 +20,7 @@ from peer_jwst import Answer, JwstPeer, find_python
 from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.apply.plan import gather_sources
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
+from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
@@ -121,9 +122,8 @@ class Case:
         place = Path(__file__)  # a file that exists: the digest of a user's file is recorded
         mask = Mask(place, dq, self.mask_window)
         user = None if self.user is None else Mask(place, as_flags(self.user), self.window)
-        sources = gather_sources(
-            ramp, "ramp", mask, "mask", user, recipe=Recipe(propagate_do_not_use=propagate)
-        )
+        recipe = Recipe(propagate_do_not_use=propagate)
+        sources = gather_sources(ramp, "ramp", mask, "mask", user, recipe, Readout())
         reads = np.zeros(self.shape, np.uint16)
         pixels, samples, _ = initialize(reads, sources, pixeldq=self.pixeldq, groupdq=self.groupdq)
         return pixels, samples

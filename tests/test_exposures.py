@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, data_unit, make_mask, make_ramp, run_cli, unit_bytes
+from builders import arrays, data_unit, make_mask, make_ramp, run_cli
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.apply.plan import gather_sources
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.core.sources.subarrays import merge_subarrays
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
-from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.masks.reading import Reading
 
 # Values of the convention, written out.
@@ -480,82 +478,19 @@ class TestNoMask:
             apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
 
 
-class TestCopiedMask:
-    """Where PIXELDQ is nothing but the mask, it is copied; nobody can tell from the result."""
-
-    @pytest.fixture
-    def copies(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """Return what each attempt to copy a mask came to."""
-        found: list[bool] = []
-        original = UnitWriter.copy_flags
-
-        def watched(self: UnitWriter, *args: Any) -> bool:
-            found.append(original(self, *args))
-            return found[-1]
-
-        monkeypatch.setattr(UnitWriter, "copy_flags", watched)
-        return found
-
-    def test_the_same_bytes(
-        self, folder: Path, copies: list[bool], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        mask = _mask(folder)
-        outputs = []
-        for name in ("copied", "computed"):
-            (folder / name).mkdir()
-            output = folder / name / "out.fits"
-            ramp = make_ramp(folder / f"{name}.fits")
-            if name == "computed":
-                monkeypatch.setattr(UnitWriter, "copy_flags", lambda *_: False)
-            applied = apply_dq(ramp, output, mask=mask)
-            outputs.append((applied.counts, applied.sources[0].counts, output))
-        assert copies == [True]
-        assert outputs[0][:2] == outputs[1][:2]
-        for unit in ("PIXELDQ", "GROUPDQ", "DQ_DEF"):
-            assert unit_bytes(outputs[0][2], unit) == unit_bytes(outputs[1][2], unit)
-        with fits.open(outputs[0][2], checksum=True) as hdus:  # a wrong sum would be a warning
-            np.testing.assert_array_equal(hdus["PIXELDQ"].data, arrays(mask)["DQ"])
-
-    def test_a_mask_that_changed_meanwhile_is_not_copied(
-        self, folder: Path, copies: list[bool], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The flags that were read, checked and counted are the ones that are written."""
-        mask = _mask(folder)
-        before = arrays(mask)["DQ"]
-        ramp = make_ramp(folder / "ramp.fits")
-        original = gather_sources
-
-        def change_after(*args: Any, **options: Any) -> Any:
-            sources = original(*args, **options)
-            make_mask(mask, np.full((6, 8), 2, np.uint32))
-            return sources
-
-        monkeypatch.setattr("tmt_dq.apply.plan.gather_sources", change_after)
-        apply_dq(ramp, folder / "out.fits", mask=mask)
-        assert copies == [False]
-        np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], before)
-
-    @pytest.mark.parametrize(
-        "case", ["own flags", "user's flags", "part of the mask", "DQ_DEF", "another source"]
-    )
-    def test_not_where_it_is_more_than_the_mask(
-        self, folder: Path, copies: list[bool], case: str
-    ) -> None:
-        options: dict[str, Any] = {"mask": _mask(folder)}
-        ramp: dict[str, Any] = {}
-        if case == "own flags":
-            ramp["pixeldq"] = np.zeros((6, 8), np.uint32)
-        elif case == "user's flags":
-            options["user_dq"] = make_mask(folder / "user.fits", np.ones((6, 8), np.uint32))
-        elif case == "part of the mask":
-            ramp["shape"] = (1, 2, 5, 8)
-        elif case == "DQ_DEF":
-            dq = np.ones((6, 8), np.uint32)
-            options["mask"] = make_mask(folder / "m.fits", dq, rows=[(0, 1, "HOT")])
-        else:
-            options["recipe"] = Recipe(non_finite=True)
-        apply_dq(make_ramp(folder / "ramp.fits", **ramp), folder / "out.fits", **options)
-        assert copies == []
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("rows", [6, 5])
+def test_a_mask_alone_is_counted_once(folder: Path, own: bool, rows: int) -> None:
+    """Its counts are known where PIXELDQ is nothing but the mask, and nobody can tell."""
+    mask = _mask(folder)
+    options = {"pixeldq": np.zeros((rows, 8), np.uint32)} if own else {}
+    ramp = make_ramp(folder / "ramp.fits", (1, 2, rows, 8), **options)
+    applied = apply_dq(ramp, folder / "out.fits", mask=mask)
+    expected = arrays(mask)["DQ"][:rows]
+    with fits.open(folder / "out.fits", checksum=True) as hdus:  # a wrong sum would be a warning
+        np.testing.assert_array_equal(hdus["PIXELDQ"].data, expected)
+    assert applied.counts["GOOD"] == (expected == 0).sum()
+    assert applied.sources[0].flagged == (expected != 0).sum()
 
 
 def test_a_recipe_has_no_unknown_field(folder: Path) -> None:

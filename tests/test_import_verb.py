@@ -216,7 +216,7 @@ def test_nothing_is_written_when_something_is_wrong(
 def test_an_existing_output_and_the_source_are_safe(hot: Path, folder: Path) -> None:
     output = folder / "mask.fits"
     output.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         import_mask(hot, output, **SAID)
     assert output.read_text() == "mine"
     import_mask(hot, output, **SAID, overwrite=True)

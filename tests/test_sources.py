@@ -260,20 +260,6 @@ def test_one_limit_alone(limits: dict[str, float], expected: list[int]) -> None:
     assert samples.ravel().tolist() == expected
 
 
-def test_the_source_whose_flags_can_be_copied() -> None:
-    mask = FlagSource("mask", "m.fits", MASK)
-    other = FlagSource("user", "u.fits", MASK)
-    looking = dropouts([0])  # flags samples, no pixels
-    assert Initialization([mask]).sole_source is mask
-    assert Initialization([mask, looking]).sole_source is mask
-    assert Initialization([mask, other]).sole_source is None
-    assert Initialization([looking]).sole_source is None
-    # Non-finite counts flag pixels that only the counts tell.
-    assert Initialization([non_finite()]).sole_source is None
-    # Of an image the flags of samples become those of pixels.
-    assert Initialization([mask, looking], image=True).sole_source is None
-
-
 def test_dropouts_and_limits() -> None:
     _, samples, _ = initialize(_counts(), [dropouts([0]), ad_limits(floor=0, full_scale=65535)])
     expected = np.zeros(SHAPE, np.uint8)

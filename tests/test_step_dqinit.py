@@ -205,7 +205,7 @@ def test_nothing_is_written_until_it_is_saved(here: Any) -> None:
     assert result.save("a.fits", dir_path=str(here)) == str(here / "a.fits")
     assert result.save(lambda name: f"of_{name}") == "of_ramp_uncal.fits"
     assert data_unit(here / "a.fits", "SCI") == data_unit(ramp, "SCI")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         result.save(here / "a.fits", overwrite=False)
 
 

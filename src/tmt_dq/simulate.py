@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
-from tmt_dq.files.copying import write_all, zero_range
+from tmt_dq.files.copying import write_all
 from tmt_dq.fits.cards import Header, Value, primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.instruments import load
@@ -98,7 +98,7 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
             place += read.nbytes
             if progress is not None:
                 progress(read.nbytes)
-        zero_range(out.fd, len(head) + padded(place - len(head)), 0)
+        os.ftruncate(out.fd, len(head) + padded(place - len(head)))
     return path
 
 

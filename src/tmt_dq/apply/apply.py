@@ -1,29 +1,18 @@
 """Data-quality initialization of one exposure, from file to file."""
 
-import dataclasses
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from tmt_dq.apply.output import Written, write_exposure
-from tmt_dq.apply.plan import IfNoMask, PathLike, Request
+from tmt_dq.apply.options import ApplyOptions, FileName, IfNoMask
+from tmt_dq.apply.output import Output, Written
+from tmt_dq.apply.plan import Plan, plan_exposure
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource, SourceReport
+from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import ConfigError
-from tmt_dq.exposures.history import NO_FLAGS_BEFORE
-from tmt_dq.exposures.ramp import RampFile, read_ramp
-from tmt_dq.exposures.readout import read_readout
-from tmt_dq.exposures.record import Record
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.files.names import default_output
-from tmt_dq.fits.encoding import has_flags
-from tmt_dq.fits.file import FitsInput, open_input
-from tmt_dq.fits.writer import UnitWriter
-from tmt_dq.io.headstart import Headstart
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -32,7 +21,8 @@ if TYPE_CHECKING:
 
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Applied", "Initializer", "apply_dq"]
+__all__ = ["Applied", "account", "apply_dq"]
+
 
 Status = Literal["COMPLETE", "SKIPPED"]
 
@@ -102,12 +92,12 @@ class Applied:
 
 
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
-    ramp: PathLike,
-    output: PathLike | None = None,
+    ramp: FileName,
+    output: FileName | None = None,
     *,
-    output_dir: PathLike | None = None,
-    mask: PathLike | Mask | None = None,
-    user_dq: PathLike | None = None,
+    output_dir: FileName | None = None,
+    mask: FileName | Mask | None = None,
+    user_dq: FileName | None = None,
     user_reading: Reading | None = None,
     subarray: tuple[int, int] | None = None,
     propagate_do_not_use: bool | None = None,
@@ -116,11 +106,10 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     unknown: Unknown = "error",
     overwrite: bool = False,
     dry_run: bool = False,
-    crds_path: str | os.PathLike[str] | None = None,
+    crds_path: FileName | None = None,
     context: str | None = None,
     sync: bool = True,
     progress: Callable[[int], None] | None = None,
-    begun: Headstart | None = None,
 ) -> Applied:
     """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
 
@@ -167,9 +156,6 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Whether to wait until the output is safely on the disk before it gets its name.
     progress : callable, optional
         Called with the number of bytes written since the last call.
-    begun : Headstart, optional
-        A copy of the ramp's science data into this output that was begun before
-        (`tmt_dq.io.headstart.begin`); the caller's to give up if this raises.
 
     Returns
     -------
@@ -198,143 +184,55 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     >>> applied.status, applied.mask
     ('COMPLETE', 'crds://tmt_iris_mask_0101.fits')
     """
-    _check_choice("if_no_mask", if_no_mask, get_args(IfNoMask))
-    _check_choice("unknown", unknown, get_args(Unknown))
-    source = Path(ramp)
-    request = Request(
+    options = ApplyOptions(
+        output_dir=output_dir,
+        overwrite=overwrite,
+        sync=sync,
+        dry_run=dry_run,
         mask=mask,
-        user_dq=user_dq,
-        user_reading=user_reading,
-        recipe=recipe,
-        propagate_do_not_use=propagate_do_not_use,
         if_no_mask=if_no_mask,
         unknown=unknown,
+        subarray=subarray,
+        user_dq=user_dq,
+        user_reading=user_reading,
+        propagate_do_not_use=propagate_do_not_use,
+        recipe=recipe,
         crds_path=crds_path,
         context=context,
     )
-    job = Initializer(source, request, subarray)
+    source = Path(ramp)
     target = _target(source, output, output_dir)
-    check_output(target, overwrite=overwrite, inputs=[source])
-
-    def write(
-        exposure: RampFile,
-        sources: Sequence[FlagSource],
-        record: Record,
-    ) -> Written:
-        check_output(target, overwrite=overwrite, inputs=[source, *job.references])
-        if dry_run:
-            from tmt_dq.io.rehearsal import rehearse
-
-            return rehearse(exposure, sources, record)
-        return _write_output(
-            exposure,
-            sources,
-            record,
-            target,
-            overwrite=overwrite,
-            sync=sync,
-            progress=progress,
-            begun=begun,
-        )
-
-    scratch = Path(tempfile.gettempdir()) if dry_run else target.parent
-    with open_input(source, scratch=scratch, progress=progress) as file:
-        return dataclasses.replace(job.run(file, target, write), written=not dry_run)
+    with Output(source, target, options, progress) as out:
+        plan = plan_exposure(out.exposure, options)
+        written = out.write(plan)
+    return account(source, target, plan, written, dry_run=dry_run)
 
 
-def _write_output(
-    exposure: RampFile,
-    sources: Sequence[FlagSource],
-    record: Record,
-    target: Path,
-    *,
-    overwrite: bool,
-    sync: bool,
-    progress: Callable[[int], None] | None,
-    begun: Headstart | None,
-) -> Written:
-    """Write the output."""
-    output = AtomicOutput(target, overwrite=overwrite, sync=sync)
-    copy = None
-    if begun is not None and begun.belongs_to(exposure.file.fd, output):
-        output, copy = begun.output, begun.copy
-    with output as out, output_errors(target):
-        with UnitWriter(
-            out.fd, progress=progress, writeback=sync, begun=copy, background=True
-        ) as writer:
-            written = write_exposure(exposure, sources, record, target, writer)
-        exposure.file.verify()
-    return written
-
-
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    # Anything else would quietly be taken for the milder choice.
-    if value not in known:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-
-
-Writer = Callable[[RampFile, Sequence[FlagSource], Record], Written]
-"""Writes an exposure with its flags."""
-
-
-@dataclass(slots=True)
-class Initializer:
-    """What is done to one exposure in a file; however the result is written, the work is the same.
-
-    Parameters
-    ----------
-    source : Path
-        The exposure.
-    request : Request
-        What is asked for it.
-    subarray : tuple of int or None
-        1-based x and y of the first pixel on the detector, where the header does not say.
-
-    Attributes
-    ----------
-    references : list of Path
-        The files that flags were read from, once they were.
-    """
-
-    source: Path
-    request: Request
-    subarray: tuple[int, int] | None = None
-    references: list[Path] = field(default_factory=list)
-
-    def run(self, file: FitsInput, target: Path, write: Writer) -> Applied:
-        """Look at the exposure, gather its flags, have them written."""
-        exposure = read_ramp(file, start=self.subarray)
-        plan = self.request.plan(
-            exposure.ramp, self.source, lambda recipe: read_readout(exposure, recipe)
-        )
-        given = [flags for flags in (plan.mask, plan.user) if flags is not None]
-        self.references = [flags.path for flags in given]
-        record = plan.record
-        if plan.sources and not any(
-            has_flags(file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
-        ):
-            record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
-        written = write(exposure, plan.sources, record)
-        return Applied(
-            input=self.source,
-            output=target,
-            status=record.status,
-            mask=record.mask,
-            mask_path=None if plan.mask is None else plan.mask.path,
-            selection=plan.selection,
-            sources=written.reports,
-            counts=written.counts,
-            shape=exposure.ramp.shape,
-            left_out={str(m.path): m.left_out for m in given if m.left_out},
-        )
-
-
-def _target(source: Path, output: PathLike | None, folder: PathLike | None) -> Path:
-    if output is not None and folder is not None:
+def _target(source: Path, output: FileName | None, folder: FileName | None) -> Path:
+    if output is None:
+        return default_output(source, None if folder is None else Path(folder))
+    if folder is not None:
         raise ConfigError(
             "output and output_dir are both given; expected one of them",
             hint="Give output a path with a folder, or output_dir alone.",
         )
-    if output is not None:
-        return Path(output)
-    return default_output(source, None if folder is None else Path(folder))
+    return Path(output)
+
+
+def account(
+    source: Path, target: Path, plan: Plan, written: Written, *, dry_run: bool = False
+) -> Applied:
+    """Return the account of an exposure that was written as planned."""
+    return Applied(
+        input=source,
+        output=target,
+        status=plan.record.status,
+        mask=plan.record.mask,
+        mask_path=None if plan.mask is None else plan.mask.path,
+        selection=plan.selection,
+        sources=written.reports,
+        counts=written.counts,
+        shape=plan.ramp.shape,
+        left_out=plan.left_out,
+        written=not dry_run,
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from tmt_dq.core.options import Option, option_table
 from tmt_dq.core.recipe import Recipe
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The command line makes its options from this class, and its help must not wait for NumPy.
 
-__all__ = ["NOT_APPLICABLE", "ApplyOptions", "FileName", "IfNoMask"]
+__all__ = ["NOT_APPLICABLE", "ApplyOptions", "FileName", "IfNoMask", "is_file_name"]
 
 FileName = str | PathLike[str]
 IfNoMask = Literal["error", "skip", "continue"]
@@ -26,6 +26,13 @@ NOT_APPLICABLE = "N/A"
 """Stands for a mask, in options and records, where none applies."""
 
 _ALL = ("function", "apply", "batch", "step")
+
+
+def is_file_name(mask: object) -> TypeGuard[FileName]:
+    """Tell whether a mask, or the user's flags, are given as a file's name; N/A is none."""
+    if not isinstance(mask, str | PathLike):
+        return False
+    return str(mask).strip().upper() != NOT_APPLICABLE
 
 
 def _row(default: Any, text: str, group: str, **details: Any) -> Any:
@@ -156,6 +163,11 @@ class ApplyOptions:
         shown_default="TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, or the newest of the cache",
         faces=("function", "apply", "batch"),
     )
+
+    def named_files(self) -> list[Path]:
+        """Return the files with flags that are named here."""
+        names = [self.mask, self.user_dq]
+        return [Path(name) for name in names if is_file_name(name)]
 
     def __post_init__(self) -> None:
         # Any other word would quietly be taken for the milder choice.

@@ -1,186 +1,198 @@
-"""The output of DQ initialization: every unit of the input, and the flags."""
+"""Output of an initialization: every unit of the exposure's file, and the flags."""
 
+import contextlib
+import dataclasses
 import math
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.apply.plan import Plan
 from tmt_dq.core.initialize import Initialization
-from tmt_dq.core.sources.source import FlagSource, SourceReport
+from tmt_dq.core.sources.source import SourceReport
+from tmt_dq.exposures.history import NO_FLAGS_BEFORE
 from tmt_dq.exposures.planes import FileReader
-from tmt_dq.exposures.ramp import RampFile
-from tmt_dq.exposures.record import Headers, Record, Tables
-from tmt_dq.fits import checksums
+from tmt_dq.exposures.ramp import RampFile, read_ramp
+from tmt_dq.exposures.record import Headers
+from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
+from tmt_dq.files.copying import Progress
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.encoding import image_header
-from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.encoding import has_flags, image_header
+from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit, padded
+from tmt_dq.fits.tables import convention_unit
 from tmt_dq.fits.writer import UnitWriter
-from tmt_dq.io.headstart import room_for_keywords
-from tmt_dq.masks.mask import Stored
 
-__all__ = ["FlagWriter", "Written", "write_exposure", "write_tables", "write_units"]
+__all__ = ["Output", "Written"]
+
+_CARDS = 20
+"""Cards that an output has room for beside its input's: ten keywords, five of HISTORY, and a few
+for more sources of flags. Outputs that need more have it, too, but are copied again. No more than
+23: a ramp of IRIS' readout, with 12 cards, then keeps the size of its header, and file systems
+that share blocks can share its science data."""
+_WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF"})
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The account of what was written.
-
-    Parameters
-    ----------
-    counts : mapping of str to int
-        Pixels per flag in PIXELDQ, GOOD included; empty where no source ran.
-    reports : tuple of SourceReport
-        What each source gave.
-    """
+    """Flags that were written: pixels per flag of PIXELDQ, and what each source gave."""
 
     counts: dict[str, int]
     reports: tuple[SourceReport, ...]
 
 
-def write_exposure(
-    exposure: RampFile,
-    sources: Sequence[FlagSource],
-    record: Record,
-    target: Path,
-    writer: UnitWriter,
-) -> Written:
-    """Write all units of an output.
+class Output:
+    """The output of one exposure, open, with its science data on their way.
+
+    A context manager: the output gets its name at the end, and nothing is left after an error. For
+    a dry run nothing is written.
 
     Parameters
     ----------
-    exposure : RampFile
-        The input.
-    sources : sequence of FlagSource
-        What adds flags; without any, the DQ extensions are left as they are.
-    record : Record
-        The outcome, for the headers.
-    target : Path
-        Name of the output, for the headers.
-    writer : UnitWriter
-        Where to write.
+    source, target : Path
+        The exposure, and the file to write.
+    options : ApplyOptions
+        How it is written.
+    progress : callable, optional
+        Called with the number of bytes of each step.
 
-    Returns
-    -------
-    Written
-        What was written.
+    Attributes
+    ----------
+    exposure : RampFile
+        The open exposure.
     """
-    work = Initialization(sources, image=exposure.ramp.is_image)
-    flags = FlagWriter(exposure, work, writer) if sources else None
+
+    exposure: RampFile
+
+    def __init__(
+        self, source: Path, target: Path, options: ApplyOptions, progress: Progress | None = None
+    ) -> None:
+        self.source = source
+        self.target = target
+        self._options = options
+        self._progress = progress
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            options = self._options
+            inputs = [self.source, *options.named_files()]
+            scratch, fd = Path(tempfile.gettempdir()), None
+            if options.dry_run:
+                check_output(self.target, overwrite=options.overwrite, inputs=inputs)
+            else:
+                output = AtomicOutput(
+                    self.target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
+                )
+                scratch, fd = self.target.parent, stack.enter_context(output).fd
+            file = stack.enter_context(
+                open_input(self.source, scratch=scratch, progress=self._progress)
+            )
+            self.exposure = read_ramp(file, start=options.subarray)
+            self._writer = stack.enter_context(
+                UnitWriter(fd, file, progress=self._progress, writeback=options.sync)
+            )
+            # The science data are the input's, whatever the flags: they are copied meanwhile.
+            last = _last_unchanged(file.units)
+            if last is not None:
+                with output_errors(self.target):
+                    self._writer.copy_ahead(last, _room(file.units[0]))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+    def write(self, plan: Plan) -> Written:
+        """Write all units; afterwards the output is complete."""
+        check_not_input(self.target, plan.files)
+        with output_errors(self.target):
+            written = _write(self.exposure, plan, self._writer, self.target)
+        self.exposure.file.verify()
+        return written
+
+
+def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> Written:
+    work = Initialization(plan.sources, image=exposure.ramp.is_image)
+    headers = Headers(exposure, target)
+    record = plan.record
+    if plan.sources and not any(
+        has_flags(exposure.file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
+    ):
+        record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
-    maker = Headers(exposure, target)
     longest = record.with_reports(work.longest_reports(exposure.ramp.shape))
-    size = max(maker.primary_size(longest), room_for_keywords(exposure.file.units[0]))
-    head = writer.reserve(size)
-    write_units(exposure.file, writer, flags)
-    if flags is not None:
-        flags.write_missing(pixeldq=exposure.pixeldq is None, groupdq=exposure.groupdq is None)
-        flags.finish()
-    final = record.with_reports(work.reports())
-    write_tables(maker.tables(final), writer, flagged=flags is not None)
-    writer.write_at(head, maker.primary_bytes(final, size))
-    return Written({} if flags is None else flags.counts(), final.reports)
-
-
-def write_units(file: FitsInput, writer: UnitWriter, flags: "FlagWriter | None") -> None:
-    """Write units in their order, those with flags in their new form; not what follows below."""
-    for unit in file.units:
-        if unit.index == 0:
-            writer.copy_data(file, unit)
-        elif unit.name == "ASDF" or (unit.name == "DQ_DEF" and flags):
-            pass  # written anew, by `write_tables`
-        elif flags is None or not flags.write_instead(unit):
-            writer.copy(file, unit)
-
-
-def write_tables(tables: Tables, writer: UnitWriter, *, flagged: bool) -> None:
-    """Write the tables at an output's end."""
-    if flagged:
-        writer.write(*tables.dq_def)
-    if tables.asdf is not None:
+    head_size = max(headers.primary_size(longest), _room(exposure.file.units[0]))
+    writer.reserve(head_size)
+    if plan.sources:
+        _write_flagged(exposure, work, writer)
+        writer.write(*convention_unit())
+    else:
+        for unit in exposure.file.units:
+            _copy(unit, writer)
+    record = record.with_reports(work.reports())
+    asdf = headers.asdf(record)
+    if asdf is not None:
         # Last, where stdatamodels puts it.
-        writer.write(*tables.asdf)
+        writer.write(*asdf)
+    writer.write_at(0, headers.primary_bytes(record, head_size))
+    writer.finish()
+    return Written(work.counts if plan.sources else {}, record.reports)
 
 
-class FlagWriter:
-    """Writes the DQ extensions of an output.
+def _write_flagged(exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:
+    """Write the units in their order, those with flags in their new form, then those missing."""
+    reader = FileReader(exposure)
+    shape = exposure.sci.shape
 
-    Parameters
-    ----------
-    exposure : RampFile
-        The exposure, whose own flags are kept.
-    work : Initialization
-        What adds flags.
-    writer : UnitWriter
-        Where to write.
-    """
+    pixeldq = None
+    for unit in exposure.file.units:
+        if unit is exposure.pixeldq:
+            pixeldq = _reserve_pixels(exposure, writer, unit.header)
+        elif unit is exposure.groupdq and work.touches_groups:
+            header = image_header("GROUPDQ", 8, shape, like=unit.header)
+            writer.write_planes(header, work.planes(reader), shape)
+        elif unit.name != "DQ_DEF":
+            _copy(unit, writer)
+    if pixeldq is None:
+        pixeldq = _reserve_pixels(exposure, writer)
+    if exposure.groupdq is None and not exposure.ramp.is_image:
+        planes = work.planes(reader) if work.touches_groups else ()
+        writer.write_planes(image_header("GROUPDQ", 8, shape), planes, shape)
+    # It comes last, for what the counts show flags pixels too.
+    writer.write_flags(*pixeldq, (flags for _, flags in work.rows(reader)))
 
-    def __init__(self, exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:
-        self.exposure = exposure
-        self.work = work
-        self.writer = writer
-        self._reader = FileReader(exposure)
-        self._copied: dict[str, int] | None = None
-        self._later: tuple[int, Header] | None = None
 
-    def counts(self) -> dict[str, int]:
-        """Return the flags that occur, and GOOD."""
-        return self.work.counts if self._copied is None else self._copied
+def _reserve_pixels(
+    exposure: RampFile, writer: UnitWriter, old: Header | None = None
+) -> tuple[int, Header]:
+    """Leave room for PIXELDQ, or the DQ of an image; return the place and the header."""
+    shape = exposure.ramp.window.shape
+    header = image_header(exposure.pixel_name, 32, shape, like=old)
+    return writer.reserve_image(header, 4 * math.prod(shape)), header
 
-    def write_instead(self, unit: Unit) -> bool:
-        """Write the new form of an extension of the input; False where it stays as it is."""
-        if unit is self.exposure.pixeldq:
-            self._reserve_pixeldq(unit.header)
-            return True
-        if unit is self.exposure.groupdq and self.work.touches_groups:
-            header = image_header("GROUPDQ", 8, unit.shape, like=unit.header)
-            self._write_groupdq(header)
-            return True
-        return False
 
-    def write_missing(self, *, pixeldq: bool, groupdq: bool) -> None:
-        """Write the extensions that the exposure does not have."""
-        if pixeldq:
-            self._reserve_pixeldq(None)
-        if groupdq and not self.exposure.ramp.is_image:
-            header = image_header("GROUPDQ", 8, self.exposure.sci.shape)
-            if self.work.touches_groups:
-                self._write_groupdq(header)
-            else:
-                self.writer.write_zeros(header, math.prod(self.exposure.sci.shape))
+def _copy(unit: Unit, writer: UnitWriter) -> None:
+    if unit.index == 0:
+        writer.copy_data(unit)
+    elif unit.name != "ASDF":
+        writer.copy(unit)
 
-    def finish(self) -> None:
-        """Write PIXELDQ into the room that was left for it.
 
-        It comes last, for what the counts show flags pixels too.
-        """
-        self.work.look(self._reader)
-        if self._later is not None:
-            place, header = self._later
-            end, self.writer.place = self.writer.place, place
-            if not self._copy_stored(header):
-                self.writer.write_flags(
-                    header, (flags for _, flags in self.work.rows(self._reader))
-                )
-            self.writer.place = max(end, self.writer.place)
+def _last_unchanged(units: tuple[Unit, ...]) -> Unit | None:
+    """Return the last unit before the first that is written anew."""
+    last = None
+    for unit in units:
+        if unit.index > 0 and unit.name in _WRITTEN_ANEW:
+            break
+        last = unit
+    return last
 
-    def _reserve_pixeldq(self, old: Header | None) -> None:
-        shape = self.exposure.ramp.window.shape
-        header = image_header(self.exposure.pixel_name, 32, shape, like=old)
-        size = len(checksums.sign(header, 0)) + padded(4 * math.prod(shape))
-        self._later = (self.writer.reserve(size), header)
 
-    def _copy_stored(self, header: Header) -> bool:
-        """Copy PIXELDQ from the mask's file, if it is nothing but that; False where it is not."""
-        source = self.work.sole_source if self.exposure.pixeldq is None else None
-        if source is None or not isinstance(source.stored, Stored) or source.pixels is None:
-            return False
-        if not self.writer.copy_flags(header, source.stored):
-            return False
-        self._copied = dict(source.stored.counts)
-        return True
-
-    def _write_groupdq(self, header: Header) -> None:
-        size = math.prod(self.exposure.ramp.window.shape)
-        self.writer.write_planes(header, self.work.planes(self._reader), size)
+def _room(primary: Unit) -> int:
+    """Return how many bytes the primary header of an output has at least."""
+    cards = sum(len(card.image) // 80 for card in primary.header.cards)
+    return padded(80 * (cards + _CARDS + 1))

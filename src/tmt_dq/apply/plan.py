@@ -1,60 +1,44 @@
-"""What applies to an exposure: the mask, the user's flags and the other sources.
+"""Plan of an initialization: the mask and all sources that apply to an exposure.
 
-Every face asks here, whether the exposure is a file or a model: `tmt_dq.apply_dq`, the step, and
-what initializes exposures again.
+It is the same whether the exposure is a file or a model, and however its flags are written.
 """
 
 import dataclasses
 import hashlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from tmt_dq.core.dq_def import Unknown
+from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
 from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import ConfigError, NoMatchError
-from tmt_dq.exposures.ramp import Ramp
+from tmt_dq.exposures.ramp import Ramp, RampFile
+from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
-from tmt_dq.masks.reading import Reading
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = [
-    "NOT_APPLICABLE",
-    "IfNoMask",
-    "PathLike",
-    "Plan",
-    "Request",
-    "choose_recipe",
-    "gather_sources",
-]
-
-PathLike = str | os.PathLike[str]
-IfNoMask = Literal["error", "skip", "continue"]
-
-NOT_APPLICABLE = "N/A"
-"""What is given instead of a mask, and recorded, where none applies."""
+__all__ = ["Plan", "choose_recipe", "gather_sources", "plan_exposure", "plan_ramp"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to an exposure; everything that can be wrong with it was found.
+    """The flags that an exposure gets; everything that can be wrong with it was found.
 
     Parameters
     ----------
     ramp : Ramp
         The exposure.
     record : Record
-        The outcome, for the headers, as far as it is known before the flags are counted.
+        The outcome, as far as it is known before the flags are counted.
     sources : tuple of FlagSource
         What adds flags; none where the step is skipped.
     mask, user : Mask or None
@@ -70,161 +54,109 @@ class Plan:
     user: Mask | None
     selection: "Selection | None"
 
+    @property
+    def files(self) -> list[Path]:
+        """The files with flags that were read."""
+        return [flags.path for flags in (self.mask, self.user) if flags is not None]
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for an exposure, however it is held and its result is written.
+    @property
+    def left_out(self) -> dict[str, Mapping[int, int]]:
+        """Bits that were dropped on request, by file: bit to number of pixels."""
+        given = [flags for flags in (self.mask, self.user) if flags is not None]
+        return {str(flags.path): flags.left_out for flags in given if flags.left_out}
 
-    Parameters
-    ----------
-    mask, user_dq, user_reading, recipe, propagate_do_not_use, if_no_mask, unknown, crds_path, context
-        As in `tmt_dq.apply_dq`.
-    """  # noqa: E501 - one line of names
 
-    mask: PathLike | Mask | None = None
-    user_dq: PathLike | None = None
-    user_reading: Reading | None = None
-    recipe: Recipe | Mapping[str, object] | None = None
-    propagate_do_not_use: bool | None = None
-    if_no_mask: IfNoMask = "error"
-    unknown: Unknown = "error"
-    crds_path: str | os.PathLike[str] | None = None
-    context: str | None = None
+def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
+    """Return the plan for an exposure in a file."""
+    recipe = choose_recipe(exposure.ramp.instrument, options)
+    readout = read_readout(exposure, recipe)
+    return plan_ramp(exposure.ramp, exposure.file.path, recipe, readout, options)
 
-    def plan(self, ramp: Ramp, where: object, readout: Callable[[Recipe], Readout]) -> Plan:
-        """Find out what applies to an exposure.
 
-        Parameters
-        ----------
-        ramp : Ramp
-            The exposure.
-        where : object
-            Its file, named in errors.
-        readout : callable
-            Tells what the exposure says of its readout, as far as a recipe needs it.
+def plan_ramp(
+    ramp: Ramp, where: object, recipe: Recipe, readout: Readout, options: ApplyOptions
+) -> Plan:
+    """Return the plan for an exposure, however it is held; `where` names it in errors."""
+    selection, mask, missing = _find_mask(ramp, where, options)
+    user = None
+    if options.user_dq is not None:
+        from tmt_dq.masks.user_flags import read_user_flags
 
-        Returns
-        -------
-        Plan
-            What is to be done.
-
-        Raises
-        ------
-        TmtDqError
-            Raised as by `tmt_dq.apply_dq`.
-        """
-        recipe = choose_recipe(
-            ramp.instrument, self.recipe, propagate_do_not_use=self.propagate_do_not_use
+        user = read_user_flags(
+            Path(options.user_dq), ramp, unknown=options.unknown, reading=options.user_reading
         )
-        selection, mask, missing = self._find_mask(ramp, where)
-        user = None
-        if self.user_dq is not None:
-            from tmt_dq.masks.user_flags import read_user_flags
-
-            user = read_user_flags(
-                Path(self.user_dq),
-                ramp,
-                unknown=self.unknown,
-                reading=self.user_reading,
-            )
-        name = _mask_name(selection, self.mask)
-        sources: list[FlagSource] = []
-        if missing is None or self.if_no_mask == "continue":
-            sources = gather_sources(
-                ramp, where, mask, name, user, recipe=recipe, readout=readout(recipe)
-            )
-        record = Record(
-            status="COMPLETE" if sources else "SKIPPED",
-            mask=name,
-            context=None if selection is None else selection.context,
-            crds_version=None if selection is None else selection.crds_version,
-            lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
-        )
-        return Plan(ramp, record, tuple(sources), mask, user, selection)
-
-    def _find_mask(
-        self, ramp: Ramp, where: object
-    ) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
-        """Find and read the mask, from the caller or from the rules."""
-        selection = None
-        if isinstance(self.mask, Mask):
-            mask = self.mask
-        elif self.mask is not None:
-            if str(self.mask).strip().upper() == NOT_APPLICABLE:
-                return None, None, None
-            mask = read_mask(Path(self.mask), unknown=self.unknown)
-        else:
-            from tmt_dq.references.selection import select_reference
-
-            try:
-                selection = select_reference(
-                    ramp.selectors,
-                    instrument=ramp.instrument,
-                    crds_path=None if self.crds_path is None else Path(self.crds_path),
-                    context=self.context,
-                    where=where,
-                )
-            except NoMatchError as error:
-                if self.if_no_mask == "error":
-                    raise
-                return None, None, error
-            if selection.path is None:
-                return selection, None, None
-            mask = read_mask(selection.path, unknown=self.unknown)
-        check_belongs(mask, ramp, where=where)
-        return selection, mask, None
+    name = _mask_name(selection, options)
+    sources: list[FlagSource] = []
+    if missing is None or options.if_no_mask == "continue":
+        sources = gather_sources(ramp, where, mask, name, user, recipe, readout)
+    record = Record(
+        status="COMPLETE" if sources else "SKIPPED",
+        mask=name,
+        context=None if selection is None else selection.context,
+        crds_version=None if selection is None else selection.crds_version,
+        lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
+    )
+    return Plan(ramp, record, tuple(sources), mask, user, selection)
 
 
-def choose_recipe(
-    instrument: Instrument,
-    recipe: Recipe | Mapping[str, object] | None,
-    *,
-    propagate_do_not_use: bool | None = None,
-) -> Recipe:
-    """Return the recipe to follow.
-
-    Parameters
-    ----------
-    instrument : Instrument
-        The exposure's instrument.
-    recipe : Recipe, mapping or None
-        The caller's recipe; or what is different from the instrument's, by field.
-    propagate_do_not_use : bool or None
-        The caller's own word on that, which wins.
-
-    Returns
-    -------
-    Recipe
-        The recipe.
-
-    Raises
-    ------
-    ConfigError
-        Raised if the mapping has a field that recipes do not have.
-    """
-    if isinstance(recipe, Recipe):
-        chosen = recipe
-    else:
+def choose_recipe(instrument: Instrument, options: ApplyOptions) -> Recipe:
+    """Return the caller's recipe, or the instrument's with what the caller changes."""
+    recipe = options.recipe
+    if not isinstance(recipe, Recipe):
         known = [entry.name for entry in dataclasses.fields(Recipe)]
         unknown = sorted(set(recipe or {}) - set(known))
         if unknown:
             raise ConfigError(
                 f"a recipe has no {', '.join(unknown)}; expected some of {', '.join(known)}"
             )
-        chosen = dataclasses.replace(instrument.recipe, **(recipe or {}))  # type: ignore[arg-type]
-    if propagate_do_not_use is None:
-        return chosen
-    return dataclasses.replace(chosen, propagate_do_not_use=propagate_do_not_use)
+        recipe = dataclasses.replace(instrument.recipe, **(recipe or {}))  # type: ignore[arg-type]
+    if options.propagate_do_not_use is None:
+        return recipe
+    return dataclasses.replace(recipe, propagate_do_not_use=options.propagate_do_not_use)
 
 
-def _mask_name(selection: "Selection | None", mask: PathLike | Mask | None) -> str:
-    """Return what R_MASK says."""
+def _find_mask(
+    ramp: Ramp, where: object, options: ApplyOptions
+) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
+    """Find and read the mask, from the caller or from the rules."""
+    selection = None
+    if isinstance(options.mask, Mask):
+        mask = options.mask
+    elif is_file_name(options.mask):
+        mask = read_mask(Path(options.mask), unknown=options.unknown)
+    elif options.mask is not None:
+        return None, None, None
+    else:
+        from tmt_dq.references.selection import select_reference
+
+        try:
+            selection = select_reference(
+                ramp.selectors,
+                instrument=ramp.instrument,
+                crds_path=None if options.crds_path is None else Path(options.crds_path),
+                context=options.context,
+                where=where,
+            )
+        except NoMatchError as error:
+            if options.if_no_mask == "error":
+                raise
+            return None, None, error
+        if selection.path is None:
+            return selection, None, None
+        mask = read_mask(selection.path, unknown=options.unknown)
+    check_belongs(mask, ramp, where=where)
+    return selection, mask, None
+
+
+def _mask_name(selection: "Selection | None", options: ApplyOptions) -> str:
+    """Return the value of R_MASK."""
     if selection is not None:
         return selection.uri
-    if isinstance(mask, Mask):
-        return str(mask.path)
-    text = NOT_APPLICABLE if mask is None else str(mask).strip()
-    return NOT_APPLICABLE if text.upper() == NOT_APPLICABLE else str(Path(text).absolute())
+    if isinstance(options.mask, Mask):
+        return str(options.mask.path)
+    if is_file_name(options.mask):
+        return str(Path(str(options.mask).strip()).absolute())
+    return NOT_APPLICABLE
 
 
 def gather_sources(
@@ -233,41 +165,10 @@ def gather_sources(
     mask: Mask | None,
     mask_name: str,
     user: Mask | None,
-    *,
-    recipe: Recipe | None = None,
-    readout: Readout | None = None,
+    recipe: Recipe,
+    readout: Readout,
 ) -> list[FlagSource]:
-    """Return the sources that apply to an exposure, in their order.
-
-    Parameters
-    ----------
-    ramp : Ramp
-        The exposure.
-    where : object
-        Its file, named in errors.
-    mask : Mask or None
-        The mask reference.
-    mask_name : str
-        What R_MASK says.
-    user : Mask or None
-        The user's flags.
-    recipe : Recipe, optional
-        Which other sources run.
-    readout : Readout, optional
-        What the exposure's file says of its readout.
-
-    Returns
-    -------
-    list of FlagSource
-        Flags of the exposure's window.
-
-    Raises
-    ------
-    GeometryError
-        Raised if a source does not cover the data.
-    MaskFormatError
-        Raised if the mask or the user's flags are for another detector.
-    """
+    """Return the sources that apply to an exposure, in their order."""
     sources = []
     for flags in (mask, user):
         if flags is not None:
@@ -275,16 +176,9 @@ def gather_sources(
     mask_flags = None
     if mask is not None:
         mask_flags = cut_out(mask, ramp.window)
-        stored = mask.stored if mask.window == ramp.window else None
+        counts = mask.counts if mask.window == ramp.window else None
         sources.append(
-            FlagSource(
-                "mask",
-                mask_name,
-                mask_flags,
-                remarks=_left_out(mask),
-                counts=None if stored is None else stored.counts,
-                stored=stored,
-            )
+            FlagSource("mask", mask_name, mask_flags, remarks=_left_out(mask), counts=counts)
         )
     if user is not None:
         with user.path.open("rb") as file:
@@ -302,12 +196,12 @@ def gather_sources(
         frame=Window.full(*ramp.detector.shape),
         reference_border=ramp.detector.reference_border,
         mask=mask_flags,
-        readout=Readout() if readout is None else readout,
+        readout=readout,
     )
-    return sources + recipe_sources(Recipe() if recipe is None else recipe, exposure)
+    return sources + recipe_sources(recipe, exposure)
 
 
-def _left_out(flags: Mask | None) -> tuple[str, ...]:
-    """Say which bits of a file were left out on request: the output must not hide it."""
-    bits = {} if flags is None else flags.left_out
+def _left_out(flags: Mask) -> tuple[str, ...]:
+    """Describe the bits of a file that were left out on request: the output must not hide it."""
+    bits = flags.left_out
     return tuple(f"bit {bit} of {number} pixels left out" for bit, number in bits.items())

@@ -48,7 +48,8 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
         from tmt_dq import instruments
         from tmt_dq.apply.plan import choose_recipe
 
-        choose_recipe(instruments.load(instruments.available()[0]), given["recipe"])
+        instrument = instruments.load(instruments.available()[0])
+        choose_recipe(instrument, ApplyOptions(recipe=given["recipe"]))
     if str(given.get("mask", NOT_APPLICABLE)).strip().upper() != NOT_APPLICABLE:
         given["mask"] = _file(given["mask"], "mask")
     if "user_dq" in given:

@@ -1,7 +1,5 @@
 """``tmt-dq apply``."""
 
-import contextlib
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -114,32 +112,12 @@ def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: b
         found[target] = ramp
 
 
-def _begin(ramp: Any, output: Any, options: dict[str, Any]) -> Any:
-    """Begin to copy the first ramp while NumPy and crds are imported, which takes as long."""
-    if "tmt_dq.apply.apply" in sys.modules or options.get("dry_run"):
-        return None
-    folder = options.get("output_dir")
-    if output is not None and folder is not None:
-        return None  # a contradiction, which is told later
-    from tmt_dq.files.names import default_output
-    from tmt_dq.io.headstart import begin
-
-    target = default_output(ramp, folder) if output is None else output
-    return begin(
-        ramp, target, overwrite=options.get("overwrite", False), sync=options.get("sync", True)
-    )
-
-
 def _apply_one(ramp: Path, output: Path | None, options: dict[str, Any]) -> tuple[Any, float]:
     start = time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        begun = _begin(ramp, output, options)
-        if begun is not None:
-            stack.enter_context(begun)
-        from tmt_dq.apply.apply import apply_dq
+    from tmt_dq.apply.apply import apply_dq
 
-        progress = stack.enter_context(progress_bar(ramp.name, _size(ramp)))
-        applied = apply_dq(ramp, output, progress=progress, begun=begun, **options)
+    with progress_bar(ramp.name, _size(ramp)) as progress:
+        applied = apply_dq(ramp, output, progress=progress, **options)
     return applied, time.perf_counter() - start
 
 

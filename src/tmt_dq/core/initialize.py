@@ -129,7 +129,7 @@ class Initialization:
         return any(tally.source.look is not None for tally in self._tallies)
 
     @property
-    def sole_source(self) -> FlagSource | None:
+    def _sole_source(self) -> FlagSource | None:
         """The one source that flags pixels, if no other one can: PIXELDQ is a copy of its flags."""
         flagging = [
             tally.source
@@ -169,9 +169,15 @@ class Initialization:
         self.look(reader)
         ny, nx = reader.shape[2:]
         step = max(1, _PIECE_BYTES // (4 * nx))
+        sole = self._sole_source
         for first in range(0, ny, step):
             rows = slice(first, min(first + step, ny))
             old = reader.old_pixels(rows)
+            if old is None and sole is not None and sole.pixels is not None and sole.counts:
+                # A mask is counted once for all its exposures: counting takes longer than copying.
+                self._counts |= sole.counts
+                yield rows, sole.pixels[rows].copy()
+                continue
             flags = new_pixeldq((rows.stop - first, nx)) if old is None else old
             for tally in self._tallies:
                 known = (tally.source.pixels, tally.found)

@@ -15,9 +15,9 @@ from tmt_dq.exposures.ramp import RampFile, merged_header
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
 from tmt_dq.fits.file import FitsInput
-from tmt_dq.fits.tables import convention_unit, read_dq_def
+from tmt_dq.fits.tables import read_dq_def
 
-__all__ = ["SOFTWARE", "Headers", "Record", "Tables", "history_lines"]
+__all__ = ["SOFTWARE", "Headers", "Record", "history_lines"]
 
 SOFTWARE = f"tmt-dq {__version__}"
 """CAL_VER: what made a file, and which version of it."""
@@ -53,26 +53,8 @@ class Record:
         return dataclasses.replace(self, reports=reports)
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Small units that are written anew.
-
-    Parameters
-    ----------
-    dq_def : tuple of (Header, bytes)
-        The flag convention as a table.
-    asdf : tuple of (Header, bytes) or None
-        The ASDF extension, brought up to date; None where the input has none.
-    """
-
-    dq_def: tuple[Header, bytes]
-    asdf: tuple[Header, bytes] | None
-
-
 class Headers:
     """Makes the headers of an output, from what its input says and what was done.
-
-    What is needed of the input is read at once: the input may be the file that changes.
 
     Parameters
     ----------
@@ -101,12 +83,11 @@ class Headers:
             )
         self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
 
-    def tables(self, record: Record) -> Tables:
-        """Return the tables that tell of an outcome."""
-        asdf = None
-        if self._asdf is not None:
-            asdf = _asdf_unit(*self._asdf, self._exposure, record, self._target)
-        return Tables(convention_unit(), asdf)
+    def asdf(self, record: Record) -> tuple[Header, bytes] | None:
+        """Return the ASDF extension, brought up to date; None where the input has none."""
+        if self._asdf is None:
+            return None
+        return _asdf_unit(*self._asdf, self._exposure, record, self._target)
 
     def primary_size(self, record: Record) -> int:
         """Return how many bytes the primary header takes."""

@@ -19,7 +19,14 @@ from typing import Self
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.copying import write_all
 
-__all__ = ["AtomicOutput", "check_output", "output_errors", "write_file"]
+__all__ = [
+    "AtomicOutput",
+    "check_not_input",
+    "check_output",
+    "output_errors",
+    "sync_folder",
+    "write_file",
+]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """A Python that was built for an old system lacks it: a folder cannot be opened so without it."""
@@ -58,16 +65,21 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
                 where=path,
                 hint="Name another output.",
             )
-        for source in inputs:
-            if path.exists() and source.exists() and path.samefile(source):
-                raise OutputError(
-                    f"output and input {source} are the same file",
-                    where=path,
-                    hint="Inputs are never modified: name another output.",
-                )
+        check_not_input(path, inputs)
         if not overwrite and (path.exists() or path.is_symlink()):
             raise OutputError(
-                "exists already", where=path, hint="Say --overwrite (overwrite=True) to replace it."
+                "already exists", where=path, hint="Use --overwrite (overwrite=True) to replace it."
+            )
+
+
+def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise `OutputError` if an output is one of the inputs, through any link."""
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(
+                f"output and input {source} are the same file",
+                where=path,
+                hint="Inputs are never modified: name another output.",
             )
 
 
@@ -93,7 +105,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except TmtDqError:
-        # Also of an input elsewhere, whose errors are those of the system too.
+        # Of an input or a mask, with a class and a hint of their own.
         raise
     except OSError as error:
         hints = {
@@ -121,6 +133,8 @@ class AtomicOutput:
     sync : bool
         Whether the bytes must be on the disk before the name is given. Without it a power failure
         (not a killed process) shortly afterwards may leave an incomplete file.
+    inputs : iterable of Path
+        Files that must not be the output.
 
     Attributes
     ----------
@@ -133,17 +147,23 @@ class AtomicOutput:
         Raised if the output exists and may not be replaced, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, sync: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        sync: bool = True,
+        inputs: Iterable[Path] = (),
+    ) -> None:
         self.path = path
+        self.inputs = tuple(inputs)
         self.overwrite = overwrite
         self.sync = sync
         self.fd = -1
         self._temporary: Path | None = None
 
     def __enter__(self) -> Self:
-        if self.fd >= 0:
-            return self  # opened before, by whoever began to write
-        check_output(self.path, overwrite=self.overwrite)
+        check_output(self.path, overwrite=self.overwrite, inputs=self.inputs)
         with output_errors(self.path):
             try:
                 self.fd = os.open(self.path.parent, _NAMELESS | os.O_RDWR | os.O_CLOEXEC, 0o666)
@@ -166,16 +186,11 @@ class AtomicOutput:
                 with output_errors(self.path):
                     self._publish()
         finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Close the file and, if it has no name yet, leave nothing of it behind."""
-        if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-            self._temporary = None
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+                self._temporary = None
 
     def _hidden_name(self) -> Path:
         # Cut, so that what is added does not make a long name too long (255 bytes).
@@ -206,7 +221,7 @@ class AtomicOutput:
                     hint="Another process writes the same output; this one left it alone.",
                 ) from None
         if self.sync:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _keep_mode(self) -> None:
         """Give a replacement the permissions of the file that it replaces."""
@@ -239,7 +254,7 @@ def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: boo
         write_all(out.fd, content, 0)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name survive a power failure."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

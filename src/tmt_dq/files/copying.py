@@ -8,11 +8,12 @@ import os
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files import syscalls
 
-__all__ = ["Progress", "copy_range", "start_writeback", "write_all", "zero_range"]
+__all__ = ["Copier", "Progress", "copy_range", "start_writeback", "write_all"]
 
 Progress = Callable[[int], None]
 """Called with the number of bytes written since the last call."""
@@ -23,6 +24,7 @@ _BUFFER = 4 * 1024 * 1024
 _BLOCK = 4096
 """Size, in bytes, of the blocks that file systems share between files (reflinks)."""
 _WORTH_RESERVING = 1024 * 1024
+_WORTH_A_THREAD = 8 * 1024 * 1024
 _FICLONERANGE = 0x4020940D
 _NOT_HERE = {
     *(errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY),
@@ -33,9 +35,6 @@ _NOT_HERE = {
 
 Way = Callable[[int, int, int, int, int], int]
 """Copies some bytes: source, start, target, place and at most how many; returns how many."""
-
-_position = threading.Lock()
-"""Held while a file's position is relied upon: it is one for all threads."""
 
 
 def _by_mapping(source: int, start: int, target: int, place: int, size: int) -> int:
@@ -91,21 +90,89 @@ def _by_copy_file_range(source: int, start: int, target: int, place: int, size: 
     return syscalls.copy_file_range(source, start, target, place, size)
 
 
-def _by_sendfile(source: int, start: int, target: int, place: int, size: int) -> int:
-    with _position:
-        os.lseek(target, place, os.SEEK_SET)
-        return os.sendfile(target, source, start, size)
-
-
 def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> int:
     data = os.pread(source, min(size, _BUFFER), start)
     write_all(target, data, place)
     return len(data)
 
 
-WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_sendfile, _by_buffer)
+WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_buffer)
 """From the fastest to the one that always works. The first is for what is in memory; the second
 stays on the server on NFS 4.2."""
+
+
+class Copier:
+    """Copies ranges of bytes from one file to another, large ones in one thread, in their order.
+
+    The descriptors are those of duplicates: nothing that is closed or opened meanwhile can make
+    the thread write into another file. `done` counts the bytes that were copied so far.
+    """
+
+    def __init__(self, source: int, target: int, *, where: object, writeback: bool = True) -> None:
+        self.done = 0
+        self._where = where
+        self._writeback = writeback
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._futures: list[Future[None]] = []
+        self._descriptors = contextlib.ExitStack()
+        self._files = tuple(self._duplicate(fd) for fd in (source, target))
+
+    def copy(self, start: int, place: int, size: int) -> None:
+        """Copy `size` bytes from `start` to `place`, or start to."""
+        if size >= _WORTH_A_THREAD:
+            try:
+                self._futures.append(self._pool.submit(self._run, start, place, size))
+            except RuntimeError:
+                pass  # the system gives no more threads
+            else:
+                return
+        self._run(start, place, size)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for all copies, or some seconds; return whether they are done.
+
+        RampFormatError if the source ended early, OSError if the system refused.
+        """
+        pending = wait(self._futures, seconds).not_done
+        for future in self._futures:
+            if future not in pending:
+                future.result()
+        return not pending
+
+    def stop(self) -> None:
+        """End the thread, in the middle of a copy too: afterwards nothing more is written."""
+        self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        self._descriptors.close()
+
+    def _duplicate(self, fd: int) -> int:
+        duplicate = os.dup(fd)
+        self._descriptors.callback(os.close, duplicate)
+        return duplicate
+
+    def _run(self, start: int, place: int, size: int) -> None:
+        source, target = self._files
+        with contextlib.suppress(_StoppedError):
+            copy_range(
+                source,
+                start,
+                target,
+                place,
+                size,
+                where=self._where,
+                progress=self._count,
+                writeback=self._writeback,
+            )
+
+    def _count(self, size: int) -> None:
+        self.done += size
+        if self._stopped.is_set():
+            raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """Ends a copy that nobody needs any more."""
 
 
 def copy_range(
@@ -229,11 +296,6 @@ def write_all(target: int, data: bytes | memoryview, place: int) -> None:
         written = os.pwrite(target, view, place)
         place += written
         view = view[written:]
-
-
-def zero_range(target: int, place: int, size: int) -> None:
-    """Let the file read as zeros for `size` bytes from `place`, its end, without storing them."""
-    os.ftruncate(target, place + size)
 
 
 def start_writeback(target: int, place: int, size: int) -> None:

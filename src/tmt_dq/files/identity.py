@@ -24,6 +24,10 @@ class Identity(NamedTuple):
             status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         )
 
+    def has_content_of(self, other: "Identity") -> bool:
+        """Tell whether size and time of change are the same; names and links may have changed."""
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
 
 def identify(path: Path) -> Identity | None:
     """Return the identity of the file at a path, None where there is none."""

@@ -20,7 +20,8 @@ import numpy as np
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.files.copying import Progress, copy_range, write_all, zero_range
+from tmt_dq.files.copying import Progress, copy_range, write_all
+from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import FileReader, Unit, padded, scan
 
@@ -46,15 +47,15 @@ class FitsInput:
         Its header and data units.
     compressed : bool
         Whether `fd` is an expansion.
-    seen : tuple of int, optional
-        Descriptor of the file itself, and its size and time of change when it was opened.
+    seen : tuple of int and Identity, optional
+        Descriptor of the file itself, and its identity when it was opened.
     """
 
     path: Path
     fd: int
     units: tuple[Unit, ...]
     compressed: bool
-    seen: tuple[int, int, int] | None = field(default=None, kw_only=True)
+    seen: tuple[int, Identity] | None = field(default=None, kw_only=True)
 
     def verify(self) -> None:
         """Make sure that nobody wrote into the file since it was opened.
@@ -64,7 +65,10 @@ class FitsInput:
         RampFormatError
             Raised if somebody did: what was read may be neither the old nor the new content.
         """
-        if self.seen is not None and _seen(self.seen[0]) != self.seen:
+        if self.seen is None:
+            return
+        fd, identity = self.seen
+        if not Identity.of(os.fstat(fd)).has_content_of(identity):
             raise RampFormatError(
                 "changed while it was being read",
                 where=self.path,
@@ -133,7 +137,7 @@ def from_descriptor(
     fd: int, path: Path, scratch: Path | None, progress: Progress | None
 ) -> Iterator[FitsInput]:
     """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
-    seen = _seen(fd)
+    seen = (fd, Identity.of(os.fstat(fd)))
     with contextlib.ExitStack() as stack:
         compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
@@ -158,11 +162,6 @@ def from_descriptor(
             fd = plain
             units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
         yield FitsInput(path, fd, units, compressed, seen=seen)
-
-
-def _seen(fd: int) -> tuple[int, int, int]:
-    status = os.fstat(fd)
-    return fd, status.st_size, status.st_mtime_ns
 
 
 def _open(path: Path) -> int:
@@ -290,7 +289,7 @@ def _expand_tiles(
             have = min(size, os.fstat(fd).st_size - unit.header_offset)
             copy_range(fd, unit.header_offset, target, place, have, where=path, progress=progress)
             place += size
-            zero_range(target, place, 0)
+            os.ftruncate(target, place)
 
 
 @contextlib.contextmanager
@@ -338,5 +337,5 @@ def _expand_image(
             if progress is not None:
                 progress(len(data))
     end = start + padded(place - start)
-    zero_range(target, end, 0)
+    os.ftruncate(target, end)
     return end

@@ -1,266 +1,197 @@
 """A FITS file written unit by unit, each with its checksums, in one pass."""
 
+import math
 import os
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.files.copying import Progress, copy_range, start_writeback, write_all, zero_range
+from tmt_dq.files.copying import Copier, Progress, start_writeback, write_all
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.encoding import encode_uint32
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
-from tmt_dq.io.background import BackgroundCopy
-from tmt_dq.masks.mask import Stored
 
 __all__ = ["UnitWriter"]
 
-_WORTH_A_THREAD = 8 * 1024 * 1024
-
 
 class UnitWriter:
-    """Writes units one after the other into an open file.
+    """Writes units one after the other into a new file, which is complete after `finish`.
+
+    Data between units, and planes without flags, are never written: a new file reads as zeros.
 
     Parameters
     ----------
-    fd : int
-        Descriptor, open for writing.
-    place : int
-        Offset of the first unit.
+    fd : int or None
+        Descriptor of the empty file; None where nothing is written: a dry run, which makes all
+        units and takes their lengths.
+    source : FitsInput, optional
+        The file that units are copied from.
     progress : callable, optional
-        Called with the number of bytes of each step.
+        Called with the number of bytes of each step, always in the caller's thread.
     writeback : bool
-        Whether the bytes are to be on the disk soon: the system is asked to begin at once.
-    begun : BackgroundCopy, optional
-        A copy of units of the input into this file that has begun already.
-    background : bool
-        Whether large units are copied by threads, while others are written. The writer then is a
-        context manager, at the end of which all is written.
+        Whether the system is asked to begin writing to the disk at once.
     """
 
     def __init__(
         self,
-        fd: int,
+        fd: int | None,
+        source: FitsInput | None = None,
         *,
-        place: int = 0,
         progress: Progress | None = None,
         writeback: bool = True,
-        begun: BackgroundCopy | None = None,
-        background: bool = False,
     ) -> None:
         self.fd = fd
-        self.place = place
-        self.progress = progress
-        self.writeback = writeback
-        self._background = background
-        self._begun = begun
-        self._copies = [] if begun is None else [begun]
-        self._told = 0
+        self.size = 0
+        self._source = source
+        self._progress = progress
+        self._writeback = writeback
+        self._copier: Copier | None = None
+        self._ahead = range(0)
+        self._shift = 0
+        self._reported = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Wait for what is being copied; if something went wrong, stop it."""
-        try:
-            if kind is None:
-                for copy in self._copies:
-                    copy.wait(None if self.progress is None else self._report)
-                self._report()
-        finally:
-            for copy in self._copies:
-                copy.stop()
+    def __exit__(self, *_: object) -> None:
+        """Stop what is still being copied: without `finish` nobody needs it."""
+        if self._copier is not None:
+            self._copier.stop()
 
-    def copy(self, file: FitsInput, unit: Unit) -> None:
+    def copy_ahead(self, last: Unit, place: int) -> None:
+        """Start to copy the data of the primary unit and all units up to `last` to a place.
+
+        Where `copy` later needs them in another place, they are copied again.
+        """
+        start, end = self._units[0].data_offset, self._end(last)
+        self._ahead, self._shift = range(start, end), place - start
+        self._start_copy(start, place, end - start)
+
+    def copy(self, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
-        # The padding too: that of an ASCII table is blanks. It may be missing at the file's end.
-        start, data_end = unit.header_offset, unit.data_offset + unit.data_size
-        end = max(data_end, min(unit.end, os.fstat(file.fd).st_size))
-        self._copy_bytes(file, start, end - start)
-        self._pad()
+        self._copy(unit.header_offset, self._end(unit) - unit.header_offset)
+
+    def copy_data(self, unit: Unit) -> None:
+        """Copy the data of a unit, without its header."""
+        self._copy(unit.data_offset, unit.data_size)
 
     def reserve(self, size: int) -> int:
         """Leave room for bytes that are written later; return where."""
-        place = self.place
-        self.place += size
+        place = self.size
+        self.size += padded(size)
         return place
 
-    def write_at(self, place: int, data: bytes) -> None:
-        """Write bytes into room that was reserved."""
-        write_all(self.fd, data, place)
+    def reserve_image(self, header: Header, size: int) -> int:
+        """Leave room for an image of `size` bytes and its header; return where."""
+        return self.reserve(len(checksums.sign(header, 0)) + size)
 
-    def copy_data(self, file: FitsInput, unit: Unit) -> None:
-        """Copy the data of a unit, without its header."""
-        self._copy_bytes(file, unit.data_offset, unit.data_size)
-        self._pad()
+    def write_at(self, place: int, data: bytes | memoryview) -> None:
+        """Write bytes into room that was reserved."""
+        if self.fd is not None:
+            write_all(self.fd, data, place)
+            self._report(len(data))
 
     def write(self, header: Header, data: bytes = b"") -> None:
         """Write a unit with data that are at hand."""
         whole = data + bytes(padded(len(data)) - len(data))
-        self._write(checksums.sign(header, checksums.sum_bytes(whole)))
-        self._write(whole)
+        head = checksums.sign(header, checksums.sum_bytes(whole))
+        self.write_at(self.reserve(len(head) + len(whole)), head + whole)
 
-    def write_flags(self, header: Header, pieces: Iterable[npt.NDArray[np.uint32]]) -> None:
-        """Write an image of uint32 flags that comes in pieces of rows; the pieces are used up."""
-        head = len(checksums.sign(header, 0))
-        place = start = self.place + head
+    def write_flags(
+        self, place: int, header: Header, pieces: Iterable[npt.NDArray[np.uint32]]
+    ) -> None:
+        """Write an image of uint32 flags into reserved room, from pieces of rows that are used up.
+
+        The room is that of `reserve_image`.
+        """
+        start = place + len(checksums.sign(header, 0))
         total = 0
         for flags in pieces:
             data = encode_uint32(flags).data.cast("B")
             total = checksums.add(total, checksums.sum_bytes(data))
-            write_all(self.fd, data, place)
-            place += data.nbytes
-            self._report(data.nbytes)
-        self._finish(header, total, start, place)
-
-    def copy_flags(self, header: Header, stored: Stored) -> bool:
-        """Write an image of uint32 flags by copying it from where it lies.
-
-        Returns
-        -------
-        bool
-            False, with nothing written, if the file there has changed since it was read.
-        """
-        head = checksums.sign(header, stored.datasum)
-        try:
-            fd = os.open(stored.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            size = stored.dq.nbytes
-            start = self.place + len(head)
-            if _state(fd) != stored.state:
-                return False
-            copy_range(
-                fd,
-                stored.offset,
-                self.fd,
-                start,
-                size,
-                where=stored.path,
-                writeback=self.writeback,
-            )
-            if _state(fd) != stored.state:
-                return False
-        finally:
-            os.close(fd)
-        write_all(self.fd, head, self.place)
-        self.place = start + size
-        self._report(len(head) + size)
-        self._pad(since=start)
-        return True
+            self.write_at(start, data)
+            start += data.nbytes
+        self.write_at(place, checksums.sign(header, total))
 
     def write_planes(
-        self, header: Header, planes: Iterable[npt.NDArray[np.uint8] | None], size: int
+        self, header: Header, planes: Iterable[npt.NDArray[np.uint8] | None], shape: tuple[int, ...]
     ) -> None:
-        """Write an image of uint8 flags that comes in planes of `size` bytes.
+        """Write an image of uint8 flags from its planes, (ny, nx), in their order.
 
         A plane that is None is zero, and takes no room on the disk.
         """
         head = len(checksums.sign(header, 0))
-        place = start = self.place + head
+        size = shape[-2] * shape[-1]
+        first = self.reserve_image(header, math.prod(shape))
         total = 0
-        for plane in planes:
-            if plane is not None:
-                data = np.ascontiguousarray(plane).data.cast("B")
-                total = checksums.add(total, _sum_at(data, place - start))
-                write_all(self.fd, data, place)
-                if self.writeback:
-                    start_writeback(self.fd, place, size)
-            place += size
-            self._report(size)
-        self._finish(header, total, start, place)
+        for number, plane in enumerate(planes):
+            if plane is None:
+                self._report(size)
+                continue
+            data = np.ascontiguousarray(plane).data.cast("B")
+            total = checksums.add(total, _sum_at(data, number * size))
+            self.write_at(first + head + number * size, data)
+            if self._writeback and self.fd is not None:
+                start_writeback(self.fd, first + head + number * size, size)
+        self.write_at(first, checksums.sign(header, total))
 
-    def write_zeros(self, header: Header, size: int) -> None:
-        """Write a unit whose data are `size` zero bytes, which take no room on the disk."""
-        self._write(checksums.sign(header, 0))
-        zero_range(self.fd, self.place, padded(size))
-        self.place += padded(size)
-        self._report(size)
+    def finish(self) -> None:
+        """Wait until all is copied, and give the file its size."""
+        if self._copier is not None:
+            while not self._copier.wait(0.1):
+                self._report()
+        self._report()
+        if self.fd is not None:
+            os.ftruncate(self.fd, self.size)
 
-    def _finish(self, header: Header, total: int, start: int, place: int) -> None:
-        write_all(self.fd, checksums.sign(header, total), self.place)
-        self.place = place
-        self._pad(since=start)
+    @property
+    def _file(self) -> FitsInput:
+        assert self._source is not None
+        return self._source
 
-    def _copy_bytes(self, file: FitsInput, start: int, size: int) -> None:
-        if self._is_begun(start, size):
-            self.place += size
+    @property
+    def _units(self) -> tuple[Unit, ...]:
+        return self._file.units
+
+    def _end(self, unit: Unit) -> int:
+        """Return where a unit ends in the input.
+
+        With its padding, since that of an ASCII table is blanks; it may be missing at the end.
+        """
+        data_end = unit.data_offset + unit.data_size
+        return max(data_end, min(unit.end, os.fstat(self._file.fd).st_size))
+
+    def _copy(self, start: int, size: int) -> None:
+        place = self.reserve(size)
+        if start in self._ahead and size:
+            if place - start == self._shift:
+                return
+            assert self._copier is not None
+            self._copier.stop()
+            self._copier, self._ahead, self._reported = None, range(0), 0
+        self._start_copy(start, place, size)
+
+    def _start_copy(self, start: int, place: int, size: int) -> None:
+        if self.fd is None or size == 0:
             return
-        if self._background and size >= _WORTH_A_THREAD:
-            self._copies.append(
-                BackgroundCopy(
-                    file.fd,
-                    start,
-                    self.fd,
-                    self.place,
-                    size,
-                    where=file.path,
-                    writeback=self.writeback,
-                )
-            )
-            self.place += size
-            return
-        copy_range(
-            file.fd,
-            start,
-            self.fd,
-            self.place,
-            size,
-            where=file.path,
-            progress=self.progress,
-            writeback=self.writeback,
-        )
-        self.place += size
-
-    def _is_begun(self, start: int, size: int) -> bool:
-        """Whether bytes are being copied already; a copy to the wrong place is given up."""
-        begun = self._begun
-        if begun is None or not begun.start <= start < begun.start + begun.size:
-            return False
-        if begun.covers(start, self.place, size):
-            return True
-        begun.stop()
-        self._begun = None
-        self._copies.remove(begun)
-        return False
-
-    def _write(self, data: bytes) -> None:
-        write_all(self.fd, data, self.place)
-        self.place += len(data)
-        self._report(len(data))
-
-    def _pad(self, since: int = 0) -> None:
-        """Fill the last block with zeros."""
-        end = since + padded(self.place - since)
-        # Never in front of what a thread is writing: between question and answer it may get there.
-        size = max([end, *(copy.place + copy.size for copy in self._copies)])
-        if size > os.fstat(self.fd).st_size:
-            zero_range(self.fd, size, 0)
-        self.place = end
+        if self._copier is None:
+            file = self._file
+            self._copier = Copier(file.fd, self.fd, where=file.path, writeback=self._writeback)
+        self._copier.copy(start, place, size)
+        self._report()
 
     def _report(self, size: int = 0) -> None:
-        """Tell how many bytes were written, by threads too: they have no voice of their own."""
-        if self.progress is not None:
-            copied = sum(copy.done for copy in self._copies)
-            size += max(0, copied - self._told)
-            self._told = max(self._told, copied)
+        """Report progress, including bytes copied by the thread."""
+        if self._progress is not None:
+            copied = 0 if self._copier is None else self._copier.done
+            size += max(0, copied - self._reported)
+            self._reported = max(self._reported, copied)
             if size:
-                self.progress(size)
-
-
-def _state(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_size, status.st_mtime_ns
+                self._progress(size)
 
 
 def _sum_at(data: memoryview, offset: int) -> int:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp
-from tmt_dq.fits.encoding import is_uint32, read_rows, sum_flags
+from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_dq_def
@@ -29,48 +28,14 @@ from tmt_dq.masks.dq_image import (
     size_text,
 )
 
-__all__ = ["MASK_TYPES", "Mask", "Stored", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+__all__ = ["MASK_TYPES", "Mask", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
 
 
 MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
 """REFTYPEs of bad-pixel masks."""
 
 
-class Stored:
-    """Where on the disk a mask's flags lie in the very form in which PIXELDQ is stored.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    state : tuple
-        Its state when it was read: what was read may be copied as long as that is the same.
-    offset : int
-        First byte of the data.
-    dq : ndarray of uint32, (ny, nx)
-        The flags that were read there.
-    """
-
-    def __init__(
-        self, path: Path, state: tuple[int, int], offset: int, dq: npt.NDArray[np.uint32]
-    ) -> None:
-        self.path = path
-        self.state = state
-        self.offset = offset
-        self.dq = dq
-
-    @functools.cached_property
-    def datasum(self) -> int:
-        """Ones' complement sum of the stored data; computed once for all exposures."""
-        return sum_flags(self.dq)
-
-    @functools.cached_property
-    def counts(self) -> dict[str, int]:
-        """Pixels per flag, GOOD included; counted once for all exposures."""
-        return PIXEL.count(self.dq)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Mask:
     """Flags of detector pixels, from a file.
 
@@ -90,8 +55,6 @@ class Mask:
         Bits dropped on request: bit number in the file to number of pixels.
     placed : bool
         Whether the file itself says where on the detector its pixels lie.
-    stored : Stored or None
-        Where the flags can be copied from; None where the file holds them in another form.
     remarks : tuple of str
         What else a report has to say about the file.
     """
@@ -104,8 +67,12 @@ class Mask:
     orientation: tuple[int | None, int | None] = (None, None)
     left_out: Mapping[int, int] = field(default_factory=dict)
     placed: bool = False
-    stored: Stored | None = None
     remarks: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def counts(self) -> dict[str, int]:
+        """Pixels per flag, GOOD included; counted once for all exposures."""
+        return PIXEL.count(self.dq)
 
 
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
@@ -167,7 +134,7 @@ def read_user_dq(path: Path, ramp: Ramp, *, unknown: Unknown = "error") -> Mask:
     if user.placed or user.dq.shape == ramp.detector.shape:
         return user
     if user.dq.shape == ramp.window.shape:
-        return dataclasses.replace(user, window=ramp.window, stored=None)
+        return dataclasses.replace(user, window=ramp.window)
     raise GeometryError(
         f"the user DQ image is {size_text(user.dq.shape)}; expected the size of the data, "
         f"{size_text(ramp.window.shape)}, or of the detector, {size_text(ramp.detector.shape)}",
@@ -273,15 +240,10 @@ def _check_reftype(file: FitsInput) -> None:
 
 def _read(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
     header = Keywords(file.path, file.units[0], unit)
-    stored_dq = read_rows(file, unit, 0, unit.shape[0])
-    window, placed = place_of_image(header, stored_dq.shape, file.path)
-    dq, left_out = _translated(file, stored_dq, unknown)
+    dq = read_rows(file, unit, 0, unit.shape[0])
+    window, placed = place_of_image(header, dq.shape, file.path)
+    dq, left_out = _translated(file, dq, unknown)
     dq.flags.writeable = False
-    stored = None
-    if dq is stored_dq and is_uint32(unit) and not file.compressed:
-        status = os.fstat(file.fd)
-        state = (status.st_size, status.st_mtime_ns)
-        stored = Stored(file.path.resolve(), state, unit.data_offset, dq)
     return Mask(
         path=file.path,
         dq=dq,
@@ -291,7 +253,6 @@ def _read(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
         orientation=(axis_of(header.get("FASTAXIS")), axis_of(header.get("SLOWAXIS"))),
         left_out=left_out,
         placed=placed,
-        stored=stored,
     )
 
 

@@ -98,8 +98,10 @@ def write_mask(
     with AtomicOutput(path, overwrite=overwrite) as output, output_errors(path):
         writer = UnitWriter(output.fd)
         writer.write(header)
-        writer.write_flags(image_header("DQ", 32, dq.shape), _pieces(dq))
+        image = image_header("DQ", 32, dq.shape)
+        writer.write_flags(writer.reserve_image(image, dq.nbytes), image, _pieces(dq))
         writer.write(*convention_unit())
+        writer.finish()
 
 
 def _pieces(dq: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint32]]:

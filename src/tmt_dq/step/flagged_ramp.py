@@ -1,15 +1,18 @@
 """What the step gives for a path: an exposure that is written straight from its file."""
 
+import dataclasses
 import os
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.apply import Applied, account
+from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.apply.output import Output
 from tmt_dq.apply.plan import Plan
+from tmt_dq.errors import RampFormatError
 from tmt_dq.files.atomic import check_output
-from tmt_dq.io.headstart import Headstart
+from tmt_dq.files.identity import identify
 from tmt_dq.tables import as_html
 
 if TYPE_CHECKING:
@@ -32,28 +35,17 @@ class FlaggedRamp:
         The input.
     plan : Plan
         What is to be done.
-    options : mapping of str to object
-        The same for `tmt_dq.apply_dq`.
-    begun : Headstart, optional
-        A copy of the science data that was begun, in case that it is saved where that goes.
+    options : ApplyOptions
+        The options that the plan was made with.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        plan: Plan,
-        options: Mapping[str, Any],
-        begun: Headstart | None = None,
-    ) -> None:
+    def __init__(self, path: Path, plan: Plan, options: ApplyOptions) -> None:
         self._path = path
         self._plan = plan
-        self._options = dict(options)
+        self._options = options
+        self._planned = identify(path)
         self._applied: Applied | None = None
         self._model: Any = None
-        self._begun = begun
-        if begun is not None:
-            # Whatever happens to the result, nothing of a copy that it does not need remains.
-            weakref.finalize(self, begun.give_up)
 
     @property
     def crds_observatory(self) -> str:
@@ -78,7 +70,6 @@ class FlaggedRamp:
     def model(self) -> "TMTRampModel":
         """The exposure as a model: the saved file's, or made in memory where it was not saved."""
         if self._model is None:
-            self._give_up()
             from tmt_dq.datamodels import TMTRampModel
             from tmt_dq.step.models import carry_out
 
@@ -123,28 +114,22 @@ class FlaggedRamp:
         if self._model is not None or target.suffix == ".asdf":
             check_output(target, overwrite=overwrite, inputs=[self._path])
             return str(self.model.save(target, overwrite=overwrite))
-        options = self._options | {"overwrite": overwrite, "begun": self._begun}
-        try:
-            self._applied = apply_dq(self._path, target, **options)
-        finally:
-            self._give_up()
+        options = dataclasses.replace(self._options, overwrite=overwrite)
+        with Output(self._path, target, options) as output:
+            if identify(self._path) != self._planned:
+                raise RampFormatError(
+                    "changed since it was read",
+                    where=self._path,
+                    hint="Run the step again, on the file as it is now.",
+                )
+            written = output.write(self._plan)
+        self._applied = account(self._path, target, self._plan, written)
         return str(target)
 
     def close(self) -> None:
         """Close the model, if it was opened."""
-        self._give_up()
         if self._model is not None:
             self._model.close()
-
-    def _give_up(self) -> None:
-        """Stop what was begun, unless it is the output already."""
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            begun.give_up()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy of this gets: all but what was begun, which is one result's."""
-        return self.__dict__ | {"_begun": None}
 
     def __enter__(self) -> Self:
         return self

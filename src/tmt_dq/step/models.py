@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stdatamodels import DataModel
 
-from tmt_dq.apply.plan import Plan, Request
+from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.apply.plan import Plan, choose_recipe, plan_ramp
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
@@ -26,32 +27,8 @@ from tmt_dq.masks.mask import Mask
 __all__ = ["as_mask", "carry_out", "flag_model"]
 
 
-def flag_model(
-    model: DataModel, request: Request, *, start: tuple[int, int] | None = None
-) -> tuple[TMTRampModel, Plan]:
-    """Return a flagged copy of a model, and what was done to it.
-
-    Parameters
-    ----------
-    model : DataModel
-        The exposure; not modified.
-    request : Request
-        What is asked for it.
-    start : tuple of int, optional
-        1-based x and y of the first pixel on the detector, where the model does not say.
-
-    Returns
-    -------
-    TMTRampModel
-        The flagged exposure.
-    Plan
-        What applied to it.
-
-    Raises
-    ------
-    TmtDqError
-        Raised as by `tmt_dq.apply_dq`.
-    """
+def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, Plan]:
+    """Return a flagged copy of a model, and the plan that it was flagged by."""
     # Copied first: a model made from another one shares its arrays and, in stdatamodels 5, its
     # whole tree.
     result = model.copy()
@@ -60,9 +37,10 @@ def flag_model(
     where = result.meta.filename or type(model).__name__
     if result.data is None:
         raise RampFormatError("the model has no data", where=where)
-    ramp = describe_ramp(_header(result), result.data.shape, where=where, start=start)
+    ramp = describe_ramp(_header(result), result.data.shape, where=where, start=options.subarray)
     result.check_shapes()
-    plan = request.plan(ramp, where, lambda recipe: _readout(result, ramp, recipe, where))
+    recipe = choose_recipe(ramp.instrument, options)
+    plan = plan_ramp(ramp, where, recipe, _readout(result, ramp, recipe, where), options)
     return carry_out(plan, result, where), plan
 
 

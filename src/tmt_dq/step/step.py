@@ -4,21 +4,19 @@ import contextlib
 import logging
 import os
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stpipe import Step, config_parser
 
-from tmt_dq.apply.plan import NOT_APPLICABLE, Plan, Request
+from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
+from tmt_dq.apply.plan import Plan, plan_exposure
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
-from tmt_dq.exposures.readout import read_readout
 from tmt_dq.files.names import default_output
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
-from tmt_dq.io.headstart import Headstart, begin
 from tmt_dq.step.flagged_ramp import FlaggedRamp
 from tmt_dq.step.parameters import parameters_of, spec_of
 
@@ -116,50 +114,29 @@ class DQInitStep(Step):
         path = Path(self.make_input_path(os.fspath(exposure)))
         if path.suffix == ".asdf":
             return self._flag_model(self._datamodels_open(path))
-        with contextlib.ExitStack() as stack, contextlib.ExitStack() as unless_done:
-            begun = self._begin(path)
-            if begun is not None:
-                unless_done.enter_context(begun)
+        options = self._options()
+        with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_input(path))
             if file.compressed and any(map(_tells_of_readout, file.units)):
                 scratch = Path(tempfile.gettempdir())
                 file = stack.enter_context(open_input(path, scratch=scratch))
-            found = read_ramp(file, start=self._start())
-            request = self._request()
-            plan = request.plan(found.ramp, path, lambda recipe: read_readout(found, recipe))
-            self._note(plan, path)
-            asked = {field.name: getattr(request, field.name) for field in fields(request)}
-            unless_done.pop_all()
-            return FlaggedRamp(path, plan, asked | {"subarray": self._start()}, begun)
+            plan = plan_exposure(read_ramp(file, start=options.subarray), options)
+        self._note(plan, path)
+        return FlaggedRamp(path, plan, options)
 
-    def _begin(self, path: Path) -> Headstart | None:
-        """Begin to copy the science data, if it is certain that the result is saved to a file."""
-        if not self.save_results:
-            return None
-        named = self.output_file or None
-        if self.output_use_model or not (named or self.search_output_file):
-            return None  # the model has the name: the result is read as one
-        target = Path(self.make_output_path(basepath=named))
-        return None if target.suffix == ".asdf" else begin(path, target, overwrite=True)
-
-    def _start(self) -> tuple[int, int] | None:
-        return None if self.subarray is None else (self.subarray[0], self.subarray[1])
-
-    def _request(self) -> Request:
+    def _options(self) -> ApplyOptions:
         """Return what the parameters ask for."""
         mask = self._given_mask()
         if is_data_model(mask):
             from tmt_dq.step.models import as_mask
 
             mask = as_mask(mask)
-        given = parameters_of(self)
-        given.pop("subarray", None)
-        return Request(**{**given, "mask": mask})
+        return ApplyOptions(**{**parameters_of(self), "mask": mask})
 
     def _flag_model(self, model: Any) -> "TMTRampModel":
         from tmt_dq.step.models import flag_model
 
-        result, plan = flag_model(model, self._request(), start=self._start())
+        result, plan = flag_model(model, self._options())
         self._note(plan, result.meta.filename or type(model).__name__)
         return result
 

@@ -65,8 +65,6 @@ class FlagSource:
         What else the user should know, in sentences without a full stop.
     counts : mapping of str to int, optional
         Pixels per flag of `pixels`, GOOD included, where someone has counted them before.
-    stored : object, optional
-        For writers of files: where on the disk `pixels` lie. Nothing of it is known here.
     """
 
     kind: str
@@ -79,7 +77,6 @@ class FlagSource:
     look: Look | None = None
     remarks: tuple[str, ...] = ()
     counts: Mapping[str, int] | None = None
-    stored: object = None
 
     def report(self) -> "SourceReport":
         """Return what the source gives without looking at any counts."""

@@ -138,13 +138,7 @@ def place_on_detector(
         )
     dq = embed(mask.dq, window.slices(frame), shape)
     dq.flags.writeable = False
-    return dataclasses.replace(
-        mask,
-        dq=dq,
-        window=frame,
-        placed=True,
-        stored=mask.stored if dq is mask.dq else None,
-    )
+    return dataclasses.replace(mask, dq=dq, window=frame, placed=True)
 
 
 def _census(values: npt.NDArray[np.generic]) -> str:
