@@ -24,7 +24,7 @@ from tmt_dq.batch.worker import process, rehearse
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.urls import file_name, is_url, redacted
 
-__all__ = ["plan_batch", "remove_leftovers", "run_batch"]
+__all__ = ["make_folder", "plan_batch", "remove_leftovers", "run_batch"]
 
 PathLike = str | os.PathLike[str]
 
@@ -133,7 +133,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
         folder = _journal_folder(output_dir, state_dir)
-        _make_folder(folder)
+        make_folder(folder)
         journal = stack.enter_context(contextlib.closing(Journal(folder)))
         planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
         lines = None
@@ -252,7 +252,8 @@ def _find(
     return find_inputs(names, manifests=manifests, output_dir=Path(output_dir), stdin=stdin)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder of outputs, if it is not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -26,7 +26,7 @@ class Rules:
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self._options = options
-        self._rules = settings.rules
+        self._settings = settings
         self._evidence = _evidence(settings)
         self._error = ""
         self._due = 0.0
@@ -43,27 +43,24 @@ class Rules:
                 self._error = str(error)
                 log.warning("the rules cannot be read: %s", error)
             return None
-        if self._error:
-            self._error = ""
-            log.warning("the rules can be read again")
-        found = _evidence(settings)
-        if found == self._evidence:
+        evidence, self._error = _evidence(settings), ""
+        if evidence == self._evidence:
             return None
-        self._evidence = found
-        if settings.rules != self._rules:
-            self._rules = settings.rules
+        if settings.rules != self._settings.rules:
             names = ", ".join(rule.context for rule in settings.rules) or "none"
             log.warning("the rules are %s from now on", names)
+        self._settings, self._evidence = settings, evidence
         return settings
 
 
 def _evidence(settings: Settings) -> object:
     """Return what changes when there is something new to try."""
-    paths = [settings.options.mask, settings.options.user_dq]
-    states = [state_of(str(path)) for path in paths if path is not None]
-    cache = settings.options.crds_path
+    options = settings.options
+    files = [str(path) for path in (options.mask, options.user_dq) if path is not None]
     # A mask that comes after its rules changes the folder that it comes into. As in CRDS, masks may
     # be in another place than rules.
-    root = os.environ.get("CRDS_REFPATH") or (cache and f"{cache}/references")
+    root = os.environ.get("CRDS_REFPATH") or (
+        options.crds_path and f"{options.crds_path}/references"
+    )
     folders = [folder for folder, _, _ in os.walk(root)] if root else []
-    return settings.rules, states, [(folder, state_of(folder)) for folder in folders]
+    return settings.rules, [(path, state_of(path)) for path in (*files, *folders)]

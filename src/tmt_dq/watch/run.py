@@ -1,5 +1,6 @@
 """`watch_folder` and `plan_watch`: ramps as they arrive."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,12 +9,14 @@ from typing import Any
 
 from tmt_dq.batch.journal import Journal
 from tmt_dq.batch.records import FileResult
+from tmt_dq.batch.run import make_folder
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.watch.completeness import identity_of, look, wait_for
+from tmt_dq.watch.completeness import Identity, look, wait_for
 from tmt_dq.watch.control import Control
 from tmt_dq.watch.decisions import Decider
-from tmt_dq.watch.options import WatchOptions, make_options
+from tmt_dq.watch.events import walk
+from tmt_dq.watch.options import WatchOptions, folder_of
 
 __all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
 
@@ -142,10 +145,10 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
     >>> watch_folder("incoming", output_dir="reduced", once=True)  # doctest: +SKIP
     """
     settings = make_settings(options)
-    chosen = make_options(
-        folder,
-        output_dir=output_dir,
-        patterns=patterns,
+    chosen = WatchOptions(
+        folder=folder_of(folder),
+        output_dir=folder_of(output_dir),
+        patterns=tuple(patterns),
         recursive=recursive,
         settle_s=settle_s,
         stalled_s=stalled_s,
@@ -154,28 +157,22 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         grace_s=grace_s,
         redo=redo,
         overwrite=overwrite,
-        report=report,
-        heartbeat=heartbeat,
+        report=None if report is None else Path(report).absolute(),
+        heartbeat=None if heartbeat is None else Path(heartbeat).absolute(),
         prometheus=prometheus,
         apply=options,
     )
+    make_folder(chosen.output_dir)
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
-    own = Control() if control is None else None
     from tmt_dq.watch.service import Service
 
-    try:
-        service = Service(
-            chosen,
-            settings,
-            control or own or Control(),
-            jobs=jobs or len(os.sched_getaffinity(0)),
-            on_result=on_result,
-        )
+    count = jobs or len(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as stack:
+        if control is None:
+            control = stack.enter_context(contextlib.closing(Control()))
+        service = Service(chosen, settings, control, jobs=count, on_result=on_result)
         service.run()
-    finally:
-        if own is not None:
-            own.close()
     counts = service.counts
     return WatchResult(
         done=counts.files["done"],
@@ -229,14 +226,13 @@ def plan_watch(
         One for each file.
     """
     settings = make_settings(options)
-    chosen = make_options(
-        folder,
-        output_dir=output_dir,
-        patterns=patterns,
+    chosen = WatchOptions(
+        folder=folder_of(folder),
+        output_dir=folder_of(output_dir),
+        patterns=tuple(patterns),
         recursive=recursive,
         redo=redo,
         overwrite=overwrite,
-        make_folder=False,
         apply=options,
     )
     journal = Journal(chosen.output_dir, read_only=True)
@@ -245,24 +241,14 @@ def plan_watch(
 
 def _prospects(options: WatchOptions, decider: Decider) -> Iterator[Prospect]:
     unreadable: list[OSError] = []
-    for path in _ramps(options, unreadable):
-        yield _prospect(path, options, decider)
+    for path, identity in walk(str(options.folder), options, unreadable.append):
+        yield _prospect(path, identity, options, decider)
     for error in unreadable:
         why = f"the folder cannot be searched ({error.strerror})"
         yield Prospect(str(error.filename), "wait", why)
 
 
-def _ramps(options: WatchOptions, unreadable: list[OSError]) -> Iterator[str]:
-    for place, folders, files in os.walk(options.folder, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if options.enter(str(Path(place, name))))
-        paths = [str(Path(place, name)) for name in sorted(files)]
-        yield from filter(options.wanted, paths)
-
-
-def _prospect(path: str, options: WatchOptions, decider: Decider) -> Prospect:
-    identity = identity_of(path)
-    if identity is None:
-        return Prospect(path, "aside", "it is not there, or no file")
+def _prospect(path: str, identity: Identity, options: WatchOptions, decider: Decider) -> Prospect:
     decision = decider.decide(path, identity)
     if decision.action != "process":
         return Prospect(path, decision.action, decision.reason)

@@ -25,9 +25,8 @@ from tmt_dq.watch.decisions import Decider, Decision
 from tmt_dq.watch.events import Events
 from tmt_dq.watch.options import WatchOptions
 from tmt_dq.watch.quarantine import Quarantine, explained
-from tmt_dq.watch.reporter import Reporter
 from tmt_dq.watch.rules import Rules
-from tmt_dq.watch.status import Counts
+from tmt_dq.watch.status import Counts, Reporter
 from tmt_dq.watch.worker import Answer, Task, prepare, work
 
 __all__ = ["Service"]
@@ -178,10 +177,9 @@ class Service:
 
     def _decide(self, path: str, identity: Any) -> Decision:
         decision = self._decider.decide(path, identity)
-        known = self.quarantine.error(path, identity)
-        if known is None:
-            return decision
-        return Decision("skip", f"set aside: {known.what}", decision.job)
+        if self.quarantine.holds(path, identity):
+            return Decision("skip", "set aside", decision.job)
+        return decision
 
     def _skipped(self, path: str, decision: Decision, *, live: bool) -> None:
         if not live:
@@ -320,17 +318,15 @@ class Service:
         self._check_output_folder()
         self._check_watched_folder()
         settings = self._rules.changed() if take else None
-        again = list(self.quarantine.release_repaired())
         if settings is not None:
             self._settings = settings
             self._decider.use(settings)
-            again += self.quarantine.release(everything=False)
-        if self._control.reload_wanted:
-            self._control.reload_wanted = False
+        reload, self._control.reload_wanted = self._control.reload_wanted, False
+        if reload:
             log.info("searching again, and trying again what was set aside")
-            again += self.quarantine.release(everything=True)
             self._events.search()
-        for path in again:
+        rules = settings is not None
+        for path in self.quarantine.release(rules=rules, everything=reload):
             self.arrivals.notice(path, live=False)
         idle = not (self._live or self._backlog or self._running or len(self.arrivals))
         if take and idle and self._backoff.why and self._backoff.is_over(None) and self._write():

@@ -1,24 +1,30 @@
-"""Status of a watch: counts, and the heartbeat file."""
+"""Status of a watch: counts, and where the status is shown: heartbeat, Prometheus, systemd."""
 
 import bisect
 import json
+import logging
 import os
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tmt_dq import __version__
 from tmt_dq.batch.records import FileResult
-from tmt_dq.watch.quarantine import replace_text
+from tmt_dq.files.atomic import check_output, write_file
+from tmt_dq.watch.metrics import Endpoint
+from tmt_dq.watch.options import WatchOptions
 
-__all__ = ["Counts", "write_heartbeat"]
+__all__ = ["Counts", "Reporter"]
+
+log = logging.getLogger(__name__)
 
 _BOUNDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0)
 """Upper ends of the histograms' classes, in seconds; a reduced image is due within 30 s."""
 _RECENT = 1000
+_BEAT_S = 5.0
 
 
 class _Histogram:
@@ -97,15 +103,82 @@ class Counts:
         }
 
 
-def write_heartbeat(path: Path, status: Mapping[str, Any]) -> None:
-    """Write the heartbeat file, in one step; raise `OSError` if it cannot be written."""
+class Reporter:
+    """Outlets for the status of a watch; `metrics_url` is None where no metrics are served."""
+
+    def __init__(self, options: WatchOptions) -> None:
+        self._heartbeat = options.heartbeat
+        if options.heartbeat is not None:
+            # Now: it would leave the watch unwatched for a night.
+            check_output(options.heartbeat, overwrite=True)
+        self._endpoint = None if options.prometheus is None else Endpoint(options.prometheus)
+        self.metrics_url = None if self._endpoint is None else self._endpoint.url
+        self._beat_due = 0.0
+        self._shown = ""
+        self._ready = False
+        self._warned: set[str] = set()
+
+    def show(self, status: Mapping[str, Any]) -> None:
+        """Show a status; the heartbeat is written when it is time, or the state is another one."""
+        if self._endpoint is not None:
+            self._endpoint.show(status)
+        state, now = status["state"], time.monotonic()
+        shown = f"{state} {status['why']}"
+        heartbeat = self._heartbeat
+        if heartbeat is not None and (now >= self._beat_due or shown != self._shown):
+            self._beat_due, self._shown = now + _BEAT_S, shown
+            beat = {**_sign_of_life(), **status}
+            content = (json.dumps(beat, indent=1) + "\n").encode()
+            self.attempt(
+                heartbeat, lambda: write_file(heartbeat, content, overwrite=True, sync=False)
+            )
+        if state in {"watching", "waiting"} and not self._ready:
+            self._ready = True
+            _notify("READY=1")
+        if state == "stopping":
+            _notify("STOPPING=1")
+        line = f"{state}, {status['files']['done']} done, {status['set_aside']} set aside"
+        _notify(f"WATCHDOG=1\nSTATUS={line}")
+
+    def attempt(self, path: Path, write: Callable[[], None]) -> None:
+        """Write something that is not worth stopping for; warn once if it cannot be written."""
+        try:
+            write()
+        except OSError as error:
+            why = f"{path} cannot be written: {error.strerror}"
+            if why not in self._warned:
+                self._warned.add(why)
+                log.warning("%s; it is tried again and again", why)
+
+    def close(self) -> None:
+        """Serve no more metrics."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+
+def _sign_of_life() -> dict[str, Any]:
+    """Return what begins the heartbeat: when, who, where."""
     now = time.time()
-    record = {
+    return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
         "timestamp": round(now, 3),
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "version": __version__,
-        **status,
     }
-    replace_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def _notify(message: str) -> None:
+    """Send lines ``NAME=value`` to the service manager (``sd_notify``), where there is one."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # an abstract socket
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            # A manager that does not listen must not stop the work.
+            sender.setblocking(False)
+            sender.sendto(message.encode(), address)
+    except OSError:
+        return  # it is systemd's watchdog that finds out

@@ -4,9 +4,9 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from tmt_dq.apply.options import NOT_APPLICABLE
 from tmt_dq.batch.records import FileResult, Job, Progress, Settings
 from tmt_dq.batch.worker import process
 from tmt_dq.errors import RampFormatError, TmtDqError
@@ -55,11 +55,7 @@ class _Guard:
 
     def __call__(self, _size: int) -> None:
         if self.check():
-            raise RampFormatError(
-                "changed while it was being read",
-                where=self._path,
-                hint="It is looked at again when it does not change any more.",
-            )
+            raise RampFormatError("changed while it was being read", where=self._path)
 
 
 def work(task: Task, _progress: Progress | None = None) -> Answer:
@@ -69,21 +65,13 @@ def work(task: Task, _progress: Progress | None = None) -> Answer:
         return Answer(None)
     if task.journal is not None:
         # Here and not where it was written: there it would hold up all that comes meanwhile.
-        _flush(task.journal)
+        with contextlib.suppress(OSError), Path(task.journal).open("rb") as file:
+            os.fsync(file.fileno())
     result = process(task.job, guard, settings=task.settings)
     # An error may be about what somebody began to write over it, before a piece was copied.
     if guard.changed or (result.error is not None and guard.check()):
         return Answer(None)
     return Answer(result, _errno(result.error))
-
-
-def _flush(path: str) -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _errno(error: BaseException | None) -> int | None:
@@ -96,39 +84,17 @@ def _errno(error: BaseException | None) -> int | None:
 
 
 def prepare(settings: Settings) -> None:
-    """Load what the first exposure needs: the code, the rules, a mask that is always the same.
-
-    Masks that rules choose are compared with the cache's sums here, but read when they are needed:
-    a worker need not hold those of detectors that it never meets. What fails here fails again with
-    the first exposure, which then says so.
-    """
+    """Load what the first exposure needs: the code, and a mask that is always the same."""
     # It goes to all processes where a terminal closes; for the watch it means something.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What fails here fails again with the first exposure, which then says so.
     with contextlib.suppress(TmtDqError, OSError):
         from tmt_dq.apply.apply import apply_dq  # noqa: F401
         from tmt_dq.masks.mask import read_mask
+        from tmt_dq.references.adapter import import_crds
 
         mask = settings.options.mask
         if mask is None:
-            _load_rules(settings)
-        elif str(mask).strip().upper() != "N/A":
+            import_crds()
+        elif str(mask).strip().upper() != NOT_APPLICABLE:
             read_mask(Path(str(mask)), unknown=settings.options.unknown)
-
-
-def _load_rules(settings: Settings) -> None:
-    from tmt_dq import instruments
-    from tmt_dq.references import embedded
-    from tmt_dq.references.selection import select_reference
-
-    cache = embedded.cache_path() if settings.embedded else settings.options.crds_path
-    context = settings.options.context
-    with_rules = {rule.observatory for rule in settings.rules}
-    today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    for name in instruments.available():
-        instrument = instruments.load(name)
-        if instrument.observatory not in with_rules:
-            continue
-        for detector in instrument.detectors:
-            header = {"INSTRUME": instrument.name, "DETECTOR": detector, "DATE-OBS": today}
-            with contextlib.suppress(TmtDqError):
-                select_reference(header, instrument=instrument, crds_path=cache, context=context)
