@@ -9,8 +9,7 @@ import functools
 import json
 import logging
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +25,6 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 30
-_REFRESH_S = 5.0
 _NO_JOB: Any = object()
 
 
@@ -94,7 +92,7 @@ class Cluster:
             hint = 'Install it with `pip install "tmt-dq[distributed]"`.'
             raise ConfigError("dask.distributed is not installed", hint=hint) from error
         self._address = address
-        self._file = None if scheduler_file is None else Path(scheduler_file)
+        self._file = Path(scheduler_file or "")
         self._patience_s = patience_s
         self._shared: Shared | None = None
 
@@ -118,125 +116,84 @@ class Cluster:
         from distributed import as_completed
 
         task = functools.partial(_on_worker, work, self._shared)
-        running: dict[Any, T] = {}
         source = iter(jobs)
+        running: dict[Any, T] = {}
+        unfit: dict[str, str] = {}
         with self._connected() as client:
-            fleet = _Fleet(client, self._patience_s)
             completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
             again: list[T] = []
             while True:
-                while len(running) < fleet.room():
+                fit = _fit_workers(client, unfit)
+                # One job a thread: dask blames all jobs that a dead worker had, begun or not.
+                while len(running) < max(1, sum(fit.values())):
                     job = again.pop() if again else next(source, _NO_JOB)
                     if job is _NO_JOB:
                         break
-                    running[fleet.submit(task, job)] = job
-                    completed.add(next(reversed(running)))
+                    # A preference, not a condition: where all of these die, others come.
+                    where = {"workers": list(fit), "allow_other_workers": True} if unfit else {}
+                    future = client.submit(task, job, pure=False, **where)
+                    running[future] = job
+                    completed.add(future)
                 if not running:
                     return
                 for future, result in completed.next_batch():
                     job, answer = running.pop(future), _answer(future, result)
                     if isinstance(answer, _UnfitError):
-                        fleet.leave_out(*answer.args)
+                        address, why = answer.args
+                        log.warning("worker %s is left out: %s", address, why)
+                        unfit[address] = why
                         again.append(job)
                     else:
                         yield job, answer
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Any]:
+        """Connect to the scheduler, and wait for a first worker."""
         from distributed import Client
 
-        address = self._address or _address_in(self._file or Path())
         try:
+            # dask waits without end for a scheduler's file that is not there.
+            address = self._address or str(json.loads(self._file.read_text("utf-8"))["address"])
             client = Client(address, timeout=_CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise ConfigError(
-                f"no scheduler answers ({error})",
-                where=address,
-                hint="Start one (dask scheduler), or correct the address.",
+                f"no scheduler answers ({type(error).__name__}: {error})",
+                where=self._address or self._file,
+                hint="Start one (dask scheduler), or correct the address or the file.",
             ) from error
-        whole = False
+        ended = False
         try:
+            if not client.nthreads():
+                log.info("waiting for workers")
+            client.wait_for_workers(1, timeout=self._patience_s)
             yield client
-            whole = True
-        finally:
-            with contextlib.nullcontext() if whole else _quiet():
-                client.close(timeout=1)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep dask's event loop from showing, with tracebacks, what it cannot finish any more."""
-    loop = logging.getLogger("tornado.application")
-    was = loop.disabled
-    loop.disabled = True
-    try:
-        yield
-    finally:
-        loop.disabled = was
-
-
-def _address_in(path: Path) -> str:
-    """Read a scheduler's file here: dask waits without end for one that is not there."""
-    try:
-        return str(json.loads(path.read_text("utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"is no scheduler's file ({type(error).__name__}: {error})",
-            where=path,
-            hint="Start one with dask scheduler --scheduler-file FILE, where all machines see it.",
-        ) from error
-
-
-class _Fleet:
-    """Workers of a cluster, without those that are left out."""
-
-    def __init__(self, client: Any, patience_s: float) -> None:
-        self._client = client
-        self._unfit: dict[str, str] = {}
-        self._threads: dict[str, int] = {}
-        self._known_at = 0.0
-        if not client.nthreads():
-            log.info("waiting for workers")
-        try:
-            client.wait_for_workers(1, timeout=patience_s)
+            ended = True
         except TimeoutError as error:
             raise ConfigError(
-                f"the cluster has no worker after {patience_s:.0f} s",
-                where=client.scheduler.address,
+                f"the cluster has no worker after {self._patience_s:.0f} s",
+                where=address,
                 hint="Start some: dask worker ADDRESS --nthreads 1",
             ) from error
+        finally:
+            # dask's event loop shows, with tracebacks, what it cannot finish any more.
+            loop = logging.getLogger("tornado.application")
+            was, loop.disabled = loop.disabled, loop.disabled or not ended
+            client.close(timeout=1)
+            loop.disabled = was
 
-    def leave_out(self, address: str, why: str) -> None:
-        """Use a worker no more."""
-        if address not in self._unfit:
-            log.warning("worker %s is left out: %s", address, why)
-        self._unfit[address] = why
 
-    def room(self) -> int:
-        """Return how many jobs may be with the cluster at once: one a thread.
-
-        No more: dask blames all jobs that a dead worker had, begun or not. Raises `ConfigError` if
-        there are workers and none of them is fit.
-        """
-        if time.monotonic() - self._known_at > _REFRESH_S:
-            self._threads = self._client.nthreads()
-            self._known_at = time.monotonic()
-        fit = [threads for name, threads in self._threads.items() if name not in self._unfit]
-        if self._threads and not fit:
-            listing = "\n".join(f"  {address}: {why}" for address, why in self._unfit.items())
-            raise ConfigError(
-                f"no worker of the cluster is fit for this batch:\n{listing}",
-                hint="Inputs, outputs and the CRDS cache must be at the same place on all "
-                "machines, and tmt-dq of the same version.",
-            )
-        return max(1, sum(fit))
-
-    def submit(self, task: Any, job: Any) -> Any:
-        """Submit a job; return its future."""
-        fit = [name for name in self._threads if name not in self._unfit]
-        # A preference, not a condition: where all of these die, others come, and are examined.
-        where = {"workers": fit, "allow_other_workers": True} if self._unfit else {}
-        return self._client.submit(task, job, pure=False, **where)
+def _fit_workers(client: Any, unfit: Mapping[str, str]) -> dict[str, int]:
+    """Return the workers that may be used, and their threads."""
+    threads = client.nthreads()
+    fit = {address: number for address, number in threads.items() if address not in unfit}
+    if threads and not fit:
+        listing = "\n".join(f"  {address}: {why}" for address, why in unfit.items())
+        raise ConfigError(
+            f"no worker of the cluster is fit for this batch:\n{listing}",
+            hint="Inputs, outputs and the CRDS cache must be at the same place on all machines, "
+            "and tmt-dq of the same version.",
+        )
+    return fit
 
 
 def _answer(future: Any, result: Any) -> Any:

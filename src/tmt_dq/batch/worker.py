@@ -1,7 +1,6 @@
 """Work on one exposure of a batch, in whatever process it is."""
 
 import dataclasses
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -22,10 +21,9 @@ from tmt_dq.batch.records import (
 )
 from tmt_dq.batch.settings import keywords
 from tmt_dq.errors import RampFormatError, TmtDqError
+from tmt_dq.files.identity import sha256_of
 
 __all__ = ["process", "rehearse"]
-
-_PIECE = 4 * 1024 * 1024
 
 
 def process(job: Job, progress: Progress | None = None, *, settings: Settings) -> FileResult:
@@ -55,7 +53,7 @@ def _process(
 ) -> FileResult:
     digest = None
     if settings.checksum:
-        digest = _sha256(job.input)
+        digest = _digest(job.input)
         if digest == job.sha256:
             return FileResult.success(job, "skipped", before, sha256=digest)
     options = settings.options
@@ -154,16 +152,12 @@ def _left_by_a_lost_worker(job: Job) -> bool:
         return False
 
 
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
+def _digest(path: str) -> str:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - the name is text all the way
-            while piece := file.read(_PIECE):
-                digest.update(piece)
+        return sha256_of(Path(path))
     except OSError as error:
         raise RampFormatError(
             f"cannot be read: {error.strerror}",
             where=path,
             hint="Check the path and its permissions.",
         ) from error
-    return digest.hexdigest()
