@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import as_record, counted, json_list, table
-from tmt_dq.cli.options import FilePath, FolderPath, verify_option
+from tmt_dq.cli.options import FilePath, FolderPath, json_option, old_cache_option, verify_option
 from tmt_dq.errors import BatchError
 
 __all__ = ["command"]
@@ -27,29 +28,21 @@ __all__ = ["command"]
     metavar="DIR",
     help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
 )
-@click.option(
-    "--old-crds-path",
-    type=FolderPath(),
-    metavar="DIR",
-    help="CRDS cache of OLD, if it is another one.",
-)
+@old_cache_option
 @click.option(
     "--flags-only",
     is_flag=True,
     help="Another mask with the same flags in an exposure's pixels does not count.",
 )
 @verify_option
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@json_option
 def command(
     old_context: str,
     new_context: str,
     files: tuple[Path, ...],
-    crds_path: Path | None,
-    old_crds_path: Path | None,
     *,
-    flags_only: bool,
-    verify: bool | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """List the exposures that get another mask, or other flags, with the context NEW.
 
@@ -64,11 +57,8 @@ def command(
         old_context,
         new_context,
         counted("judging exposures", files),
-        crds_path=crds_path,
-        old_crds_path=old_crds_path,
-        flags_only=flags_only,
-        verify=verify,
         keep_errors=True,
+        **options,
     )
     with json_list("exposures", wanted=as_json) as add:
         for effect in effects:

@@ -12,6 +12,7 @@ from tmt_dq.cli.options import (
     FilePath,
     GroupedCommand,
     TableOption,
+    json_option,
     table_options,
     take_apply_options,
 )
@@ -32,7 +33,7 @@ __all__ = ["command", "describe", "show"]
     help="Output of a single ramp.",
 )
 @table_options(ApplyOptions, face="apply")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(
     ramps: tuple[Path, ...],

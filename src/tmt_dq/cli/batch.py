@@ -15,6 +15,7 @@ from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
     GroupedCommand,
+    json_option,
     table_options,
     take_apply_options,
 )
@@ -80,7 +81,7 @@ __all__ = ["command"]
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
 @table_options(ApplyOptions, face="batch")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(  # noqa: PLR0913 - the options of the verb
     inputs: tuple[str, ...],

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import as_record, counted, echo, json_list, report_error, table
-from tmt_dq.cli.options import FilePath, crds_options
+from tmt_dq.cli.options import FilePath, crds_options, json_option, max_flagged_option
 from tmt_dq.errors import CertificationError, MaskFormatError
 
 __all__ = ["command", "no_border_option"]
@@ -23,24 +23,15 @@ no_border_option = click.option(
 
 @click.command("certify", short_help="Tell whether a mask may be delivered.")
 @click.argument("masks", metavar="MASK...", nargs=-1, required=True, type=FilePath())
-@click.option(
-    "--max-flagged",
-    type=click.FloatRange(0, 1),
-    metavar="FRACTION",
-    help="Largest fraction of active pixels that may be flagged, or have DO_NOT_USE. "
-    "[default: the instrument's limits]",
-)
+@max_flagged_option
 @no_border_option
 @crds_options
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@json_option
 def command(
     masks: tuple[Path, ...],
-    max_flagged: float | None,
-    crds_path: Path | None,
-    context: str | None,
     *,
-    border: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Tell whether a mask may be delivered, and what speaks against it.
 
@@ -58,13 +49,7 @@ def command(
     with json_list("masks", wanted=as_json) as add:
         for mask in counted("certifying", masks):
             try:
-                certification = certify_mask(
-                    mask,
-                    crds_path=crds_path,
-                    context=context,
-                    max_flagged=max_flagged,
-                    border=border,
-                )
+                certification = certify_mask(mask, **options)
             except MaskFormatError as error:
                 add({"path": str(mask), "passed": False, "error": as_record(error)})
                 if len(masks) == 1:

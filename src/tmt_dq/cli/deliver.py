@@ -1,12 +1,13 @@
 """``tmt-dq deliver``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tmt_dq.cli.certify import no_border_option
 from tmt_dq.cli.console import echo, remark, working
-from tmt_dq.cli.options import FilePath, FolderPath
+from tmt_dq.cli.options import FilePath, FolderPath, max_flagged_option, wait_option
 
 __all__ = ["command"]
 
@@ -30,13 +31,7 @@ __all__ = ["command"]
     metavar="TIME",
     help="UTC time of the first exposure that the mask is for. [default: the file's USEAFTER]",
 )
-@click.option(
-    "--max-flagged",
-    type=click.FloatRange(0, 1),
-    metavar="FRACTION",
-    help="Largest fraction of active pixels that may be flagged. "
-    "[default: the instrument's limits]",
-)
+@max_flagged_option
 @no_border_option
 @click.option(
     "--yes", is_flag=True, help="Deliver a mask that changes more pixels than is plausible."
@@ -44,31 +39,10 @@ __all__ = ["command"]
 @click.option(
     "--force", is_flag=True, help="Deliver a mask with the same flags as the one in force."
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another delivery.",
-)
+@wait_option
 @click.option("--dry-run", is_flag=True, help="Show how the rules would change; deliver nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
-def command(  # noqa: PLR0913 - the options of the verb
-    mask: Path,
-    cache: Path,
-    useafter: str | None,
-    max_flagged: float | None,
-    wait_s: float,
-    *,
-    create: bool,
-    border: bool,
-    yes: bool,
-    force: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def command(mask: Path, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Put a mask into a CRDS cache, and make it the one that is selected from its USEAFTER on.
 
     The mask is certified, compared with the one in force, and tried with the new rules first. The
@@ -83,18 +57,7 @@ def command(  # noqa: PLR0913 - the options of the verb
     from tmt_dq.delivery.deliver import deliver_mask
 
     with working(f"delivering {mask.name}"):
-        receipt = deliver_mask(
-            mask,
-            cache=cache,
-            useafter=useafter,
-            dry_run=dry_run,
-            max_flagged=max_flagged,
-            border=border,
-            create=create,
-            force=force,
-            yes=yes,
-            wait_s=wait_s,
-        )
+        receipt = deliver_mask(mask, dry_run=dry_run, **options)
     if as_json:
         click.echo(receipt.as_json(), nl=False)
         return

@@ -7,7 +7,7 @@ import click
 
 from tmt_dq.cli.apply import describe, show
 from tmt_dq.cli.console import echo, print_json, progress_bar
-from tmt_dq.cli.options import FolderPath
+from tmt_dq.cli.options import FolderPath, json_option
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ __all__ = ["command"]
     help="Number of reads of the ramp; each takes 34 MB.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@json_option
 def command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> None:
     """Simulate a full-frame IRIS ramp, flag it, show the result.
 

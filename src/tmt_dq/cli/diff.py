@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.options import FilePath, json_option, overwrite_option, unknown_option
 from tmt_dq.cli.reports import check_outputs, show_report
 from tmt_dq.files.urls import file_name
 
@@ -30,15 +30,9 @@ __all__ = ["command"]
     metavar="PICTURE",
     help="Draw where they differ (png, pdf, svg, ...).",
 )
-@click.option(
-    "--unknown",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="What to do about bits that have no meaning.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@unknown_option
+@overwrite_option
+@json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit status tells.")
 def command(
     old: Path | str,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath, Position, crds_options
+from tmt_dq.cli.options import FilePath, Position, crds_options, json_option, unknown_option
 from tmt_dq.cli.reports import show_report
 
 __all__ = ["command"]
@@ -22,23 +22,9 @@ __all__ = ["command"]
     help="1-based position on the detector, as DS9 shows it for a full frame.",
 )
 @crds_options
-@click.option(
-    "--unknown",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="What to do about bits that have no meaning.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def command(
-    file: Path | str,
-    pixel: tuple[int, int],
-    crds_path: Path | None,
-    context: str | None,
-    unknown: Any,
-    *,
-    as_json: bool,
-) -> None:
+@unknown_option
+@json_option
+def command(file: Path | str, pixel: tuple[int, int], *, as_json: bool, **options: Any) -> None:
     """Tell why a pixel is flagged, and since when.
 
     Shows the flags of a pixel of FILE, a mask or an initialized ramp: what they mean, which mask or
@@ -55,5 +41,5 @@ def command(
 
     x, y = pixel
     with working(f"looking up pixel {x},{y}"):
-        explanation = explain(file, x=x, y=y, crds_path=crds_path, context=context, unknown=unknown)
+        explanation = explain(file, x=x, y=y, **options)
     show_report(explanation, as_json=as_json)

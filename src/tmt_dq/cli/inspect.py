@@ -7,7 +7,13 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import echo, working
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.options import (
+    FilePath,
+    choices_option,
+    json_option,
+    overwrite_option,
+    unknown_option,
+)
 from tmt_dq.cli.reports import check_outputs, show_report
 from tmt_dq.files.urls import file_name
 
@@ -28,12 +34,11 @@ __all__ = ["command"]
     shell_complete=offers.flags,
     help="Flags that count as defects, for example HOT,DEAD. [default: all]",
 )
-@click.option(
+@choices_option(
     "--connectivity",
-    type=click.Choice(["8", "4"]),
-    default="8",
-    show_default=True,
-    help="Neighbours of a pixel in a cluster: 8 with corners, 4 without.",
+    "8",
+    "4",
+    about="Neighbours of a pixel in a cluster: 8 with corners, 4 without.",
 )
 @click.option(
     "--line-fraction",
@@ -55,15 +60,9 @@ __all__ = ["command"]
     metavar="N",
     help="Maximum number of boxes to write, largest first. [default: 200,000]",
 )
-@click.option(
-    "--unknown",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="What to do about bits that have no meaning.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@unknown_option
+@overwrite_option
+@json_option
 def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     file: Path | str,
     channels: int | None,

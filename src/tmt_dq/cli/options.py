@@ -21,11 +21,19 @@ __all__ = [
     "GroupedCommand",
     "Position",
     "TableOption",
+    "choices_option",
     "crds_options",
+    "json_option",
+    "max_flagged_option",
+    "old_cache_option",
+    "overwrite_option",
+    "seconds_option",
     "table_options",
     "take_apply_options",
     "take_values",
+    "unknown_option",
     "verify_option",
+    "wait_option",
 ]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -231,19 +239,55 @@ def take_apply_options(options: dict[str, Any], face: str) -> dict[str, Any]:
     return given
 
 
-def verify_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --verify and --no-verify; None where the user does not say."""
-    return click.option(
-        "--verify/--no-verify",
-        default=None,
-        help="Compare masks with the sha256 that the cache has on record. "
-        "[default: yes, unless TMT_DQ_VERIFY is 0]",
-    )(command)
-
-
 def crds_options(command: _Command) -> _Command:
     """Add --crds-path and --context."""
     rows = option_table(ApplyOptions)
     for name in ("context", "crds_path"):
         command = _table_option(name, dataclasses.replace(rows[name], group=""), "")(command)
     return command
+
+
+def choices_option(name: str, default: str, *others: str, about: str) -> Callable[..., Any]:
+    """Return an option with a few possible values."""
+    kind = click.Choice([default, *others])
+    return click.option(name, type=kind, default=default, show_default=True, help=about)
+
+
+def seconds_option(name: str, default: float | None, about: str) -> Callable[..., Any]:
+    """Return an option that is a time; its parameter's name ends in _s."""
+    return click.option(
+        name,
+        f"{name.strip('-')}_s",
+        type=click.FloatRange(min=0),
+        default=default,
+        show_default=default is not None,
+        metavar="SECONDS",
+        help=about,
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+unknown_option = choices_option(
+    "--unknown", "error", "drop", about="What to do about bits that have no meaning."
+)
+wait_option = seconds_option("--wait", 60.0, "How long to wait for another delivery.")
+verify_option = click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Compare masks with the sha256 that the cache has on record. "
+    "[default: yes, unless TMT_DQ_VERIFY is 0]",
+)
+old_cache_option = click.option(
+    "--old-crds-path",
+    type=FolderPath(),
+    metavar="DIR",
+    help="CRDS cache of OLD, if it is another one.",
+)
+max_flagged_option = click.option(
+    "--max-flagged",
+    type=click.FloatRange(0, 1),
+    metavar="FRACTION",
+    help="Largest fraction of active pixels that may be flagged, or have DO_NOT_USE. "
+    "[default: the instrument's limits]",
+)

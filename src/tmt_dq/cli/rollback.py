@@ -5,22 +5,14 @@ from pathlib import Path
 import click
 
 from tmt_dq.cli.console import echo, working
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.options import FilePath, wait_option
 
 __all__ = ["command"]
 
 
 @click.command("rollback", short_help="Take the last delivery out of its cache again.")
 @click.argument("receipt", type=FilePath())
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for another delivery.",
-)
+@wait_option
 @click.option("--dry-run", is_flag=True, help="Make sure that it can be taken back; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tmt_dq.cli.console import echo, print_json, table
-from tmt_dq.cli.options import FilePath, crds_options, verify_option
+from tmt_dq.cli.options import FilePath, crds_options, json_option, verify_option
 from tmt_dq.errors import printable
 from tmt_dq.files.urls import redacted
 
@@ -19,16 +20,8 @@ __all__ = ["command"]
 @click.option("--explain", is_flag=True, help="Show what each rule key required and found.")
 @verify_option
 @crds_options
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def command(
-    ramp: Path | str,
-    crds_path: Path | None,
-    context: str | None,
-    *,
-    verify: bool | None,
-    explain: bool,
-    as_json: bool,
-) -> None:
+@json_option
+def command(ramp: Path | str, *, explain: bool, as_json: bool, **options: Any) -> None:
     """Show which mask belongs to an exposure, and why.
 
     Prints the path of the MASK reference file that CRDS' rules choose for RAMP, or N/A.
@@ -40,7 +33,7 @@ def command(
     """  # noqa: D301
     from tmt_dq.references import select_mask
 
-    selection = select_mask(ramp, context=context, crds_path=crds_path, verify=verify)
+    selection = select_mask(ramp, **options)
     if as_json:
         report = {
             "ramp": redacted(str(ramp)),

@@ -17,6 +17,7 @@ from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
     GroupedCommand,
+    seconds_option,
     table_options,
     take_apply_options,
 )
@@ -56,41 +57,21 @@ _SHOWN = 5
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes. [default: the cores]"
 )
 @click.option("--once", is_flag=True, help="End when all is done that is complete.")
-@click.option(
+@seconds_option(
     "--settle",
-    "settle_s",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long a whole file must be unchanged where nobody knows whether it is written to.",
+    2.0,
+    "How long a whole file must be unchanged where nobody knows whether it is written to.",
 )
-@click.option(
-    "--stalled",
-    "stalled_s",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Set aside a file that is not whole and was unchanged for so long.",
+@seconds_option(
+    "--stalled", 60.0, "Set aside a file that is incomplete and was unchanged for this long."
 )
-@click.option(
+@seconds_option(
     "--poll",
-    "poll_s",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Search the folder so often instead of asking the kernel. [default: 1 on network file "
-    "systems]",
+    None,
+    "Poll the folder at this interval instead of using file-system events. "
+    "[default: 1 on network file systems]",
 )
-@click.option(
-    "--grace",
-    "grace_s",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long work may go on after SIGTERM or Ctrl-C.",
-)
+@seconds_option("--grace", 20.0, "How long work may go on after SIGTERM or Ctrl-C.")
 @click.option(
     "--redo",
     is_flag=True,
