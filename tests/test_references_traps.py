@@ -76,8 +76,21 @@ class TestExposure:
     def test_malformed_times(self, time: Any) -> None:
         refused(RampFormatError, "TIME-OBS", "hh:mm:ss", header=exposure(TIME_OBS=time))
 
-    def test_a_time_that_does_not_exist(self) -> None:
-        refused(RampFormatError, "25:00:00", header=exposure(TIME_OBS="25:00:00"))
+    @pytest.mark.parametrize("time", ["25:00:00", "12:00:60", "23:59:61", "24:00:00"])
+    def test_a_time_that_does_not_exist(self, time: str) -> None:
+        refused(RampFormatError, time, header=exposure(TIME_OBS=time))
+
+    def test_leap_seconds_belong_to_their_day(self, tmp_path: Path) -> None:
+        """FITS 4.0, 9.1.1: 60 ≤ ss < 61 in UTC. The first rule begins on 2015-10-01, 0:00."""
+        cache = make_cache(tmp_path)
+        header = exposure(DATE_OBS="2016-12-31", TIME_OBS="23:59:60.62")
+        assert select_reference(header, crds_path=cache).name == "tmt_iris_mask_0001.fits"
+        header = exposure(DATE_OBS="2015-09-30T23:59:60.9", TIME_OBS="")
+        refused(SelectionError, "2015-09-30 23:59:59", header=header, crds_path=cache)
+
+    def test_a_blank_time_beside_a_full_date(self, tmp_path: Path) -> None:
+        header = exposure(DATE_OBS="2026-05-01T10:11:12.3", TIME_OBS="  ")
+        assert select_reference(header, crds_path=make_cache(tmp_path)).name
 
     def test_date_and_time_in_one(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path)

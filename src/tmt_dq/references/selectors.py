@@ -21,6 +21,7 @@ _TIME = "META.OBSERVATION.TIME"
 _DETECTOR = "META.INSTRUMENT.DETECTOR"
 _INSTRUMENT = "META.INSTRUMENT.NAME"
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d(?:\.\d*)?))?")
+_LEAP_SECOND = "23:59:60"
 _TIME_FORM = re.compile(r"\d\d:\d\d:\d\d(?:\.\d*)?")
 
 
@@ -113,6 +114,8 @@ def _date_and_time(
         refuse(date_keyword, given, date_form)
     date, time = match.groups()
     separate = _text(header, time_keyword)
+    if separate == "" and time is not None:
+        separate = None
     if separate is not None and not _TIME_FORM.fullmatch(separate):
         refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
     if time is None:
@@ -125,6 +128,9 @@ def _date_and_time(
         )
     if time is None:
         refuse(time_keyword, None, f"'hh:mm:ss[.sss]', or the time within {date_keyword}")
+    if time.startswith(_LEAP_SECOND):
+        # Neither Python nor crds know leap seconds (FITS 4.0, 9.1.1), and no rule begins in one.
+        time = "23:59:59.999999"
     # Python and crds know microseconds; more digits cannot matter to rules.
     time = time[:15].rstrip(".")
     try:
