@@ -4,6 +4,7 @@ What could go wrong: whole rows flagged; x and y exchanged; an offset of one; a 
 wraps around; half a list applied before the error; flags assigned instead of added.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,51 @@ def test_flags_go_by_name(mask: Any) -> None:
 def test_a_mask_without_a_size_says_so() -> None:
     with pytest.raises(ConfigError, match="no flags yet"):
         TMTMaskModel().flag_pixels("DEAD", yx=[(0, 0)])
+
+
+@pytest.mark.parametrize(
+    ("instrument", "flags", "options", "value"),
+    [
+        # The description of IRIS names HOT and DEAD, not WARM.
+        ("IRIS", "HOT", {}, 2048 | 1),
+        ("iris", "WARM, DEAD", {}, 4096 | 1024 | 1),
+        ("IRIS", "WARM", {}, 4096),
+        ("IRIS", "HOT", {"do_not_use": "instrument"}, 2048 | 1),
+        ("IRIS", "HOT", {"do_not_use": "keep"}, 2048),
+        ("IRIS", "WARM", {"do_not_use": ["WARM"]}, 4096 | 1),
+        ("IRIS", "HOT", {"do_not_use": "WARM|RC"}, 2048),
+        (None, "HOT", {}, 2048),
+        (None, "HOT", {"do_not_use": "HOT"}, 2048 | 1),
+        ("NIRCAM", "HOT", {}, 2048),
+    ],
+)
+def test_do_not_use_as_the_instrument_wants_it(
+    mask: Any, instrument: str | None, flags: str, options: dict[str, Any], value: int
+) -> None:
+    mask.meta.instrument.name = instrument
+    mask.dq[2, 3] = 4
+    assert mask.flag_pixels(flags, yx=[(0, 1), (2, 3)], **options) == 2
+    assert (mask.dq[0, 1], mask.dq[2, 3]) == (value, value | 4)
+    assert np.count_nonzero(mask.dq) == 2
+
+
+def test_an_unknown_flag_of_the_policy_flags_nothing(mask: Any) -> None:
+    with pytest.raises(UnknownFlagError, match="DAED"):
+        mask.flag_pixels("HOT", yx=[(0, 1)], do_not_use="DAED")
+    assert not mask.dq.any()
+
+
+def test_saving_warns_of_flagged_pixels_that_steps_will_use(
+    mask: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flags set by hand stay as they are; a reference pixel needs no DO_NOT_USE."""
+    mask.meta.instrument.name = "IRIS"
+    mask.dq[0, :4] = [2048, 1024 | 1, 2**31, 2**31 | 16]
+    before = mask.dq.copy()
+    mask.write(tmp_path / "m.fits")
+    assert np.array_equal(mask.dq, before)
+    assert caplog.messages == ["m.fits: 1 of 2 flagged pixels lack DO_NOT_USE: steps will use them"]
+    caplog.clear()
+    mask.flag_pixels("HOT", yx=[(0, 0)])
+    mask.save(tmp_path / "m.fits")
+    assert caplog.messages == []

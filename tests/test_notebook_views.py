@@ -239,8 +239,8 @@ def test_pixels_of_a_mask_come_back_from_their_table(folder: Path) -> None:
     model = TMTMaskModel((6, 8))
     model.meta.instrument.name, model.meta.instrument.detector = "IRIS", "IRIS1"
     model.meta.subarray.xstart, model.meta.subarray.ystart = 101, 201
-    model.flag_pixels(["HOT", "REFERENCE_PIXEL"], yx=[(0, 2)])
-    model.flag_pixels("DEAD", yx=[(5, 7)])
+    model.flag_pixels(["HOT", "REFERENCE_PIXEL"], yx=[(0, 2)], do_not_use="keep")
+    model.flag_pixels("DEAD", yx=[(5, 7)], do_not_use="keep")
     table = model.to_table()
     assert [tuple(row) for row in table["x", "y", "flag"]] == [
         (103, 201, "HOT,REFERENCE_PIXEL"),

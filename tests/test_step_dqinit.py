@@ -356,7 +356,7 @@ def test_a_path_that_contains_na_is_a_path(here: Any, way: Any) -> None:
 def test_a_mask_model_overrides(here: Any, way: Any) -> None:
     mask = TMTMaskModel((6, 8))
     mask.meta.name, mask.meta.detector = "IRIS", "IRIS1"
-    mask.flag_pixels("RC", yx=[(5, 7)])
+    mask.flag_pixels("RC", yx=[(5, 7)], do_not_use="keep")
     ramp = make_ramp(here / "ramp_uncal.fits")
     source = ramp if way == "path" else TMTRampModel(ramp)
     result = DQInitStep.call(source, override_mask=mask, save_results=True)

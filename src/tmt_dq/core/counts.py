@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
 
-__all__ = ["FlagCount", "count_flags"]
+__all__ = ["FlagCount", "count_flags", "count_usable"]
 
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+_REFERENCE_PIXEL = np.uint32(PIXEL["REFERENCE_PIXEL"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,9 @@ def count_flags(dq: npt.NDArray[np.uint32]) -> tuple[FlagCount, ...]:
         for name, pixels in PIXEL.count(values).items()
         if name != "GOOD"
     )
+
+
+def count_usable(dq: npt.NDArray[np.uint32]) -> tuple[int, int]:
+    """Count the flagged pixels without DO_NOT_USE, and all flagged ones; not reference pixels."""
+    flagged = dq[(dq != 0) & ((dq & _REFERENCE_PIXEL) == 0)]
+    return int(np.count_nonzero((flagged & _DO_NOT_USE) == 0)), flagged.size

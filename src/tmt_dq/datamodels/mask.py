@@ -1,5 +1,6 @@
 """The bad-pixel mask as a data model."""
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from tmt_dq.core.counts import count_usable
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
@@ -22,16 +24,20 @@ from tmt_dq.datamodels.definitions import (
 from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
-from tmt_dq.datamodels.pixels import count_pixels, flag_value, positions
+from tmt_dq.datamodels.pixels import count_pixels, flag_value, pixel_table, placed_window, positions
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
-from tmt_dq.instruments import available, load
+from tmt_dq.instruments import Instrument, available, load, policy_flags
 
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
     from astropy import table as astropy_table
 
 __all__ = ["TMTMaskModel"]
+
+_log = logging.getLogger(__name__)
+
+_DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 
 
 class TMTMaskModel(TMTDataModel):
@@ -136,7 +142,8 @@ class TMTMaskModel(TMTDataModel):
         """Fill in what a mask file needs; what only its keeper knows is left to them.
 
         TELESCOP, REFTYPE, SUBARRAY and the place and size of the array get values where they have
-        none. USEAFTER, PEDIGREE, AUTHOR and DESCRIP do not.
+        none. USEAFTER, PEDIGREE, AUTHOR and DESCRIP do not. Flags stay as they are: pixels that
+        steps will use in spite of theirs are counted in a warning.
         """
         super().on_save(path)
         if self.dq is None:
@@ -157,12 +164,25 @@ class TMTMaskModel(TMTDataModel):
             if getattr(node, attr) is None and value is not None:
                 setattr(node, attr, value)
         super().__setattr__("dq_def", convention_table())
+        lacking, flagged = count_usable(self.dq)
+        if lacking:
+            _log.warning(
+                "%s: %d of %d flagged pixels lack DO_NOT_USE: steps will use them",
+                self.meta.filename or self._where,
+                lacking,
+                flagged,
+            )
+
+    @property
+    def _description(self) -> Instrument | None:
+        """The description of the mask's instrument, None where there is none."""
+        name = self.meta.instrument.name
+        return load(name) if name is not None and str(name).upper() in available() else None
 
     def _telescope(self) -> str | None:
-        name = self.meta.instrument.name
-        if name is None:
+        if self.meta.instrument.name is None:
             return "TMT"
-        return load(name).telescope if str(name).upper() in available() else None
+        return None if self._description is None else self._description.telescope
 
     @property
     def window(self) -> Window:
@@ -175,26 +195,7 @@ class TMTMaskModel(TMTDataModel):
         """
         if self.dq is None:
             raise GeometryError("has no flags, and so no size", where=self._where)
-        ny, nx = self.dq.shape
-        subarray = self.meta.subarray
-        for name, found, size in (("xsize", subarray.xsize, nx), ("ysize", subarray.ysize, ny)):
-            if found is not None and found != size:
-                raise GeometryError(
-                    f"meta.subarray.{name} is {found}, but dq is {nx} × {ny} (x × y)",
-                    where=self._where,
-                    hint=f"Correct meta.subarray.{name}, or leave it out.",
-                )
-        starts = {
-            name: 1 if getattr(subarray, name) is None else getattr(subarray, name)
-            for name in ("xstart", "ystart")
-        }
-        if min(starts.values()) < 1:
-            raise GeometryError(
-                f"meta.subarray has the start x = {starts['xstart']}, y = {starts['ystart']}; they "
-                "count from 1",
-                where=self._where,
-            )
-        return Window.from_fits(**starts, xsize=nx, ysize=ny)
+        return placed_window(self.meta.subarray, self.dq.shape, self._where)
 
     def flag_pixels(
         self,
@@ -204,6 +205,7 @@ class TMTMaskModel(TMTDataModel):
         x: Any = None,
         yx: Any = None,
         fits_xy: Any = None,
+        do_not_use: str | Iterable[str] = "instrument",
     ) -> int:
         """Add flags to a list of pixels, and to nothing else.
 
@@ -221,6 +223,11 @@ class TMTMaskModel(TMTDataModel):
         fits_xy : array_like of int, (n, 2), optional
             1-based pairs (column, row), in the order of FITS and DS9. They too count from the
             array's first pixel, not the detector's, if the mask is a subarray.
+
+        do_not_use : "instrument", "keep", or names of flags
+            Flags that set DO_NOT_USE too: those that the description of the mask's instrument
+            names, as `tmt_dq.import_mask` does; none; or these. An instrument that is not named in
+            ``meta.instrument.name``, or has no description, names none.
 
         Returns
         -------
@@ -246,9 +253,15 @@ class TMTMaskModel(TMTDataModel):
         1
         >>> mask.dq[0, 1]
         np.uint32(2049)
+        >>> mask.meta.instrument.name = "IRIS"
+        >>> mask.flag_pixels("DEAD", yx=[(2, 2)])  # no step may use a dead pixel of IRIS
+        1
+        >>> mask.dq[2, 2]
+        np.uint32(1025)
         """
         value, index = self._addressed("flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
-        self.dq[index] |= value
+        demanding = PIXEL.encode(policy_flags(do_not_use, self._description))
+        self.dq[index] |= value | (_DO_NOT_USE if value & demanding else 0)
         return count_pixels(index, self.dq.shape)
 
     def clear_pixels(
@@ -310,25 +323,8 @@ class TMTMaskModel(TMTDataModel):
         >>> mask.to_table()["x", "y", "flag"].pformat(show_unit=False)
         [' x   y  flag', '--- --- ----', '  2   1 DEAD']
         """
-        from astropy.table import Table
-
-        window = self.window
-        y, x = np.nonzero(self.dq)
-        values = self.dq[y, x]
-        names = {value: ",".join(PIXEL.decode(value)) for value in np.unique(values)}
-        return Table(
-            {
-                "x": x + window.xstart,
-                "y": y + window.ystart,
-                "flag": np.array([names[value] for value in values], np.str_),
-                "value": values,
-            },
-            meta={
-                "base": 1,
-                "instrument": str(self.meta.instrument.name),
-                "detector": str(self.meta.instrument.detector),
-            },
-        )
+        instrument = self.meta.instrument
+        return pixel_table(self.dq, self.window, instrument.name, instrument.detector)
 
     def to_nddata(self, *, mask_flags: MaskFlags = "DO_NOT_USE") -> "nddata_package.NDDataArray":
         """Return the mask as astropy's NDData: the flags, and which of them mask a pixel.

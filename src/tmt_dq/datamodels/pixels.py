@@ -1,15 +1,19 @@
-"""Pixels that flags are given to or taken from: names, and lists of positions."""
+"""Pixels of a mask: their place on the detector, flags by name, lists of positions, a table."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
 
-__all__ = ["count_pixels", "flag_value", "positions"]
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
+__all__ = ["count_pixels", "flag_value", "pixel_table", "placed_window", "positions"]
 
 Positions = npt.NDArray[np.intp]
 
@@ -17,6 +21,44 @@ _FORMS = (
     "Give positions in one of three forms: y= and x= (two lists, 0-based), yx= (pairs in NumPy's "
     "order, 0-based), or fits_xy= (pairs in the order of FITS and DS9, 1-based)."
 )
+
+
+def placed_window(subarray: Any, shape: tuple[int, int], where: object) -> Window:
+    """Return the detector pixels of an array, from a model's ``meta.subarray``."""
+    ny, nx = shape
+    for name, found, size in (("xsize", subarray.xsize, nx), ("ysize", subarray.ysize, ny)):
+        if found is not None and found != size:
+            raise GeometryError(
+                f"meta.subarray.{name} is {found}, but dq is {nx} × {ny} (x × y)",
+                where=where,
+                hint=f"Correct meta.subarray.{name}, or leave it out.",
+            )
+    x, y = (1 if start is None else start for start in (subarray.xstart, subarray.ystart))
+    if min(x, y) < 1:
+        raise GeometryError(
+            f"meta.subarray has the start x = {x}, y = {y}; they count from 1", where=where
+        )
+    return Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny)
+
+
+def pixel_table(
+    dq: npt.NDArray[np.uint32], window: Window, instrument: str | None, detector: str | None
+) -> "astropy_table.Table":
+    """Return flagged pixels as a table: 1-based detector positions, names and values."""
+    from astropy.table import Table
+
+    y, x = np.nonzero(dq)
+    values = dq[y, x]
+    names = {value: ",".join(PIXEL.decode(value)) for value in np.unique(values)}
+    return Table(
+        {
+            "x": x + window.xstart,
+            "y": y + window.ystart,
+            "flag": np.array([names[value] for value in values], np.str_),
+            "value": values,
+        },
+        meta={"base": 1, "instrument": str(instrument), "detector": str(detector)},
+    )
 
 
 def flag_value(flags: str | Iterable[str], where: str) -> np.uint32:

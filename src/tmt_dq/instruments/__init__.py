@@ -1,5 +1,5 @@
 """Instruments as data: one TOML file each, read by `load`."""
 
-from tmt_dq.instruments.description import Detector, Instrument, available, load
+from tmt_dq.instruments.description import Detector, Instrument, available, load, policy_flags
 
-__all__ = ["Detector", "Instrument", "available", "load"]
+__all__ = ["Detector", "Instrument", "available", "load", "policy_flags"]

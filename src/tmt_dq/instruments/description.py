@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -13,7 +13,16 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, SelectionError, UnknownFlagError
 from tmt_dq.instruments.toml_table import TomlTable, is_count, is_text, is_texts
 
-__all__ = ["WILDCARDS", "Detector", "Instrument", "Limits", "available", "load", "parse"]
+__all__ = [
+    "WILDCARDS",
+    "Detector",
+    "Instrument",
+    "Limits",
+    "available",
+    "load",
+    "parse",
+    "policy_flags",
+]
 
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
@@ -188,6 +197,20 @@ def load(name: str) -> Instrument:
         )
     file = f"{name.lower()}.toml"
     return parse(resources.files(__package__).joinpath(file).read_text("utf-8"), file)
+
+
+def policy_flags(
+    do_not_use: str | Iterable[str], instrument: Instrument | None = None
+) -> tuple[str, ...]:
+    """Return the flags whose pixels get DO_NOT_USE, by name.
+
+    "instrument" stands for those of its description (none without one), "keep" for none; all else
+    names them. UnknownFlagError where a name is not in the convention.
+    """
+    word = do_not_use.strip().lower() if isinstance(do_not_use, str) else ""
+    if word == "instrument":
+        return () if instrument is None else instrument.do_not_use
+    return () if word == "keep" else PIXEL.decode(PIXEL.encode(do_not_use))
 
 
 def parse(text: str, file: str) -> Instrument:

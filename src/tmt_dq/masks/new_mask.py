@@ -15,7 +15,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
 from tmt_dq.files.atomic import check_output
-from tmt_dq.instruments import Detector, Instrument, available, load
+from tmt_dq.instruments import Detector, Instrument, available, load, policy_flags
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.mask_writer import write_mask
 from tmt_dq.masks.reading import Reading
@@ -122,11 +122,7 @@ class Order:
         UnknownFlagError
             Raised if a name is not in the convention.
         """
-        if isinstance(self.do_not_use, str):
-            word = self.do_not_use.strip().lower()
-            if word in {"instrument", "keep"}:
-                return instrument.do_not_use if word == "instrument" else ()
-        return PIXEL.decode(PIXEL.encode(self.do_not_use))
+        return policy_flags(self.do_not_use, instrument)
 
     def keywords(self) -> dict[str, str | None]:
         """Return what only the keeper of the mask can say."""
