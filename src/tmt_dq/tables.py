@@ -2,7 +2,7 @@
 
 import dataclasses
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,23 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     right: tuple[int, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        header: Sequence[str],
+        rows: Iterable[Sequence[str | int | float | None]],
+        right: Sequence[int] = (),
+    ) -> "Table":
+        """Make a table of text, counts (int) and shares (float); numbers align right."""
+        whole = [tuple(row) for row in rows]
+        columns = enumerate(zip(*whole, strict=True))
+        numbers = {
+            at for at, cells in columns if any(isinstance(one, int | float) for one in cells)
+        }
+        shown = tuple(tuple(map(_shown, row)) for row in whole)
+        return cls(title, tuple(header), shown, tuple(sorted(numbers | set(right))))
+
 
 def number(value: int) -> str:
     """Return a number with its thousands separated."""
@@ -41,21 +58,22 @@ def share(fraction: float) -> str:
 
 
 def flag_table(
-    counts: Mapping[str, int], total: int, more: Mapping[str, Mapping[str, str]] | None = None
+    counts: Mapping[str, int], total: int, more: Mapping[str, Mapping[str, str | int]] | None = None
 ) -> Table:
-    """Return pixels per flag, their share of `total`, and `more` columns of text by flag."""
+    """Return pixels per flag, their share of `total`, and `more` columns by flag."""
     more = more or {}
-    rows = tuple(
-        (
-            name,
-            number(count),
-            share(count / total) if total else "",
-            *(cells.get(name, "") for cells in more.values()),
-        )
+    rows = [
+        (name, count, count / total if total else "", *(cells.get(name) for cells in more.values()))
         for name, count in counts.items()
-    )
+    ]
     header = ("flag", "pixels", "share", *more)
-    return Table("Pixels per flag", header, rows, tuple(range(1, len(header))))
+    return Table.of("Pixels per flag", header, rows, range(1, len(header)))
+
+
+def _shown(cell: str | float | None) -> str:
+    if isinstance(cell, int):
+        return number(cell)
+    return share(cell) if isinstance(cell, float) else cell or ""
 
 
 def as_lines(table: Table) -> list[str]:

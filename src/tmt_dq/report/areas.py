@@ -9,7 +9,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.errors import ConfigError
 from tmt_dq.report.image import FlagImage
-from tmt_dq.tables import Table, number, share
+from tmt_dq.tables import Table, number
 
 __all__ = [
     "Area",
@@ -155,23 +155,11 @@ def intersection(a: Window, b: Window) -> Window | None:
 
 def area_table(title: str, areas: Sequence[Area]) -> Table:
     """Return areas as a table."""
-    return Table(
-        title,
-        ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels"),
-        tuple(
-            (
-                area.name,
-                number(area.pixels),
-                number(area.flagged),
-                number(area.defects),
-                share(area.fraction),
-                number(area.do_not_use),
-                area.place,
-            )
-            for area in areas
-        ),
-        (1, 2, 3, 4, 5),
-    )
+    header = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
+    rows = [
+        (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place) for a in areas
+    ]
+    return Table.of(title, header, rows)
 
 
 def line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
@@ -179,5 +167,5 @@ def line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
     title = f"Bad {name}s (at least {100 * limit:g} % defects): {number(len(lines))}"
     if len(lines) > _MAX_LINES:
         title += f", the first {_MAX_LINES}"
-    rows = [(f"{line.position}", number(line.defects), share(line.fraction)) for line in lines]
-    return Table(title, (name, "defects", "share"), tuple(rows[:_MAX_LINES]), (0, 1, 2))
+    rows = [(str(line.position), line.defects, line.fraction) for line in lines[:_MAX_LINES]]
+    return Table.of(title, (name, "defects", "share"), rows, [0])

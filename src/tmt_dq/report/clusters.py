@@ -105,22 +105,13 @@ def largest_clusters(clusters: Clusters, window: Window) -> tuple[LargeCluster, 
 
 def size_table(sizes: Sequence[ClusterSizes], *, clusters: int, connectivity: int) -> Table:
     """Return the classes of size as a table."""
-    return Table(
-        f"Clusters of defects ({connectivity} neighbours): {number(clusters)}",
-        ("size", "clusters", "pixels"),
-        tuple((size.label, number(size.clusters), number(size.pixels)) for size in sizes),
-        (0, 1, 2),
-    )
+    title = f"Clusters of defects ({connectivity} neighbours): {number(clusters)}"
+    rows = [(size.label, size.clusters, size.pixels) for size in sizes]
+    return Table.of(title, ("size", "clusters", "pixels"), rows, [0])
 
 
 def largest_table(clusters: Sequence[LargeCluster]) -> Table:
     """Return the largest clusters as a table."""
-    return Table(
-        "Largest clusters (1-based detector pixels)",
-        ("pixels", "x", "y", "width", "height"),
-        tuple(
-            (number(found.pixels), *map(str, (found.x, found.y, found.width, found.height)))
-            for found in clusters
-        ),
-        (0, 1, 2, 3, 4),
-    )
+    rows = [(one.pixels, str(one.x), str(one.y), one.width, one.height) for one in clusters]
+    header = ("pixels", "x", "y", "width", "height")
+    return Table.of("Largest clusters (1-based detector pixels)", header, rows, range(5))

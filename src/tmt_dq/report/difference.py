@@ -127,25 +127,14 @@ class Difference(DrawnReport):
         """Return what became of each flag, and the first pixels that differ."""
         if self.same:
             return []
-        changes = tuple(
-            (flag.name, *map(number, (flag.old, flag.new, flag.gained, flag.lost, flag.kept)))
-            for flag in self.flags
-        )
-        pixels = tuple(
-            (f"{pixel.x}", f"{pixel.y}", _names(pixel.old), _names(pixel.new))
-            for pixel in self.pixels
-        )
+        flags = [(f.name, f.old, f.new, f.gained, f.lost, f.kept) for f in self.flags]
+        pixels = [(str(p.x), str(p.y), _names(p.old), _names(p.new)) for p in self.pixels]
         title = "Pixels that differ (1-based detector positions)"
         if len(pixels) < self.differing:
             title += f", the first {len(pixels)} of {number(self.differing)}"
         tables = [
-            Table(
-                "Flags",
-                ("flag", "old", "new", "gained", "lost", "kept"),
-                changes,
-                (1, 2, 3, 4, 5),
-            ),
-            Table(title, ("x", "y", "old", "new"), pixels, (0, 1)),
+            Table.of("Flags", ("flag", "old", "new", "gained", "lost", "kept"), flags),
+            Table.of(title, ("x", "y", "old", "new"), pixels, (0, 1)),
         ]
         return [table for table in tables if table.rows]
 

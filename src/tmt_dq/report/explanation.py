@@ -16,7 +16,7 @@ from tmt_dq.report.image import FlagImage, Source, as_image
 from tmt_dq.report.past import PastFlags, read_past, since
 from tmt_dq.report.provenance import SourceFlags, find_sources
 from tmt_dq.report.report import Report
-from tmt_dq.tables import Table, number
+from tmt_dq.tables import Table
 
 __all__ = ["Explanation", "FlagReason", "explain"]
 
@@ -111,47 +111,29 @@ class Explanation(Report):
 
     def tables(self) -> Sequence[Table]:
         """Return the flags, their sources, the groups and the history."""
-        groups = tuple((flag.name, number(flag.groups), number(flag.total)) for flag in self.groups)
+        flags, masks = [], []
+        for flag in self.flags:
+            since = flag.since and f"{flag.since}, USEAFTER {flag.since_useafter or 'unknown'}"
+            flags.append((flag.name, str(flag.value), flag.meaning, "; ".join(flag.sources), since))
+        for mask in self.history:
+            changes = [f"+{name}" for name in mask.gained] + [f"-{name}" for name in mask.lost]
+            found = _found(mask.flags, mask.problem)
+            in_context = "yes" if mask.in_context else "no"
+            when = mask.useafter or "unknown"
+            masks.append((when, mask.name, found, " ".join(changes), in_context))
+        sources = [(s.kind, s.origin, _found(s.flags, s.problem)) for s in self.sources]
+        groups = [(flag.name, flag.groups, flag.total) for flag in self.groups]
         tables = [
-            self._flag_table(),
-            self._source_table(),
-            Table("Samples in GROUPDQ", ("flag", "flagged", "of"), groups, (1, 2)),
-            self._history_table(),
+            Table.of("Flags", ("flag", "value", "meaning", "set by", "since"), flags, [1]),
+            Table.of("Sources", ("kind", "origin", "flags of this pixel"), sources),
+            Table.of("Samples in GROUPDQ", ("flag", "flagged", "of"), groups),
+            Table.of(
+                f"Masks of {self.detector} in the cache {self.cache}, by USEAFTER",
+                ("useafter", "mask", "flags of this pixel", "change", f"in {self.context}"),
+                masks,
+            ),
         ]
         return [table for table in tables if table.rows]
-
-    def _flag_table(self) -> Table:
-        rows = []
-        for flag in self.flags:
-            since = ""
-            if flag.since is not None:
-                since = f"{flag.since}, USEAFTER {flag.since_useafter or 'unknown'}"
-            rows.append((flag.name, f"{flag.value}", flag.meaning, "; ".join(flag.sources), since))
-        return Table("Flags", ("flag", "value", "meaning", "set by", "since"), tuple(rows), (1,))
-
-    def _source_table(self) -> Table:
-        rows = []
-        for source in self.sources:
-            if source.flags is None:
-                found = source.problem or "does not cover the pixel"
-            else:
-                found = _names(source.flags)
-            rows.append((source.kind, source.origin, found))
-        return Table("Sources", ("kind", "origin", "flags of this pixel"), tuple(rows))
-
-    def _history_table(self) -> Table:
-        rows = []
-        for entry in self.history:
-            changes = [f"+{name}" for name in entry.gained] + [f"-{name}" for name in entry.lost]
-            found = entry.problem or "" if entry.flags is None else _names(entry.flags)
-            in_context = "yes" if entry.in_context else "no"
-            when = entry.useafter or "unknown"
-            rows.append((when, entry.name, found, " ".join(changes), in_context))
-        return Table(
-            f"Masks of {self.detector} in the cache {self.cache}, by USEAFTER",
-            ("useafter", "mask", "flags of this pixel", "change", f"in {self.context}"),
-            tuple(rows),
-        )
 
 
 @staged("source")
@@ -252,7 +234,9 @@ def explain(
     )
 
 
-def _names(flags: Sequence[str]) -> str:
+def _found(flags: Sequence[str] | None, problem: str | None) -> str:
+    if flags is None:
+        return problem or "does not cover the pixel"
     return " ".join(flags) or "GOOD"
 
 

@@ -36,45 +36,19 @@ Source = str | os.PathLike[str] | Mask | npt.ArrayLike
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlagImage:
-    """Flags of a detector or a part of it.
-
-    Parameters
-    ----------
-    label : str
-        What to call it: the file's name, or "array".
-    path : Path or None
-        The file.
-    kind : str
-        "mask", "ramp" (its PIXELDQ) or "array".
-    dq : ndarray of uint32, (ny, nx)
-        The flags; not modified.
-    window : Window
-        The detector pixels that `dq` covers.
-    instrument, detector : str or None
-        Names, canonical where the instrument is known.
-    description : Detector or None
-        What is known of the detector.
-    orientation : tuple of (int or None)
-        FASTAXIS and SLOWAXIS.
-    header : mapping of str to object
-        Keywords of the primary header.
-    history : tuple of str
-        HISTORY cards of the primary header.
-    ramp : Ramp or None
-        The exposure that a ramp is.
-    notes : tuple of str
-        What else must be said, for example bits that were left out on request.
-    """
+    """Flags of a detector or a part of it, with what their file says of them."""
 
     label: str
     path: Path | None
     kind: str
+    """"mask", "ramp" (its PIXELDQ) or "array"."""
     dq: npt.NDArray[np.uint32]
     window: Window
     instrument: str | None = None
     detector: str | None = None
     description: Detector | None = None
     orientation: tuple[int | None, int | None] = (None, None)
+    """FASTAXIS and SLOWAXIS."""
     header: Mapping[str, object] = field(default_factory=dict)
     history: tuple[str, ...] = ()
     ramp: Ramp | None = None

@@ -138,7 +138,7 @@ class Summary(DrawnReport):
     def tables(self) -> Sequence[Table]:
         """Return flags, areas, clusters and bad lines."""
         counts = {flag.name: flag.pixels for flag in self.flags} | {"GOOD": self.good}
-        together = {flag.name: number(flag.do_not_use) for flag in self.flags}
+        together = {flag.name: flag.do_not_use for flag in self.flags}
         tables = [
             flag_table(counts, self.pixels, {"with DO_NOT_USE": together}),
             area_table("Quadrants", self.quadrants),
