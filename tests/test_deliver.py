@@ -27,7 +27,7 @@ from delivery_helpers import (
 )
 from reference_helpers import PUBLISHED, needs_published, published_cache
 from tmt_dq import deliver_mask, rollback
-from tmt_dq.delivery.changes import Changes, FlagChange
+from tmt_dq.delivery.changes import Changes
 from tmt_dq.delivery.locks import exclusive
 from tmt_dq.delivery.receipts import read_receipt
 from tmt_dq.errors import (
@@ -622,15 +622,9 @@ class TestChanges:
         two = deliverable(folder / "two.fits", second, useafter="2026-06-01T00:00:00")
         # The old mask covers 6 x 8 pixels of it; elsewhere no pixel had a flag.
         delivered = deliver_mask(one, cache=root)
-        assert delivered.changes == Changes(
-            OLD, 2, 2 / 400, (FlagChange("DO_NOT_USE", 2, 0), FlagChange("HOT", 2, 0))
-        )
+        assert delivered.changes == Changes(OLD, 2, 2 / 400, {"DO_NOT_USE": (2, 0), "HOT": (2, 0)})
         receipt = deliver_mask(two, cache=root)
-        expected = (
-            FlagChange("DO_NOT_USE", 1, 1),
-            FlagChange("DEAD", 1, 0),
-            FlagChange("HOT", 0, 1),
-        )
+        expected = {"DO_NOT_USE": (1, 1), "DEAD": (1, 0), "HOT": (0, 1)}
         assert receipt.changes == Changes(delivered.mask, 2, 2 / 400, expected)
         assert receipt.path is not None
         assert read_receipt(receipt.path) == receipt

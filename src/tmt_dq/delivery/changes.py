@@ -1,5 +1,6 @@
 """Flags that a delivery changes: the new mask compared with the one in force."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,24 +9,7 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 
-__all__ = ["Changes", "FlagChange", "compare_masks"]
-
-
-@dataclass(frozen=True, slots=True)
-class FlagChange:
-    """Pixels that get and lose a flag.
-
-    Parameters
-    ----------
-    name : str
-        The flag.
-    added, removed : int
-        Pixels that get it, and that lose it.
-    """
-
-    name: str
-    added: int
-    removed: int
+__all__ = ["Changes", "compare_masks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +24,20 @@ class Changes:
         Pixels whose flags change; without a mask in force, those that have flags.
     fraction : float
         The share of them among the pixels of the new mask.
-    flags : tuple of FlagChange
-        One for each flag that changes anywhere, lowest bit first.
+    flags : mapping of str to tuple of int
+        Pixels that get, and that lose, each flag that changes anywhere, lowest bit first.
     """
 
     mask: str | None
     pixels: int
     fraction: float
-    flags: tuple[FlagChange, ...]
+    flags: Mapping[str, tuple[int, int]]
 
     def describe(self) -> str:
         """Describe the difference in one line."""
-        counts = ", ".join(f"{one.name} +{one.added:,} -{one.removed:,}" for one in self.flags)
+        counts = ", ".join(
+            f"{name} +{added:,} -{removed:,}" for name, (added, removed) in self.flags.items()
+        )
         detail = f" ({counts})" if counts else ""
         if self.mask is None:
             return f"flags {self.pixels:,} pixels{detail}, where no mask was in force"
@@ -67,11 +53,11 @@ def compare_masks(
     after, window = new
     before = np.zeros_like(after) if old is None else _cut_out(*old, window)
     added, removed = PIXEL.count(after & ~before), PIXEL.count(before & ~after)
-    flags = tuple(
-        FlagChange(flag.name, added.get(flag.name, 0), removed.get(flag.name, 0))
+    flags = {
+        flag.name: (added.get(flag.name, 0), removed.get(flag.name, 0))
         for flag in PIXEL.flags
-        if added.get(flag.name, 0) or removed.get(flag.name, 0)
-    )
+        if flag.name in {*added, *removed}
+    }
     pixels = int(np.count_nonzero(before != after))
     return Changes(name, pixels, pixels / after.size, flags)
 

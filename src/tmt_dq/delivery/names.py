@@ -60,16 +60,18 @@ def new_names(cache: Cache, instrument: Instrument) -> NewNames:
 
 
 def find_leftovers(cache: Cache, instrument: Instrument, context: str) -> tuple[str, ...]:
-    """Return files newer than all that the context in force mentions.
-
-    They are of deliveries that were interrupted or taken back.
-    """
+    """Return a warning of files newer than all that the context in force mentions, if any."""
     chain = read_chain(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
     in_force = "\n".join((context, *(file.text for file in chain)))
     files = "\n".join(_files(cache))
-    return tuple(
+    found = [
         f"{stem}_{number:04d}{suffix}"
         for stem, suffix in _stems(cache, instrument)
         for number in sorted(_numbers(stem, suffix, files))
         if number > max(_numbers(stem, suffix, in_force), default=0)
+    ]
+    warning = (
+        f"the cache holds {', '.join(found)}, which are not in force: their delivery was "
+        "interrupted or taken back. They do no harm; their names are not used again"
     )
+    return (warning,) if found else ()

@@ -95,7 +95,7 @@ def plan_delivery(
             *candidate.remarks,
             *warnings,
             *_try_rules(candidate, cache, stage, before, names),
-            *_leftovers(cache, instrument, before),
+            *find_leftovers(cache, instrument, before),
         ),
         delivered=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         software=f"tmt-dq {__version__}",
@@ -157,15 +157,3 @@ def _try_rules(
     # With the file: it must be one, with the sum that will be on record.
     select_reference(exposure, instrument=instrument, crds_path=stage, context=names.pmap)
     return check_answers((cache, before), (staged, names.pmap), instrument, header, names.mask)
-
-
-def _leftovers(cache: Cache, instrument: Instrument, context: str) -> tuple[str, ...]:
-    """Name the files of earlier deliveries that never were, or are no more, in force."""
-    found = find_leftovers(cache, instrument, context)
-    if not found:
-        return ()
-    warning = (
-        f"the cache holds {', '.join(found)}, which are not in force: their delivery was "
-        "interrupted or taken back. They do no harm; their names are not used again"
-    )
-    return (warning,)

@@ -4,13 +4,12 @@ A delivery's files have new names: nothing refers to them until the last one is 
 ``server_config`` or, in a cache without one, the .pmap, since the highest number counts there.
 """
 
-import os
 import pprint
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
-from tmt_dq.files.copying import copy_range, write_all
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors, write_file
+from tmt_dq.files.copying import copy_range
 from tmt_dq.references.cache import Cache
 
 __all__ = ["config_text", "publish", "write_text"]
@@ -33,22 +32,19 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole and on the disk; a file of that name is replaced in one step."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with AtomicOutput(path, overwrite=True) as out:
-        write_all(out.fd, text.encode(), 0)
+    write_file(path, text.encode(), overwrite=True)
 
 
 def publish(stage: Path, root: Path, targets: Sequence[str], replaced: Collection[str]) -> None:
     """Copy files from a folder laid out like the cache, in this order, each whole or not at all."""
     for target in targets:
-        path = root / target
-        with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        check_output(path, overwrite=target in replaced)
+        with output_errors(root / target):
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+        check_output(root / target, overwrite=target in replaced)
     for target in targets:
-        path = root / target
         with (
             (stage / target).open("rb") as source,
-            AtomicOutput(path, overwrite=target in replaced) as out,
+            AtomicOutput(root / target, overwrite=target in replaced) as out,
         ):
-            size = os.fstat(source.fileno()).st_size
-            copy_range(source.fileno(), 0, out.fd, 0, size, where=path)
+            size = (stage / target).stat().st_size
+            copy_range(source.fileno(), 0, out.fd, 0, size, where=root / target)

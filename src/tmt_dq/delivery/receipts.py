@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.delivery.changes import Changes, FlagChange
+from tmt_dq.delivery.changes import Changes
 from tmt_dq.errors import DeliveryError
 
 __all__ = [
@@ -207,7 +207,8 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
 def _changes_from(entry: Mapping[str, Any] | None) -> Changes | None:
     if entry is None:
         return None
-    return Changes(**{**entry, "flags": tuple(FlagChange(**flag) for flag in entry["flags"])})
+    flags = {name: (int(added), int(removed)) for name, (added, removed) in entry["flags"].items()}
+    return Changes(**{**entry, "flags": flags})
 
 
 def _file_from(entry: Mapping[str, Any]) -> DeliveredFile:

@@ -1,7 +1,7 @@
 """Copies of reference files with another header, and the checksums of files that carry some."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tmt_dq.files.copying import copy_range, write_all
@@ -21,7 +21,6 @@ def write_reference(
     target: Path,
     cards: Mapping[str, tuple[Value, str]],
     *,
-    history: Sequence[str] = (),
     leave_out: Iterable[str] = (),
 ) -> None:
     """Write a copy of a reference file with cards of its primary header set.
@@ -37,7 +36,7 @@ def write_reference(
                 continue
             start = unit.header_offset
             if unit.index == 0:
-                head = _head(unit, cards, history)
+                head = _head(unit, cards)
                 write_all(fd, head, 0)
                 start, place = unit.data_offset, len(head)
             size = min(unit.end, os.fstat(file.fd).st_size) - start
@@ -49,13 +48,11 @@ def write_reference(
         os.close(fd)
 
 
-def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]], history: Sequence[str]) -> bytes:
+def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]]) -> bytes:
     """Return the new primary header, signed if the sum of the data is known."""
     header = unit.header.copy()
     for keyword, (value, comment) in cards.items():
         header.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
-    for line in history:
-        header.add_history(ascii_text(line))
     known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
     return checksums.unsigned(header) if known is None else checksums.sign(header, known)
 
