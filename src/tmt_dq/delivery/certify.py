@@ -1,6 +1,5 @@
 """Certification of a mask: whether it may be delivered, and if not, why not."""
 
-import contextlib
 import math
 import os
 import tempfile
@@ -318,27 +317,14 @@ def _ask_crds(
     name = cache.context(context, os.environ)
     # crds executes rules: they are examined first.
     load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
-    with _as_delivered(file, detector) as path:
+    cards = {} if detector is None else {"DETECTOR": (detector.name, "Detector")}
+    with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
+        copy = Path(folder) / f"{file.path.stem}.fits"
+        write_reference(file, copy, cards, leave_out=("ASDF",))
         try:
-            # crds looks for a bare name among the references of the cache.
-            messages = certify_reference(path.absolute(), cache, name)
+            messages = certify_reference(copy, cache, name)
         except CertificationError as error:
             yield Finding("error", "crds certify", error.what, error.hint)
             return
     for message in messages:
         yield Finding("error" if message.level == "ERROR" else "warning", "CRDS", message.text)
-
-
-@contextlib.contextmanager
-def _as_delivered(file: FitsInput, detector: Detector | None) -> Iterator[Path]:
-    """Yield the file, or a copy without what a delivery leaves out or writes otherwise."""
-    cards: dict[str, tuple[str, str]] = {}
-    if detector is not None and text(file.units[0].header, "DETECTOR") != detector.name:
-        cards["DETECTOR"] = (detector.name, "Detector")
-    if not cards and not file.named("ASDF") and file.path.suffix == ".fits":
-        yield file.path
-        return
-    with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
-        copy = Path(folder) / f"{file.path.stem}.fits"
-        write_reference(file, copy, cards, leave_out=("ASDF",))
-        yield copy
