@@ -211,12 +211,20 @@ class TestPixels:
         assert found(path, "error", border=False) == []
         assert any("--no-border" in what for _, what in found(path, "warning", border=False))
 
-    @pytest.mark.parametrize("name", ["RESERVED", "SATURATED", "JUMP_DET", "MSA_FAILED_OPEN"])
-    def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("RESERVED", "is reserved and has no meaning"),
+            ("SATURATED", "says what happened in an exposure"),
+            ("JUMP_DET", "says what happened in an exposure"),
+            ("MSA_FAILED_OPEN", "is for hardware that other instruments have"),
+        ],
+    )
+    def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str, reason: str) -> None:
         dq = np.zeros((20, 20), np.uint32)
         dq[0, 0] = CONVENTION[name] | 1
         path = deliverable(folder / "mask.fits", dq)
-        assert any(what.startswith(f"{name} ") for _, what in found(path, "warning"))
+        assert any(what.startswith(f"{name} {reason}") for _, what in found(path, "warning"))
 
 
 @quick
