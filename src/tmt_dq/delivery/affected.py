@@ -3,8 +3,8 @@
 import functools
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ from tmt_dq.errors import (
 )
 from tmt_dq.exposures.history import recorded_context
 from tmt_dq.exposures.ramp import Ramp, read_ramp
+from tmt_dq.files.identity import Identity, identify
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
-from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.mask import read_mask
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "affected", "affected_output", "check_context", "recorded_mask"]
 
 _NO_RULE = "no rule"
+_SAME = {
+    _NO_RULE: "no rule matches it, before and now",
+    "N/A": "no mask applies to it, before and now",
+}
+"""Why an exposure is not affected whose mask needs no comparison."""
 _FROM_CACHE = "crds://"
 
 
@@ -124,32 +130,23 @@ def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
     sides = ((old_crds_path or crds_path, old_context), (crds_path, new_context))
     for side in sides:
         check_context(*side)
-    effects: dict[int, Effect] = {}
-    waiting: dict[tuple[Path, Path], dict[int, tuple[Path, Ramp, tuple[str, str]]]] = {}
-    for number, name in enumerate(files):
+    result = []
+    for name in files:
         path = Path(name)
         try:
             with open_input(path) as file:
                 ramp = read_ramp(file, start=subarray).ramp
             old, new = (_select(ramp, path, *side, verify=verify) for side in sides)
         except TmtDqError as error:
-            effects[number] = _unknown(path, error)
-            continue
-        names = _name(old), _name(new)
-        masks = _paths(old, new)
-        if masks is not None:
-            waiting.setdefault(masks, {})[number] = (path, ramp, names)
-        elif names[0] == names[1]:
-            effects[number] = Effect(path, False, _same(names[0]), *names)
+            result.append(_unknown(path, error))
         else:
-            effects[number] = Effect(path, True, f"{names[0]} before, {names[1]} now", *names)
-    for masks, exposures in waiting.items():
-        effects |= _compare(masks, exposures, flags_only=flags_only)
-    result = tuple(effects[number] for number in sorted(effects))
+            names = _name(old), _name(new)
+            masks = _path(old), _path(new)
+            result.append(_judge(path, ramp.window, names, masks, flags_only=flags_only))
     errors = [effect.error for effect in result if effect.error is not None]
     if errors and not keep_errors:
         raise BatchError(f"{len(errors)} of {len(result)} exposures could not be judged", errors)
-    return result
+    return tuple(result)
 
 
 def affected_output(
@@ -184,17 +181,11 @@ def affected_output(
     names = (name.removeprefix(_FROM_CACHE), _name(new))
     made = new is not None and new.context == context and names[0] == names[1]
     if made and not _is_from_another(path, name, ramp, new, old_crds_path, subarray):
-        reason = f"it was made with {context} already"
-        return Effect(path, affected=False, reason=reason, old=names[0], new=names[1])
-    if new is None or new.path is None or names[0] == "N/A":
-        if names[0] == names[1]:
-            return Effect(path, False, _same(names[0]), *names)
-        return Effect(path, True, f"{names[0]} before, {names[1]} now", *names)
-    old = recorded_mask(name, ramp.instrument, old_crds_path or crds_path)
-    if old.samefile(new.path):
-        return Effect(path, False, _same(names[0]), *names)
-    found = _compare((old, new.path), {0: (path, ramp, names)}, flags_only=flags_only)
-    return found[0]
+        return Effect(path, False, f"it was made with {context} already", *names)
+    old = None
+    if name != "N/A" and _path(new) is not None:
+        old = recorded_mask(name, ramp.instrument, old_crds_path or crds_path)
+    return _judge(path, ramp.window, names, (old, _path(new)), flags_only=flags_only)
 
 
 def _is_from_another(
@@ -289,69 +280,49 @@ def _name(selection: "Selection | None") -> str:
     return _NO_RULE if selection is None else selection.name or "N/A"
 
 
-def _same(name: str) -> str:
-    """Say why an exposure is not affected, whose mask needs no comparison."""
-    if name == _NO_RULE:
-        return "no rule matches it, before and now"
-    return "no mask applies to it, before and now" if name == "N/A" else f"the same file, {name}"
+def _path(selection: "Selection | None") -> Path | None:
+    return None if selection is None else selection.path
 
 
-def _paths(old: "Selection | None", new: "Selection | None") -> tuple[Path, Path] | None:
-    """Return the masks to compare, None if there are not two different files."""
-    if old is None or new is None or old.path is None or new.path is None:
-        return None
-    return None if old.path.samefile(new.path) else (old.path, new.path)
+def _unknown(path: Path, error: TmtDqError, old: str = "", new: str = "") -> Effect:
+    return Effect(path, True, f"could not be judged: {error.what}", old, new, error=error)
 
 
-def _unknown(path: Path, error: TmtDqError) -> Effect:
-    return Effect(path, affected=True, reason=f"could not be judged: {error.what}", error=error)
-
-
-def _compare(
-    paths: tuple[Path, Path],
-    exposures: Mapping[int, tuple[Path, Ramp, tuple[str, str]]],
+def _judge(
+    path: Path,
+    window: Window,
+    names: tuple[str, str],
+    masks: tuple[Path | None, Path | None],
     *,
     flags_only: bool,
-) -> dict[int, Effect]:
-    """Compare two masks inside the windows of the exposures that change from one to the other."""
+) -> Effect:
+    """Compare the old and the new mask of an exposure in its window."""
+    old, new = masks
+    same_name = names[0] == names[1]
+    if old is None or new is None or old.samefile(new):
+        reason = f"{names[0]} before, {names[1]} now"
+        if same_name:
+            reason = _SAME.get(names[0], f"the same file, {names[0]}")
+        return Effect(path, not same_name, reason, *names)
     try:
-        old, new = (read_mask(path) for path in paths)
+        pixels = _differing((old, identify(old)), (new, identify(new)), window)
     except TmtDqError as error:
-        return {
-            number: replace(_unknown(path, error), old=names[0], new=names[1])
-            for number, (path, _, names) in exposures.items()
-        }
-    counted: dict[Window, int] = {}
-    effects = {}
-    for number, (path, ramp, names) in exposures.items():
-        short = next((mask for mask in (old, new) if not mask.window.contains(ramp.window)), None)
-        if short is not None:
-            what = f"the mask covers {short.window.describe()}, the exposure lies at "
-            problem = GeometryError(what + ramp.window.describe(), where=short.path)
-            effects[number] = replace(_unknown(path, problem), old=names[0], new=names[1])
-            continue
-        if ramp.window not in counted:
-            counted[ramp.window] = _differing(old, new, ramp.window)
-        pixels = counted[ramp.window]
-        effects[number] = Effect(
-            path,
-            pixels > 0 or (names[0] != names[1] and not flags_only),
-            _reason(names, pixels),
-            *names,
-            pixels=pixels,
-        )
-    return effects
+        return _unknown(path, error, *names)
+    flags = f"other flags in {pixels} of its pixels" if pixels else "the same flags in its pixels"
+    what = f"{names[0]} is another file" if same_name else f"{names[1]} instead of {names[0]}"
+    is_affected = pixels > 0 or not (same_name or flags_only)
+    return Effect(path, is_affected, f"{what}, with {flags}", *names, pixels=pixels)
 
 
-@functools.lru_cache(maxsize=8)
-def _differing(old: Mask, new: Mask, window: Window) -> int:
-    """Count the pixels of a window in which two masks differ."""
-    ours, theirs = (mask.dq[window.slices(mask.window)] for mask in (old, new))
+@functools.lru_cache(maxsize=64)
+def _differing(
+    old: tuple[Path, Identity | None], new: tuple[Path, Identity | None], window: Window
+) -> int:
+    """Count the pixels of a window in which two masks differ, once while both stay as they are."""
+    masks = [read_mask(path) for path, _ in (old, new)]
+    for (path, _), mask in zip((old, new), masks, strict=True):
+        if not mask.window.contains(window):
+            what = f"the mask covers {mask.window.describe()}, the exposure lies at "
+            raise GeometryError(what + window.describe(), where=path)
+    ours, theirs = (mask.dq[window.slices(mask.window)] for mask in masks)
     return int(np.count_nonzero(ours != theirs))
-
-
-def _reason(names: tuple[str, str], pixels: int) -> str:
-    flags = f"other flags in {pixels:,} of its pixels" if pixels else "the same flags in its pixels"
-    if names[0] == names[1]:
-        return f"{names[0]} is another file, with {flags}"
-    return f"{names[1]} instead of {names[0]}, with {flags}"
