@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from astropy.io import fits
 
-from builders import invoke, make_mask, make_ramp
+from builders import data_unit, invoke, make_mask, make_ramp, run_python
 from remote_helpers import WebServer, s3_bucket, web_server
-from tmt_dq import diff, explain, select_mask, summarize
+from tmt_dq import apply_dq, diff, explain, select_mask, summarize
+from tmt_dq.errors import OutputError
+from tmt_dq.step.step import DQInitStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
@@ -56,3 +59,124 @@ def test_selections_and_reports(folder: Path, store: Any, ramp: Path, mask: Path
         assert "staged" not in outcome.out
     outcome = invoke("select", "s3://night/a_uncal.fits", "--json")
     assert json.loads(outcome.out)["ramp"] == "s3://night/a_uncal.fits"
+
+
+def unit_cards(path: Path) -> list[list[tuple[str, object]]]:
+    """Return the cards of a file but for those about it and its mask."""
+    about = {"DATE", "FILENAME", "CHECKSUM", "DATASUM", "HISTORY", "R_MASK"}
+    with fits.open(path, checksum=True) as hdus:
+        return [
+            [(card.keyword, card.value) for card in hdu.header.cards if card.keyword not in about]
+            for hdu in hdus
+        ]
+
+
+@pytest.mark.parametrize("way", ["down", "up", "across"])
+def test_the_result_is_that_of_local_files(
+    folder: Path, store: Any, ramp: Path, mask: Path, way: str
+) -> None:
+    store.put([str(ramp), str(mask)], "night/")
+    expected = apply_dq(ramp, folder / "expected.fits", mask=mask)
+    source = ramp if way == "up" else "s3://night/a_uncal.fits"
+    target = folder / "made.fits" if way == "down" else "s3://night/out/made.fits"
+    applied = apply_dq(source, target, mask="s3://night/mask.fits")
+    assert (str(applied.input), str(applied.output)) == (str(source), str(target))
+    assert applied.mask == str(applied.mask_path) == "s3://night/mask.fits"
+    assert applied.counts == expected.counts
+    if way != "down":
+        store.get("night/out/made.fits", str(folder / "made.fits"))
+    made = folder / "made.fits"
+    assert unit_cards(made) == unit_cards(folder / "expected.fits")
+    for name in ("SCI", "PIXELDQ", "GROUPDQ"):
+        assert data_unit(made, name) == data_unit(folder / "expected.fits", name)
+    assert fits.getval(made, "R_MASK") == "s3://night/mask.fits"
+    assert b"staged" not in made.read_bytes()
+    names = {"a_uncal.fits", "mask.fits", "expected.fits", "made.fits"}
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_outputs_are_beside_their_ramps(folder: Path, store: Any, ramp: Path, mask: Path) -> None:
+    store.put([str(ramp), str(mask)], "night/")
+    told = ("--mask", "s3://night/mask.fits", "-q")
+    assert invoke("apply", "s3://night/a_uncal.fits", *told).code == 0
+    assert invoke("apply", ramp, "--output-dir", "s3://night/out/", *told).code == 0
+    assert invoke("apply", "s3://night/a_uncal.fits", "--output-dir", folder, *told).code == 0
+    store.invalidate_cache()
+    assert {"night/a_dqinit.fits", "night/out/a_dqinit.fits"} < set(store.find("night"))
+    assert (folder / "a_dqinit.fits").exists()
+    outcome = invoke("apply", "s3://night/a_uncal.fits", *told)
+    assert outcome.code == 10
+    assert "s3://night/a_dqinit.fits: already exists" in outcome.err
+    dry = invoke("apply", ramp, "-o", "s3://night/dry.fits", "--dry-run", "--json", *told[:2])
+    assert json.loads(dry.out)["ramps"][0]["output"] == "s3://night/dry.fits"
+    assert not store.exists("night/dry.fits")
+
+
+def test_nothing_is_fetched_for_an_output_that_cannot_be(
+    folder: Path, web: WebServer, ramp: Path, mask: Path
+) -> None:
+    web.content["/a_uncal.fits"] = ramp.read_bytes()
+    url = f"{web.address}/a_uncal.fits"
+    (folder / "a_dqinit.fits").touch()
+    for target in (folder / "a_dqinit.fits", folder / "none" / "a.fits", f"{web.address}/b.fits"):
+        with pytest.raises(OutputError):
+            apply_dq(url, target, mask=mask)
+    assert invoke("apply", url, "--mask", mask).code == 10
+    assert web.requests == []
+
+
+def test_errors_name_the_url_without_its_secret(folder: Path, web: WebServer, mask: Path) -> None:
+    web.content["/a.fits"] = b"no FITS file"
+    address = web.address.replace("//", "//me:p@ss@")
+    for words in (
+        ("apply", f"{address}/a.fits?sig=deadbeef", "--output-dir", folder, "--mask", mask),
+        ("apply", f"{address}/none.fits?sig=deadbeef", "--output-dir", folder, "--mask", mask),
+        ("apply", *[f"{address}/{n}/a.fits?sig=deadbeef" for n in "xy"], "--output-dir", folder),
+        ("inspect", f"{address}/a.fits?sig=deadbeef"),
+    ):
+        outcome = invoke(*words)
+        assert outcome.code in {2, 3, 4, 11}
+        assert "deadbeef" not in outcome.out + outcome.err
+        assert "p@ss" not in outcome.out + outcome.err
+        assert f"{web.address}/" in outcome.err
+        assert "staged" not in outcome.err
+    assert [path.name for path in folder.iterdir()] == ["mask.fits"]
+
+
+def test_no_input_is_an_output(store: Any, ramp: Path, mask: Path) -> None:
+    store.put([str(ramp), str(mask)], "night/")
+    for name in ("a_uncal.fits", "mask.fits"):
+        with pytest.raises(OutputError, match="same file"):
+            apply_dq(
+                "s3://night/a_uncal.fits",
+                f"s3a://night/{name}",
+                mask="s3://night/mask.fits",
+                overwrite=True,
+            )
+    assert store.cat("night/mask.fits") == mask.read_bytes()
+
+
+def test_the_step_reads_and_writes_urls(folder: Path, store: Any, ramp: Path, mask: Path) -> None:
+    store.put([str(ramp), str(mask)], "night/")
+    told = {"override_mask": "s3://night/mask.fits"}
+    result = DQInitStep.call("s3://night/a_uncal.fits", **told)
+    assert "FlaggedRamp of s3://night/a_uncal.fits" in repr(result)
+    assert result.save("s3://night/out.fits") == "s3://night/out.fits"
+    store.get("night/out.fits", str(folder / "out.fits"))
+    expected = apply_dq(ramp, folder / "expected.fits", mask=mask)
+    assert result.applied.counts == expected.counts
+    assert unit_cards(folder / "out.fits") == unit_cards(folder / "expected.fits")
+    copy = result._path
+    assert result.pixeldq[2, 3] == 2049
+    result.close()
+    del result
+    assert not copy.exists()
+
+
+def test_local_files_load_nothing_of_it(folder: Path, ramp: Path, mask: Path) -> None:
+    code = (
+        "import sys, tmt_dq; tmt_dq.apply_dq(*sys.argv[1:3], mask=sys.argv[3]);"
+        "print([m for m in ('fsspec', 's3fs', 'aiohttp', 'botocore') if m in sys.modules])"
+    )
+    outcome = run_python("-c", code, ramp, folder / "out.fits", mask)
+    assert outcome.stdout.strip() == "[]", outcome.stderr

@@ -129,8 +129,8 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
         )
     picture = draw_flags(
         folder / _PICTURE,
-        read_pixeldq(applied.output),
-        title=f"{applied.output.name}: flags of {applied.mask}",
+        read_pixeldq(Path(applied.output)),
+        title=f"{Path(applied.output).name}: flags of {applied.mask}",
         overwrite=True,
     )
     return Demo(ramp, applied, picture)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tmt_dq.apply.options import ApplyOptions, FileName, IfNoMask
 from tmt_dq.apply.output import Output, Written
@@ -13,6 +13,7 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_output
+from tmt_dq.files.url_arguments import staged
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -33,13 +34,13 @@ class Applied:
 
     Attributes
     ----------
-    input, output : Path
-        The files.
+    input, output : Path or str
+        The files; text for a URL, without what is secret in it.
     status : str
         S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
     mask : str
         R_MASK: ``crds://`` and the reference's name, the path of an override, or "N/A".
-    mask_path : Path or None
+    mask_path : Path, str or None
         The mask file that was read.
     selection : Selection or None
         How the rules chose it; None where the caller named the mask.
@@ -55,11 +56,11 @@ class Applied:
         Whether the output was written; False for a dry run.
     """
 
-    input: Path
-    output: Path
+    input: Path | str
+    output: Path | str
     status: Status
     mask: str
-    mask_path: Path | None
+    mask_path: Path | str | None
     selection: "Selection | None"
     sources: tuple[SourceReport, ...]
     counts: Mapping[str, int]
@@ -91,6 +92,7 @@ class Applied:
         return as_html(lines, [flags] if flags.rows else ())
 
 
+@staged("ramp", kept=("mask", "user_dq"), output=True)
 def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     ramp: FileName,
     output: FileName | None = None,
@@ -110,6 +112,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     context: str | None = None,
     sync: bool = True,
     progress: Callable[[int], None] | None = None,
+    fsspec_kwargs: Mapping[str, Any] | None = None,  # noqa: ARG001 - taken by `staged`
 ) -> Applied:
     """Initialize the data quality of an exposure: a raw ramp in, a flagged ramp out.
 
@@ -118,16 +121,16 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
 
     Parameters
     ----------
-    ramp : path
+    ramp : path or URL
         FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed.
-    output : path, optional
+    output : path or URL, optional
         The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
         ``_uncal`` of the input's name is left out.
-    output_dir : path, optional
+    output_dir : path or URL, optional
         Folder for the default name.
-    mask : path or Mask, optional
+    mask : path, URL or Mask, optional
         The mask to use instead of the one that CRDS' rules choose; "N/A" for none.
-    user_dq : path, optional
+    user_dq : path or URL, optional
         Flags of your own: a FITS image as large as the data or the detector, a list of pixels or
         boxes, or DS9 or CRTF regions.
     user_reading : Reading, optional
@@ -156,6 +159,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Whether to wait until the output is safely on the disk before it gets its name.
     progress : callable, optional
         Called with the number of bytes written since the last call.
+    fsspec_kwargs : mapping, optional
+        Arguments for fsspec, which fetches and sends URLs, as of `astropy.io.fits.open`.
 
     Returns
     -------
@@ -172,6 +177,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if the mask or the user's flags cannot be used.
     OutputError
         Raised if the output exists, or cannot be written.
+    RemoteError
+        Raised if a URL cannot be read.
 
     Notes
     -----

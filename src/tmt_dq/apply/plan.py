@@ -20,6 +20,7 @@ from tmt_dq.errors import ConfigError, NoMatchError
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
+from tmt_dq.files.remote import name_of
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
 
@@ -63,7 +64,7 @@ class Plan:
     def left_out(self) -> dict[str, Mapping[int, int]]:
         """Bits that were dropped on request, by file: bit to number of pixels."""
         given = [flags for flags in (self.mask, self.user) if flags is not None]
-        return {str(flags.path): flags.left_out for flags in given if flags.left_out}
+        return {name_of(flags.path): flags.left_out for flags in given if flags.left_out}
 
 
 def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
@@ -155,7 +156,7 @@ def _mask_name(selection: "Selection | None", options: ApplyOptions) -> str:
     if isinstance(options.mask, Mask):
         return str(options.mask.path)
     if is_file_name(options.mask):
-        return str(Path(str(options.mask).strip()).absolute())
+        return name_of(Path(str(options.mask).strip()).absolute())
     return NOT_APPLICABLE
 
 

@@ -17,27 +17,28 @@ from tmt_dq.cli.options import (
     take_apply_options,
 )
 from tmt_dq.errors import BatchError, ConfigError, TmtDqError
+from tmt_dq.files.urls import file_name, redacted
 from tmt_dq.tables import flag_table, number
 
 __all__ = ["command", "describe", "show"]
 
 
 @click.command("apply", cls=GroupedCommand, short_help="Initialize the data quality of raw ramps.")
-@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath())
+@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath(urls=True))
 @click.option(
     "-o",
     "--output",
     cls=TableOption,
     group="Output",
-    type=FilePath(),
+    type=FilePath(urls=True),
     help="Output of a single ramp.",
 )
 @table_options(ApplyOptions, face="apply")
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(
-    ramps: tuple[Path, ...],
-    output: Path | None,
+    ramps: tuple[Path | str, ...],
+    output: Path | str | None,
     *,
     as_json: bool,
     quiet: bool,
@@ -70,7 +71,7 @@ def command(
             try:
                 applied, seconds = _apply_one(ramp, output, options)
             except TmtDqError as error:
-                add({"input": str(ramp), "error": as_record(error)})
+                add({"input": redacted(str(ramp)), "error": as_record(error)})
                 if len(ramps) == 1:
                     raise
                 # One bad file does not stop the others.
@@ -84,40 +85,47 @@ def command(
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
 
 
-def _size(path: Path) -> int:
-    """Return the size of a file; 0 where `apply_dq` will say what is wrong with it."""
+def _size(path: Path | str) -> int:
+    """Return the size of a local file; 0 where `apply_dq` will say what is wrong with it."""
     try:
-        return path.stat().st_size if path.is_file() else 0
+        return path.stat().st_size if isinstance(path, Path) and path.is_file() else 0
     except OSError:
         return 0
 
 
-def _check_outputs(ramps: tuple[Path, ...], folder: Path | None, *, overwrite: bool) -> None:
+def _check_outputs(
+    ramps: tuple[Path | str, ...], folder: Path | str | None, *, overwrite: bool
+) -> None:
     """Refuse outputs that would replace one another, or a ramp that is still to be read."""
-    from tmt_dq.files.names import default_output
+    from tmt_dq.files.names import default_place
 
-    inputs = {ramp.absolute() for ramp in ramps}
-    found: dict[Path, Path] = {}
+    def shown(place: Path | str) -> str:
+        return redacted(place) if isinstance(place, str) else str(place.absolute())
+
+    inputs = {shown(ramp) for ramp in ramps}
+    found: dict[str, str] = {}
     for ramp in ramps:
-        target = default_output(ramp, folder).absolute()
+        target = shown(default_place(ramp, folder))
         if target in found:
             raise ConfigError(
-                f"{found[target]} and {ramp} have the same output {target}",
+                f"{found[target]} and {shown(ramp)} have the same output {target}",
                 hint="Run them one by one, each with an --output or --output-dir of its own.",
             )
         if overwrite and target in inputs:
             raise ConfigError(
-                f"{target} is the output of {ramp}, and a ramp to be read as well",
-                hint="Inputs are never modified: leave it out, or say --output-dir.",
+                f"{target} is the output of {shown(ramp)}, and a ramp to be read as well",
+                hint="Inputs are never modified: leave it out, or use --output-dir.",
             )
-        found[target] = ramp
+        found[target] = shown(ramp)
 
 
-def _apply_one(ramp: Path, output: Path | None, options: dict[str, Any]) -> tuple[Any, float]:
+def _apply_one(
+    ramp: Path | str, output: Path | str | None, options: dict[str, Any]
+) -> tuple[Any, float]:
     start = time.perf_counter()
     from tmt_dq.apply.apply import apply_dq
 
-    with progress_bar(ramp.name, _size(ramp)) as progress:
+    with progress_bar(file_name(str(ramp)), _size(ramp)) as progress:
         applied = apply_dq(ramp, output, progress=progress, **options)
     return applied, time.perf_counter() - start
 

@@ -202,7 +202,9 @@ def _details(name: str, option: Option) -> dict[str, Any]:
     if option.kind is bool:
         return {"default": None, "is_flag": True}
     if option.kind is Path:
-        kind: Any = FolderPath() if option.metavar == "DIR" else FilePath()
+        kind: Any = (FolderPath if option.metavar == "DIR" else FilePath)(
+            urls=option.group != "CRDS"
+        )
     elif option.kind is int and not option.many:
         limits = (option.minimum, option.maximum)
         kind = int if limits == (None, None) else click.IntRange(*limits)

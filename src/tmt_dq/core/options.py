@@ -96,6 +96,8 @@ class Option:
             return value
         if hasattr(self.kind, "parse"):
             return self.kind.parse(value)
+        if hasattr(self.kind, "__fspath__") and "://" in value:
+            return value.strip()  # as a path, a URL would lose a slash
         try:
             return self.kind(value.strip())
         except ValueError:

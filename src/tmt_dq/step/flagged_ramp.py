@@ -11,8 +11,10 @@ from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.output import Output
 from tmt_dq.apply.plan import Plan
 from tmt_dq.errors import RampFormatError
+from tmt_dq.files import remote
 from tmt_dq.files.atomic import check_output
 from tmt_dq.files.identity import identify
+from tmt_dq.files.urls import is_url, redacted
 from tmt_dq.tables import as_html
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class FlaggedRamp:
             from tmt_dq.step.models import carry_out
 
             saved = None if self._applied is None else self._applied.output
-            if saved is not None and saved.exists():
+            if isinstance(saved, Path) and saved.exists():
                 self._model = TMTRampModel(saved)
             else:
                 self._model = carry_out(self._plan, TMTRampModel(self._path), self._path)
@@ -91,7 +93,7 @@ class FlaggedRamp:
 
         Parameters
         ----------
-        path : path or callable
+        path : path, URL or callable
             The file; or a function that makes one of the input's name.
         dir_path : path, optional
             Folder to save to, instead of that of `path`.
@@ -108,9 +110,21 @@ class FlaggedRamp:
         OutputError
             Raised if the file cannot be written, or is the input.
         """
-        target = Path(path(self._path.name) if callable(path) else path)
+        name = path(self._path.name) if callable(path) else path
         if dir_path is not None:
-            target = Path(dir_path) / target.name
+            name = Path(dir_path) / Path(name).name
+        if not is_url(name):
+            return self._write(Path(name), overwrite=overwrite)
+        url = str(name)
+        remote.check_output(url, overwrite=overwrite, inputs=[remote.name_of(self._path)])
+        with remote.sent(url, overwrite=overwrite) as target:
+            self._write(target, overwrite=overwrite)
+        if self._applied is not None:
+            self._applied = dataclasses.replace(self._applied, output=redacted(url))
+        return redacted(url)
+
+    def _write(self, target: Path, *, overwrite: bool) -> str:
+        """Write the flagged exposure to a local file."""
         if self._model is not None or target.suffix == ".asdf":
             check_output(target, overwrite=overwrite, inputs=[self._path])
             return str(self.model.save(target, overwrite=overwrite))
@@ -138,7 +152,8 @@ class FlaggedRamp:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<FlaggedRamp of {self._path}, {self.status}, mask {self._plan.record.mask}>"
+        name, mask = remote.name_of(self._path), self._plan.record.mask
+        return f"<FlaggedRamp of {name}, {self.status}, mask {mask}>"
 
     def _repr_html_(self) -> str:
         """Show what is to be done, or was, in a notebook, without opening the exposure."""
@@ -148,7 +163,10 @@ class FlaggedRamp:
             " ".join(part for part in (source.kind, source.origin) if part)
             for source in self._plan.sources
         ]
-        lines = [f"{self._path}  {self.status} (not saved yet)", f"mask {self._plan.record.mask}"]
+        lines = [
+            f"{remote.name_of(self._path)}  {self.status} (not saved yet)",
+            f"mask {self._plan.record.mask}",
+        ]
         return as_html([*lines, *(f"flags of {source}" for source in sources)])
 
     def __getattr__(self, name: str) -> Any:

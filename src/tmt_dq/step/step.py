@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,9 @@ from tmt_dq.apply.plan import Plan, plan_exposure
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
+from tmt_dq.files import remote
 from tmt_dq.files.names import default_output
+from tmt_dq.files.urls import is_url
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
 from tmt_dq.step.flagged_ramp import FlaggedRamp
@@ -69,7 +72,7 @@ class DQInitStep(Step):
         Parameters
         ----------
         *args
-            The exposure: a path or a data model.
+            The exposure: a path, a URL or a data model.
         **kwargs
             Parameters of the step, among them ``override_mask`` (a path, a `TMTMaskModel`, or
             "N/A" for none), ``user_supplied_dq``, ``save_results``, ``output_dir``.
@@ -80,6 +83,15 @@ class DQInitStep(Step):
             The flagged exposure.
         """
         return super().call(*args, **_without_paths(kwargs))
+
+    def run(self, *args: Any) -> Any:
+        """Run the step; a URL is fetched, and its copy kept as long as the result."""
+        with contextlib.ExitStack() as stack:
+            paths = [stack.enter_context(remote.local(arg)) if is_url(arg) else arg for arg in args]
+            result = super().run(*paths)
+            if any(map(is_url, args)):
+                weakref.finalize(result, stack.pop_all().close)
+        return result
 
     def process(self, exposure: Any) -> Any:
         """Do the work (stpipe's hook).
@@ -131,7 +143,10 @@ class DQInitStep(Step):
             from tmt_dq.step.models import as_mask
 
             mask = as_mask(mask)
-        return ApplyOptions(**{**parameters_of(self), "mask": mask})
+        given = {**parameters_of(self), "mask": mask}
+        if is_url(given.get("user_dq")):
+            given["user_dq"] = remote.fetch(given["user_dq"])
+        return ApplyOptions(**given)
 
     def _flag_model(self, model: Any) -> "TMTRampModel":
         from tmt_dq.step.models import flag_model
@@ -185,7 +200,7 @@ class DQInitStep(Step):
                     where=mask,
                     hint="Correct override_mask.",
                 )
-            name = mask.override_handle if is_data_model(mask) else str(mask)
+            name = mask.override_handle if is_data_model(mask) else remote.name_of(mask)
             self._reference_files_used.append(("mask", name))
             return mask
         instrument: Any = None
@@ -220,7 +235,7 @@ class DQInitStep(Step):
             )
         if text.upper() == NOT_APPLICABLE:
             return NOT_APPLICABLE
-        return str(Path(text).absolute())
+        return str(remote.fetch(text).absolute())
 
     @staticmethod
     def remove_suffix(name: str) -> tuple[str, str]:
