@@ -31,7 +31,7 @@ def run(inputs: Any, output_dir: Path, **options: Any) -> tuple[Any, dict[str, F
     result = run_batch(
         inputs,
         output_dir=output_dir,
-        on_result=lambda one: results.__setitem__(one.input.name, one),
+        on_result=lambda one: results.__setitem__(Path(one.input).name, one),
         **options,
     )
     return result, results

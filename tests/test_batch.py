@@ -52,7 +52,7 @@ def test_same_as_apply(folder: Path, out: Path, mask: Path, tmp_path: Path) -> N
     assert (result.done, result.skipped, result.failed, result.total) == (3, 0, 0, 3)
     for ramp in ramps:
         expected = arrays(apply_dq(ramp, tmp_path / "one.fits", mask=mask, overwrite=True).output)
-        found = arrays(results[ramp.name].output)
+        found = arrays(Path(results[ramp.name].output))
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             np.testing.assert_array_equal(found[name], values)
@@ -210,7 +210,7 @@ def test_changed_input_is_done_again(folder: Path, out: Path, mask: Path) -> Non
     assert reasons(folder, out, mask=mask)[ramps[1].name] == ("process", "input changed")
     result, results = run([folder], out, mask=mask)
     assert (result.done, result.skipped) == (1, 2)
-    assert arrays(results[ramps[1].name].output)["SCI"].shape == (1, 4, 6, 8)
+    assert arrays(Path(results[ramps[1].name].output))["SCI"].shape == (1, 4, 6, 8)
 
 
 def test_changed_mask_is_applied(folder: Path, out: Path, mask: Path) -> None:
@@ -222,7 +222,7 @@ def test_changed_mask_is_applied(folder: Path, out: Path, mask: Path) -> None:
     _, results = run([folder], out, mask=mask)
     for one in results.values():
         assert one.status == "done"
-        np.testing.assert_array_equal(arrays(one.output)["PIXELDQ"], dq)
+        np.testing.assert_array_equal(arrays(Path(one.output))["PIXELDQ"], dq)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
 from builders import data_unit, invoke, make_mask, make_ramp, run_python
 from remote_helpers import WebServer, s3_bucket, web_server
-from tmt_dq import apply_dq, diff, explain, select_mask, summarize
-from tmt_dq.errors import OutputError
+from tmt_dq import apply_dq, diff, explain, run_batch, select_mask, summarize
+from tmt_dq.batch.inputs import find_inputs
+from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.step.step import DQInitStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
@@ -180,3 +182,77 @@ def test_local_files_load_nothing_of_it(folder: Path, ramp: Path, mask: Path) ->
     )
     outcome = run_python("-c", code, ramp, folder / "out.fits", mask)
     assert outcome.stdout.strip() == "[]", outcome.stderr
+
+
+def night(store: Any, folder: Path) -> list[str]:
+    """Put three ramps into a store; return their URLs."""
+    for number in range(3):
+        ramp = make_ramp(folder / f"r{number}_uncal.fits")
+        store.put(str(ramp), f"night/raw/{ramp.name}")
+    store.pipe("night/raw/notes.txt", b"-")
+    return [f"s3://night/raw/r{number}_uncal.fits" for number in range(3)]
+
+
+def test_inputs_of_a_batch(folder: Path, store: Any) -> None:
+    urls = night(store, folder)
+    store.pipe("night/raw/list.txt", b"r2_uncal.fits\ns3://night/raw/r0_uncal.fits\n")
+    for names, found in (
+        (["s3://night/raw/"], urls),
+        (["s3://night/raw/r[01]*"], urls[:2]),
+        ([urls[1]], [urls[1]]),
+        (["@s3://night/raw/list.txt"], [urls[2], urls[0]]),
+    ):
+        assert find_inputs(names, output_dir=folder) == found
+    assert find_inputs([], manifests=["s3://night/raw/list.txt"], output_dir=folder) == [
+        urls[2],
+        urls[0],
+    ]
+    with pytest.raises(ConfigError, match="no FITS file"):
+        find_inputs(["s3://night/none/"], output_dir=folder)
+
+
+def test_a_night_from_store_to_store_goes_on_where_it_was(
+    folder: Path, store: Any, mask: Path
+) -> None:
+    urls = night(store, folder)
+    store.put(str(mask), "night/mask.fits")
+
+    def run(**options: Any) -> tuple[int, int, int]:
+        result = run_batch(
+            "s3://night/raw/",
+            output_dir="s3://night/out",
+            state_dir=folder / "state",
+            jobs=2,
+            mask="s3://night/mask.fits",
+            **options,
+        )
+        return result.done, result.skipped, result.failed
+
+    report = folder / "report.jsonl"
+    assert run(report=report) == (3, 0, 0)
+    assert {json.loads(line)["input"] for line in report.read_text().splitlines()} == set(urls)
+    assert run() == (0, 3, 0)
+    store.rm_file("night/out/r1_dqinit.fits")
+    make_ramp(folder / "changed.fits", (1, 2, 6, 8))
+    store.put(str(folder / "changed.fits"), "night/raw/r2_uncal.fits")
+    assert run() == (2, 1, 0)
+    store.pipe("night/out/r0_dqinit.fits", b"another's")
+    assert run() == (0, 2, 1)
+    assert store.cat("night/out/r0_dqinit.fits") == b"another's"
+    make_mask(mask, np.zeros((6, 8), np.uint32))
+    store.put(str(mask), "night/mask.fits")
+    assert run(overwrite=True) == (3, 0, 0)
+
+
+def test_a_batch_from_a_web_server(folder: Path, web: WebServer, ramp: Path, mask: Path) -> None:
+    web.content["/a_uncal.fits"] = ramp.read_bytes()
+    (folder / "out").mkdir()
+    for expected in ((1, 0), (0, 1)):
+        url = f"{web.address}/a_uncal.fits?sig=secret{expected[0]}"
+        outcome = invoke("batch", url, "--output-dir", folder / "out", "--mask", mask, "--json")
+        assert outcome.code == 0, outcome.err
+        answer = json.loads(outcome.out)
+        assert (answer["done"], answer["skipped"]) == expected
+    kept = [path for path in (folder / "out").iterdir() if path.is_file()]
+    assert len(kept) == 2
+    assert not any(b"secret" in path.read_bytes() for path in kept)

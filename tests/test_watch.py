@@ -106,7 +106,7 @@ def test_same_as_apply(folder: Path, out: Path, mask: Path, stage: Path, tmp_pat
         expected = arrays(
             apply_dq(one.input, tmp_path / "x.fits", mask=mask, overwrite=True).output
         )
-        for name, values in arrays(one.output).items():
+        for name, values in arrays(Path(one.output)).items():
             np.testing.assert_array_equal(values, expected[name])
     assert folder_state(folder) == before
     assert watch.result is not None
@@ -653,7 +653,9 @@ def test_new_context(
         late.write_bytes(content)
         watch.wait_done("a.fits", "b.fits", "old.fits")
     assert "the rules are tmt_0002.pmap from now on" in caplog.text
-    found = {one.input.name: (one.context, one.mask) for one in watch.results if not one.error}
+    found = {
+        Path(one.input).name: (one.context, one.mask) for one in watch.results if not one.error
+    }
     assert found == {
         "a.fits": ("tmt_0001.pmap", "crds://tmt_iris_mask_0001.fits"),
         "b.fits": ("tmt_0002.pmap", "crds://tmt_iris_mask_0002.fits"),

@@ -70,10 +70,10 @@ class Watching:
         self.error: BaseException | None = None
 
     def done(self) -> list[str]:
-        return [one.input.name for one in self.results if one.error is None]
+        return [Path(one.input).name for one in self.results if one.error is None]
 
     def failed(self) -> list[str]:
-        return [one.input.name for one in self.results if one.error is not None]
+        return [Path(one.input).name for one in self.results if one.error is not None]
 
     def wait_done(self, *names: str) -> None:
         self.wait(lambda: sorted(self.done()) == sorted(names), self.done)

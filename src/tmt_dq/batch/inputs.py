@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
-from tmt_dq.files.urls import is_url
+from tmt_dq.files import remote
+from tmt_dq.files.urls import (
+    WEB,
+    file_name,
+    folder_of,
+    is_url,
+    joined,
+    protocol_of,
+    redacted,
+)
 
 __all__ = ["find_inputs", "is_ramp_name"]
 
@@ -35,7 +44,7 @@ def find_inputs(
     names: Iterable[str | os.PathLike[str]],
     *,
     manifests: Iterable[str | os.PathLike[str]] = (),
-    output_dir: Path,
+    output_dir: str | os.PathLike[str],
     stdin: TextIO | None = None,
 ) -> list[str]:
     """Return the exposures of a batch.
@@ -78,21 +87,25 @@ def find_inputs(
         for path in _expand(name, output_dir, stream):
             found.setdefault(_absolute(path))
     for manifest in manifests:
-        for path in _manifest(Path(manifest)):
+        for path in _manifest(manifest):
             found.setdefault(_absolute(path))
     if not found:
         raise ConfigError("there is no input", hint="Name files, folders, or a list of them.")
     return list(found)
 
 
-def _expand(name: str | os.PathLike[str], output_dir: Path, stdin: TextIO) -> list[str]:
+def _expand(
+    name: str | os.PathLike[str], output_dir: str | os.PathLike[str], stdin: TextIO
+) -> list[str]:
     """Return the files that one name stands for."""
     text = os.fspath(name)
     plain = not isinstance(name, str) or os.path.lexists(text)
     if not plain and text == "-":
         return _lines(stdin.read(), "standard input", "")
     if not plain and text.startswith("@"):
-        return _manifest(Path(text[1:]))
+        return _manifest(text[1:])
+    if is_url(text):
+        return _search_store(text)
     if os.path.isdir(text):
         with _search_errors():
             paths = list(_search(text, output_dir))
@@ -116,11 +129,29 @@ def _expand(name: str | os.PathLike[str], output_dir: Path, stdin: TextIO) -> li
     return [text]
 
 
+def _search_store(url: str) -> list[str]:
+    """Return the exposures that a URL stands for: a file, a pattern, a folder, an association."""
+    if file_name(url).lower().endswith(".json"):
+        return _manifest(url)
+    pattern = any(sign in url for sign in _MAGIC) or url.endswith("/")
+    # Web servers list nothing, and ? begins a query.
+    if protocol_of(url) in WEB or not (pattern or not is_ramp_name(file_name(url))):
+        return [url]
+    found = list(remote.search(url, is_ramp_name))
+    if not found:
+        raise ConfigError(
+            "has no FITS file that is not hidden or an output (*_dqinit.fits)",
+            where=redacted(url),
+            hint="Check the bucket and the pattern, or the names before the /.",
+        )
+    return found
+
+
 def _absolute(name: str) -> str:
     return name if is_url(name) else os.path.abspath(name)
 
 
-def _search(folder: str, output_dir: Path) -> Iterator[str]:
+def _search(folder: str, output_dir: str | os.PathLike[str]) -> Iterator[str]:
     """Find the FITS files below a folder, in the order of their names."""
     own = os.path.abspath(output_dir)
     for place, folders, files in os.walk(folder, onerror=_raise):
@@ -198,14 +229,19 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _manifest(path: Path) -> list[str]:
-    """Return the names in a list, of whatever kind its own name says."""
+def _manifest(name: str | os.PathLike[str]) -> list[str]:
+    """Return the names in a list, of whatever kind its own name says; it may have a URL."""
+    with remote.local(name) as path:
+        return _listed(path)
+
+
+def _listed(path: Path) -> list[str]:
     if path.suffix.lower() == ".json":
         return _association(path)
     text = _read(path)
     if path.suffix.lower() == ".csv":
         return _table(text, path)
-    return _lines(text, path, str(path.parent))
+    return _lines(text, path, _folder_of(path))
 
 
 def _lines(text: str, where: object, folder: str) -> list[str]:
@@ -218,8 +254,15 @@ def _lines(text: str, where: object, folder: str) -> list[str]:
     return found
 
 
+def _folder_of(path: Path) -> str:
+    name = remote.name_of(path)
+    return folder_of(name) if is_url(name) else str(path.parent)
+
+
 def _in_folder(folder: str, name: str) -> str:
     """Return a name of a list, which counts from the list's folder."""
+    if is_url(folder):
+        return joined(folder, name)
     return name if is_url(name) else os.path.join(folder, name)
 
 
@@ -240,7 +283,7 @@ def _table(text: str, path: Path) -> list[str]:
     for number, row in enumerate(rows[1:], start=2):
         if place >= len(row) or not row[place].strip():
             raise ConfigError(f"row {number} names no file", where=path, hint="Complete the row.")
-        found.append(_in_folder(str(path.parent), row[place].strip()))
+        found.append(_in_folder(_folder_of(path), row[place].strip()))
     if not found:
         raise ConfigError("has no row", where=path, hint="Write one row for each exposure.")
     return found
@@ -255,7 +298,7 @@ def _association(path: Path) -> list[str]:
         types = [str(member.get("exptype") or "science").strip().lower() for member in members]
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
         names = [member["expname"] for member in science]
-        found = [_in_folder(str(path.parent), name) for name in names]
+        found = [_in_folder(_folder_of(path), name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"is no association ({type(error).__name__}: {error}); expected products with members "

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from tmt_dq.batch.json_lines import JsonLines, read_lines
 from tmt_dq.batch.records import FileResult, FileState, Rule, Terms, state_of
+from tmt_dq.files.urls import file_name, joined
 
 __all__ = ["JOURNAL_NAME", "Entry", "Journal"]
 
@@ -61,12 +62,17 @@ class Entry:
 class Journal:
     """Journal of an output folder, locked against other batches unless it is only read.
 
+    `outputs` is the URL of the folder where that is remote: its journal is a local file.
+
     `identity` is a word that no other folder has, `entries` are found by the name of the output,
     `terms` by their key.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, outputs: str | None = None, read_only: bool = False
+    ) -> None:
         self.path = folder / JOURNAL_NAME
+        self._outputs = outputs
         self.identity = ""
         self.entries: dict[str, Entry] = {}
         self.terms: dict[str, Terms] = {}
@@ -96,7 +102,7 @@ class Journal:
 
     def finish(self, result: FileResult) -> None:
         """Record what became of an output."""
-        name = result.output.name
+        name = file_name(str(result.output))
         entry = self.entries.get(name, Entry())
         now = self._state(name)
         changed = name in self._ours and now is not None and entry.output_state != now
@@ -127,7 +133,7 @@ class Journal:
             if result.terms is not None and key not in self.terms:
                 new.append({"terms": key, **_encoded(result.terms)})
         record = {
-            "done": result.output.name,
+            "done": file_name(str(result.output)),
             "input": str(result.input),
             "in": result.input_state,
             "out": result.output_state,
@@ -142,6 +148,8 @@ class Journal:
         return now is None or (entry is not None and (entry.begun or entry.output_state == now))
 
     def _state(self, name: str) -> FileState | None:
+        if self._outputs is not None:
+            return state_of(joined(self._outputs, name))
         return state_of(self.path.parent / name)
 
     def _add(self, lines: list[_Record], *, sync: bool = False) -> None:

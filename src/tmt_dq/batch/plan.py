@@ -1,16 +1,17 @@
 """Plan of a batch: what is to be done with each exposure, without reading any."""
 # Names are text here, as in inputs.py.
-# ruff: noqa: PTH100, PTH118, PTH119
+# ruff: noqa: PTH100, PTH119
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from tmt_dq.batch.journal import Entry, Journal
-from tmt_dq.batch.records import FileState, Job, Planned, Settings, state_of
+from tmt_dq.batch.records import FileState, Job, Planned, Settings, remote_state, state_of
 from tmt_dq.errors import ConfigError
-from tmt_dq.files.names import default_output
-from tmt_dq.files.urls import redacted
+from tmt_dq.files.names import default_place
+from tmt_dq.files.remote import search
+from tmt_dq.files.urls import WEB, folder_of, is_url, protocol_of, redacted
 
 __all__ = ["Planner", "name_outputs"]
 
@@ -19,7 +20,7 @@ _CHANGED = "input changed"
 _TO_COMPARE = "content to be compared"
 
 
-def name_outputs(inputs: Iterable[str], folder: Path) -> dict[str, str]:
+def name_outputs(inputs: Iterable[str], folder: Path | str) -> dict[str, str]:
     """Return the output of each exposure; those that are outputs of others are left out.
 
     Raises `ConfigError` if several exposures have the same output.
@@ -27,9 +28,9 @@ def name_outputs(inputs: Iterable[str], folder: Path) -> dict[str, str]:
     outputs: dict[str, str] = {}
     first: dict[str, str] = {}
     double: list[tuple[str, str, str]] = []
-    base = os.path.abspath(folder)
+    base = folder if is_url(folder) else os.path.abspath(folder)
     for path in inputs:
-        target = os.path.join(base, default_output(Path(path)).name)
+        target = os.fspath(default_place(path, base))
         outputs[path] = target
         if first.setdefault(target, path) != path:
             double.append((target, first[target], path))
@@ -61,14 +62,15 @@ class Planner:
         self._settings = settings
         self._overwrite = overwrite
         self._retry_failed = retry_failed
+        self._listed: dict[str, dict[str, FileState | None]] = {}
         self._differences: dict[str | None, str | None] = {}
 
     def plan(self, path: str, output: str) -> Planned:
         """Decide about one exposure; both names are absolute."""
         entry = self._journal.entries.get(os.path.basename(output))
-        now, out = state_of(path), state_of(output)
+        now, out = self._state(path), self._state(output)
         size = 0 if now is None else now.size
-        there = os.path.lexists(output)
+        there = out is not None or (not is_url(output) and os.path.lexists(output))
         ours = entry is not None and out is not None and entry.output_state == out
         if self._retry_failed and (entry is None or entry.kind != "failed"):
             return Planned(Job(path, output), "skip", "did not fail", size)
@@ -92,6 +94,16 @@ class Planner:
             )
         return self._differences[entry.terms]
 
+    def _state(self, path: str) -> FileState | None:
+        """Return the state of a file; a remote folder is listed once, not asked file by file."""
+        if not is_url(path) or protocol_of(path) in WEB or "?" in path:
+            return state_of(path)
+        folder = folder_of(path)
+        if folder not in self._listed:
+            found = search(f"{folder}/*", lambda _: True)
+            self._listed[folder] = {name: remote_state(state) for name, state in found.items()}
+        return self._listed[folder].get(path)
+
     def _input(self, entry: Entry, now: FileState | None) -> str | None:
         if entry.input_state != now or now is None:
             return _CHANGED
@@ -110,7 +122,7 @@ def _unfinished(entry: Entry | None, path: str, *, there: bool, ours: bool) -> s
         return "output missing"
     if not ours:
         return "output changed"
-    return None if entry.input == path else "another input"
+    return None if entry.input == redacted(path) else "another input"
 
 
 def _digest(entry: Entry | None, reason: str, now: FileState | None) -> str | None:

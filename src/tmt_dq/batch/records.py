@@ -1,17 +1,21 @@
 """Records of a batch: exposures to work on, what was decided about them, what became of them."""
 
+import hashlib
 import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from tmt_dq import __version__
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.errors import OutputError, TmtDqError
-from tmt_dq.files.urls import redacted
+from tmt_dq.files.urls import is_url, redacted
+
+if TYPE_CHECKING:
+    from tmt_dq.files.remote import State
 
 __all__ = [
     "FileResult",
@@ -24,6 +28,8 @@ __all__ = [
     "Settings",
     "Terms",
     "Work",
+    "remote_state",
+    "shown",
     "state_of",
 ]
 
@@ -75,7 +81,7 @@ class Terms:
         if not set(self.rules) <= set(settings.rules):
             return "rules changed"
         for path, state in self.references:
-            if state_of(path) != state:
+            if state_of(settings.full_name(path)) != state:
                 return f"{Path(path).name} changed"
         return None
 
@@ -119,6 +125,11 @@ class Settings:
     embedded: bool = False
     again: Reprocessing | None = None
 
+    def full_name(self, path: str) -> str:
+        """Return the name of a mask or list as it was given: records have URLs without secrets."""
+        given = map(str, (self.options.mask, self.options.user_dq))
+        return next((name for name in given if redacted(name) == path), path)
+
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
@@ -126,8 +137,8 @@ class FileResult:
 
     Attributes
     ----------
-    input, output : Path
-        The files.
+    input, output : Path or str
+        The files; text for a URL, without what is secret in it.
     status : str
         "done", "skipped" (was done before and is still true), or "failed".
     s_dqinit : str or None
@@ -160,8 +171,8 @@ class FileResult:
         Whether it was left out because the new rules change nothing in it.
     """
 
-    input: Path
-    output: Path
+    input: Path | str
+    output: Path | str
     status: Literal["done", "skipped", "failed"]
     s_dqinit: str | None = None
     mask: str | None = None
@@ -194,8 +205,8 @@ class FileResult:
                 hint=f"This is not an error of the file that tmt-dq foresees.\n{text}",
             )
         return cls(
-            Path(redacted(job.input)),
-            Path(job.output),
+            shown(job.input),
+            shown(job.output),
             "failed",
             error=error,
             error_class=kind,
@@ -210,8 +221,8 @@ class FileResult:
     ) -> "FileResult":
         """Return the result of a job that went well; `before` is the input as it was."""
         return cls(
-            Path(job.input),
-            Path(job.output),
+            shown(job.input),
+            shown(job.output),
             status,
             size=0 if before is None else before.size,
             input_state=before,
@@ -270,11 +281,11 @@ class Planned:
     def settled(self) -> FileResult:
         """Return the result of an exposure with which nothing is to be done."""
         if self.action == "skip":
-            files = Path(self.job.input), Path(self.job.output)
+            files = shown(self.job.input), shown(self.job.output)
             return FileResult(*files, "skipped", size=self.size, reason=self.reason)
         error = OutputError(
             "already exists and was not written by this batch (or was modified since)",
-            where=self.job.output,
+            where=redacted(self.job.output),
             hint="Name another --output-dir, or use --overwrite (overwrite=True) to replace it.",
         )
         return FileResult.failure(self.job, error, size=self.size)
@@ -282,11 +293,31 @@ class Planned:
 
 def state_of(path: str | os.PathLike[str]) -> FileState | None:
     """Return the state of a file; None if it is not there or cannot be examined."""
+    if is_url(path):
+        from tmt_dq.files.remote import state
+
+        try:
+            return remote_state(state(str(path)))
+        except TmtDqError:
+            return None
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
     return FileState(status.st_size, status.st_mtime_ns)
+
+
+def remote_state(found: "State | None") -> FileState | None:
+    """Return the state of a remote file, with a number for its ETag in the place of a time."""
+    if found is None:
+        return None
+    digest = hashlib.sha256((found.mark or "").encode()).digest()
+    return FileState(found.size or 0, int.from_bytes(digest[:7], "big"))
+
+
+def shown(name: str) -> Path | str:
+    """Return the name of a file as a path; a URL as text without what is secret in it."""
+    return redacted(name) if is_url(name) else Path(name)
 
 
 def _worker() -> str:

@@ -128,13 +128,14 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     start = time.perf_counter()
     again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
     settings = _settings(options, again, checksum=checksum)
-    outputs = name_outputs(_find(inputs, manifests, output_dir, stdin), Path(output_dir))
+    outputs = _name(_find(inputs, manifests, output_dir, stdin), output_dir, again)
     if mapper is None:
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
         folder = _journal_folder(output_dir, state_dir)
         make_folder(folder)
-        journal = stack.enter_context(contextlib.closing(Journal(folder)))
+        journal = Journal(folder, outputs=_url_of(output_dir))
+        stack.enter_context(contextlib.closing(journal))
         planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
         lines = None
         if report is not None:
@@ -185,8 +186,9 @@ flags_only, state_dir, stdin, **options
     """
     again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
     settings = _settings(options, again, checksum=checksum)
-    outputs = name_outputs(_find(inputs, manifests, output_dir, stdin), Path(output_dir))
-    journal = Journal(_journal_folder(output_dir, state_dir), read_only=True)
+    outputs = _name(_find(inputs, manifests, output_dir, stdin), output_dir, again)
+    folder = _journal_folder(output_dir, state_dir)
+    journal = Journal(folder, outputs=_url_of(output_dir), read_only=True)
     planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
     return (rehearse(planner.plan(*pair), settings) for pair in outputs.items())
 
@@ -242,6 +244,23 @@ def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
     return Path(state_dir).absolute() / f"{file_name(url) or 'root'}-{digest}"
 
 
+def _name(
+    inputs: Iterable[str], output_dir: PathLike, again: Reprocessing | None
+) -> dict[str, str]:
+    """Return the output of each exposure."""
+    outputs = name_outputs(inputs, _url_of(output_dir) or Path(output_dir))
+    if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
+        raise ConfigError(
+            "affected_by is about local exposures and outputs, and some are URLs",
+            hint="Copy them to this machine, or leave affected_by out.",
+        )
+    return outputs
+
+
+def _url_of(folder: PathLike) -> str | None:
+    return str(folder) if is_url(folder) else None
+
+
 def _find(
     inputs: PathLike | Iterable[PathLike],
     manifests: Iterable[PathLike],
@@ -249,7 +268,7 @@ def _find(
     stdin: TextIO | None,
 ) -> list[str]:
     names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return find_inputs(names, manifests=manifests, output_dir=Path(output_dir), stdin=stdin)
+    return find_inputs(names, manifests=manifests, output_dir=output_dir, stdin=stdin)
 
 
 def make_folder(folder: Path) -> None:
@@ -295,6 +314,8 @@ def _work(mapper: Mapper, settings: Settings, jobs: Iterator[Job], totals: Total
 
 def remove_leftovers(output: str) -> None:
     """Remove what a killed worker left where the file system has no nameless files."""
+    if is_url(output):
+        return  # what was not sent whole is not there
     target = Path(output)
     for path in target.parent.glob(f".{glob.escape(target.name[:200])}.????????.part"):
         path.unlink(missing_ok=True)

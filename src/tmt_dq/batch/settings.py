@@ -15,6 +15,8 @@ from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
 from tmt_dq.batch.records import Rule, Settings
 from tmt_dq.core.options import option_table
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+from tmt_dq.files import remote
+from tmt_dq.files.urls import is_url, redacted
 
 __all__ = ["keywords", "make_settings"]
 
@@ -58,7 +60,7 @@ def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Sett
     chosen = ApplyOptions(**given)
     # What is given and what is left out is the same where it is the default.
     effective = {
-        name: value
+        name: redacted(value) if is_url(value) else value
         for name, value in given.items()
         if name not in _NO_EFFECT and value not in (getattr(_DEFAULTS, name), {})
     }
@@ -75,6 +77,10 @@ def _file(path: Any, what: str) -> str:
     """Return the absolute name of a file that must be there."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"the {what} of a batch is {type(path).__name__}; expected a file's name")
+    if is_url(path):
+        if remote.state(str(path)) is None:
+            raise MaskFormatError("is not there", where=redacted(str(path)), hint="Check the URL.")
+        return str(path)
     absolute = Path(path).absolute()
     try:
         absolute.stat()

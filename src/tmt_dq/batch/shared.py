@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq import __version__
+from tmt_dq.apply.options import is_file_name
 from tmt_dq.batch.journal import Journal
 from tmt_dq.batch.json_lines import read_lines
 from tmt_dq.batch.records import Settings
 from tmt_dq.errors import OutputError
+from tmt_dq.files.urls import is_url
 
 __all__ = ["Shared", "shared_files", "unfit"]
 
@@ -30,8 +32,8 @@ class Shared:
 def shared_files(journal: Journal, settings: Settings, inputs: Iterable[str]) -> Shared:
     """Return what the workers of a batch must see."""
     files = [settings.options.mask, settings.options.user_dq]
-    named = [str(path) for path in files if path is not None and str(path).upper() != "N/A"]
-    folders = {str(Path(path).parent) for path in inputs}
+    named = [str(path) for path in files if is_file_name(path) and not is_url(path)]
+    folders = {str(Path(path).parent) for path in inputs if not is_url(path)}
     if not settings.embedded:
         folders |= {rule.cache for rule in settings.rules}
     if settings.again is not None and settings.again.old_crds_path is not None:

@@ -21,7 +21,9 @@ from tmt_dq.batch.records import (
 )
 from tmt_dq.batch.settings import keywords
 from tmt_dq.errors import RampFormatError, TmtDqError
+from tmt_dq.files import remote
 from tmt_dq.files.identity import sha256_of
+from tmt_dq.files.urls import redacted
 
 __all__ = ["process", "rehearse"]
 
@@ -97,8 +99,11 @@ def _terms(applied: Any, settings: Settings) -> Terms:
     elif settings.options.mask is None:
         # No rule matched; any other rules might.
         rules = settings.rules
-    paths = [applied.mask_path, settings.options.user_dq]
-    states = [(str(path), state_of(path)) for path in paths if path is not None]
+    user_dq = settings.options.user_dq
+    paths = [applied.mask_path, None if user_dq is None else redacted(str(user_dq))]
+    states = [
+        (str(path), state_of(settings.full_name(str(path)))) for path in paths if path is not None
+    ]
     return Terms(
         version=__version__,
         parameters=settings.parameters,
@@ -141,23 +146,24 @@ def _left_by_a_lost_worker(job: Job) -> bool:
     A worker can be killed after the output got its name and before its answer arrived. A file that
     is not an output of tmt-dq is never replaced.
     """
-    if not os.path.lexists(job.output):
+    if state_of(job.output) is None:
         return False
     from tmt_dq.fits.file import open_input
 
     try:
-        with open_input(Path(job.output)) as file:
+        with remote.local(job.output) as path, open_input(path) as file:
             return "S_DQINIT" in file.units[0].header
     except RampFormatError:
         return False
 
 
 def _digest(path: str) -> str:
-    try:
-        return sha256_of(Path(path))
-    except OSError as error:
-        raise RampFormatError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
+    with remote.local(path) as local:
+        try:
+            return sha256_of(local)
+        except OSError as error:
+            raise RampFormatError(
+                f"cannot be read: {error.strerror}",
+                where=path,
+                hint="Check the path and its permissions.",
+            ) from error

@@ -35,14 +35,14 @@ __all__ = ["command"]
 @click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
 @click.option(
     "--output-dir",
-    type=FolderPath(),
+    type=FolderPath(urls=True),
     metavar="DIR",
     help="Folder of the outputs; made if it does not exist.",
 )
 @click.option(
     "--manifest",
     "manifests",
-    type=FilePath(),
+    type=FilePath(urls=True),
     multiple=True,
     help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
 )

@@ -15,10 +15,19 @@ from pathlib import Path
 
 from tmt_dq.errors import OutputError, RemoteError
 from tmt_dq.files._staging import name_of, named, stage, urls_of_staged
-from tmt_dq.files._stores import ANSWERS, Options, State, attempt, connect, remote_errors, state
+from tmt_dq.files._stores import (
+    ANSWERS,
+    Options,
+    State,
+    attempt,
+    connect,
+    remote_errors,
+    search,
+    state,
+)
 from tmt_dq.files.urls import file_name, local_path, protocol_of, redacted
 
-__all__ = ["check_output", "fetch", "local", "name_of", "sent"]
+__all__ = ["State", "check_output", "fetch", "local", "name_of", "search", "sent", "state"]
 
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Stores where a file appears when all of it is there; in others a part could be taken for it."""
