@@ -47,7 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the cache, made once: two deliveries take half a second."""
     with pytest.MonkeyPatch.context() as patch:
         # CRDS' own certify takes two seconds; other tests run it.
-        target = "tmt_dq.references.crds_certify.certify_reference"
+        target = "tmt_dq.references.crds_tools.certify_reference"
         patch.setattr(target, lambda *_args, **_options: ())
         return make_contexts(tmp_path_factory.mktemp("contexts") / "cache")
 

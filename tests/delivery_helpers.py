@@ -88,5 +88,5 @@ def default_context(root: Path) -> str:
 def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out CRDS' own certify, which takes two seconds; other tests run it."""
     monkeypatch.setattr(
-        "tmt_dq.references.crds_certify.certify_reference", lambda *_args, **_options: ()
+        "tmt_dq.references.crds_tools.certify_reference", lambda *_args, **_options: ()
     )

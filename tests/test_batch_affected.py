@@ -262,7 +262,7 @@ def test_caches_that_grew_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Same context, same name, another mask: two people delivered to copies of one cache."""
-    target = "tmt_dq.references.crds_certify.certify_reference"
+    target = "tmt_dq.references.crds_tools.certify_reference"
     monkeypatch.setattr(target, lambda *_args, **_options: ())
     (tmp_path / "theirs").mkdir()
     theirs = make_contexts(tmp_path / "theirs/cache", (new_flags(), new_flags()))

@@ -17,9 +17,9 @@ from tmt_dq.delivery.receipts import read_receipt
 
 SETUP = """
 import json, os, sys
-import tmt_dq.references.crds_certify as crds_certify
+from tmt_dq.references import crds_tools
 from tmt_dq import deliver_mask, rollback
-crds_certify.certify_reference = lambda *_args, **_options: ()
+crds_tools.certify_reference = lambda *_args, **_options: ()
 """
 
 KILLER = (

@@ -156,7 +156,7 @@ def test_a_flagged_ramp_is_not_opened_to_be_shown(
 
 
 def test_certification(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmt_dq.references.crds_certify.certify_reference", lambda *_a, **_o: ())
+    monkeypatch.setattr("tmt_dq.references.crds_tools.certify_reference", lambda *_a, **_o: ())
     good = certify_mask(deliverable(folder / "good.fits"))
     words = shown(good)
     assert words[0].endswith("good.fits  passed")

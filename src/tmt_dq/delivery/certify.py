@@ -310,7 +310,7 @@ def _ask_crds(
 ) -> Iterator[Finding]:
     """Run CRDS' own certify on the mask as a delivery would write it."""
     from tmt_dq.references.cache import open_cache
-    from tmt_dq.references.crds_certify import certify_reference
+    from tmt_dq.references.crds_tools import certify_reference
     from tmt_dq.references.rules import load_rules
 
     cache = open_cache(crds_path, instrument.observatory, os.environ)

@@ -34,19 +34,8 @@ _CACHES = (
 
 
 def register() -> None:
-    """Make the installed package ``crds`` know our observatories.
+    """Make the package ``crds`` know our observatories, once in every process that uses it.
 
-    Idempotent; needed once in every process, spawned workers included, before crds is used with one
-    of our observatories. An observatory that crds has itself is left alone.
-
-    Raises
-    ------
-    ConfigError
-        Raised if crds cannot be imported: it is not installed, or a CRDS_* variable is wrong.
-
-    Examples
-    --------
-    >>> from tmt_dq.references import register
     >>> register()
     >>> from crds.core.utils import instrument_to_observatory
     >>> instrument_to_observatory("iris")

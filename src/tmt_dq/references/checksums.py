@@ -11,25 +11,25 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import NoReturn
 
 from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.files.atomic import AtomicOutput
 from tmt_dq.files.copying import write_all
 from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.references.rule_files import read_regular
-from tmt_dq.references.user_folder import user_folder
 
-__all__ = ["FILE_NAME", "entries", "recorded", "text", "verify"]
+__all__ = ["FILE_NAME", "FOLDER_HINT", "entries", "recorded", "text", "user_folder", "verify"]
 
 FILE_NAME = "SHA256SUMS"
 """Name of the record, in the observatory's folder of references."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _HINT = "Repair it, or select without it (TMT_DQ_VERIFY=0)."
+
+FOLDER_HINT = "Set TMT_DQ_CACHE_DIR to a folder that can be written, or name a cache of your own."
 
 _VERIFIED: dict[tuple[str, str], Identity] = {}
 """What this process found to be right: path and sha256, and the file's identity then."""
@@ -41,14 +41,16 @@ def recorded(references: Path) -> Mapping[str, str]:
     It is empty without a ``SHA256SUMS``; one that cannot be read is a SelectionError.
     """
     path = references / FILE_NAME
-    found = _identify(path)
+    with _readable(path):
+        found = identify(path)
     return MappingProxyType({}) if found is None else _by_name(path, found)
 
 
 def entries(references: Path) -> dict[str, str]:
     """Return a record's sha256 by relative path, as `text` takes it."""
     path = references / FILE_NAME
-    return {} if _identify(path) is None else dict(_parse(path))
+    with _readable(path):
+        return {} if identify(path) is None else dict(_parse(path))
 
 
 def text(entries: Mapping[str, str]) -> str:
@@ -62,24 +64,19 @@ def _by_name(path: Path, _identity: Identity) -> Mapping[str, str]:
     return MappingProxyType({PurePosixPath(name).name: value for name, value in _parse(path)})
 
 
-def _identify(path: Path) -> Identity | None:
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return identify(path)
-    except OSError as error:
-        _fail(path, error)
-
-
-def _fail(path: Path, error: Exception) -> NoReturn:
-    raise SelectionError(
-        f"the record of the references' sums cannot be read: {error}", where=path, hint=_HINT
-    ) from error
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        raise SelectionError(
+            f"the record of the references' sums cannot be read: {error}", where=path, hint=_HINT
+        ) from error
 
 
 def _parse(path: Path) -> list[tuple[str, str]]:
-    try:
+    with _readable(path):
         lines = read_regular(path)[0].decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        _fail(path, error)
     found = []
     for number, line in enumerate((line for line in lines if line.strip()), start=1):
         match = _LINE.fullmatch(line)
@@ -116,6 +113,22 @@ def verify(path: Path, expected: str) -> None:
         )
     _remember(*key, identity)
     _VERIFIED[key] = identity
+
+
+def user_folder() -> Path:
+    """Return the folder for what can be made again: TMT_DQ_CACHE_DIR, or in the user's caches."""
+    base = os.environ.get("TMT_DQ_CACHE_DIR")
+    if not base:
+        import platformdirs
+
+        base = platformdirs.user_cache_dir("tmt-dq")
+    if not os.path.isabs(base):  # noqa: PTH117 (it may start with an unexpanded ~)
+        raise ConfigError(
+            f"the cache folder {base!r} is not an absolute path",
+            where="TMT_DQ_CACHE_DIR",
+            hint=FOLDER_HINT,
+        )
+    return Path(base)
 
 
 def _note(path: str) -> Path:

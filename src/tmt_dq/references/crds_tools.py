@@ -1,20 +1,23 @@
-"""Runs the stock tools of crds, made to know our observatories, in a process of their own."""
+"""The stock tools of crds, made to know our observatories, each run in a process of its own."""
 
+import json
 import os
+import pprint
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
+from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
-from tmt_dq.references.cache import crds_variables
-from tmt_dq.references.server_config import provide_config
+from tmt_dq.references.cache import Cache, crds_variables, open_cache
 
-__all__ = ["CERTIFY_FILE", "TOOLS", "run", "start"]
+__all__ = ["CERTIFY_FILE", "TOOLS", "Message", "certify_reference", "run"]
 
 TOOLS = MappingProxyType(
     {
@@ -37,43 +40,59 @@ TOOLS = MappingProxyType(
 CERTIFY_FILE = "certify-file"
 """Beside them: certify one reference, and print what crds found as JSON."""
 
-_OBSERVATORY = "tmt"
-"""The observatory of the tools when CRDS_OBSERVATORY is not set: crds itself would take JWST."""
 
-_HELP = ("-h", "--help", "help")
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What crds found in a reference: an ERROR or a WARNING, and its text."""
+
+    level: str
+    text: str
 
 
 def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
-    """Run one of crds' tools; return its exit status.
+    """Run a tool with its arguments; return 0, 1 if it found errors, or 2 if they were wrong.
 
-    `argv` is the tool's name and its arguments, ``["list", "--status"]``; nothing, or ``--help``,
-    prints the list of tools. Without CRDS_PATH a tool works on the cache that comes with the
-    package, which it does not change. Without CRDS_SERVER_URL no server is contacted. The status is
-    0 if all went well, 1 if the tool found errors (or differences), 2 if the arguments were wrong.
+    No arguments, or ``--help``, print the list of tools. Without CRDS_PATH a tool works on the
+    cache that comes with the package; without CRDS_SERVER_URL no server is contacted.
     """
     name, *arguments = argv or ["--help"]
-    if name in _HELP:
+    if name in ("-h", "--help", "help"):
         sys.stdout.write(_usage(program))
         return 0
     if name not in TOOLS:
         sys.stderr.write(f"crds has no tool {name!r} that applies here.\n\n{_usage(program)}")
         return 2
     sys.stdout.flush()
-    status = start([name, *arguments], crds_variables(os.environ)).returncode
+    status = _start([name, *arguments], crds_variables(os.environ)).returncode
     # What it was piped into has seen enough.
     return 0 if status == -signal.SIGPIPE else status
 
 
-def start(
-    arguments: Sequence[str], environ: Mapping[str, str], **options: Any
-) -> "subprocess.CompletedProcess[str]":
-    """Run `tmt_dq.references.crds_process` with an environment, and wait for its end."""
-    command = [sys.executable, "-W", "ignore", "-m", "tmt_dq.references.crds_process", *arguments]
-    with tempfile.TemporaryDirectory(prefix="tmt-dq-crds-") as folder:
-        complete = _completed(environ, arguments, Path(folder))
-        return subprocess.run(  # noqa: S603 (our own interpreter and module)
-            command, env=complete, check=False, text=True, **options
+def certify_reference(path: Path, cache: Cache, context: str) -> tuple[Message, ...]:
+    """Run CRDS' certify on a reference, with the observatory's constraints (.tpn files).
+
+    The context's rules must have been examined, since crds executes them. CertificationError is
+    raised if crds did not finish.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_")}
+    environ |= {
+        "CRDS_PATH": str(cache.root),
+        "CRDS_MAPPATH_SINGLE": str(cache.mappings),
+        "CRDS_REFPATH_SINGLE": str(cache.references),
+        "CRDS_CFGPATH_SINGLE": str(cache.config),
+        "CRDS_OBSERVATORY": cache.observatory,
+        "CRDS_READONLY_CACHE": "1",
+    }
+    words = [CERTIFY_FILE, str(path), context, cache.observatory]
+    process = _start(words, environ, capture_output=True)
+    if process.returncode:
+        last = process.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise CertificationError(
+            f"CRDS' certify ended with status {process.returncode}: {last[0]}",
+            where=path,
+            hint=f"See all of its output: tmt-dq crds certify {path}",
         )
+    return tuple(Message(level, text) for level, text in json.loads(process.stdout))
 
 
 def _usage(program: str) -> str:
@@ -82,13 +101,25 @@ def _usage(program: str) -> str:
     return f"Usage: {program} TOOL [OPTIONS]\n\nTools:\n{tools}\nHelp: {program} TOOL --help\n"
 
 
+def _start(
+    arguments: Sequence[str], environ: Mapping[str, str], **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run `tmt_dq.references.crds_process`, and wait for its end."""
+    command = [sys.executable, "-W", "ignore", "-m", "tmt_dq.references.crds_process", *arguments]
+    with tempfile.TemporaryDirectory(prefix="tmt-dq-crds-") as folder:
+        complete = _completed(environ, arguments, Path(folder))
+        return subprocess.run(  # noqa: S603 (our own interpreter and module)
+            command, env=complete, check=False, text=True, **options
+        )
+
+
 def _completed(
     environ: Mapping[str, str], arguments: Sequence[str], folder: Path
 ) -> dict[str, str]:
     """Return an environment with the variables that crds needs."""
     found = dict(environ)
     if found.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
-        found["CRDS_OBSERVATORY"] = _OBSERVATORY
+        found["CRDS_OBSERVATORY"] = "tmt"  # crds itself would take JWST
     # A pickle in a cache would be executed.
     found["CRDS_USE_PICKLED_CONTEXTS"] = "False"
     # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
@@ -100,5 +131,37 @@ def _completed(
             if embedded.provides(name):
                 embedded.ensure(name)
     if not found.get("CRDS_SERVER_URL"):
-        provide_config(folder, found["CRDS_OBSERVATORY"].lower(), found)
+        _provide_config(folder, found)
     return found
+
+
+def _provide_config(folder: Path, environ: dict[str, str]) -> None:
+    """Let crds find a configuration, where the cache has none, in a folder outside of the cache.
+
+    Without its ``server_config`` crds ends the process, whatever the tool; TMT's published cache
+    has none.
+    """
+    observatory = environ["CRDS_OBSERVATORY"].lower()
+    try:
+        cache = open_cache(None, observatory, environ)
+        if cache.server_config():
+            return
+        context = cache.context(None, environ)
+    except (ConfigError, SelectionError):
+        return  # the tool may not need a context, and says itself what it misses
+    config = {
+        "bad_files": "",
+        "bad_files_list": [],
+        "edit_context": context,
+        "force_remote_mode": False,
+        "last_synced": "never: this cache has no server",
+        "latest_context": context,
+        "observatory": observatory,
+        "operational_context": context,
+        "server": "none",
+    }
+    (folder / observatory).mkdir()
+    (folder / observatory / "server_config").write_text(f"{pprint.pformat(config)}\n", "utf-8")
+    (folder / observatory / "ref_cache_subdir_mode").write_text(cache.subdir_mode(), "utf-8")
+    environ.pop("CRDS_CFGPATH_SINGLE", None)
+    environ["CRDS_CFGPATH"] = str(folder)

@@ -23,7 +23,6 @@ from tmt_dq.fits.checksums import sign, sum_bytes
 from tmt_dq.fits.encoding import encode_uint32, image_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.references import checksums
-from tmt_dq.references.user_folder import HINT, user_folder
 
 __all__ = [
     "DATA",
@@ -50,27 +49,26 @@ _MADE = "2026-01-01T00:00:00"
 def _shipped() -> Mapping[PurePosixPath, bytes]:
     """Return the files that are shipped, by their paths in the cache."""
     paths = sorted(path for path in DATA.rglob("*") if path.is_file())
-    return {PurePosixPath(path.relative_to(DATA).as_posix()): path.read_bytes() for path in paths}
+    return {PurePosixPath(path.relative_to(DATA)): path.read_bytes() for path in paths}
 
 
 @functools.cache
 def _version() -> str:
     """Return a name that changes with the content."""
-    digest = hashlib.sha256()
-    for path, content in _shipped().items():
-        digest.update(b"%b %d\n" % (str(path).encode(), len(content)) + content)
-    return digest.hexdigest()[:12]
+    listing = [(str(path), content) for path, content in _shipped().items()]
+    return hashlib.sha256(repr(listing).encode()).hexdigest()[:12]
 
 
 @functools.cache
-def _sums() -> Mapping[str, str]:
-    """Return the sha256 of the masks by their paths among the references."""
-    return checksums.entries(DATA / _REFERENCES)
+def _masks() -> Mapping[str, tuple[PurePosixPath, str]]:
+    """Return the place among the references, and the sha256, of each mask, by name."""
+    entries = checksums.entries(DATA / _REFERENCES).items()
+    return {PurePosixPath(path).name: (PurePosixPath(path), digest) for path, digest in entries}
 
 
 def location() -> Path:
     """Return where the cache is, or will be: ``crds/<version>`` in the user's cache folder."""
-    return user_folder() / "crds" / _version()
+    return checksums.user_folder() / "crds" / _version()
 
 
 def cache_path() -> Path:
@@ -87,43 +85,37 @@ def is_here(root: Path) -> bool:
 
 def contents() -> Mapping[str, str]:
     """Return the sha256 of each mask of the cache, by its name."""
-    return {PurePosixPath(path).name: digest for path, digest in _sums().items()}
+    return {name: digest for name, (_, digest) in _masks().items()}
 
 
 def provides(name: str) -> bool:
     """Return whether the cache has a mask of this name."""
-    return name in contents()
+    return name in _masks()
 
 
-def ensure(name: str) -> Path:
+def ensure(name: str, root: Path | None = None) -> Path:
     """Return the path of a mask that the cache `provides`, making it if it is not there."""
-    return _ensure_mask(location(), name)
+    path, digest = _masks()[name]
+    instrument = instruments.load(path.parent.name)
+    detector = list(instrument.detectors.values())[int(path.stem[-4:]) - _FIRST]
+    rows, columns = detector.shape
+    target = (location() if root is None else root) / _REFERENCES / path
+    if not _has_size(target, 2 * padded(1) + padded(4 * rows * columns)):
+        _write(target, _mask(instrument, detector, name), digest)
+    return target
 
 
 def write_copy(root: Path) -> None:
     """Write the whole cache, rules and masks, into an empty folder."""
     _write_rules(root)
-    for name in contents():
-        _ensure_mask(root, name)
+    for name in _masks():
+        ensure(name, root)
 
 
 def _write_rules(root: Path) -> None:
     for path, content in _shipped().items():
-        target = root / path
-        if not _has_size(target, len(content)):
-            _write(target, [content], hashlib.sha256(content).hexdigest())
-
-
-def _ensure_mask(root: Path, name: str) -> Path:
-    path, digest = next(entry for entry in _sums().items() if entry[0].endswith(f"/{name}"))
-    instrument = instruments.load(PurePosixPath(path).parent.name)
-    number = int(PurePosixPath(name).stem[-4:]) - _FIRST
-    detector = list(instrument.detectors.values())[number]
-    rows, columns = detector.shape
-    target = root / _REFERENCES / path
-    if not _has_size(target, 2 * padded(1) + padded(4 * rows * columns)):
-        _write(target, _mask(instrument, detector, name), digest)
-    return target
+        if not _has_size(root / path, len(content)):
+            _write(root / path, [content])
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -134,14 +126,14 @@ def _has_size(path: Path, size: int) -> bool:
         return False
 
 
-def _write(target: Path, pieces: Sequence[bytes | memoryview], sha256: str) -> None:
-    """Compare a file's content with what it must be, and write it."""
+def _write(target: Path, pieces: Sequence[bytes | memoryview], sha256: str | None = None) -> None:
+    """Write a file whose content is what it must be."""
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    if digest.hexdigest() != sha256:
+    if sha256 not in (None, digest.hexdigest()):
         raise OutputError(
-            f"this file was not made as expected: its sha256 is {digest.hexdigest()}, it must be "
+            f"the mask was not made as expected: its sha256 is {digest.hexdigest()}, it must be "
             f"{sha256}",
             where=target,
             hint="Install tmt-dq again. If this does not help, report it as a bug.",
@@ -159,7 +151,7 @@ def _write(target: Path, pieces: Sequence[bytes | memoryview], sha256: str) -> N
         raise OutputError(
             f"the rules and masks that come with tmt-dq cannot be written here: {found}",
             where=target.parent,
-            hint=HINT,
+            hint=checksums.FOLDER_HINT,
         ) from error
 
 

@@ -101,11 +101,8 @@ class LocateModule(ModuleType):
 
     def fits_to_parkeys(self, header: Mapping[str, Any]) -> dict[str, str]:
         """Return a header under the names that rules use."""
-        parkeys = {}
-        for key, value in header.items():
-            name = str(key).upper()
-            parkeys[self._parkeys.get(name, name)] = str(value)
-        return parkeys
+        values = {str(key).upper(): str(value) for key, value in header.items()}
+        return {self._parkeys.get(name, name): value for name, value in values.items()}
 
     def get_cross_strapped_pairs(self, header: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return pairs of names that mean the same, in both directions."""
@@ -124,15 +121,15 @@ class LocateModule(ModuleType):
         for source, target in self.get_cross_strapped_pairs(header):
             if header.get(source, "UNDEFINED") != "UNDEFINED":
                 header.setdefault(target, header[source])
+        keywords = self._observatory.keywords
         if header.get("USEAFTER", "UNDEFINED") != "UNDEFINED":
-            timestamp = self._crds.core.timestamp
             name = header.get("FILENAME") or rmapping.filename
-            date, time = timestamp.reformat_useafter(name, header).split()
-            header[_DATE] = header[self._observatory.keywords.get(_DATE, _DATE)] = date
-            header[_TIME] = header[self._observatory.keywords.get(_TIME, _TIME)] = time
-        for name in ("META.SUBARRAY.NAME", "META.EXPOSURE.TYPE"):
-            header.setdefault(name, "UNDEFINED")
-            header.setdefault(self._observatory.keywords.get(name, name), header[name])
+            useafter = self._crds.timestamp.reformat_useafter(name, header)
+            for parkey, value in zip((_DATE, _TIME), useafter.split(), strict=True):
+                header[parkey] = header[keywords.get(parkey, parkey)] = value
+        for parkey in ("META.SUBARRAY.NAME", "META.EXPOSURE.TYPE"):
+            header.setdefault(parkey, "UNDEFINED")
+            header.setdefault(keywords.get(parkey, parkey), header[parkey])
         return header
 
     def condition_matching_header(self, rmapping: Any, header: dict[str, Any]) -> dict[str, Any]:
@@ -159,31 +156,12 @@ class LocateModule(ModuleType):
 
     def get_file_properties(self, filename: str) -> tuple[str, str]:
         """Return the instrument and the type of a mapping or reference."""
-        try:
-            return self._properties_of_name(filename)
-        except ValueError:
-            pass
+        found = self._properties_of_name(filename)
+        if found is not None:
+            return found
         if Path(filename).suffix in _MAPPINGS:
-            mapping = self._crds.core.rmap.fetch_mapping(filename, ignore_checksum=True)
+            mapping = self._crds.rmap.fetch_mapping(filename, ignore_checksum=True)
             return getattr(mapping, "instrument", ""), getattr(mapping, "filekind", "")
-        return self._properties_of_file(filename)
-
-    def _properties_of_name(self, filename: str) -> tuple[str, str]:
-        """Read ``<observatory>_<instrument>_<type>_<serial>.<extension>``, or raise ValueError."""
-        path = Path(filename)
-        parts = path.stem.split("_")
-        if parts[-1].isdigit():
-            parts.pop()
-        expected = {".pmap": 1, ".imap": 2}.get(path.suffix, 3)
-        if len(parts) != expected or parts[0] != self._observatory.name:
-            raise ValueError(filename)
-        instrument, filekind = [*parts[1:], "", ""][:2]
-        if instrument not in ("", *self.INSTRUMENTS) or filekind not in ("", *self.FILEKINDS):
-            raise ValueError(filename)
-        return instrument, filekind
-
-    def _properties_of_file(self, filename: str) -> tuple[str, str]:
-        """Read a reference's keywords."""
         header = self._crds.data_file.get_free_header(filename, (), None, self._observatory.name)
         instrument = str(header.get("META.INSTRUMENT.NAME", header.get("INSTRUME", ""))).lower()
         filekind = str(header.get("META.REFTYPE", header.get("REFTYPE", ""))).lower()
@@ -192,38 +170,39 @@ class LocateModule(ModuleType):
             (filekind, self.FILEKINDS, "REFTYPE"),
         ):
             if value not in known:
-                raise self._crds.core.exceptions.CrdsNamingError(
+                raise self._crds.exceptions.CrdsNamingError(
                     f"{filename}: {keyword} is {value.upper()!r}; expected one of "
                     f"{', '.join(name.upper() for name in known)}"
                 )
         return instrument, filekind
 
+    def _properties_of_name(self, filename: str) -> tuple[str, str] | None:
+        """Read ``<observatory>_<instrument>_<type>_<serial>.<extension>``, if it is such a name."""
+        path = Path(filename)
+        parts = path.stem.split("_")
+        if parts[-1].isdigit():
+            parts.pop()
+        expected = {".pmap": 1, ".imap": 2}.get(path.suffix, 3)
+        if len(parts) != expected or parts[0] != self._observatory.name:
+            return None
+        instrument, filekind = [*parts[1:], "", ""][:2]
+        is_known = instrument in ("", *self.INSTRUMENTS) and filekind in ("", *self.FILEKINDS)
+        return (instrument, filekind) if is_known else None
+
     def locate_file(
         self, name: str, mode: str | None = None, parameters: Mapping[str, Any] | None = None
     ) -> str:
-        """Return a reference's place in the cache; never asks a server."""
+        """Return a reference's place in the cache, where it is or would be; never uses a server."""
         base = os.path.basename(name)  # noqa: PTH119 (crds passes and expects strings)
+        properties = self._properties_of_name(base)
         own = self._observatory.instruments
-        folders = [self.locate_dir(instrument, mode) for instrument in own]
-        for folder in folders:
-            if (Path(folder) / base).exists():
-                return str(Path(folder) / base)
-        try:
-            instrument = self._properties_of_name(name)[0]
-        except ValueError:
-            instrument = self._instrument(name, parameters or {}) if len(own) > 1 else own[0]
-        return str(Path(self.locate_dir(instrument, mode)) / base)
-
-    def _instrument(self, name: str, parameters: Mapping[str, Any]) -> str:
-        """Return the instrument of a file whose name does not tell it."""
-        try:
-            return str(self._crds.core.utils.header_to_instrument(parameters)).lower()
-        except KeyError:
-            return self._properties_of_file(name)[0]
+        likely = own if properties is None else (properties[0], *own)
+        paths = [Path(self.locate_dir(instrument, mode)) / base for instrument in likely]
+        return str(next((path for path in paths if path.exists()), paths[0]))
 
     def locate_dir(self, instrument: str, mode: str | None = None) -> str:
         """Return the folder of an instrument's references."""
-        config = self._crds.core.config
+        config = self._crds.config
         mode = mode or config.get_crds_ref_subdir_mode(self._observatory.name)
         config.check_crds_ref_subdir_mode(mode)
         root = config.get_crds_refpath(self._observatory.name)

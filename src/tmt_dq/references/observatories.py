@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tmt_dq import instruments
 
@@ -42,10 +41,7 @@ def available() -> tuple[str, ...]:
 def load(name: str) -> Observatory:
     """Return the description of an observatory, one of `available`."""
     folder = _FOLDER / name
-    tables = [_read(_GENERIC)]
-    if folder.is_dir():
-        tables.append(_read(folder))
-    else:
+    if not folder.is_dir():
         folder = _GENERIC
     own = [
         instrument
@@ -54,20 +50,11 @@ def load(name: str) -> Observatory:
     ]
     filekinds = {instrument.reftype: "Bad-pixel mask" for instrument in own}
     keywords: dict[str, str] = {}
-    for table in tables:
+    for source in dict.fromkeys((_GENERIC, folder)):
+        table = tomllib.loads((source / "observatory.toml").read_text("utf-8"))
         filekinds |= table.get("filekinds", {})
         keywords |= table.get("keywords", {})
     for instrument in own:
         keywords |= instrument.keywords
-    return Observatory(
-        name=name,
-        folder=folder,
-        instruments=tuple(sorted(instrument.name.lower() for instrument in own)),
-        filekinds=filekinds,
-        keywords=keywords,
-    )
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """Return the tables of a folder's observatory.toml."""
-    return tomllib.loads((folder / "observatory.toml").read_text("utf-8"))
+    names = tuple(sorted(instrument.name.lower() for instrument in own))
+    return Observatory(name, folder, names, filekinds, keywords)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,18 +33,20 @@ _MAX_BYTES = 64 * 2**20
 """No rule file comes near this; JWST's largest has 1 MB."""
 
 _KINDS = {".pmap": "PIPELINE", ".imap": "INSTRUMENT", ".rmap": "REFERENCE"}
-_SELECTORS = {
-    "Match",
-    "UseAfter",
-    "VersionAfter",
-    "SelectVersion",
-    "ClosestTime",
-    "GeometricallyNearest",
-    "Bracket",
-}
+_SELECTORS = frozenset(
+    [
+        "Match",
+        "UseAfter",
+        "VersionAfter",
+        "SelectVersion",
+        "ClosestTime",
+        "GeometricallyNearest",
+        "Bracket",
+    ]
+)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
 _SHA1_LINE = re.compile(r"""\s*(['"])sha1sum\1\s*:\s*(['"])([0-9a-f]{40})\2\s*,?\s*""")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_DATE = "%Y-%m-%d %H:%M:%S"
 _LFS = "version https://git-lfs"
 
 
@@ -98,11 +100,11 @@ def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
     return RuleFile(path, identity, text, header, files)
 
 
-def _refuse(path: Path, what: str, hint: str | None = None) -> NoReturn:
+def _refuse(
+    path: Path, what: str, hint: str = "Repair the file, or choose another context."
+) -> NoReturn:
     raise SelectionError(
-        f"this is not a file of rules that can be trusted: {what}",
-        where=path,
-        hint=hint or "Repair the file, or choose another context.",
+        f"this is not a file of rules that can be trusted: {what}", where=path, hint=hint
     )
 
 
@@ -166,37 +168,34 @@ def _literal(path: Path, node: ast.expr) -> Any:
         _refuse(path, f"line {node.lineno} holds more than literals")
     for part in ast.walk(node):
         if isinstance(part, ast.Dict):
-            for _ in _items(path, part):
-                pass
+            _items(path, part)
     return value
 
 
-def _items(path: Path, node: ast.Dict) -> Iterator[tuple[Any, ast.expr]]:
-    """Yield a dictionary's keys, as values, and values, as nodes."""
-    seen = set()
+def _items(path: Path, node: ast.Dict) -> list[tuple[Any, ast.expr, ast.expr]]:
+    """Return a dictionary's keys, as values and as nodes, and its values as nodes."""
+    found: dict[Any, tuple[Any, ast.expr, ast.expr]] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
             _refuse(path, f"line {value.lineno} unpacks a dictionary")
         try:
             name = ast.literal_eval(key)
-            if name in seen:
-                _refuse(
-                    path, f"line {key.lineno}: {name!r} appears twice, and only one would count"
-                )
-            seen.add(name)
+            twice = name in found
         except (ValueError, TypeError, RecursionError):
             _refuse(path, f"line {key.lineno} has a key that is not a literal")
-        yield name, value
+        if twice:
+            _refuse(path, f"line {key.lineno}: {name!r} appears twice, and only one would count")
+        found[name] = name, key, value
+    return list(found.values())
 
 
 def _check_header(path: Path, header: dict[str, Any]) -> None:
     for key in ("mapping", "observatory", "parkey", "name", "derived_from"):
         if key not in header:
             _refuse(path, f"its header has no {key!r}")
-    if str(header["mapping"]).upper() != _KINDS.get(path.suffix):
-        _refuse(
-            path, f"its header has mapping {header['mapping']!r}, its name ends in {path.suffix!r}"
-        )
+    kind = header["mapping"]
+    if str(kind).upper() != _KINDS.get(path.suffix):
+        _refuse(path, f"its header has mapping {kind!r}, its name ends in {path.suffix!r}")
     if not isinstance(header["parkey"], tuple):
         _refuse(path, "its parkey is not a tuple")
     if "hooks" in header:
@@ -236,16 +235,13 @@ def _check_files(path: Path, node: ast.expr) -> dict[str, str]:
     extension = ".imap" if path.suffix == ".pmap" else ".rmap"
     if not isinstance(selector, dict):
         _refuse(path, "its selector is not a dictionary")
-    files = {}
     for key, name in selector.items():
         if not isinstance(key, str) or not isinstance(name, str):
             _refuse(path, f"{key!r} : {name!r} is not text")
-        if name.upper() not in SPECIAL_VALUES and not (
-            _FILE_NAME.fullmatch(name) and name.endswith(extension)
-        ):
+        is_file = _FILE_NAME.fullmatch(name) and name.endswith(extension)
+        if name.upper() not in SPECIAL_VALUES and not is_file:
             _refuse(path, f"{key!r} leads to {name!r}, which is not the bare name of a {extension}")
-        files[key.upper()] = name
-    return files
+    return {key.upper(): name for key, name in selector.items()}
 
 
 def _check_selector(path: Path, node: ast.expr, depth: int) -> None:
@@ -254,8 +250,8 @@ def _check_selector(path: Path, node: ast.expr, depth: int) -> None:
         case ast.Call(func=ast.Name(id=name), args=[ast.Dict() as table], keywords=[]) if (
             name in _SELECTORS and depth > 0
         ):
-            for key, value in _items(path, table):
-                _check_key(path, name, key, value.lineno)
+            for key, key_node, value in _items(path, table):
+                _check_key(path, name, key, key_node)
                 if depth > 1:
                     _check_selector(path, value, depth - 1)
                 else:
@@ -264,44 +260,27 @@ def _check_selector(path: Path, node: ast.expr, depth: int) -> None:
             _refuse(path, f"line {node.lineno} is not a selector that fits the header's parkey")
 
 
-def _check_key(path: Path, selector: str, key: Any, line: int) -> None:
+def _check_key(path: Path, selector: str, key: Any, node: ast.expr) -> None:
     """Check one rule key: no regular expressions; dates in the one form that compares rightly."""
     if selector in ("UseAfter", "ClosestTime"):
         # crds compares dates as text: one with a T sorts after every time of the same day.
-        if not isinstance(key, str) or not _is_date(key):
-            _refuse(path, f"line {line}: the date {key!r} is not of the form 'YYYY-MM-DD HH:MM:SS'")
-    elif "(" in "".join(_texts(key)):
-        _refuse(path, f"line {line}: the key {key!r} holds a regular expression")
-
-
-def _is_date(key: str) -> bool:
-    """Return whether a text is a date and time that exist, in the form that rules need."""
-    try:
-        datetime.fromisoformat(key)
-    except ValueError:
-        return False
-    return _DATE.fullmatch(key) is not None
-
-
-def _texts(key: Any) -> Iterator[str]:
-    """Yield the texts in a key, which may be nested tuples."""
-    if isinstance(key, (tuple, list)):
-        for part in key:
-            yield from _texts(part)
-    elif isinstance(key, str):
-        yield key
+        try:
+            exact = datetime.strptime(key, _DATE).strftime(_DATE) == key  # noqa: DTZ007 (of rules)
+        except (ValueError, TypeError):
+            exact = False
+        if not exact:
+            form = "'YYYY-MM-DD HH:MM:SS'"
+            _refuse(path, f"line {node.lineno}: the date {key!r} is not of the form {form}")
+    elif any("(" in str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant)):
+        _refuse(path, f"line {node.lineno}: the key {key!r} holds a regular expression")
 
 
 def _check_reference(path: Path, node: ast.expr) -> None:
     """Check what a rule leads to."""
-    match node:
-        case ast.Constant(value=str() as name) if (
-            name.upper() in SPECIAL_VALUES or _FILE_NAME.fullmatch(name)
-        ):
-            pass
-        case ast.Constant(value=str() as name):
-            _refuse(
-                path, f"line {node.lineno} leads to {name!r}, which is not the bare name of a file"
-            )
-        case _:
-            _refuse(path, f"line {node.lineno} does not lead to a file")
+    value = node.value if isinstance(node, ast.Constant) else None
+    if not isinstance(value, str):
+        _refuse(path, f"line {node.lineno} does not lead to a file")
+    if value.upper() not in SPECIAL_VALUES and not _FILE_NAME.fullmatch(value):
+        _refuse(
+            path, f"line {node.lineno} leads to {value!r}, which is not the bare name of a file"
+        )

@@ -93,63 +93,26 @@ def select_reference(
     where: object = None,
     verify: bool | None = None,
 ) -> Selection:
-    """Select an exposure's reference file.
+    """Select an exposure's reference file by its FITS keywords, with no server and no network.
 
-    No server is asked, no file outside the cache is read, and the environment of this process is
-    not changed. A warm call takes a fraction of a millisecond. A file whose sha256 the cache has on
-    record (``SHA256SUMS``) is compared with it, once as long as the file does not change.
-
-    Parameters
-    ----------
-    header : mapping of str to object
-        The exposure's FITS keywords: INSTRUME, DETECTOR, SUBARRAY, DATE-OBS, TIME-OBS.
-    instrument : Instrument, optional
-        The instrument; by default the one that INSTRUME names.
-    reftype : str, optional
-        Type of reference; by default the instrument's mask.
-    crds_path : path-like, optional
-        The CRDS cache; by default TMT_DQ_CRDS_PATH, CRDS_PATH or, if they are not set, the cache of
-        the package.
-    context : str, optional
-        The rules: a .pmap, or ``latest``; by default TMT_DQ_CRDS_CONTEXT, CRDS_CONTEXT or, if they
-        are not set, the cache's latest.
-    where : object, optional
-        The exposure's file, for error messages.
-    verify : bool, optional
-        Whether the file's content is compared with what the cache has on record; by default yes,
-        unless TMT_DQ_VERIFY is 0.
-
-    Returns
-    -------
-    Selection
-        The file, and the rule that selected it.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if a keyword is missing or malformed.
-    ConfigError
-        Raised if the instrument is not known, the cache or context make no sense, or crds cannot be
-        imported.
-    SelectionError
-        Raised if the detector is not one, no rule matches, the rules cannot be trusted, or the
-        file they select is not there or not the one that was put there.
-    OutputError
-        Raised if the package's own cache cannot be written.
+    By default it is a mask of the instrument that INSTRUME names, in the cache and context of the
+    environment; `where` is the exposure's file, for error messages. A file whose sha256 the cache
+    has on record is compared with it, once as long as the file does not change, unless `verify` is
+    false (TMT_DQ_VERIFY is 0). RampFormatError is raised for keywords that are missing or
+    malformed, ConfigError for an instrument, cache or context that is not known, SelectionError if
+    no rule matches, the rules cannot be trusted, or their file is not there or not the right one.
 
     Examples
     --------
     >>> from tmt_dq.references import select_reference
-    >>> header = {"INSTRUME": "IRIS", "DETECTOR": "IMG1", "SUBARRAY": "FULL",
-    ...           "DATE-OBS": "2026-05-01T10:11:12"}
-    >>> selection = select_reference(header)  # doctest: +SKIP
-    >>> selection.name  # doctest: +SKIP
+    >>> header = {"INSTRUME": "IRIS", "DETECTOR": "IMG1", "DATE-OBS": "2026-05-01T10:11:12"}
+    >>> select_reference(header).name  # doctest: +SKIP
     'tmt_iris_mask_0101.fits'
     """
     instrument, found = parameters(header, instrument, where)
     reftype = (reftype or instrument.reftype).lower()
     cache = open_cache(crds_path, instrument.observatory, os.environ)
-    rules = _current_rules(cache, context, instrument, reftype)
+    rules = _rules(cache, context, instrument, reftype)
     name, checks = rules.select(found, where)
     _check_not_bad(cache, rules, name)
     if verify is None:
@@ -251,16 +214,14 @@ def applicable_name(
     return name or "N/A"
 
 
-def _current_rules(
-    cache: Cache, context: str | None, instrument: Instrument, reftype: str
-) -> Rules:
+def _rules(cache: Cache, context: str | None, instrument: Instrument, reftype: str) -> Rules:
     """Return the rules of the context that is named, or in force."""
+    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
 
     def load() -> Rules:
         name = cache.context(context, os.environ)
         return load_rules(cache.mappings, name, instrument, reftype, verify_sums=verify_sums)
 
-    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
     with contextlib.suppress(SelectionError):
         return load()
     # A rollback may have taken the context away since it was chosen: look again, once.

@@ -107,25 +107,23 @@ def _date_and_time(
             hint=f"Correct {keyword} in the file's primary header.",
         )
 
-    given = _text(header, date_keyword)
+    given, separate = _text(header, date_keyword), _text(header, time_keyword)
     date_form = "'YYYY-MM-DD' or 'YYYY-MM-DDThh:mm:ss[.sss]'"
     match = _FORM.fullmatch(given or "")
     if match is None:
         refuse(date_keyword, given, date_form)
     date, time = match.groups()
-    separate = _text(header, time_keyword)
     if separate == "" and time is not None:
         separate = None
     if separate is not None and not _TIME_FORM.fullmatch(separate):
         refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
-    if time is None:
-        time = separate
-    elif separate is not None and separate[:8] != time[:8]:
+    if time is not None and separate is not None and separate[:8] != time[:8]:
         raise RampFormatError(
             f"{date_keyword} is {given!r}, but {time_keyword} is {separate!r}",
             where=where,
             hint="Correct one of them in the file's primary header.",
         )
+    time = time or separate
     if time is None:
         refuse(time_keyword, None, f"'hh:mm:ss[.sss]', or the time within {date_keyword}")
     if time.startswith(_LEAP_SECOND):
