@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tmt_dq.errors import OutputError, TmtDqError
 
-__all__ = ["Backoff", "is_outside"]
+__all__ = ["Backoff", "free_bytes", "is_outside"]
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,11 @@ def is_outside(error: TmtDqError | None, number: int | None, folder: Path) -> bo
 class Backoff:
     """Wait for the end of an error: after 1 s, 2 s, 4 s … at most 30 s it is tried again.
 
-    `why` is the error for people, empty where there is none.
+    `why` is the error for people, empty where there is none; `folder` has the outputs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.why = ""
         self._needs = 0
         self._since = self._reminded = self._due = 0.0
@@ -68,11 +69,21 @@ class Backoff:
             self._reminded = time.monotonic()
             log.error("still paused: %s", self.why)
 
-    def is_over(self, free: int | None) -> bool:
-        """Tell whether it is time to try, with so many bytes free."""
+    def is_over(self) -> bool:
+        """Tell whether it is time to try, and there is room."""
         if time.monotonic() < self._due:
             return False
+        free = free_bytes(self._folder)
         if free is not None and free < self._needs:
             self._due = time.monotonic() + _FIRST_S
             return False
         return True
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free space of a folder; None if the system does not tell."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

@@ -62,7 +62,7 @@ class Service:
         self._pool: Pool[Task] = Pool(jobs, work, prepare=functools.partial(prepare, settings))
         self._events = Events(options, control.ring)
         self._rules = Rules(options.apply, settings)
-        self._backoff = Backoff()
+        self._backoff = Backoff(options.output_dir)
         # What arrived just now goes before what was there.
         self._live: deque[tuple[Arrival, Decision]] = deque()
         self._backlog: deque[tuple[Arrival, Decision]] = deque()
@@ -82,14 +82,14 @@ class Service:
             self._open = stack.pop_all()
         self._decider = Decider(self._journal, settings, options)
 
-    # --- the loop -------------------------------------------------------------------------------
-
     def run(self) -> None:
         """Watch until stopped, or, with `once`, until all is done that is complete."""
         try:
             self._pool.fill()
             self._events.start()
-            self._say_started()
+            log.info(
+                "watching %s, outputs go to %s", self._options.folder, self._options.output_dir
+            )
             self._show_status()
             while self._control.stopping == "no" and not self._is_done():
                 self._step()
@@ -207,9 +207,7 @@ class Service:
         """Give tasks to workers that have none."""
         room = self._pool.room
         if self._backoff.why:
-            if not self._backoff.is_over(_free_bytes(self._options.output_dir)):
-                return
-            if not self._write():
+            if not (self._backoff.is_over() and self._write()):
                 return
             room = min(room, 1)  # one to try with
         while room > 0 and (self._live or self._backlog):
@@ -329,13 +327,13 @@ class Service:
         for path in self.quarantine.release(rules=rules, everything=reload):
             self.arrivals.notice(path, live=False)
         idle = not (self._live or self._backlog or self._running or len(self.arrivals))
-        if take and idle and self._backoff.why and self._backoff.is_over(None) and self._write():
+        if take and idle and self._backoff.why and self._backoff.is_over() and self._write():
             self._backoff.end()
         self._backoff.remind()
         self._show_status()
 
     def _check_watched_folder(self) -> None:
-        present = self._options.folder.is_dir()
+        present = os.path.isdir(self._options.folder)  # noqa: PTH112 - Path's raises where closed
         if present != self._folder_present:
             self._folder_present = present
             if present:
@@ -345,15 +343,6 @@ class Service:
                 log.error("%s is not there; waiting for it", self._options.folder)
 
     # --- status ---------------------------------------------------------------------------------
-
-    def _say_started(self) -> None:
-        options = self._options
-        how = "" if options.once else f" (searching every {options.search_s:g} s)"
-        if options.events:
-            how = " (file-system events)"
-        log.info("watching %s, outputs go to %s%s", options.folder, options.output_dir, how)
-        if self._reporter.metrics_url is not None:
-            log.info("metrics are at %s", self._reporter.metrics_url)
 
     def _show_status(self) -> None:
         if self._state == "starting" and self._pool.ready_count and self._events.searches:
@@ -369,11 +358,8 @@ class Service:
         return {
             "state": state,
             "why": why,
-            "folder": str(options.folder),
-            "output_dir": str(options.output_dir),
             "folder_present": int(self._folder_present),
             "events": "kernel" if events.listening else f"a search every {options.search_s:g} s",
-            "metrics": self._reporter.metrics_url,
             "contexts": [rule.context for rule in self._settings.rules],
             **self.counts.as_dict(),
             "arriving": len(self.arrivals),
@@ -386,11 +372,9 @@ class Service:
             "oldest_running_seconds": round(max(running.values(), default=0.0), 3),
             "set_aside": len(self.quarantine),
             "outdated": len(self._outdated),
-            "disk_free_bytes": _free_bytes(options.output_dir),
             "workers": {"count": self._jobs, "deaths": self._pool.deaths},
             "workers_ready": self._pool.ready_count,
             "searches": events.searches,
-            "heartbeat_timestamp_seconds": round(time.time(), 3),
         }
 
     def _condition(self) -> tuple[str, str]:
@@ -412,12 +396,3 @@ def _folder_id(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _free_bytes(folder: Path) -> int | None:
-    """Return the free space of a folder; None if the system does not tell."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize

@@ -14,6 +14,7 @@ from typing import Any
 from tmt_dq import __version__
 from tmt_dq.batch.records import FileResult
 from tmt_dq.files.atomic import check_output, write_file
+from tmt_dq.watch.backoff import free_bytes
 from tmt_dq.watch.metrics import Endpoint
 from tmt_dq.watch.options import WatchOptions
 
@@ -104,7 +105,7 @@ class Counts:
 
 
 class Reporter:
-    """Outlets for the status of a watch; `metrics_url` is None where no metrics are served."""
+    """Outlets for the status of a watch."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._heartbeat = options.heartbeat
@@ -112,7 +113,15 @@ class Reporter:
             # Now: it would leave the watch unwatched for a night.
             check_output(options.heartbeat, overwrite=True)
         self._endpoint = None if options.prometheus is None else Endpoint(options.prometheus)
-        self.metrics_url = None if self._endpoint is None else self._endpoint.url
+        url = None if self._endpoint is None else self._endpoint.url
+        self._output_dir = options.output_dir
+        self._fixed = {
+            "folder": str(options.folder),
+            "output_dir": str(options.output_dir),
+            "metrics": url,
+        }
+        if url is not None:
+            log.info("metrics are at %s", url)
         self._beat_due = 0.0
         self._shown = ""
         self._ready = False
@@ -120,6 +129,8 @@ class Reporter:
 
     def show(self, status: Mapping[str, Any]) -> None:
         """Show a status; the heartbeat is written when it is time, or the state is another one."""
+        status = {**self._fixed, **status, "disk_free_bytes": free_bytes(self._output_dir)}
+        status["heartbeat_timestamp_seconds"] = round(time.time(), 3)
         if self._endpoint is not None:
             self._endpoint.show(status)
         state, now = status["state"], time.monotonic()
