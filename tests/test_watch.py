@@ -950,8 +950,11 @@ def test_folder_that_cannot_be_read(
     below = folder / "below"
     below.mkdir()
     forbid(monkeypatch, below)
-    assert once(folder, out, mask=mask).skipped == 1
-    assert f"{below} cannot be searched: Permission denied" in caplog.text
+    with pytest.raises(ConfigError, match="cannot be searched: Permission denied") as caught:
+        watch_folder(folder, output_dir=out, mask=mask, once=True, jobs=1)
+    assert caught.value.where == str(below)
+    with watching(folder, out, mask=mask) as watch:
+        watch.wait(lambda: f"{below} cannot be searched: Permission denied" in caplog.text)
 
 
 real_scandir = os.scandir

@@ -168,9 +168,15 @@ class Events:
                 return
         for error in failures:
             self._unreadable(error)
-        top = [error for error in failures if error.filename == str(self._options.folder)]
-        self.failure = top[0] if top else None
-        if not top:
+        # A single run is to see all ramps; else, what is in other folders is worth going on for.
+        top, once = str(self._options.folder), self._options.once
+        fatal = [
+            error
+            for error in failures
+            if error.filename == top or (once and not isinstance(error, FileNotFoundError))
+        ]
+        self.failure = fatal[0] if fatal else None
+        if not fatal:
             if self._known is before:
                 self._known = found
             self.searches += 1

@@ -134,7 +134,7 @@ class Service:
         if self._events.failure is not None:
             raise ConfigError(
                 f"the folder cannot be searched: {self._events.failure.strerror}",
-                where=self._options.folder,
+                where=self._events.failure.filename,
                 hint="Check that it is there, and its permissions.",
             )
         if not self._events.searches or self._events.more:
