@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from builders import CONVENTION
 from tmt_dq.core.merging import clear, hold_to_policy, merge, needed
 from tmt_dq.errors import ConfigError, GeometryError, UnknownFlagError
+from tmt_dq.masks.grow import grow_flags, parse_growth
 
 Uint32 = npt.NDArray[np.uint32]
 masks = st.integers(1, 5).flatmap(
@@ -99,3 +100,27 @@ def test_the_policy_sets_do_not_use_and_nothing_else(dq: Uint32, policy: set[str
     assert held.reshape(-1).tolist() == want
     assert count == int(np.count_nonzero(held != dq))
     assert np.array_equal(dq, before)
+
+
+@given(
+    hnp.arrays(np.uint32, (4, 5), elements=st.integers(0, 2**32 - 1)),
+    st.sets(st.sampled_from(["HOT", "DEAD", "OPEN"]), min_size=1),
+    st.sampled_from(["plus", "square"]),
+)
+def test_flags_grow_into_their_neighbours(dq: Uint32, names: set[str], shape: Any) -> None:
+    before = dq.copy()
+    grown = grow_flags(dq, ",".join(sorted(names)), shape=shape)
+    bits = sum(CONVENTION[name] for name in names)
+    for y, x in np.ndindex(dq.shape):
+        want = int(dq[y, x])
+        for v, u in np.ndindex(dq.shape):
+            far = abs(v - y) + abs(u - x) if shape == "plus" else max(abs(v - y), abs(u - x))
+            want |= int(dq[v, u]) & bits if far <= 1 else 0
+        assert int(grown[y, x]) == want
+    assert np.array_equal(dq, before)
+
+
+@pytest.mark.parametrize("text", ["HOT", "plus", "plus:", "round:HOT", "plus:GOOD", ":HOT"])
+def test_growths_that_make_no_sense(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected plus:HOT,DEAD or square:HOT"):
+        parse_growth(text)

@@ -145,6 +145,20 @@ def test_keywords_of_the_old_mask_are_not_taken_over(folder: Path) -> None:
     assert "USEAFTER" not in header
 
 
+def test_flags_grow_on_request(folder: Path) -> None:
+    old = mask_of(folder / "old.fits", [0, HOT, 0, WARM])
+    for name, options in (("import", ["--detector", "IRIS1"]), ("combine", [])):
+        output = folder / f"{name}.fits"
+        done = invoke(name, old, "-o", output, *options, "--grow", "plus:HOT", "--json")
+        assert done.code == 0, done.err
+        dq = read_mask(output).dq
+        assert dq[0, :4].tolist() == [HOT | DNU, HOT | DNU, HOT | DNU, WARM]
+        assert np.count_nonzero(dq[1:]) == 1
+        assert dq[1, 1] == HOT | DNU
+        assert "HOT grown (plus): 3 pixels got a flag" in json.loads(done.out)["history"][-2]
+    assert invoke("combine", old, "--dry-run", "--grow", "HOT").code == 2
+
+
 def test_the_detector_is_asked_for_where_no_mask_says_it(folder: Path) -> None:
     old = mask_of(folder / "old.fits", [HOT], header={"DETECTOR": None})
     with pytest.raises(ConfigError, match="--detector IRIS1"):

@@ -224,7 +224,6 @@ def test_circles_include_their_outline_as_in_fits_region_tables(folder: Path) ->
         ("x y width height\n1 2 3 4\n", "width height"),
         ("x y col\n1 2 3\n", "col"),
         ("x y length\n1 2 3\n", "length"),
-        ("x y flag value\n1 2 HOT 16\n", "value"),
         ("x0 y0 width height id\n1 2 1 1 7\n", "id"),
     ],
 )
@@ -235,6 +234,19 @@ def test_columns_that_are_not_understood_are_errors(folder: Path, text: str, nam
     assert told.value.options == ("ignore_columns",)
     ignored = tuple(names.upper().split())
     assert np.count_nonzero(flags(path, base=0, flag="HOT", ignore_columns=ignored)) == 1
+
+
+def test_names_and_values_of_the_same_flags(folder: Path) -> None:
+    path = written(folder, "x y flag value\n1 2 HOT 2048\n")
+    assert np.array_equal(flags(path, base=0), expected((2, 1, "HOT")))
+    path = written(folder, "x y flag value\n1 2 HOT 16\n")
+    with pytest.raises(MaskFormatError, match="columns flag and value, which are not the same"):
+        flags(path, base=0)
+    want = expected((2, 1, "HOT"))
+    assert np.array_equal(flags(path, base=0, ignore_columns=("value",)), want)
+    path = written(folder, "x y value dq\n1 2 16 8\n")
+    with pytest.raises(MaskFormatError, match="columns value and dq"):
+        flags(path, base=0, values={16: "HOT", 8: "DEAD"})
 
 
 def test_columns_to_ignore_must_be_there_and_not_needed(folder: Path) -> None:

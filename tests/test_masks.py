@@ -13,7 +13,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.fits.file import open_input
-from tmt_dq.masks.mask import check_belongs, cut_out, read_mask, read_user_dq
+from tmt_dq.masks.mask import check_belongs, cut_out, read_mask
+from tmt_dq.masks.user_flags import read_user_dq
 
 
 def ramp_of(folder: Path, shape: tuple[int, ...] = (1, 2, 6, 8), **options: Any) -> Ramp:

@@ -1,5 +1,6 @@
 """Options of the verbs that read bad pixels and write masks."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,12 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Report as JSON."),
         click.option("--dry-run", is_flag=True, help="Do everything but write the mask."),
+        click.option(
+            "--grow",
+            metavar="plus|square:NAME,...",
+            help="Give these flags to the neighbours of their pixels, too: those that share an "
+            "edge (plus) or also a corner (square).",
+        ),
         click.option("--overwrite", is_flag=True, help="Replace an existing mask."),
         click.option("--descrip", "description", metavar="TEXT", help="DESCRIP of the mask."),
         click.option("--author", metavar="TEXT", help="AUTHOR of the mask."),
@@ -70,7 +77,7 @@ def show_made(made: Any, *, as_json: bool) -> None:
         echo("DO_NOT_USE kept as it was")
     counts = {flag: made.counts.get(flag, 0) for flag in (*made.counts, *made.lost)}
     changes = {"gained": _signed("+", made.gained), "lost": _signed("-", made.lost)}
-    show_table(flag_table(counts, _size(made), changes if made.gained or made.lost else None))
+    show_table(flag_table(counts, made.size, changes if made.gained or made.lost else None))
     if made.missing:
         echo(f"not in the file yet, and needed to deliver it: {', '.join(made.missing)}")
 
@@ -79,35 +86,9 @@ def _signed(sign: str, counts: Mapping[str, int]) -> dict[str, str]:
     return {flag: f"{sign}{number(count)}" for flag, count in counts.items()}
 
 
-def _size(made: Any) -> int:
-    from tmt_dq.instruments import load
-
-    ny, nx = load(made.instrument).detector(made.detector).shape
-    return ny * nx
-
-
 def _as_dict(made: Any) -> dict[str, Any]:
-    return {
-        "output": None if made.output is None else str(made.output),
-        "written": made.written,
-        "instrument": made.instrument,
-        "detector": made.detector,
-        "counts": made.counts,
-        "gained": made.gained,
-        "lost": made.lost,
-        "policy": made.policy,
-        "do_not_use_added": made.do_not_use_added,
-        "missing": made.missing,
-        "sources": [
-            {
-                "role": source.role,
-                "path": str(source.path),
-                "sha256": source.sha256,
-                "said": source.said,
-                "counts": source.counts,
-                "remarks": source.remarks,
-            }
-            for source in made.sources
-        ],
-        "history": made.history,
-    }
+    document = dataclasses.asdict(made)
+    document["output"] = None if made.output is None else str(made.output)
+    for source in document["sources"]:
+        source["path"] = str(source["path"])
+    return document

@@ -1,5 +1,6 @@
 """Combine masks: merge several, add the flags of lists, take flags away."""
 
+import dataclasses
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,14 @@ from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.formats import Target, read_flags
 from tmt_dq.masks.formats.images import place_on_detector
 from tmt_dq.masks.mask import Mask, read_mask
-from tmt_dq.masks.new_mask import Account, Made, Order, find_detector, finish, take_account
+from tmt_dq.masks.new_mask import (
+    Contribution,
+    Made,
+    MaskOptions,
+    contribution_of,
+    find_detector,
+    finish,
+)
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["combine_masks"]
@@ -44,6 +52,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     pedigree: str | None = None,
     author: str | None = None,
     description: str | None = None,
+    grow: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> Made:
@@ -66,7 +75,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         Whose pixels they are, where the masks do not say.
     unknown : {"error", "drop"}
         What to do about bits and DQ_DEF names of `masks` without a meaning.
-    do_not_use, useafter, pedigree, author, description, overwrite, dry_run
+    do_not_use, useafter, pedigree, author, description, grow, overwrite, dry_run
         As in `tmt_dq.import_mask`. These keywords are not taken over from `masks`: a new mask is
         for other dates.
 
@@ -111,9 +120,18 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         for role, items in (("clear", remove), ("add", add))
         for item in items
     ]
-    target = None if output is None else Path(output)
-    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
-    order.check([*paths, *(path for _, path, _ in changes)])
+    options = MaskOptions(
+        output=None if output is None else Path(output),
+        do_not_use=do_not_use,
+        useafter=useafter,
+        pedigree=pedigree,
+        author=author,
+        description=description,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        grow=grow,
+    )
+    options.check([*paths, *(path for _, path, _ in changes)])
     if not paths:
         raise ConfigError(
             "there are no masks; expected at least one",
@@ -124,7 +142,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     _check_alike(given)
     described, chip = _detector(given[0], instrument, detector)
     reading = Reading(unknown=unknown)
-    accounts = [take_account("mask", mask, reading, described, chip) for mask in given]
+    contributions = [contribution_of("mask", mask, reading, described, chip) for mask in given]
     frames = [
         place_on_detector(mask, mask.window if mask.placed else None, chip.shape, at=None).dq
         for mask in given
@@ -138,9 +156,9 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         dq,
         described,
         chip,
-        order,
+        options,
         verb="combine",
-        accounts=[*accounts, *changed],
+        contributions=[*contributions, *changed],
         lines=lines,
         orientation=given[0].orientation,
         before=merged,
@@ -158,13 +176,13 @@ def _changed(
     changes: Sequence[tuple[str, Path, Reading]],
     instrument: Instrument,
     detector: Detector,
-) -> tuple[Flags, list[Account]]:
+) -> tuple[Flags, list[Contribution]]:
     """Take flags away and add flags; tell how many pixels each file changed."""
-    accounts = []
+    contributions = []
     taken: Flags | None = None
     for role, path, reading in changes:
         mask = read_flags(path, Target.of(instrument, detector), reading)
-        account = take_account(role, mask, reading, instrument, detector)
+        contribution = contribution_of(role, mask, reading, instrument, detector)
         if role == "clear":
             taken = mask.dq if taken is None else taken | mask.dq
             dq, count = clear(dq, mask.dq)
@@ -175,17 +193,10 @@ def _changed(
             count = int(np.count_nonzero(mask.dq & ~dq))
             dq = dq | mask.dq
             remark = f"{count} pixels got a flag they did not have"
-        accounts.append(
-            Account(
-                role,
-                path,
-                account.sha256,
-                account.said,
-                account.counts,
-                (*account.remarks, remark),
-            )
+        contributions.append(
+            dataclasses.replace(contribution, remarks=(*contribution.remarks, remark))
         )
-    return dq, accounts
+    return dq, contributions
 
 
 def _check_no_conflict(path: Path, added: Flags, taken: Flags) -> None:

@@ -41,32 +41,7 @@ def find_dq_image(
     extension: str | int | None = None,
     only_named: bool = False,
 ) -> Unit:
-    """Return the 2-D image that holds the flags of a file.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    names : sequence of str
-        EXTNAMEs of images with flags, the first one that is there counts.
-    extension : str or int, optional
-        Name or 0-based number of the extension, where the user gives it.
-    only_named : bool
-        Whether an image of another name is refused; otherwise the only 2-D image of the file is
-        taken where none of `names` is there.
-
-    Returns
-    -------
-    Unit
-        The image.
-
-    Raises
-    ------
-    ConfigError
-        Raised if `extension` is not there, or several images could be meant.
-    MaskFormatError
-        Raised if there is no such image, or the named one is not 2-D.
-    """
+    """Return the 2-D image that holds the flags of a file."""
     images = [unit for unit in file.units if unit.is_image and _is_plane(unit)]
     listing = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
     if extension is not None:

@@ -13,7 +13,7 @@ from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError
 from tmt_dq.masks.formats import Target, read_flags
-from tmt_dq.masks.new_mask import Made, Order, find_detector, finish, take_account
+from tmt_dq.masks.new_mask import Made, MaskOptions, contribution_of, find_detector, finish
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["Made", "import_mask", "make_mask"]
@@ -32,6 +32,7 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     pedigree: str | None = None,
     author: str | None = None,
     description: str | None = None,
+    grow: str | None = None,
     history: Iterable[str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
@@ -47,7 +48,7 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         The mask file to write.
     detector, instrument : str
         Whose pixels they are.
-    do_not_use, useafter, pedigree, author, description
+    do_not_use, useafter, pedigree, author, description, grow
         As in `import_mask`.
     history : iterable of str
         How the flags came about, for HISTORY.
@@ -78,9 +79,18 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     {'GOOD': 16777215, 'DO_NOT_USE': 1, 'HOT': 1}
     """
     described, chip = find_detector(instrument, detector)
-    target = None if output is None else Path(output)
-    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
-    order.check(())
+    options = MaskOptions(
+        output=None if output is None else Path(output),
+        do_not_use=do_not_use,
+        useafter=useafter,
+        pedigree=pedigree,
+        author=author,
+        description=description,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        grow=grow,
+    )
+    options.check(())
     flags = as_flags(dq, where="dq")
     if flags.shape != chip.shape:
         raise GeometryError(
@@ -88,7 +98,7 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
             where="dq",
         )
     lines = [f"tmt-dq {__version__} make: {line}" for line in history]
-    return finish(flags, described, chip, order, verb="make", lines=lines)
+    return finish(flags, described, chip, options, verb="make", lines=lines)
 
 
 def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -112,6 +122,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     pedigree: str | None = None,
     author: str | None = None,
     description: str | None = None,
+    grow: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> Made:
@@ -152,6 +163,9 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         these. The file records it.
     useafter, pedigree, author, description : optional
         USEAFTER (a date, or date and time, UTC), PEDIGREE, AUTHOR and DESCRIP.
+    grow : str, optional
+        Flags that the neighbours of their pixels get, too: ``plus:HOT,DEAD`` (the four that share
+        an edge) or ``square:HOT`` (all eight); see `tmt_dq.grow_flags`.
     overwrite : bool
         Whether an existing output is replaced.
     dry_run : bool
@@ -183,7 +197,6 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     """
     described, chip = find_detector(instrument, detector)
     path = Path(source)
-    target = None if output is None else Path(output)
     reading = Reading(
         flag=flag,
         bad=bad,
@@ -196,16 +209,26 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         ignore_columns=None if ignore_columns is None else tuple(ignore_columns),
         unknown=unknown,
     )
-    order = Order(target, do_not_use, useafter, pedigree, author, description, overwrite, dry_run)
-    order.check([path])
+    options = MaskOptions(
+        output=None if output is None else Path(output),
+        do_not_use=do_not_use,
+        useafter=useafter,
+        pedigree=pedigree,
+        author=author,
+        description=description,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        grow=grow,
+    )
+    options.check([path])
     mask = read_flags(path, Target.of(described, chip), reading)
-    account = take_account("import", mask, reading, described, chip)
+    contribution = contribution_of("import", mask, reading, described, chip)
     return finish(
         mask.dq,
         described,
         chip,
-        order,
+        options,
         verb="import",
-        accounts=[account],
+        contributions=[contribution],
         orientation=mask.orientation,
     )

@@ -1,6 +1,5 @@
 """Mask files and user DQ images, read into flags of the convention."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from tmt_dq.masks.dq_image import (
     size_text,
 )
 
-__all__ = ["MASK_TYPES", "Mask", "check_belongs", "cut_out", "read_mask", "read_user_dq"]
+__all__ = ["MASK_TYPES", "Mask", "check_belongs", "cut_out", "read_dq_image", "read_mask"]
 
 
 MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
@@ -37,37 +36,17 @@ MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Flags of detector pixels, from a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    dq : ndarray of uint32, (ny, nx)
-        Flags of the convention; read-only, shared by all who read the same file.
-    window : Window
-        The detector pixels that `dq` covers.
-    instrument, detector : str or None
-        INSTRUME and DETECTOR, None where the file does not say.
-    orientation : tuple of (int or None)
-        FASTAXIS and SLOWAXIS.
-    left_out : mapping of int to int
-        Bits dropped on request: bit number in the file to number of pixels.
-    placed : bool
-        Whether the file itself says where on the detector its pixels lie.
-    remarks : tuple of str
-        What else a report has to say about the file.
-    """
+    """Flags of detector pixels, from a file; `dq`, (ny, nx), covers `window` and is read-only."""
 
     path: Path
     dq: npt.NDArray[np.uint32]
     window: Window
     instrument: str | None = None
     detector: str | None = None
-    orientation: tuple[int | None, int | None] = (None, None)
-    left_out: Mapping[int, int] = field(default_factory=dict)
-    placed: bool = False
-    remarks: tuple[str, ...] = ()
+    orientation: tuple[int | None, int | None] = (None, None)  # FASTAXIS and SLOWAXIS
+    left_out: Mapping[int, int] = field(default_factory=dict)  # bit of the file to pixels
+    placed: bool = False  # whether the file itself states where on the detector its pixels lie
+    remarks: tuple[str, ...] = ()  # what else a report has to mention about the file
 
     @functools.cached_property
     def counts(self) -> dict[str, int]:
@@ -80,88 +59,17 @@ def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
 
     The result is kept for the life of the process and given again as long as the file's size and
     time of change stay the same: a night's exposures read their mask once.
-
-    Parameters
-    ----------
-    path : Path
-        FITS file with an image extension DQ and, optionally, a table DQ_DEF.
-    unknown : {"error", "drop"}
-        What to do about names and bits without a meaning.
-
-    Returns
-    -------
-    Mask
-        The flags, translated by DQ_DEF where there is one.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if the file is not FITS, is no mask, or holds values that are not flags.
-    UnknownFlagError
-        Raised if DQ_DEF has unknown names, or DQ has bits that DQ_DEF does not define.
-    GeometryError
-        Raised if SUBSTRT and SUBSIZE contradict the array.
     """
     return _cached(path, _state(path), "mask", unknown)
 
 
-def read_user_dq(path: Path, ramp: Ramp, *, unknown: Unknown = "error") -> Mask:
-    """Read a user's own flags: a FITS image as large as the data or as the detector.
-
-    Parameters
-    ----------
-    path : Path
-        FITS file with a 2-D integer image: an extension DQ, PIXELDQ or USER_DQ, or else the only
-        2-D image of the file, the primary one included.
-    ramp : Ramp
-        The exposure that the flags are for.
-    unknown : {"error", "drop"}
-        What to do about names and bits without a meaning.
-
-    Returns
-    -------
-    Mask
-        The flags.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if there is no such image, or values are not flags.
-    GeometryError
-        Raised if the image is neither as large as the data nor as the detector.
-    """
-    user = _cached(path, _state(path), "user", unknown)
-    if user.placed or user.dq.shape == ramp.detector.shape:
-        return user
-    if user.dq.shape == ramp.window.shape:
-        return dataclasses.replace(user, window=ramp.window)
-    raise GeometryError(
-        f"the user DQ image is {size_text(user.dq.shape)}; expected the size of the data, "
-        f"{size_text(ramp.window.shape)}, or of the detector, {size_text(ramp.detector.shape)}",
-        where=path,
-        hint="Add SUBSTRT1 and SUBSTRT2 to its header if it covers another part of the detector.",
-    )
+def read_dq_image(path: Path, *, unknown: Unknown = "error") -> Mask:
+    """Read an image of flags of any name, kept in memory as `read_mask` does."""
+    return _cached(path, _state(path), "user", unknown)
 
 
 def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
-    """Make sure that a mask is of the exposure's detector and covers it.
-
-    Parameters
-    ----------
-    mask : Mask
-        The mask.
-    ramp : Ramp
-        The exposure.
-    where : object
-        The exposure's file, named in errors.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if the mask is for another instrument or detector.
-    GeometryError
-        Raised if the mask does not cover the data, or was read out in another orientation.
-    """
+    """Make sure that a mask is of the exposure's detector and covers it."""
     for key, found, names in (
         ("INSTRUME", mask.instrument, (ramp.instrument.name,)),
         ("DETECTOR", mask.detector, (ramp.detector.name, *ramp.detector.aliases)),

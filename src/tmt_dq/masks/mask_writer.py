@@ -52,27 +52,7 @@ def write_mask(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a full-frame MASK reference file; it appears whole, or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    dq : ndarray of uint32, (ny, nx)
-        Flags of the convention, of the whole detector; not modified.
-    keywords : mapping of str to Value
-        Keywords of the primary header, beside those that follow from `path` and `dq`; None leaves
-        one out.
-    history : iterable of str
-        HISTORY.
-    overwrite : bool
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    OutputError
-        Raised if the file exists and may not be replaced, or cannot be written.
-    """
+    """Write a full-frame MASK reference file; it appears whole, or not at all."""
     header = primary_header()
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
     cards: dict[str, Value] = {

@@ -1,7 +1,6 @@
-"""New masks: what they are made from, what they say of themselves, how they are finished."""
+"""New masks: what each file contributes, and the last steps of all verbs that make masks."""
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,10 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
 from tmt_dq.files.atomic import check_output
+from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector, Instrument, available, load, policy_flags
+from tmt_dq.masks.formats import Target
+from tmt_dq.masks.grow import grow_flags, parse_growth
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.mask_writer import write_mask
 from tmt_dq.masks.reading import Reading
@@ -24,14 +26,14 @@ from tmt_dq.masks.useafter import useafter_text
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Account", "Made", "Order", "find_detector", "finish", "take_account"]
+__all__ = ["Contribution", "Made", "MaskOptions", "contribution_of", "find_detector", "finish"]
 
 _DEMANDED = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
 """Keywords that only the keeper of a mask can give, and that a delivery demands."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Contribution:
     """What one file gave to a mask.
 
     Attributes
@@ -43,11 +45,11 @@ class Account:
     sha256 : str
         Digest of its bytes.
     said : str
-        How the user said that it is to be read: ``flag=HOT base=0``.
+        Options that it was read with: ``flag=HOT base=0``.
     counts : mapping of str to int
         Pixels per flag in it.
     remarks : tuple of str
-        What else there is to know.
+        Other findings.
     """
 
     role: str
@@ -66,22 +68,8 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a new mask is to say of itself, and how it is written.
-
-    Parameters
-    ----------
-    output : Path or None
-        The file; None if nothing is to be written.
-    do_not_use : "instrument", "keep", or names of flags
-        Which flags set DO_NOT_USE: those of the instrument's description, none, or these.
-    useafter, pedigree, author, description : optional
-        USEAFTER, PEDIGREE, AUTHOR and DESCRIP; left out of the file where not given.
-    overwrite : bool
-        Whether an existing output is replaced.
-    dry_run : bool
-        Whether everything is done but the writing.
-    """
+class MaskOptions:
+    """Options of all verbs that make masks: keywords of the new mask, and how it is written."""
 
     output: Path | None = None
     do_not_use: str | Iterable[str] = "instrument"
@@ -91,22 +79,17 @@ class Order:
     description: str | None = None
     overwrite: bool = False
     dry_run: bool = False
+    grow: str | None = None
 
     def check(self, inputs: Iterable[Path]) -> None:
-        """Make sure, before any work, that the output can be written.
-
-        Raises
-        ------
-        ConfigError
-            Raised if there is no output, or USEAFTER is no date.
-        OutputError
-            Raised if the output exists, or cannot be written.
-        """
+        """Make sure, before any work, that the output can be written."""
         self.keywords()
+        if self.grow is not None:
+            parse_growth(self.grow)
         if self.output is None:
             if not self.dry_run:
                 raise ConfigError(
-                    "there is no output", where="output", hint="Name one, or say dry_run=True."
+                    "there is no output", where="output", hint="Name one, or use dry_run=True."
                 )
             return
         if self.output.suffix.lower() not in {".fits", ".fit", ".fts"}:
@@ -114,18 +97,8 @@ class Order:
         if not self.dry_run:
             check_output(self.output, overwrite=self.overwrite, inputs=inputs)
 
-    def policy(self, instrument: Instrument) -> tuple[str, ...]:
-        """Return the names of the flags that set DO_NOT_USE.
-
-        Raises
-        ------
-        UnknownFlagError
-            Raised if a name is not in the convention.
-        """
-        return policy_flags(self.do_not_use, instrument)
-
     def keywords(self) -> dict[str, str | None]:
-        """Return what only the keeper of the mask can say."""
+        """Return what only the keeper of the mask can give."""
         when = None if self.useafter is None else useafter_text(self.useafter)
         # CRDS' words are in upper case: GROUND, INFLIGHT 2026-04-01 2026-04-30.
         pedigree = None if self.pedigree is None else self.pedigree.strip().upper()
@@ -147,7 +120,7 @@ class Made:
         INSTRUME and DETECTOR.
     counts : mapping of str to int
         Pixels per flag; "GOOD" is the number without any flag.
-    sources : tuple of Account
+    sources : tuple of Contribution
         What it was made from.
     policy : tuple of str
         Flags that set DO_NOT_USE.
@@ -166,7 +139,7 @@ class Made:
     instrument: str
     detector: str
     counts: Mapping[str, int]
-    sources: tuple[Account, ...]
+    sources: tuple[Contribution, ...]
     policy: tuple[str, ...]
     do_not_use_added: int
     missing: tuple[str, ...]
@@ -195,21 +168,17 @@ class Made:
         ]
         if self.missing:
             lines.append(f"needed to deliver it: {', '.join(self.missing)}")
-        return as_html(lines, [flag_table(self.counts, self._size())])
+        return as_html(lines, [flag_table(self.counts, self.size)])
 
-    def _size(self) -> int:
+    @property
+    def size(self) -> int:
+        """Number of pixels of the detector."""
         ny, nx = load(self.instrument).detector(self.detector).shape
         return ny * nx
 
 
 def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]:
-    """Return the descriptions of an instrument and of one of its detectors.
-
-    Raises
-    ------
-    ConfigError
-        Raised if there is no such instrument or detector.
-    """
+    """Return the descriptions of an instrument and of one of its detectors."""
     try:
         described = load(str(instrument))
         return described, described.detector(detector)
@@ -219,26 +188,15 @@ def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]
         ) from error
 
 
-def take_account(
+def contribution_of(
     role: str, mask: Mask, reading: Reading, instrument: Instrument, detector: Detector
-) -> Account:
-    """Return what a file gives, after checking that it is not of another of our detectors.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if the file says that it is of another instrument or detector that we know.
-    """
+) -> Contribution:
+    """Return what a file gives, after checking that it is not of another of our detectors."""
     remarks = []
-    ours = {
-        name.upper()
-        for other in instrument.detectors.values()
-        for name in (other.name, *other.aliases)
-    }
-    right = {name.upper() for name in (detector.name, *detector.aliases)}
+    target = Target.of(instrument, detector)
     for key, found, known, expected in (
         ("INSTRUME", mask.instrument, set(available()), {instrument.name.upper()}),
-        ("DETECTOR", mask.detector, ours, right),
+        ("DETECTOR", mask.detector, target.others, target.names),
     ):
         if found is None or found.upper() in expected:
             continue
@@ -249,58 +207,52 @@ def take_account(
                 hint="Name the detector that the file is of.",
             )
         remarks.append(f"it says {key} {found}")
+    remarks += mask.remarks
     remarks += [f"bit {bit} of {n} pixels left out" for bit, n in mask.left_out.items()]
     counts = PIXEL.count(mask.dq)
     del counts["GOOD"]
-    with mask.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Account(role, mask.path, digest, reading.describe(), counts, tuple(remarks))
+    return Contribution(
+        role=role,
+        path=mask.path,
+        sha256=sha256_of(mask.path),
+        said=reading.describe(),
+        counts=counts,
+        remarks=tuple(remarks),
+    )
 
 
 def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
     dq: npt.NDArray[np.uint32],
     instrument: Instrument,
     detector: Detector,
-    order: Order,
+    options: MaskOptions,
     *,
     verb: str,
-    accounts: Sequence[Account] = (),
+    contributions: Sequence[Contribution] = (),
     lines: Sequence[str] = (),
     orientation: tuple[int | None, int | None] = (None, None),
     before: npt.NDArray[np.uint32] | None = None,
 ) -> Made:
-    """Hold flags to the policy, write them, and tell what was made.
-
-    Parameters
-    ----------
-    dq : ndarray of uint32, (ny, nx)
-        The flags; not modified.
-    instrument, detector
-        Whose pixels they are.
-    order : Order
-        What the file says and how it is written.
-    verb : str
-        For HISTORY.
-    accounts, lines : sequence
-        What it was made from, and other lines of HISTORY.
-    orientation : tuple of (int or None)
-        FASTAXIS and SLOWAXIS.
-    before : ndarray of uint32, (ny, nx), optional
-        The mask that it was made from, to tell what changed.
-    """
-    policy = order.policy(instrument)
-    dq, added = hold_to_policy(dq, policy)
+    """Grow flags, set DO_NOT_USE by the policy, write the mask; return what was made."""
+    policy = policy_flags(options.do_not_use, instrument)
     prefix = f"tmt-dq {__version__} {verb}: "
-    history = [*lines, *(prefix + account.describe() for account in accounts)]
+    history = [*lines, *(prefix + contribution.describe() for contribution in contributions)]
+    if options.grow is not None:
+        shape, flags = parse_growth(options.grow)
+        grown = grow_flags(dq, flags, shape=shape)
+        count = int(np.count_nonzero(grown != dq))
+        history.append(f"{prefix}{flags} grown ({shape}): {count} pixels got a flag")
+        dq = grown
+    dq, added = hold_to_policy(dq, policy)
     history.append(
         f"{prefix}DO_NOT_USE set where {', '.join(policy)}: {added} pixels got it"
         if policy
         else f"{prefix}DO_NOT_USE kept as it was"
     )
-    keywords = order.keywords()
-    if order.output is not None and not order.dry_run:
+    keywords = options.keywords()
+    if options.output is not None and not options.dry_run:
         write_mask(
-            order.output,
+            options.output,
             dq,
             {
                 "TELESCOP": instrument.telescope,
@@ -313,15 +265,15 @@ def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
                 "DNUFLAGS": ",".join(policy) or "KEEP",
             },
             history,
-            overwrite=order.overwrite,
+            overwrite=options.overwrite,
         )
     return Made(
-        output=order.output,
-        written=not order.dry_run,
+        output=options.output,
+        written=not options.dry_run,
         instrument=instrument.name,
         detector=detector.name,
         counts=PIXEL.count(dq),
-        sources=tuple(accounts),
+        sources=tuple(contributions),
         policy=policy,
         do_not_use_added=added,
         missing=tuple(key for key, value in keywords.items() if value is None),

@@ -226,25 +226,7 @@ class Reading:
     def translated(
         self, numbers: "npt.NDArray[np.uint32]", where: object
     ) -> "npt.NDArray[np.uint32]":
-        """Return numbers of a file as flags, by `values`.
-
-        Parameters
-        ----------
-        numbers : ndarray of uint32
-            What the file holds.
-        where : object
-            The file, named in errors.
-
-        Returns
-        -------
-        ndarray of uint32
-            The flags.
-
-        Raises
-        ------
-        UnknownFlagError
-            Raised if a number has a bit that `values` does not name.
-        """
+        """Return numbers of a file as flags, by `values`."""
         meanings = self.meanings
         assert meanings is not None
         undeclared = meanings.undeclared(numbers)
@@ -259,22 +241,7 @@ class Reading:
         return meanings.apply(numbers)
 
     def refuse(self, where: object, why: str, *names: str) -> None:
-        """Refuse options that mean nothing for a file: the user expects something of them.
-
-        Parameters
-        ----------
-        where : object
-            The file, named in errors.
-        why : str
-            Why they mean nothing.
-        *names : str
-            The options.
-
-        Raises
-        ------
-        ConfigError
-            Raised if one of the options `names` is given.
-        """
+        """Refuse options that mean nothing for a file: the user expects something of them."""
         given = [name for name in names if getattr(self, name) is not None]
         if given:
             raise ConfigError(

@@ -11,7 +11,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import TmtDqError
 from tmt_dq.exposures.history import history_entries
 from tmt_dq.instruments import Instrument
-from tmt_dq.masks.mask import Mask, check_belongs, read_mask, read_user_dq
+from tmt_dq.masks.mask import Mask, check_belongs, read_mask
+from tmt_dq.masks.user_flags import read_user_dq
 from tmt_dq.references.cache import open_cache
 from tmt_dq.report.image import FlagImage
 

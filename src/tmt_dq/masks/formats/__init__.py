@@ -23,13 +23,7 @@ _HEAD = 4096
 
 
 def format_of(path: Path) -> Format:
-    """Return the format of a file, which its first bytes tell, or its name.
-
-    Raises
-    ------
-    MaskFormatError
-        Raised if the file cannot be read, or is of no format that is known.
-    """
+    """Return the format of a file, which its first bytes tell, or its name."""
     try:
         if path.exists() and not path.is_file():
             raise MaskFormatError("is not a regular file; expected a file", where=path)
@@ -53,16 +47,6 @@ def format_of(path: Path) -> Format:
 
 def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Mask:
     r"""Read bad pixels from a file of any format that people keep them in.
-
-    Raises
-    ------
-    ConfigError
-        Raised if neither the file nor `reading` gives the meaning of its numbers, or both do and
-        contradict each other.
-    MaskFormatError, UnknownFlagError
-        Raised if the file cannot be understood, or a flag or a bit has no meaning.
-    GeometryError
-        Raised if it does not fit the detector, or no position of a list lies in `target.data`.
 
     Examples
     --------

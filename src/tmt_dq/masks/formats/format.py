@@ -18,18 +18,7 @@ __all__ = ["Format", "Target", "read_text", "whole_detector"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The detector that flags are read for.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the detector.
-    names, others : frozenset of str
-        Names of the detector, and of the instrument's other detectors, in upper case.
-    data : Window or None
-        The exposure that the flags are for: an image as large as it lies where it lies, unless
-        the file or the user gives another place.
-    """
+    """The detector that flags are read for."""
 
     shape: tuple[int, int]
     names: frozenset[str] = frozenset()

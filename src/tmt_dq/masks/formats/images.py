@@ -94,19 +94,7 @@ def _polarity_flags(
 def place_on_detector(
     mask: Mask, window: Window | None, shape: tuple[int, int], *, at: tuple[int, int] | None
 ) -> Mask:
-    """Return a mask of the whole detector with the pixels of an image in their place.
-
-    Parameters
-    ----------
-    mask : Mask
-        The image.
-    window : Window or None
-        Its place, where the file gives it.
-    shape : tuple of int
-        Rows and columns of the detector.
-    at : tuple of int, optional
-        Its place as the user gives it: 1-based x, y.
-    """
+    """Return a mask of the whole detector with the pixels of an image in their place."""
     ny, nx = mask.dq.shape
     if at is not None:
         given = Window.from_fits(xstart=at[0], ystart=at[1], xsize=nx, ysize=ny)

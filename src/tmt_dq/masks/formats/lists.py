@@ -42,21 +42,7 @@ POSITION_NAMES = frozenset({*_X, *_Y, *_BOX[:2], *_RUN[:2]})
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A table as a file holds it, column by column.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    values : dict of str to ndarray
-        What the file holds: numbers or texts by the column's name in lower case.
-    rows : sequence of int
-        Number of each row in the file: of its line in a text, counted from 1.
-    row_name : str
-        What a row is called: "line" or "row".
-    base : int or None
-        Number of the first pixel, where the file states it.
-    """
+    """A table as a file holds it, column by column."""
 
     path: Path
     values: dict[str, npt.NDArray[Any]]
@@ -133,7 +119,7 @@ def _used(table: Columns) -> set[str]:
         used = {x, y, *_SHAPE}
     else:
         used = {x, y, table.first_of(_RADIUS)}
-    used |= {table.first_of(_FLAGS), table.first_of(_DETECTOR)}
+    used |= {*_FLAGS, table.first_of(_DETECTOR)}
     return {name for name in used if name in names}
 
 
@@ -338,9 +324,25 @@ def _flags(table: Columns, reading: Reading) -> Flags:
     if not len(column):
         return np.zeros(0, np.uint32)
     if column.dtype.kind in "iuf" or all(_number(text) is not None for text in set(column)):
-        return _numbered(table, name, reading)
+        flags = _numbered(table, name, reading)
+    else:
+        flags = _by_name(table, name, reading)
+    for other in (each for each in _FLAGS if each in table.values and each != name):
+        # Our own tables have names and values of the same flags.
+        if not np.array_equal(_whole(table, other), flags):
+            raise MaskFormatError(
+                f"has the columns {name} and {other}, which are not the same flags",
+                where=table.path,
+                hint="Name the one that does not count as ignored.",
+                options=("ignore_columns",),
+            )
+    return flags
+
+
+def _by_name(table: Columns, name: str, reading: Reading) -> Flags:
+    """Return the flags of rows with names."""
     reading.refuse(table.path, f"the column {name} has names of flags", "values")
-    texts = [str(text).strip() for text in column.tolist()]
+    texts = [str(text).strip() for text in table.values[name].tolist()]
     known = _named(table, texts)
     flags = np.array([known[text] for text in texts], np.uint32)
     if reading.flag is not None and bool((flags != reading.flag_value).any()):

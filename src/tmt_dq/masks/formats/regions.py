@@ -270,19 +270,7 @@ def table_shapes(
     flags: npt.NDArray[np.uint32],
     where: Callable[[int], str],
 ) -> list[Shape]:
-    """Return the rows of a FITS region table as shapes.
-
-    Parameters
-    ----------
-    path : Path
-        The file, for errors.
-    columns : mapping of str to ndarray
-        SHAPE, X, Y and, as the shapes need them, R and ROTANG; X and Y are 0-based.
-    flags : ndarray of uint32, (n,)
-        Flags of each row.
-    where : callable
-        The number of a row to its name in messages.
-    """
+    """Return the rows of a FITS region table as shapes."""
     from astropy import units
     from astropy.table import QTable
 

@@ -52,11 +52,6 @@ def draw(
     """Return the flags of shapes, (ny, nx); the excluded ones are taken away from all others.
 
     With `closed`, centres on the outline are inside, as CFITSIO has it for FITS region tables.
-
-    Raises
-    ------
-    GeometryError
-        Raised if a shape covers no pixel of the detector, or is far too large.
     """
     dq = np.zeros(shape, np.uint32)
     groups: dict[tuple[bool, int], list[int]] = {}
