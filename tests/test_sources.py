@@ -401,8 +401,6 @@ def test_merging_refuses_what_does_not_fit() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: dropouts([]), "expected at least one"),
-        (ad_limits, "neither a floor nor a full scale"),
         (lambda: ad_limits(floor=5, full_scale=5), "not below"),
         (lambda: ad_limits(floor=float("nan")), "the floor is NaN"),
         (lambda: ad_limits(full_scale=float("nan")), "the full scale is NaN"),
@@ -410,11 +408,6 @@ def test_merging_refuses_what_does_not_fit() -> None:
         (lambda: missing_reads([1, 3, 2], SHAPE), "do not increase"),
         (lambda: GuideWindow(Window(0, 0, 0, 4)), "empty"),
         (lambda: GuideWindow(Window(0, 0, 2, 4), (3, 3)), "expected 1 ≤ first ≤ last"),
-        (
-            lambda: guide_windows([], WINDOW, origin="x", parts=["boxes"]),
-            "boxes are unknown",
-        ),
-        (lambda: guide_windows([], WINDOW, origin="x", expand=-1), "0 or more"),
     ],
 )
 def test_bad_parameters(make: Callable[[], object], message: str) -> None:

@@ -10,15 +10,6 @@ __all__ = ["Boxes", "Integers", "cover", "embed", "paint"]
 
 Integers = npt.NDArray[np.int64]
 
-_SMALL = 64
-"""Boxes of up to this many pixels are painted together, larger ones one by one."""
-
-_MANY = 64
-"""More large boxes of the same flags than this are painted by their corners."""
-
-_TOGETHER = 16384
-"""Small boxes that are painted at a time: bounds the memory, a few tens of MB."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
@@ -87,59 +78,16 @@ def paint(
     if boxes.misplaced(shape).size:
         raise ValueError(f"boxes leave the array of shape {shape}")
     dq = np.zeros(shape, np.uint32)
-    small = boxes.ny * boxes.nx <= _SMALL
-    numbers = np.flatnonzero(small)
-    for first in range(0, numbers.size, _TOGETHER):
-        _paint_small(boxes, flags, numbers[first : first + _TOGETHER], dq)
-    large = np.flatnonzero(~small)
-    for value in np.unique(flags[large]):
-        chosen = large[flags[large] == value]
-        if chosen.size > _MANY:
-            np.bitwise_or(dq, value, out=dq, where=_union(boxes, chosen, shape))
-            continue
-        for number in chosen.tolist():
-            y, x = boxes.y[number], boxes.x[number]
-            dq[y : y + boxes.ny[number], x : x + boxes.nx[number]] |= value
-    return dq
-
-
-def _union(
-    boxes: Boxes, numbers: npt.NDArray[np.intp], shape: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
-    """Return the pixels of large boxes, at a cost that does not grow with their sizes.
-
-    The corners of a box are steps of 1 and -1; summed along both axes they are the number of boxes
-    that cover a pixel.
-    """
-    steps = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
-    y, x = boxes.y[numbers], boxes.x[numbers]
-    y_end, x_end = y + boxes.ny[numbers], x + boxes.nx[numbers]
-    for rows, columns, step in ((y, x, 1), (y, x_end, -1), (y_end, x, -1), (y_end, x_end, 1)):
-        np.add.at(steps, (rows, columns), np.int32(step))
-    np.cumsum(steps, axis=0, out=steps)
-    np.cumsum(steps, axis=1, out=steps)
-    return np.asarray(steps[:-1, :-1] > 0)
-
-
-def _paint_small(
-    boxes: Boxes,
-    flags: npt.NDArray[np.uint32],
-    numbers: npt.NDArray[np.intp],
-    dq: npt.NDArray[np.uint32],
-) -> None:
-    """Paint many small boxes with a few array operations instead of one each."""
-    area = (boxes.ny * boxes.nx)[numbers]
-    owner = np.repeat(numbers, area)
-    # Number of each pixel within its box.
-    within = np.arange(owner.size) - np.repeat(np.cumsum(area) - area, area)
-    width = boxes.nx[owner]
-    place = (boxes.y[owner] + within // width) * dq.shape[1] + boxes.x[owner] + within % width
-    given = flags[owner]
-    flat = dq.reshape(-1)
+    single = boxes.ny * boxes.nx == 1
     # An indexed |= forgets all but one of the entries for the same pixel; with one value at a
     # time that does not matter, and there are few values.
-    for value in np.unique(given):
-        flat[place[given == value]] |= value
+    for value in np.unique(flags[single]):
+        chosen = single & (flags == value)
+        dq[boxes.y[chosen], boxes.x[chosen]] |= value
+    for number in np.flatnonzero(~single).tolist():
+        y, x = boxes.y[number], boxes.x[number]
+        dq[y : y + boxes.ny[number], x : x + boxes.nx[number]] |= flags[number]
+    return dq
 
 
 def embed(

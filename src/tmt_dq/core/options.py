@@ -15,63 +15,38 @@ class Option:
     """One row of an option table, the metadata ``option`` of a dataclass' field.
 
     The command line, the step's parameters and the tables of the documentation follow from it.
-
-    Parameters
-    ----------
-    help : str
-        What the option does, one sentence for people. Pixels, rows and groups count from 1.
-    kind : type
-        Type of one value: bool, int, float, str, or a class with a method ``parse`` that takes a
-        text.
-    many : bool
-        Whether the field is a tuple of values.
-    size : int or None
-        How many values it has; None for any number.
-    optional : bool
-        Whether the field can be None.
-    choices : tuple of str
-        All possible values, for a text.
-    minimum, maximum : int or None
-        The smallest and the largest whole number.
-    unit : str
-        Unit of the values.
-    one : str
-        Name of a single value on the command line, where the field has several:
-        ``--guide-window`` for ``guide_windows``.
-    metavar : str
-        Placeholder of a value in help texts.
-    shown_default : str
-        The default, in words, where the field's own does not explain what happens.
-    aliases : tuple of str
-        Other names of the field on the command line, which help texts leave out.
-    group : str
-        Heading under which help texts list the option.
-    faces : tuple of str
-        Faces that offer the option: "function", "apply" and "batch" (the verbs), "step". All where
-        it is empty.
-    step_name : str
-        Name of the step's parameter, where it is not the field's.
-    prefix : str
-        Put before the names of a kind's own fields, where the kind is an option table itself.
     """
 
     help: str
+    """Effect of the option, one sentence for people. Pixels, rows and groups count from 1."""
     kind: type = bool
+    """Type of one value: bool, int, float, str, or a class with ``parse(text)``."""
     many: bool = False
+    """Whether the field is a tuple of values, of `size` if that is given."""
     size: int | None = None
     optional: bool = False
+    """Whether the field can be None."""
     choices: tuple[str, ...] = ()
+    """All possible texts."""
     minimum: int | None = None
     maximum: int | None = None
     unit: str = ""
     one: str = ""
+    """Name of a single value on the command line: ``--guide-window`` for ``guide_windows``."""
     metavar: str = ""
+    """Placeholder of a value in help texts."""
     shown_default: str = ""
+    """The default, in words, where the field's own does not explain what happens."""
     aliases: tuple[str, ...] = ()
+    """Other names on the command line, which help texts leave out."""
     group: str = ""
+    """Heading under which help texts list the option."""
     faces: tuple[str, ...] = ()
+    """Those that offer the option, all if empty: "function", "apply", "batch", "step"."""
     step_name: str = ""
+    """Name of the step's parameter, where it is not the field's."""
     prefix: str = ""
+    """Put before the names of a kind's own fields, where the kind is an option table itself."""
 
     @property
     def is_table(self) -> bool:

@@ -30,21 +30,7 @@ WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One detector of an instrument.
-
-    Parameters
-    ----------
-    name : str
-        Canonical name: the one that the reference rules use.
-    aliases : tuple of str
-        Other names of the same detector.
-    shape : tuple of int
-        Rows and columns of the full frame.
-    reference_border : int
-        Width in pixels of the border of reference pixels.
-    channels : int
-        Readout channels of the full frame: stripes of equal width across the fast axis.
-    """
+    """One detector: its name in the rules, other names, rows and columns, border in pixels."""
 
     name: str
     aliases: tuple[str, ...]
@@ -55,17 +41,7 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of what is plausible in a mask of the instrument.
-
-    Parameters
-    ----------
-    flagged_fraction : float or None
-        Largest fraction of the active pixels with any flag; None for no limit.
-    do_not_use_fraction : float or None
-        Largest fraction of the active pixels with DO_NOT_USE; None for no limit.
-    changed_fraction : float or None
-        Largest fraction of a mask's pixels whose flags a delivery changes; None for no limit.
-    """
+    """Largest plausible fractions of active pixels in a mask; None for no limit."""
 
     flagged_fraction: float | None = None
     do_not_use_fraction: float | None = None
@@ -74,18 +50,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class GuideWindowSource:
-    """Place where an instrument's files name the windows that were read for guiding.
-
-    Parameters
-    ----------
-    extension : str
-        EXTNAME of a table with the columns X, Y (1-based), NX, NY and, where windows move, GROUP1
-        and GROUP2 (the first and last group, 1-based).
-    keywords : tuple of str
-        Keywords of X, Y, NX and NY in the header, ``{n}`` standing for the window's number.
-    count : int
-        The highest number.
-    """
+    """Table and keywords (``{n}`` is the window's number) that name windows read for guiding."""
 
     extension: str
     keywords: tuple[str, str, str, str]
@@ -94,30 +59,10 @@ class GuideWindowSource:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One instrument.
+    """One instrument; its fields are those of the TOML file (docs: Add an instrument).
 
-    Parameters
-    ----------
-    name, telescope : str
-        INSTRUME and TELESCOP.
-    observatory : str
-        CRDS observatory.
-    reftype : str
-        CRDS type of the bad-pixel mask.
-    keywords : mapping of str to str
-        CRDS parkey to FITS keyword.
-    detectors : mapping of str to Detector
-        By canonical name.
-    recipe : Recipe
-        Which flag sources run by default.
-    guide_windows : GuideWindowSource or None
-        Where files name guide windows; None where they do not.
-    read_number_column : str
-        Column of a table that holds the read number of each group.
-    limits : Limits
-        What is plausible in a mask.
-    do_not_use : tuple of str
-        Flags whose pixels must not be used: new masks set DO_NOT_USE with them.
+    `keywords` leads from CRDS' parkeys to FITS keywords, `detectors` is by canonical name, and
+    `do_not_use` names the flags with which new masks set DO_NOT_USE.
     """
 
     name: str
@@ -135,11 +80,8 @@ class Instrument:
     def detector(self, name: str) -> Detector:
         """Return a detector by its name or an alias.
 
-        Raises
-        ------
-        SelectionError
-            Raised if `name` is a wildcard or not one of the instrument's detectors: CRDS would
-            answer with some detector's mask.
+        SelectionError if `name` is a wildcard or not one of the instrument's detectors: CRDS would
+        answer with some detector's mask.
         """
         wanted = str(name).strip().upper()
         known = ", ".join(
@@ -172,23 +114,7 @@ def available() -> tuple[str, ...]:
 
 @functools.cache
 def load(name: str) -> Instrument:
-    """Return the description of an instrument.
-
-    Parameters
-    ----------
-    name : str
-        Instrument name, in any case.
-
-    Returns
-    -------
-    Instrument
-        Its description.
-
-    Raises
-    ------
-    ConfigError
-        Raised if there is no such instrument, or its description has an error.
-    """
+    """Return the description of an instrument, by its name in any case; ConfigError without one."""
     if name.upper() not in available():
         raise ConfigError(
             f"instrument {name!r} is not known; found descriptions of {', '.join(available())}",

@@ -26,17 +26,7 @@ def is_count(value: Any, least: int = 0) -> bool:
 
 
 class TomlTable:
-    """One table of a TOML file.
-
-    Parameters
-    ----------
-    values : mapping
-        The table.
-    file : str
-        Name of the file, for errors.
-    path : str
-        Name of the table in it, "" for the file's own fields.
-    """
+    """One table of a TOML file; `path` is its name there, "" for the fields of the file itself."""
 
     def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
         self._left = dict(values)

@@ -27,8 +27,6 @@ def ad_limits(*, floor: float | None = None, full_scale: float | None = None) ->
     uint16); SATURATED at or above `full_scale`, where it saw more (65535 DN for uint16). At the
     floor JWST's saturation step also sets DO_NOT_USE; that decision is left to that step.
     """
-    if floor is None and full_scale is None:
-        raise ConfigError("neither a floor nor a full scale is given; expected at least one")
     for name, limit in (("floor", floor), ("full scale", full_scale)):
         if limit is not None and np.isnan(limit):
             raise ConfigError(f"the {name} is NaN, which no count reaches; expected a number")

@@ -9,7 +9,6 @@ from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import FlagSource, Found, flag_where
-from tmt_dq.errors import ConfigError
 
 __all__ = ["dropouts", "sources"]
 
@@ -23,8 +22,6 @@ def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
 def dropouts(values: Sequence[float]) -> FlagSource:
     """Flag samples at `values`, DN, as DROPOUT: data lost on their way; NaN stands for NaN."""
     wanted = tuple(float(value) for value in values)
-    if not wanted:
-        raise ConfigError("no value stands for lost data; expected at least one")
     bit = np.uint8(GROUP["DROPOUT"])
 
     def look(counts: npt.NDArray[np.generic]) -> Found:

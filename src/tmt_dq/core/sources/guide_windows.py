@@ -10,7 +10,7 @@ from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources.source import FlagSource
-from tmt_dq.errors import ConfigError, GeometryError
+from tmt_dq.errors import GeometryError
 
 __all__ = ["check_guide_windows", "guide_windows", "sources"]
 
@@ -50,7 +50,6 @@ def guide_windows(
     which each box, not its rows and columns, is made larger on all sides, as Roman's
     ``expand_gw_flagging``.
     """
-    _check_guide_options(parts, expand)
     box_bits = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
     line_bits = np.uint32(PIXEL["OTHER_BAD_PIXEL"])
     pixels = np.zeros(window.shape, np.uint32)
@@ -110,17 +109,6 @@ def check_guide_windows(
             where=where,
             hint="Guide windows are X,Y,NX,NY[,FIRST:LAST]: detector pixels and groups, from 1.",
         )
-
-
-def _check_guide_options(parts: Sequence[str], expand: int) -> None:
-    unknown = [part for part in parts if part not in GUIDE_PARTS]
-    if unknown:
-        raise ConfigError(
-            f"guide window parts {', '.join(unknown)} are unknown; expected some of "
-            f"{', '.join(GUIDE_PARTS)}"
-        )
-    if expand < 0:
-        raise ConfigError(f"guide windows are expanded by {expand} pixels; expected 0 or more")
 
 
 def _inside(guide: Window, window: Window, expand: int = 0) -> tuple[slice, slice]:
