@@ -516,7 +516,7 @@ def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, when: str) -> Non
     monkeypatch.delenv("NO_COLOR", raising=False)
     console.begin(json_errors=False)
     console.set_color(when)
-    console.table(("file", "pixels"), [("[red]a[/red].fits", "1")], right=(1,))
+    console.table(("file", "pixels"), [("[red]a[/red].fits", 1)])
     text = shown.getvalue()
     assert "[red]a[/red].fits" in text
     assert ("\x1b" in text) is (when == "auto")

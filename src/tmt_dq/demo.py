@@ -1,4 +1,4 @@
-"""The main job on a simulated full-frame ramp, for those who see tmt-dq for the first time."""
+"""Demo: a full-frame ramp simulated, initialized and drawn."""
 
 import os
 import shutil
@@ -23,17 +23,7 @@ Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Files of a demo.
-
-    Attributes
-    ----------
-    ramp : Path
-        The simulated raw ramp.
-    applied : Applied
-        What DQ initialization did.
-    picture : Path
-        The picture of the flags.
-    """
+    """Files of a demo: the raw ramp, what was done to it, the picture of its flags."""
 
     ramp: Path
     applied: Applied
@@ -47,32 +37,14 @@ _PER_READ, _PER_PIXEL = 2 * 2 * _FRAME, 4 * _FRAME
 
 
 def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
-    """Make sure that a demo could be written, and return its files.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to put the files; it need not exist.
-    ngroups : int
-        Number of reads.
-
-    Returns
-    -------
-    tuple of Path
-        What `run_demo` would write.
-
-    Raises
-    ------
-    OutputError
-        Raised if the folder cannot be made or written, or the disk is too full.
-    """
+    """Make sure that a demo could be written, and return its files."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError(
             f"the folder cannot be made or written: {existing} is "
             + ("not writable" if existing.is_dir() else "not a folder"),
             where=folder,
-            hint="Name a folder elsewhere.",
+            hint="Name another folder.",
         )
     for name in (_RAMP, _OUTPUT, _PICTURE):
         if folder.is_dir():
@@ -83,7 +55,7 @@ def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
         raise OutputError(
             f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
             where=folder,
-            hint="Ask for fewer reads (--groups), or name a folder elsewhere.",
+            hint="Use fewer reads (--groups), or name another folder.",
         )
     return tuple(folder / name for name in (_RAMP, _OUTPUT, _PICTURE))
 
@@ -92,25 +64,6 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
     """Simulate a full-frame IRIS ramp, initialize its data quality, draw the flags.
 
     The mask comes from the rules and references in the package, whatever CRDS_PATH says.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to put the files; made if it does not exist. A demo's files in it are replaced.
-    ngroups : int
-        Number of reads.
-    watch : callable
-        Opens a progress display.
-
-    Returns
-    -------
-    Demo
-        What was made.
-
-    Raises
-    ------
-    OutputError
-        Raised if the folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,6 @@ from tmt_dq.cli.options import (
 )
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
-from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import BatchResult, Mapper
@@ -197,5 +196,5 @@ def _show(result: "BatchResult") -> None:
         (("error", "ramps"), dict(sorted(result.failures.items()))),
     ):
         if counts:
-            table(title, [(name, number(count)) for name, count in counts.items()], right=(1,))
+            table(title, counts.items())
     sys.stdout.flush()

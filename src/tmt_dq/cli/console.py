@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -54,13 +54,7 @@ _manner = _Manner()
 
 
 def begin(*, json_errors: bool) -> None:
-    """Begin a call of the command line: forget what an earlier one in this process was told.
-
-    Parameters
-    ----------
-    json_errors : bool
-        Whether errors are shown as JSON too, one line each.
-    """
+    """Begin a call of the command line: forget the settings of an earlier one in this process."""
     _manner.json_errors = json_errors
     _manner.params = ()
     set_color("auto")
@@ -72,13 +66,7 @@ def set_params(params: Sequence[click.Parameter]) -> None:
 
 
 def set_color(when: str) -> None:
-    """Choose when text is coloured.
-
-    Parameters
-    ----------
-    when : {"auto", "always", "never"}
-        With "auto", on terminals, unless NO_COLOR is set (https://no-color.org) or TERM is dumb.
-    """
+    """Colour text "always", "never", or "auto": on terminals without NO_COLOR and TERM=dumb."""
     _manner.color = {"always": True, "never": False}.get(when)
     if when == "auto" and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
         _manner.color = False
@@ -113,18 +101,6 @@ def json_list(name: str, *, wanted: bool = True) -> Iterator[Callable[[Any], Non
     """Print one JSON document that holds a list, item by item as they come.
 
     The document is complete also where the command ends early: it then holds what came.
-
-    Parameters
-    ----------
-    name : str
-        Key of the list.
-    wanted : bool
-        Whether to print anything at all.
-
-    Yields
-    ------
-    callable
-        Prints an item.
     """
     if not wanted:
         yield lambda _item: None
@@ -196,9 +172,9 @@ def _terminal(*, stderr: bool = False) -> Any:
     return Console(stderr=stderr, no_color=_manner.color is False or None)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print a table; `right` holds the columns to align right."""
-    show_table(Table("", tuple(header), tuple(map(tuple, rows)), tuple(right)))
+def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+    """Print a table of text and counts."""
+    show_table(Table.of("", header, rows))
 
 
 def show_table(table: Table) -> None:
