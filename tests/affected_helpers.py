@@ -37,7 +37,7 @@ def make_contexts(root: Path, flags: Any = None) -> Path:
     for number, dq in enumerate(flags or (old_flags(), new_flags())):
         useafter = f"2026-05-0{number + 1}T00:00:00"
         mask = deliverable(root.parent / "mask.fits", dq, useafter=useafter)
-        deliver_mask(mask, cache=root, max_flagged=1, yes=True)
+        deliver_mask(mask, cache=root, max_flagged=1, force=True, yes=True)
         mask.unlink()
     return root
 

@@ -1,5 +1,7 @@
 """Masks that may be delivered, small caches to deliver into, and what they answer."""
 
+import ast
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,8 +87,37 @@ def default_context(root: Path) -> str:
 
 
 @pytest.fixture
+def mask(folder: Path) -> Path:
+    """Return a mask for exposures from 1 May 2026 on."""
+    return deliverable(folder / "mask.fits")
+
+
+@pytest.fixture(params=[False, True], ids=["no server_config", "server_config"])
+def root(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a cache with one mask."""
+    return small_cache(folder / "cache", config=request.param)
+
+
+@pytest.fixture
 def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out CRDS' own certify, which takes two seconds; other tests run it."""
     monkeypatch.setattr(
         "tmt_dq.references.crds_tools.certify_reference", lambda *_args, **_options: ()
     )
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Return the header of a file of rules, read without any of our code."""
+    tree = ast.parse(path.read_text())
+    [value] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "header"
+    ]
+    header: dict[str, Any] = ast.literal_eval(value)
+    return header

@@ -1,6 +1,5 @@
 """What a delivery puts into a cache, what it refuses, and how it is taken back."""
 
-import ast
 import datetime as dt
 import hashlib
 import json
@@ -14,15 +13,18 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, data_unit, folder_state, invoke, make_ramp, unit_bytes
+from builders import arrays, data_unit, folder_state, invoke, unit_bytes
 from delivery_helpers import (
     NEW,
     OLD,
     answer,
     default_context,
     deliverable,
-    exposure,
+    header_of,
+    mask,
     no_crds,
+    root,
+    sha256,
     small_cache,
 )
 from reference_helpers import PUBLISHED, needs_published, published_cache
@@ -38,46 +40,17 @@ from tmt_dq.errors import (
     OutputError,
     SelectionError,
 )
-from tmt_dq.files.identity import sha256_of
-from tmt_dq.references import embedded, select_reference
+from tmt_dq.references import embedded
 
-__all__ = ["no_crds"]
+__all__ = ["mask", "no_crds", "root"]
 
 pytestmark = pytest.mark.usefixtures("no_crds")
-
-
-@pytest.fixture
-def mask(folder: Path) -> Path:
-    """Return a mask for exposures from 1 May 2026 on."""
-    return deliverable(folder / "mask.fits")
-
-
-@pytest.fixture(params=[False, True], ids=["no server_config", "server_config"])
-def root(folder: Path, request: pytest.FixtureRequest) -> Path:
-    """Return a cache with one mask."""
-    return small_cache(folder / "cache", config=request.param)
 
 
 def files(root: Path) -> set[str]:
     """Return the files of a cache, but that of its lock."""
     found = {name for name, content in folder_state(root).items() if content != "folder"}
     return found - {".tmt-dq.lock"}
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def header_of(path: Path) -> dict[str, Any]:
-    """Return the header of a file of rules, read without any of our code."""
-    tree = ast.parse(path.read_text())
-    [value] = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "header"
-    ]
-    header: dict[str, Any] = ast.literal_eval(value)
-    return header
 
 
 def test_the_mask_is_selected_from_its_useafter_on(root: Path, mask: Path) -> None:
@@ -430,184 +403,6 @@ def test_a_new_cache_behind_a_link(folder: Path, mask: Path) -> None:
     deliver_mask(mask, cache=folder / "cache", create=True, yes=True)
     assert (folder / "cache").is_symlink()
     assert default_context(folder / "disk") == "tmt_0101.pmap"
-
-
-class TestRollback:
-    def test_the_context_before_is_in_force_and_files_stay(self, root: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root, yes=True)
-        before = folder_state(root)
-        taken_back = rollback(receipt)
-        assert taken_back.rolled_back is not None
-        assert default_context(root) == "tmt_0001.pmap"
-        assert answer(root, "2026-05-01T00:00:00") == OLD
-        after = folder_state(root)
-        own = {"deliveries/tmt/tmt_0002.json"}
-        if (root / "config").exists():
-            assert after.keys() == before.keys()
-            own |= {"config/tmt/server_config"}
-        else:
-            assert before.keys() - after.keys() == {"mappings/tmt/tmt_0002.pmap"}
-            assert (root / "deliveries/tmt/withdrawn/tmt_0002.pmap").is_file()
-        assert {name for name in before.keys() & after.keys() if after[name] != before[name]} == own
-
-    def test_an_exposure_that_chose_its_context_before(self, root: Path, mask: Path) -> None:
-        """Its mask and the rules that name it are still there, with the sha256 on record."""
-        receipt = deliver_mask(mask, cache=root, yes=True)
-        rollback(receipt)
-        assert receipt.mask_path is not None
-        assert sha256(receipt.mask_path) in (root / "references/tmt/SHA256SUMS").read_text()
-        if (root / "config").exists():
-            assert answer(root, "2026-05-01T00:00:00", context=receipt.context) == NEW
-
-    def test_names_are_not_used_again(self, root: Path, mask: Path) -> None:
-        rollback(deliver_mask(mask, cache=root, yes=True))
-        again = deliver_mask(mask, cache=root, yes=True)
-        assert (again.mask, again.context) == ("tmt_iris_mask_0003.fits", "tmt_0003.pmap")
-        assert again.context_before == "tmt_0001.pmap"
-        assert header_of(root / "mappings/tmt/tmt_0003.pmap")["derived_from"] == "tmt_0001.pmap"
-
-    def test_only_the_last_and_only_once(self, root: Path, mask: Path) -> None:
-        first = deliver_mask(mask, cache=root, yes=True)
-        second = deliver_mask(mask, cache=root, useafter="2026-06-01", force=True, yes=True)
-        with pytest.raises(DeliveryError, match=r"context is tmt_0003\.pmap, not tmt_0002\.pmap"):
-            rollback(first)
-        rollback(second)
-        with pytest.raises(DeliveryError, match="already"):
-            rollback(second)
-        rollback(first)
-        assert default_context(root) == "tmt_0001.pmap"
-
-    def test_the_cache_may_have_moved(self, root: Path, mask: Path) -> None:
-        deliver_mask(mask, cache=root, yes=True)
-        moved = root.rename(root.with_name("moved"))
-        rollback(moved / "deliveries/tmt/tmt_0002.json")
-        assert default_context(moved) == "tmt_0001.pmap"
-
-    def test_what_is_no_receipt(self, root: Path, folder: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root, yes=True)
-        assert receipt.path is not None
-        for text in ("", "[]", "{}", '{"format": "tmt-dq receipt 1"}'):
-            (folder / "no.json").write_text(text)
-            with pytest.raises(DeliveryError, match="not a receipt"):
-                rollback(folder / "no.json")
-        with pytest.raises(DeliveryError, match="not a receipt"):
-            rollback(folder / "missing.json")
-        shutil.copyfile(receipt.path, folder / "copy.json")
-        with pytest.raises(DeliveryError, match="copy of a receipt"):
-            rollback(folder / "copy.json")
-        original = receipt.path.read_text()
-        outside = original.replace("references/tmt/iris", "../../precious")
-        receipt.path.write_text(outside)
-        with pytest.raises(DeliveryError, match="not in the cache"):
-            rollback(receipt.path)
-
-    def test_a_damaged_mask_can_be_taken_back(self, root: Path, mask: Path) -> None:
-        receipt = deliver_mask(mask, cache=root, yes=True)
-        assert receipt.mask_path is not None
-        receipt.mask_path.write_bytes(b"SIMPLE  = something else")
-        rollback(receipt)
-        assert answer(root, "2026-05-01T00:00:00") == OLD
-
-
-class TestVerify:
-    """References are compared with the sums on record when they are selected."""
-
-    @pytest.fixture
-    def copy(self, root: Path, mask: Path) -> Path:
-        path = deliver_mask(mask, cache=root, yes=True).mask_path
-        assert isinstance(path, Path)
-        return path
-
-    def select(self, root: Path, **options: Any) -> Any:
-        return select_reference(exposure("2026-05-01T00:00:00"), crds_path=root, **options)
-
-    def test_truncated(self, root: Path, copy: Path) -> None:
-        copy.write_bytes(copy.read_bytes()[:-2880])
-        with pytest.raises(SelectionError, match="not the file that was delivered") as caught:
-            self.select(root)
-        assert caught.value.where == str(copy)
-
-    def test_swapped(self, root: Path, copy: Path) -> None:
-        assert self.select(root).path == copy
-        os.replace(shutil.copyfile(copy.with_name(OLD), copy.with_suffix(".tmp")), copy)
-        with pytest.raises(SelectionError, match="not the file that was delivered"):
-            self.select(root)
-
-    def test_one_bit_with_the_same_size_and_time(self, root: Path, copy: Path) -> None:
-        assert self.select(root).path == copy
-        status = copy.stat()
-        raw = bytearray(copy.read_bytes())
-        raw[-3000] ^= 1
-        copy.write_bytes(raw)
-        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-        with pytest.raises(SelectionError, match="not the file that was delivered"):
-            self.select(root)
-
-    def test_on_request_it_is_used_all_the_same(
-        self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        copy.write_bytes(copy.read_bytes() + bytes(2880))
-        assert self.select(root, verify=False).path == copy
-        monkeypatch.setenv("TMT_DQ_VERIFY", "0")
-        assert self.select(root).path == copy
-        with pytest.raises(SelectionError, match="sha256"):
-            self.select(root, verify=True)
-
-    def test_command_line(self, root: Path, copy: Path, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", start=(101, 201), header={"SUBARRAY": "CUSTOM"})
-        arguments = ("select", ramp, "--crds-path", root)
-        assert invoke(*arguments).out.strip() == str(copy)
-        copy.write_bytes(copy.read_bytes()[:-2880])
-        outcome = invoke(*arguments)
-        assert (outcome.code, "sha256" in outcome.err) == (6, True)
-        assert invoke(*arguments, "--no-verify").out.strip() == str(copy)
-
-    def test_hashed_once(self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tmt_dq.references import checksums as sums
-
-        hashed: list[Path] = []
-        original = sha256_of
-
-        def counted(path: Path) -> str:
-            hashed.append(path)
-            return original(path)
-
-        monkeypatch.setattr("tmt_dq.references.checksums.sha256_of", counted)
-        self.select(root)
-        first = len(hashed)
-        # Another process knows no more than what is noted in the user's folder.
-        monkeypatch.setattr(sums, "_VERIFIED", {})
-        self.select(root)
-        assert len(hashed) == first <= 1
-        copy.touch()
-        self.select(root)
-        assert len(hashed) == first + 1
-
-    def test_without_a_folder_for_notes(
-        self, root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("TMT_DQ_CACHE_DIR", "/proc/none")
-        assert self.select(root).path == copy
-
-    def test_damaged_record(self, root: Path, copy: Path) -> None:
-        (root / "references/tmt/SHA256SUMS").write_text(f"12  iris/{NEW}\n")
-        with pytest.raises(SelectionError, match="not a sha256"):
-            self.select(root)
-        (root / "references/tmt/SHA256SUMS").unlink()
-        assert self.select(root).path == copy
-
-    def test_the_masks_of_the_package(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(tmp_path / "own"))
-        path = embedded.ensure("tmt_iris_mask_0101.fits")
-        header = exposure("2026-05-01T00:00:00", SUBARRAY="FULL")
-        assert select_reference(header).path == path
-        with path.open("r+b") as file:
-            file.seek(50_000_000)
-            file.write(b"\x00")
-        with pytest.raises(SelectionError, match="sha256"):
-            select_reference(header)
 
 
 class TestChanges:
