@@ -308,7 +308,7 @@ def _judge(
         pixels = _differing((old, identify(old)), (new, identify(new)), window)
     except TmtDqError as error:
         return _unknown(path, error, *names)
-    flags = f"other flags in {pixels} of its pixels" if pixels else "the same flags in its pixels"
+    flags = f"other flags in {pixels:,} of its pixels" if pixels else "the same flags in its pixels"
     what = f"{names[0]} is another file" if same_name else f"{names[1]} instead of {names[0]}"
     is_affected = pixels > 0 or not (same_name or flags_only)
     return Effect(path, is_affected, f"{what}, with {flags}", *names, pixels=pixels)

@@ -1,7 +1,8 @@
-"""What an examination of a mask finds, and the part of it that looks at pixels."""
+"""Findings about a mask, and those about its pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,26 +12,30 @@ from tmt_dq.core.counts import FlagCount
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 
-__all__ = ["Finding", "active_part", "check_border", "check_flags"]
+__all__ = ["Finding", "active_part", "check_border", "check_flags", "error", "warning"]
 
 Severity = Literal["error", "warning", "info"]
 
-_OF_EXPOSURES = (
-    "SATURATED",
-    "JUMP_DET",
-    "DROPOUT",
-    "OUTLIER",
-    "PERSISTENCE",
-    "AD_FLOOR",
-    "CHARGELOSS",
-    "FLUX_ESTIMATED",
-)
-"""Flags that say what happened to a pixel in one exposure (JWST documentation, "Data Quality
-Flags"); a mask says what a pixel is."""
-
-_OF_OTHERS = ("MSA_FAILED_OPEN",)
-"""Flags of hardware that only other instruments have (NIRSpec's micro-shutters)."""
-
+_STRANGERS = {
+    "RESERVED": "is reserved and has no meaning",
+    # JWST documentation, "Data Quality Flags".
+    **dict.fromkeys(
+        (
+            "SATURATED",
+            "JUMP_DET",
+            "DROPOUT",
+            "OUTLIER",
+            "PERSISTENCE",
+            "AD_FLOOR",
+            "CHARGELOSS",
+            "FLUX_ESTIMATED",
+        ),
+        "says what happened in an exposure, not what a pixel is",
+    ),
+    # NIRSpec's micro-shutters.
+    "MSA_FAILED_OPEN": "is for hardware that other instruments have",
+}
+"""Flags that do not belong in a mask, and why."""
 
 _BORDER_REMEDY = (
     "Start from the mask in force, which has the border: tmt-dq combine THAT_MASK NEW_MASK -o "
@@ -60,6 +65,10 @@ class Finding:
     remedy: str | None = None
 
 
+error = partial(Finding, "error")
+warning = partial(Finding, "warning")
+
+
 def active_part(window: Window, frame: tuple[int, int], border: int) -> tuple[slice, slice]:
     """Return the index of a window's pixels that are not in the border of reference pixels."""
     rows, columns = (
@@ -81,58 +90,32 @@ def check_border(
     wrong = int(np.count_nonzero(inside & reference))
     border = dq.size - inside.size
     missing = border - (int(np.count_nonzero(dq & reference)) - wrong)
-    if missing:
-        what = (
-            f"{missing:,} of the {border:,} pixels in the border of reference pixels "
-            f"({width} wide) lack REFERENCE_PIXEL"
-        )
-        if required:
-            yield Finding(
-                "error",
-                "DQ",
-                f"{what}: exposures would take them for pixels that see light",
-                _BORDER_REMEDY,
-            )
-        else:
-            yield Finding("warning", "DQ", f"{what}; accepted (--no-border)")
+    place = f"the border of reference pixels ({width} wide)"
+    what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
+    if missing and required:
+        reason = "exposures would take them for pixels that see light"
+        yield error("DQ", f"{what}: {reason}", _BORDER_REMEDY)
+    elif missing:
+        yield warning("DQ", f"{what}; accepted (--no-border)")
     if wrong:
-        yield Finding(
-            "warning",
-            "DQ",
-            f"{wrong:,} pixels outside the border of reference pixels ({width} wide) have "
-            "REFERENCE_PIXEL",
-            "Clear the flag there.",
-        )
+        what = f"{wrong:,} pixels outside {place} have REFERENCE_PIXEL"
+        yield warning("DQ", what, "Clear the flag there.")
 
 
 def check_flags(counts: tuple[FlagCount, ...]) -> Iterator[Finding]:
     """Yield how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
-    by_name = {count.name: count for count in counts}
     bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
-    if bad and "DO_NOT_USE" not in by_name:
-        yield Finding(
-            "warning",
-            "DQ",
-            "no pixel has DO_NOT_USE, so every flagged pixel will be used",
-            "Set DO_NOT_USE where a flag means that the pixel is not to be used.",
-        )
+    if bad and not any(count.name == "DO_NOT_USE" for count in counts):
+        what = "no pixel has DO_NOT_USE, so every flagged pixel will be used"
+        remedy = "Set DO_NOT_USE where a flag means that the pixel is not to be used."
+        yield warning("DQ", what, remedy)
     for count in bad:
-        yield Finding(
-            "info",
-            "DQ",
+        what = (
             f"{count.name}: {count.pixels:,} pixels, {count.with_do_not_use:,} with DO_NOT_USE and "
-            f"{count.without_do_not_use:,} without",
+            f"{count.without_do_not_use:,} without"
         )
-    for names, what in (
-        (("RESERVED",), "is reserved and has no meaning"),
-        (_OF_EXPOSURES, "says what happened in an exposure, not what a pixel is"),
-        (_OF_OTHERS, "is for hardware that other instruments have"),
-    ):
-        for name in names:
-            if name in by_name:
-                yield Finding(
-                    "warning",
-                    "DQ",
-                    f"{name} {what}; {by_name[name].pixels} pixels have it",
-                    "Clear it, or set the flag that is meant.",
-                )
+        yield Finding("info", "DQ", what)
+    for count in bad:
+        if count.name in _STRANGERS:
+            what = f"{count.name} {_STRANGERS[count.name]}; {count.pixels:,} pixels have it"
+            yield warning("DQ", what, "Clear it, or set the flag that is meant.")

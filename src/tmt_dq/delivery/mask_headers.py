@@ -2,12 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.delivery.findings import Finding
+from tmt_dq.delivery.findings import Finding, error, warning
 from tmt_dq.delivery.reference_files import wrong_checksums
 from tmt_dq.errors import ConfigError, SelectionError, TmtDqError
 from tmt_dq.fits.file import FitsInput
@@ -28,9 +27,6 @@ __all__ = [
 
 SUBARRAYS = {"FULL", "CUSTOM", "GENERIC", "N/A"}
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
-
-_error = partial(Finding, "error")
-_warning = partial(Finding, "warning")
 
 _PROVENANCE = {
     "PEDIGREE": "where the values come from: INFLIGHT <first day> <last day>, GROUND, SIMULATION, "
@@ -54,7 +50,7 @@ def _found(value: str) -> str:
 def check_kind(file: FitsInput) -> Iterator[Finding]:
     """Yield an error if the file is an exposure: its keywords need no correction."""
     if file.named("SCI") and not text(file.units[0].header, "REFTYPE"):
-        yield _error(
+        yield error(
             "file",
             "is an exposure, not a mask: it has an SCI extension and no REFTYPE",
             "tmt-dq apply initializes exposures; tmt-dq import and tmt-dq combine make masks.",
@@ -69,19 +65,19 @@ def check_identity(
     if name.upper() not in available():
         what = f"{_found(name)}; expected {' or '.join(available())}"
         remedy = "Only masks of these instruments can be delivered."
-        return [_error("INSTRUME", what, remedy)], None, None
+        return [error("INSTRUME", what, remedy)], None, None
     findings = []
     instrument, detector = load(name), None
     found = text(header, "DETECTOR")
     try:
         detector = instrument.detector(found)
-    except SelectionError as error:
-        findings.append(_error("DETECTOR", error.what, error.hint))
+    except SelectionError as problem:
+        findings.append(error("DETECTOR", problem.what, problem.hint))
     else:
         if found != detector.name:
             what = f"is {found}, another name of {detector.name}; rules know {detector.name}"
             remedy = f"Write {detector.name}; tmt-dq deliver does so in its copy."
-            findings.append(_warning("DETECTOR", what, remedy))
+            findings.append(warning("DETECTOR", what, remedy))
     for keyword, expected in (
         ("TELESCOP", instrument.telescope),
         ("REFTYPE", instrument.reftype.upper()),
@@ -89,7 +85,7 @@ def check_identity(
         found = text(header, keyword)
         if found.upper() != expected:
             remedy = f"Write {expected}, if this is a mask of {instrument.name}."
-            findings.append(_error(keyword, f"{_found(found)}; expected {expected}", remedy))
+            findings.append(error(keyword, f"{_found(found)}; expected {expected}", remedy))
     return findings, instrument, detector
 
 
@@ -100,7 +96,7 @@ def check_provenance(header: Mapping[str, object]) -> Iterator[Finding]:
     with contextlib.suppress(ConfigError):
         expected = useafter_text(useafter)
     if useafter != expected:
-        yield _error(
+        yield error(
             "USEAFTER",
             f"{_found(useafter)}; expected a UTC date and time that exist, as YYYY-MM-DDThh:mm:ss",
             f"Write {expected or 'the time of the first exposure that the mask is for'}; tmt-dq "
@@ -108,20 +104,20 @@ def check_provenance(header: Mapping[str, object]) -> Iterator[Finding]:
         )
     for keyword, meaning in _PROVENANCE.items():
         if text(header, keyword).upper() in WILDCARDS:
-            yield _error(keyword, f"is missing: {meaning}", f"Write {keyword}.")
+            yield error(keyword, f"is missing: {meaning}", f"Write {keyword}.")
     pedigree = text(header, "PEDIGREE")
     if pedigree != pedigree.upper():
         expected = pedigree.upper()
-        yield _error("PEDIGREE", f"is {pedigree!r}; expected {expected!r}", f"Write {expected}.")
+        yield error("PEDIGREE", f"is {pedigree!r}; expected {expected!r}", f"Write {expected}.")
 
 
 def check_structure(file: FitsInput) -> Iterator[Finding]:
     """Check how a file is put together: plain FITS, right checksums, a table that makes sense."""
     if file.compressed:
-        yield _error("file", "is compressed; expected plain FITS", "Expand it (gunzip, funpack).")
+        yield error("file", "is compressed; expected plain FITS", "Expand it (gunzip, funpack).")
         return
     for label in wrong_checksums(file):
-        yield _error(
+        yield error(
             label,
             "CHECKSUM or DATASUM does not fit the bytes",
             "The file was changed or damaged. Make it again, or sign it anew if the change was "
@@ -129,7 +125,7 @@ def check_structure(file: FitsInput) -> Iterator[Finding]:
         )
     if file.named("ASDF"):
         what = "CRDS allows no ASDF extension in a FITS reference"
-        yield _warning("ASDF", what, "Leave it out; tmt-dq deliver does so in its copy.")
+        yield warning("ASDF", what, "Leave it out; tmt-dq deliver does so in its copy.")
     for unit in file.named("DQ_DEF"):
         try:
             rows = read_dq_def(file, unit)
@@ -138,7 +134,7 @@ def check_structure(file: FitsInput) -> Iterator[Finding]:
             continue  # reading the mask gives the same error
         for name in sorted({row.name.strip() for row in rows} & PIXEL.aliases.keys()):
             new = PIXEL.aliases[name]
-            yield _warning("DQ_DEF", f"{name} is now called {new}", f"Write {new}.")
+            yield warning("DQ_DEF", f"{name} is now called {new}", f"Write {new}.")
         if not meaning.is_identity:
             what = "bits have other places than in the convention; read by name"
             yield Finding("info", "DQ_DEF", what)
@@ -152,19 +148,19 @@ def check_place(
     subarray = text(header, "SUBARRAY").upper()
     if not frame.contains(window):
         what = f"lies at {window.describe()}, but {detector.name} has {frame.describe()}"
-        yield _error("DQ", what, "Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.")
+        yield error("DQ", what, "Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.")
     if subarray not in SUBARRAYS:
         what = f"{_found(subarray)}; expected {', '.join(sorted(SUBARRAYS))}"
-        yield _error("SUBARRAY", what, "GENERIC serves exposures with any subarray.")
+        yield error("SUBARRAY", what, "GENERIC serves exposures with any subarray.")
     elif subarray == "N/A" and window == frame:
-        yield _warning(
+        yield warning(
             "SUBARRAY",
             "is N/A; TMT's rules call what serves all subarrays GENERIC, and such a mask cannot be "
             "delivered into a cache with rules for GENERIC",
             "Write GENERIC, unless the cache's own rules have N/A.",
         )
     elif window != frame and subarray != "CUSTOM":
-        yield _error(
+        yield error(
             "DQ",
             f"covers {window.describe()} only, but SUBARRAY {subarray} promises the full frame, "
             f"{frame.describe()}",
@@ -174,6 +170,6 @@ def check_place(
         missing = ", ".join(key for key in ("SUBSTRT1", "SUBSTRT2") if not text(header, key))
         if missing:
             what = "is missing: where on the detector the mask lies"
-            yield _error(missing, what, "Write the 1-based position of the first pixel.")
+            yield error(missing, what, "Write the 1-based position of the first pixel.")
         what = f"covers {window.describe()} only; exposures that reach beyond it and select it fail"
-        yield _warning("DQ", what, "A full-frame mask serves all exposures.")
+        yield warning("DQ", what, "A full-frame mask serves all exposures.")
