@@ -302,6 +302,21 @@ class TestRefused:
             assert caught.value.hint == "Try again when it has ended."
         assert tmp_path.exists()
 
+    def test_a_name_that_cannot_be_read(
+        self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever cannot see which names were used must not use any."""
+        read = Path.read_text
+
+        def refuse(path: Path, *arguments: Any, **options: Any) -> str:
+            if path.suffix == ".rmap":
+                raise PermissionError(13, "Permission denied", str(path))
+            return read(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "read_text", refuse)
+        with pytest.raises(DeliveryError, match=r"rmap: cannot be read: Permission denied"):
+            deliver_mask(mask, cache=root, yes=True)
+
     def test_rules_that_answer_otherwise(
         self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmt_dq.delivery.receipts import receipts_folder
+from tmt_dq.errors import DeliveryError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.cache import Cache
 from tmt_dq.references.rules import read_chain
@@ -45,12 +46,19 @@ def _files(cache: Cache) -> Iterator[str]:
 def new_names(cache: Cache, instrument: Instrument) -> NewNames:
     """Return names with numbers above all that files have, or rules or receipts mention."""
     receipts = receipts_folder(cache.root, cache.observatory)
-    texts = [
-        path.read_text("utf-8", errors="replace")
-        for path in (*cache.mappings.glob("*.?map"), *receipts.glob("*.json"))
-        if path.is_file()
-    ]
-    used = "\n".join((*_files(cache), *texts))
+    try:
+        texts = [
+            path.read_text("utf-8", errors="replace")
+            for path in (*cache.mappings.glob("*.?map"), *receipts.glob("*.json"))
+            if path.is_file()
+        ]
+        used = "\n".join((*_files(cache), *texts))
+    except OSError as error:
+        raise DeliveryError(
+            f"cannot be read: {error.strerror}",
+            where=error.filename or cache.root,
+            hint="Names that are in use must be known. Check the permissions of the cache.",
+        ) from error
     return NewNames(
         *(
             f"{stem}_{max(_numbers(stem, suffix, used), default=0) + 1:04d}{suffix}"
