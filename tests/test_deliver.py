@@ -494,7 +494,7 @@ def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     outcome = invoke("deliver", mask, "--cache", root, "--yes")
     assert outcome.code == 0
     changes = f"HOT +1 -0) compared with {OLD}"
-    assert "it changes the flags of 1 pixels (DO_NOT_USE +1 -0, " + changes in outcome.out
+    assert "it changes the flags of 1 pixel (DO_NOT_USE +1 -0, " + changes in outcome.out
     path = outcome.out.splitlines()[-1].removeprefix("receipt ")
     assert invoke("select", folder / "missing.fits").code != 0
     outcome = invoke("rollback", path)

@@ -39,9 +39,10 @@ class Changes:
             f"{name} +{added:,} -{removed:,}" for name, (added, removed) in self.flags.items()
         )
         detail = f" ({counts})" if counts else ""
+        pixels = "1 pixel" if self.pixels == 1 else f"{self.pixels:,} pixels"
         if self.mask is None:
-            return f"flags {self.pixels:,} pixels{detail}, where no mask was in force"
-        return f"changes the flags of {self.pixels:,} pixels{detail} compared with {self.mask}"
+            return f"flags {pixels}{detail}, where no mask was in force"
+        return f"changes the flags of {pixels}{detail} compared with {self.mask}"
 
 
 def compare_masks(

@@ -164,7 +164,7 @@ def read_receipt(path: Path) -> Receipt:
         receipt = _from_table(table, path.absolute())
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DeliveryError(
-            f"is not a receipt that can be read: {error}",
+            f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
             where=path,
             hint="Receipts are in the folder deliveries of the cache.",
         ) from error
