@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import echo, print_json, table
+from tmt_dq.cli.console import echo, print_json, show_table
 from tmt_dq.cli.options import FilePath, crds_options, json_option, verify_option
 from tmt_dq.errors import printable
 from tmt_dq.files.urls import redacted
@@ -32,6 +32,7 @@ def command(ramp: Path | str, *, explain: bool, as_json: bool, **options: Any) -
       tmt-dq select iris_0001_uncal.fits --explain --context tmt_0001.pmap
     """  # noqa: D301
     from tmt_dq.references import select_mask
+    from tmt_dq.references.rule_matches import checks_table
 
     selection = select_mask(ramp, **options)
     if as_json:
@@ -50,8 +51,4 @@ def command(ramp: Path | str, *, explain: bool, as_json: bool, **options: Any) -
     click.echo(printable(path) if sys.stdout.isatty() else path)
     if explain:
         echo(f"context {selection.context} of {selection.cache}")
-        rows = [
-            (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")
-            for rule in selection.rules
-        ]
-        table(("rule key", "required", "found", "matched"), rows)
+        show_table(checks_table(selection.rules))

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +24,12 @@ _VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _OWN_PATH, _OWN_CONTEXT = "TMT_DQ_CRDS_PATH", "TMT_DQ_CRDS_CONTEXT"
 """They go before CRDS' variables, which may be there for another observatory's software."""
 
-_CONTEXTS = (_OWN_CONTEXT, "CRDS_CONTEXT")
 _EMBEDDED = "the cache that comes with tmt-dq"
 _OTHER = (
     "Name a cache that has them: --crds-path DIR (crds_path=), or TMT_DQ_CRDS_PATH, which goes "
-    "before CRDS_PATH."
+    "before CRDS_PATH. Without any of them, the rules that come with tmt-dq are used."
 )
 _PERMISSIONS = "Check its path, its permissions, and those of the folders above it."
-_UNSET = "Correct it, or leave it out to use the rules that come with tmt-dq."
-_DEFAULT = "Without any of them, the rules that come with tmt-dq are used."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +64,9 @@ class Cache:
         """
         where = "context"
         if wanted is None:
-            where = next((name for name in _CONTEXTS if environ.get(name)), "CRDS_CONTEXT")
+            where = _OWN_CONTEXT if environ.get(_OWN_CONTEXT) else "CRDS_CONTEXT"
             wanted = environ.get(where) or "latest"
-        own = f"{self.observatory}-"
-        symbol = wanted.removeprefix(own)
+        symbol = wanted.removeprefix(f"{self.observatory}-")
         if symbol in ("latest", "operational"):
             name = self._default_context()
         elif symbol == "edit" and "edit_context" in self.server_config():
@@ -108,20 +103,16 @@ class Cache:
         for key in ("latest_context", "operational_context"):
             if config.get(key):
                 return str(config[key])
-        numbered = [
-            (int(match[1]), name)
-            for name in self._contexts()
-            if (match := re.fullmatch(rf"{self.observatory}_(\d+)\.pmap", name))
-        ]
-        if numbered:
-            return max(numbered)[1]
-        if f"{self.observatory}.pmap" in self._contexts():
-            return f"{self.observatory}.pmap"
-        raise SelectionError(
-            f"the cache has no context: expected {self.observatory}_*.pmap in this folder",
-            where=self.mappings,
-            hint="Complete the cache, or point --crds-path or CRDS_PATH to another one.",
-        )
+        # Without a number it is the oldest.
+        pattern = re.compile(rf"{self.observatory}(?:_(\d+))?\.pmap")
+        found = [match for name in self._contexts() if (match := pattern.fullmatch(name))]
+        if not found:
+            raise SelectionError(
+                f"the cache has no context: expected {self.observatory}_*.pmap in this folder",
+                where=self.mappings,
+                hint="Complete the cache, or point --crds-path or CRDS_PATH to another one.",
+            )
+        return max(found, key=lambda match: int(match[1] or -1))[0]
 
     def _contexts(self) -> list[str]:
         with _readable(self.mappings):
@@ -183,25 +174,33 @@ def open_cache(
     """
     if crds_path is not None:
         where, variables = "crds_path", {"CRDS_PATH": os.fspath(crds_path)}
-    elif environ.get(_OWN_PATH):
-        where, variables = _OWN_PATH, {"CRDS_PATH": environ[_OWN_PATH]}
     else:
-        variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
+        found = crds_variables(environ)
+        variables = {name: found[name] for name in _VARIABLES if found.get(name)}
         where = "CRDS_PATH_SINGLE" if "CRDS_PATH_SINGLE" in variables else "CRDS_PATH"
         if where not in variables:
             where, variables["CRDS_PATH"] = _EMBEDDED, str(embedded.cache_path())
+        elif environ.get(_OWN_PATH):
+            where = _OWN_PATH
     # Absolute, so that what is remembered and returned outlives a change of folder.
-    named = variables[where if where == "CRDS_PATH_SINGLE" else "CRDS_PATH"]
+    named = variables.get("CRDS_PATH_SINGLE") or variables["CRDS_PATH"]
     root = Path(named).absolute()
-    if not named or not _is_folder(root, where):
-        raise ConfigError(f"there is no folder {named!r}", where=where, hint=_UNSET)
     mappings = _folder(variables, "CRDS_MAPPATH", "mappings", observatory)
-    if not _is_folder(mappings, where):
+    try:
+        has_root, has_rules = named and _is_folder(root), _is_folder(mappings)
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        raise ConfigError(
+            f"the cache {named!r} cannot be used: {error}", where=where, hint=_PERMISSIONS
+        ) from error
+    if not has_root:
+        hint = "Correct it, or leave it out to use the rules that come with tmt-dq."
+        raise ConfigError(f"there is no folder {named!r}", where=where, hint=hint)
+    if not has_rules:
         raise ConfigError(
             f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
             f"{mappings}",
             where=where,
-            hint=_OTHER if where == _EMBEDDED else f"{_OTHER} {_DEFAULT}",
+            hint=_OTHER,
         )
     return Cache(
         root=root,
@@ -260,18 +259,9 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _is_folder(path: Path, where: str) -> bool:
-    """Return whether there is a folder; what hinders the answer is a ConfigError."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError) as error:
-        # A NUL in the path is a ValueError.
-        found = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"the folder {str(path)!r} cannot be used: {found}", where=where, hint=_PERMISSIONS
-        ) from error
+def _is_folder(path: Path) -> bool:
+    """Return whether there is a folder; what hinders the answer is an error."""
+    return identify(path) is not None and path.is_dir()
 
 
 @functools.lru_cache(maxsize=8)

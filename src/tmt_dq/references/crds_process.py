@@ -20,8 +20,6 @@ from tmt_dq.references.crds_tools import CERTIFY_FILE, TOOLS
 
 __all__ = ["main"]
 
-_LEVELS = ("ERROR", "WARNING")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run a tool; return its exit status."""
@@ -62,28 +60,22 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     return int(bool(status))
 
 
-class _Collector(logging.Handler):
-    """Keeps the errors and warnings that crds logs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelname in _LEVELS:
-            self.found.append((record.levelname, " ".join(record.getMessage().split())))
-
-
 def _certify_file(path: str, context: str, observatory: str) -> int:
     """Certify a reference with crds, without the trial insertion, which writes to a fixed path."""
-    collector = _Collector()
+    found: list[tuple[str, str]] = []
+    prefix = f"In {Path(path).name!r} : "
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelname in ("ERROR", "WARNING"):
+                text = " ".join(record.getMessage().split())
+                found.append((record.levelname, text.removeprefix(prefix)))
+
     logger = logging.getLogger("CRDS")
     logger.setLevel(logging.DEBUG)
-    logger.propagate, logger.handlers[:] = False, [collector]
+    logger.propagate, logger.handlers[:] = False, [Collector()]
     certify: Any = importlib.import_module("crds.certify")
     certify.certify_file(path, context, observatory=observatory)
-    prefix = f"In {Path(path).name!r} : "
-    found = [(level, text.strip().removeprefix(prefix)) for level, text in collector.found]
     sys.stdout.write(json.dumps(found))
     return 0
 

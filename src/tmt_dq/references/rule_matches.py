@@ -8,7 +8,7 @@ from typing import Any
 
 from tmt_dq.tables import Table, as_lines
 
-__all__ = ["Rule", "RuleCheck", "list_rules", "table", "winner"]
+__all__ = ["Rule", "RuleCheck", "checks_table", "describe", "list_rules", "winner"]
 
 _MAX_LISTED = 12
 """How many rules an error message lists."""
@@ -133,7 +133,16 @@ def winner(
     return found
 
 
-def table(rules: Sequence[Rule], parameters: Mapping[str, str]) -> str:
+def checks_table(checks: Sequence[RuleCheck]) -> Table:
+    """Return the keys of a rule, with what it required and the exposure had."""
+    rows = [
+        (check.parkey, check.required, check.found, "yes" if check.matched else "no")
+        for check in checks
+    ]
+    return Table("Rule", ("rule key", "required", "found", "matched"), tuple(rows))
+
+
+def describe(rules: Sequence[Rule], parameters: Mapping[str, str]) -> str:
     """Return a table of the rule that comes nearest, and a list of what the rules cover."""
     if not rules:
         return "It has no rules of the kinds Match and UseAfter."
@@ -141,12 +150,8 @@ def table(rules: Sequence[Rule], parameters: Mapping[str, str]) -> str:
         ((rule.check(parameters), rule.leads_to) for rule in rules),
         key=lambda one: -sum(check.matched for check in one[0]),
     )
-    rows = tuple(
-        (check.parkey, check.required, check.found, "yes" if check.matched else "no")
-        for check in checked[0][0]
-    )
-    nearest = Table("", ("rule key", "required", "found", "matched"), rows)
-    lines = ["The rule that comes nearest:", *(f"  {line}" for line in as_lines(nearest))]
+    lines = ["The rule that comes nearest:"]
+    lines += (f"  {line}" for line in as_lines(checks_table(checked[0][0])))
     lines.append("The rules cover:")
     for checks, leads_to in checked[:_MAX_LISTED]:
         lines.append(f"  {', '.join(check.required for check in checks)}: {leads_to}")

@@ -15,7 +15,7 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.references import rule_files
 from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile
-from tmt_dq.references.rule_matches import Rule, RuleCheck, list_rules, table, winner
+from tmt_dq.references.rule_matches import Rule, RuleCheck, describe, list_rules, winner
 from tmt_dq.references.selectors import UNDEFINED
 
 __all__ = ["Rules", "load_rules", "read_chain"]
@@ -29,8 +29,7 @@ _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or ca
 class Rules:
     """What a context has for one instrument's references of one type.
 
-    `rmap` is crds' object, None where the .pmap or .imap leads to N/A; `rules` are its rules, one
-    by one.
+    `rmap` is crds' object, None where the .pmap or .imap leads to N/A; `rules` are its rules.
     """
 
     context: str
@@ -78,7 +77,7 @@ class Rules:
                     return None, ()
             raise NoMatchError(
                 f"no rule of {self.rmap.basename} in {self.context} matches this exposure.\n"
-                f"{table(self.rules, header)}",
+                f"{describe(self.rules, header)}",
                 where=where,
                 hint=_GIVE_ONE,
             )

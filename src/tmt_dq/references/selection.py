@@ -13,9 +13,10 @@ from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.cache import Cache, open_cache
-from tmt_dq.references.rule_matches import RuleCheck
+from tmt_dq.references.rule_matches import RuleCheck, checks_table
 from tmt_dq.references.rules import Rules, load_rules
 from tmt_dq.references.selectors import parameters
+from tmt_dq.tables import as_astropy, as_html
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
@@ -66,21 +67,13 @@ class Selection:
 
     def to_table(self) -> "astropy_table.Table":
         """Return the keys of the rule as a table of astropy."""
-        from tmt_dq.tables import as_astropy
-
         return as_astropy(self.rules, RuleCheck, meta={"context": self.context})
 
     def _repr_html_(self) -> str:
         """Show the selection in a notebook."""
-        from tmt_dq.tables import Table, as_html
-
-        rows = tuple(
-            (rule.parkey, rule.required, rule.found, "yes" if rule.matched else "no")
-            for rule in self.rules
-        )
-        header = ("rule key", "required", "found", "matched")
-        lines = ("N/A" if self.path is None else str(self.path), f"context {self.context}")
-        return as_html([*lines, f"cache {self.cache}"], [Table("Rule", header, rows)])
+        path = "N/A" if self.path is None else str(self.path)
+        lines = [path, f"context {self.context}", f"cache {self.cache}"]
+        return as_html(lines, [checks_table(self.rules)])
 
 
 def select_reference(

@@ -1,6 +1,7 @@
 """All versions of a detector's references that a cache has, in the order of their USEAFTER."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,37 +60,34 @@ def list_versions(
         cache.mappings, name_of_context, instrument, instrument.reftype, verify_sums=True
     ).rules
     dates: dict[str, str] = {}
-    ruled = set()
+    ruled = {rule.leads_to for rule in rules}
     for rule in rules:
-        if rule.leads_to.upper() in SPECIAL_VALUES:
-            continue
-        ruled.add(rule.leads_to)
         checks = {check.parkey: check for check in rule.check({_DETECTOR: detector.name})}
         if _DETECTOR in checks and not checks[_DETECTOR].matched:
             continue
-        date = ""
-        if "USEAFTER" in checks:
-            date = checks["USEAFTER"].required.removesuffix(" or later")
+        useafter = checks.get("USEAFTER")
+        date = "" if useafter is None else useafter.required.removesuffix(" or later")
         dates[rule.leads_to] = min(date, dates.get(rule.leads_to, date))
-    versions = [_version(cache, instrument, name, date) for name, date in dates.items()]
-    versions += _others(cache, instrument, detector, ruled)
+    versions = list(_others(cache, instrument, detector, ruled))
+    for name, date in dates.items():
+        if name.upper() in SPECIAL_VALUES:
+            continue
+        path, problem = None, None
+        try:
+            path = cache.reference(instrument.name, name)
+        except SelectionError as error:
+            problem = error.what
+        versions.append(Version(name, date, in_context=True, path=path, problem=problem))
     versions.sort(key=lambda version: (version.useafter, version.name))
     return Listing(name_of_context, cache.root, tuple(versions))
 
 
-def _version(cache: Cache, instrument: Instrument, name: str, date: str) -> Version:
-    try:
-        path = cache.reference(instrument.name, name)
-    except SelectionError as error:
-        return Version(name, date, in_context=True, path=None, problem=error.what)
-    return Version(name, date, in_context=True, path=path)
-
-
 def _others(
     cache: Cache, instrument: Instrument, detector: Detector, ruled: set[str]
-) -> list[Version]:
-    """Return the detector's masks that lie in the cache without a rule that names them."""
-    found = []
+) -> Iterator[Version]:
+    """Yield the detector's masks that lie in the cache without a rule that names them."""
+    kind = [instrument.reftype.upper(), instrument.name.upper()]
+    names = {detector.name.upper(), *map(str.upper, detector.aliases)}
     for folder in {cache.references / instrument.name.lower(), cache.references}:
         for path in sorted(folder.glob("*.fits*")):
             if path.name in ruled or path.name.startswith("."):
@@ -97,16 +95,12 @@ def _others(
             try:
                 with open_input(path) as file:
                     header = file.units[0].header
-                    said = [
-                        str(header.get(key) or "").strip().upper()
-                        for key in ("REFTYPE", "INSTRUME", "DETECTOR", "USEAFTER")
-                    ]
             except TmtDqError:
-                # Not FITS: nothing says that it is a mask of this detector.
-                continue
-            names = {detector.name.upper(), *map(str.upper, detector.aliases)}
-            kind = (instrument.reftype.upper(), instrument.name.upper())
-            if tuple(said[:2]) == kind and said[2] in names:
-                date = said[3].replace("T", " ")
-                found.append(Version(path.name, date, in_context=False, path=path))
-    return found
+                continue  # not FITS: nothing says that it is a mask of this detector
+            *found, name, useafter = (
+                str(header.get(key) or "").strip().upper()
+                for key in ("REFTYPE", "INSTRUME", "DETECTOR", "USEAFTER")
+            )
+            if found == kind and name in names:
+                date = useafter.replace("T", " ")
+                yield Version(path.name, date, in_context=False, path=path)
