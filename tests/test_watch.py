@@ -522,10 +522,10 @@ def test_outputs_of_others(folder: Path, out: Path, mask: Path) -> None:
     result = once(folder, out, mask=mask)
     assert (result.done, result.failed) == (0, 1)
     assert (
-        f"/a.fits: {out}/a_dqinit.fits: already exists and was not written by this watch"
+        f"/a.fits: {out}/a_dqinit.fits: already exists and was not written by this batch"
         in lines(out)[0]
     )
-    assert "Move it away, or start with --overwrite" in lines(out)[0]
+    assert "or use --overwrite" in lines(out)[0]
     assert (out / "a_dqinit.fits").read_text() == "mine"
     with watching(folder, out, mask=mask) as watch:
         watch.wait(lambda: watch.failed() == ["a.fits"])

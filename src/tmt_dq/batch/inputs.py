@@ -101,7 +101,7 @@ def _expand(
     text = os.fspath(name)
     plain = not isinstance(name, str) or os.path.lexists(text)
     if not plain and text == "-":
-        return _lines(stdin.read(), "standard input", "")
+        return _lines(stdin.read(), "standard input")
     if not plain and text.startswith("@"):
         return _manifest(text[1:])
     if is_url(text):
@@ -124,7 +124,7 @@ def _expand(
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
     if text.lower().endswith(".json"):
-        return _association(Path(text))
+        return _listed(Path(text))
     _check_ramp(text)
     return [text]
 
@@ -212,23 +212,6 @@ def is_ramp_name(path: str) -> bool:
     return not name.startswith(".") and lower.endswith(_FITS) and not lower.endswith(_OUTPUTS)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"is not text in UTF-8 (byte {error.start})",
-            where=path,
-            hint="A manifest is a list of names, an association is JSON.",
-        ) from error
-
-
 def _manifest(name: str | os.PathLike[str]) -> list[str]:
     """Return the names in a list, of whatever kind its own name says; it may have a URL."""
     with remote.local(name) as path:
@@ -236,83 +219,81 @@ def _manifest(name: str | os.PathLike[str]) -> list[str]:
 
 
 def _listed(path: Path) -> list[str]:
-    if path.suffix.lower() == ".json":
-        return _association(path)
-    text = _read(path)
-    if path.suffix.lower() == ".csv":
-        return _table(text, path)
-    return _lines(text, path, _folder_of(path))
-
-
-def _lines(text: str, where: object, folder: str) -> list[str]:
-    """Return one name a line (or between NULs), without blank lines and those that begin with #."""
-    lines = text.split("\0") if "\0" in text else text.splitlines()
-    names = [line if "\0" in text else line.strip() for line in lines]
-    found = [_in_folder(folder, name) for name in names if name and not name.startswith("#")]
-    if not found:
-        raise ConfigError("names no file", where=where, hint="Write one name a line.")
-    return found
-
-
-def _folder_of(path: Path) -> str:
+    """Return the names in a list; those of files count from the folder of the list."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        what = "is not text in UTF-8"
+        if isinstance(error, OSError):
+            what = f"cannot be read: {error.strerror}"
+        raise ConfigError(
+            what,
+            where=path,
+            hint="A manifest is a list of names, an association is JSON.",
+        ) from error
+    read = {".json": _association, ".csv": _table}.get(path.suffix.lower(), _lines)
     name = remote.name_of(path)
-    return folder_of(name) if is_url(name) else str(path.parent)
+    folder = folder_of(name) if is_url(name) else str(path.parent)
+    return [_in_folder(folder, name) for name in read(text, path)]
 
 
 def _in_folder(folder: str, name: str) -> str:
-    """Return a name of a list, which counts from the list's folder."""
     if is_url(folder):
         return joined(folder, name)
     return name if is_url(name) else os.path.join(folder, name)
 
 
-def _table(text: str, path: Path) -> list[str]:
+def _lines(text: str, where: object) -> list[str]:
+    """Return one name a line (or between NULs), without blank lines and those that begin with #."""
+    lines = text.split("\0") if "\0" in text else map(str.strip, text.splitlines())
+    found = [name for name in lines if name and not name.startswith("#")]
+    if not found:
+        raise ConfigError("names no file", where=where, hint="Write one name a line.")
+    return found
+
+
+def _table(text: str, where: object) -> list[str]:
     """Return the names in the one column of a table that has files."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    columns = [name for name in _COLUMNS if name in header]
+    columns = [place for place, name in enumerate(header) if name in _COLUMNS]
     if len(columns) != 1:
         raise ConfigError(
             f"has {'several of' if columns else 'none of'} the columns {', '.join(_COLUMNS)} in "
             f"its first line; expected one, found {', '.join(header) or 'no line at all'}",
-            where=path,
+            where=where,
             hint="Name the column of the exposures' files `input`.",
         )
-    place = header.index(columns[0])
-    found = []
-    for number, row in enumerate(rows[1:], start=2):
-        if place >= len(row) or not row[place].strip():
-            raise ConfigError(f"row {number} names no file", where=path, hint="Complete the row.")
-        found.append(_in_folder(_folder_of(path), row[place].strip()))
-    if not found:
-        raise ConfigError("has no row", where=path, hint="Write one row for each exposure.")
+    found = ["".join(row[columns[0] : columns[0] + 1]).strip() for row in rows[1:]]
+    if not found or "" in found:
+        what = f"row {found.index('') + 2} names no file" if found else "has no row"
+        raise ConfigError(what, where=where, hint="Write one row for each exposure.")
     return found
 
 
-def _association(path: Path) -> list[str]:
+def _association(text: str, where: object) -> list[str]:
     """Return the science members of a JWST-style association."""
     try:
-        content: Any = json.loads(_read(path))
+        content: Any = json.loads(text)
         members = [member for product in content["products"] for member in product["members"]]
         unknown = sum(not member.get("exptype") for member in members)
         types = [str(member.get("exptype") or "science").strip().lower() for member in members]
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
-        names = [member["expname"] for member in science]
-        found = [_in_folder(_folder_of(path), name) for name in names]
+        found = [str(member["expname"]) for member in science]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"is no association ({type(error).__name__}: {error}); expected products with members "
             "that have expname and exptype",
-            where=path,
+            where=where,
             hint="Write a list of names as a text file, and give it with @ or --manifest.",
         ) from error
     if unknown:
         one = "member has no exptype and is" if unknown == 1 else "members have no exptype and are"
-        log.warning("%s: %d %s taken for science", path, unknown, one)
+        log.warning("%s: %d %s taken for science", where, unknown, one)
     if not found:
         raise ConfigError(
             "has no member of exptype science",
-            where=path,
+            where=where,
             hint=f"Its members are {', '.join(sorted(set(types))) or 'none'}.",
         )
     return found

@@ -5,12 +5,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tmt_dq.batch.journal import Journal
 from tmt_dq.batch.plan import Planner
-from tmt_dq.batch.records import FileState, Job, Settings
-from tmt_dq.errors import ConfigError, OutputError, TmtDqError
+from tmt_dq.batch.records import FileState, Job, Planned, Settings
+from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.names import default_output
 from tmt_dq.watch.completeness import Identity
 from tmt_dq.watch.options import WatchOptions
@@ -19,15 +18,9 @@ __all__ = ["Decider", "Decision"]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What is to be done with an exposure, and why.
+class Decision(Planned):
+    """Plan for an exposure: `error` refuses it; with `outdated` a batch would do it again."""
 
-    `error` is why it is set aside; `outdated` tells that it is done, but a batch would do it again.
-    """
-
-    action: Literal["process", "skip", "aside"]
-    reason: str
-    job: Job
     error: TmtDqError | None = None
     outdated: bool = False
 
@@ -64,18 +57,12 @@ class Decider:
             if entry.input_state == state and (moved or same):
                 why = self._planner.difference(entry)
                 reason = "done" if why is None else f"done; a batch would do it again: {why}"
-                return Decision("skip", reason, job, outdated=why is not None)
+                return Decision(job, "skip", reason, outdated=why is not None)
             if entry.input != path:
                 return _taken(job, entry.input)
         plan = self._planner.plan(path, output)
-        if plan.action != "refuse":
-            return Decision(plan.action, plan.reason, plan.job)
-        error = OutputError(
-            "already exists and was not written by this watch (or was modified since)",
-            where=output,
-            hint="Move it away, or start with --overwrite (overwrite=True) to replace it.",
-        )
-        return Decision("aside", plan.reason, job, error)
+        error = plan.settled().error if plan.action == "refuse" else None
+        return Decision(plan.job, plan.action, plan.reason, error=error)
 
 
 def _taken(job: Job, other: str) -> Decision:
@@ -84,7 +71,7 @@ def _taken(job: Job, other: str) -> Decision:
         where=other,
         hint="Give the ramp another name, or watch its folder with an --output-dir of its own.",
     )
-    return Decision("aside", "the output is another exposure's", job, error)
+    return Decision(job, "refuse", "the output is another exposure's", error=error)
 
 
 def _is_another(first: str, second: str) -> bool:

@@ -251,7 +251,8 @@ def _prospects(options: WatchOptions, decider: Decider) -> Iterator[Prospect]:
 def _prospect(path: str, identity: Identity, options: WatchOptions, decider: Decider) -> Prospect:
     decision = decider.decide(path, identity)
     if decision.action != "process":
-        return Prospect(path, decision.action, decision.reason)
+        action = "aside" if decision.action == "refuse" else decision.action
+        return Prospect(path, action, decision.reason)
     try:
         seen = look(path, remote=options.remote)
     except OSError as error:

@@ -178,7 +178,7 @@ class Service:
     def _decide(self, path: str, identity: Any) -> Decision:
         decision = self._decider.decide(path, identity)
         if self.quarantine.holds(path, identity):
-            return Decision("skip", "set aside", decision.job)
+            return Decision(decision.job, "skip", "set aside")
         return decision
 
     def _skipped(self, path: str, decision: Decision, *, live: bool) -> None:
