@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import batch_work
 import builders
 from tmt_dq.batch import FileResult, run_batch, serial
 
@@ -67,6 +68,24 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
             return value
         time.sleep(0.01)
     raise AssertionError(f"waited {seconds} s in vain")
+
+
+def look_ahead(mapper: Any, number: int) -> int:
+    """Do small jobs; return how many were taken, at most, that had not ended."""
+    taken = ended = furthest = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal taken
+        while taken < number:
+            taken += 1
+            yield taken
+
+    for job, answer in mapper(batch_work.double, jobs()):
+        assert answer == 2 * job
+        ended += 1
+        furthest = max(furthest, taken - ended)
+    assert ended == number
+    return furthest
 
 
 # --- work for workers that needs the package --------------------------------------------------

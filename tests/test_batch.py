@@ -1,5 +1,6 @@
 """A batch: independence of files, what is done again and what is not, the report."""
 
+import contextlib
 import json
 import os
 import stat
@@ -170,22 +171,10 @@ def test_two_batches_in_one_folder(folder: Path, out: Path, mask: Path) -> None:
     night(folder, 1)
     out.mkdir()
     at_work = "another batch or watch is at work"
-    with JsonLinesLocked(out), pytest.raises(OutputError, match=at_work):
+    locked = contextlib.closing(JsonLines(out / JOURNAL_NAME, lock=True))
+    with locked, pytest.raises(OutputError, match=at_work):
         run([folder], out, mask=mask)
     assert run([folder], out, mask=mask)[0].done == 1
-
-
-class JsonLinesLocked:
-    """The lock of another batch."""
-
-    def __init__(self, folder: Path) -> None:
-        self.lines = JsonLines(folder / JOURNAL_NAME, lock=True)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *details: object) -> None:
-        self.lines.close()
 
 
 # --- going on where it was -------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Workers on this machine: deaths, Ctrl-C, how far they look ahead, how often they read a mask."""
 
-import functools
 import itertools
 import os
 import signal
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 import batch_helpers
 import batch_work
-from batch_helpers import children, night, report_lines, run, until
+from batch_helpers import children, look_ahead, night, report_lines, run, until
 from builders import make_mask, make_ramp, run_python
 from tmt_dq.batch import FileResult, Processes, plan_batch
 from tmt_dq.batch.journal import JOURNAL_NAME, Journal
@@ -28,30 +27,8 @@ from tmt_dq.errors import WorkerError
 COMMAND = Path(sys.executable).with_name("tmt-dq")
 
 
-class Counted:
-    """Jobs that count how many of them were taken."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[int]:
-        for job in range(self.number):
-            self.taken += 1
-            yield job
-
-
 def test_a_night_is_not_queued_at_once() -> None:
-    jobs = Counted(5000)
-    ended = 0
-    furthest = 0
-    for job, answer in Processes(2)(batch_work.double, jobs):
-        assert answer == 2 * job
-        ended += 1
-        furthest = max(furthest, jobs.taken - ended)
-    assert ended == 5000
-    # Two at work, and two looked at in order to know that there are more.
-    assert furthest <= 4
+    assert look_ahead(Processes(2), 5000) <= 4
 
 
 def test_killed_worker_takes_nothing_with_it(tmp_path: Path) -> None:
@@ -236,8 +213,3 @@ def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:
     plans = planned(folder, out, mask)
     assert made - 4 <= plans["skip: done and still true"] <= made
     assert not any(plan.startswith("refuse") for plan in plans)
-
-
-def test_partial_is_enough_for_workers() -> None:
-    work = functools.partial(pow, 2)
-    assert dict(Processes(1)(work, [1, 2, 3])) == {1: 2, 2: 4, 3: 8}
