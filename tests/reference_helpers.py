@@ -1,7 +1,6 @@
-"""Caches to select references from, and where TMT's published rules are."""
+"""Caches to select references from."""
 
 import hashlib
-import os
 import pprint
 import shutil
 from collections.abc import Iterable, Mapping
@@ -9,12 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-PUBLISHED = SHARED / "tmt_mappings"
-needs_published = pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason=f"TMT's published rules are not in {PUBLISHED}"
-)
 
 PARKEY = (
     ("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"),
@@ -116,7 +109,9 @@ def make_cache(
 
 def published_cache(root: Path) -> Path:
     """Make a cache of TMT's published rules, with a stand-in for the mask they select."""
-    shutil.copytree(PUBLISHED, root / "mappings" / "tmt")
+    from published_files import rules_folder
+
+    shutil.copytree(rules_folder(), root / "mappings" / "tmt")
     references = root / "references" / "tmt" / "iris"
     references.mkdir(parents=True)
     (references / "tmt_iris_mask_0001.fits").write_bytes(FITS)

@@ -5,7 +5,6 @@ nobody here knows, shared nodes); binary blocks that are no longer found; damage
 """
 
 import io
-import os
 import re
 import struct
 import warnings
@@ -27,8 +26,6 @@ from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.asdf_tree import ArrayNode, asdf_hdu_bytes, refresh
 from tmt_dq.fits.cards import Header
-
-SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 TREE = b"""#ASDF 1.0.0
 #ASDF_STANDARD 1.5.0
@@ -302,10 +299,8 @@ def test_a_table_has_the_columns_that_stdatamodels_would_write() -> None:
     assert ArrayNode.from_dtype("SCI,1", (2,), np.dtype(">f4")).datatype == "float32"
 
 
-def test_an_old_ramp_opens_with_its_new_arrays_everywhere(tmp_path: Any) -> None:
-    path = SHARED / "iris_readout_sample_ramp.fits"
-    if not path.exists():
-        pytest.skip(f"{path} is not here: it comes with the workplace, not with the project")
+def test_an_old_ramp_opens_with_its_new_arrays_everywhere(tmp_path: Any, shared: Path) -> None:
+    path = shared / "iris_readout_sample_ramp.fits"
     pixeldq = np.arange(100, dtype=np.uint32).reshape(10, 10)
     with fits.open(path) as file:
         content = file["ASDF"].data.tobytes()

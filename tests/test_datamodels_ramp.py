@@ -4,7 +4,6 @@ What could go wrong: integers scaled or wrapped on the way to float32; flags of 
 replaced or broadcast; a file without flags that has none afterwards.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from astropy.io import fits
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import GeometryError, RampFormatError
 
-SHARED = Path(os.environ.get("TMT_DQ_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 def plain_ramp(path: Any, data: Any, *units: Any, **keywords: Any) -> Path:
     """Write a ramp file as an instrument does."""
@@ -26,10 +23,8 @@ def plain_ramp(path: Any, data: Any, *units: Any, **keywords: Any) -> Path:
     return Path(path)
 
 
-def test_the_readout_librarys_ramp_opens() -> None:
-    path = SHARED / "iris_readout_sample_ramp.fits"
-    if not path.exists():
-        pytest.skip(f"{path} is not here: it comes with the workplace, not with the project")
+def test_the_readout_librarys_ramp_opens(shared: Path) -> None:
+    path = shared / "iris_readout_sample_ramp.fits"
     with TMTRampModel(path) as ramp:
         assert ramp.shape == (1, 4, 10, 10)
         assert np.array_equal(ramp.data, fits.getdata(path, "SCI"))

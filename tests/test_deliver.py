@@ -27,7 +27,7 @@ from delivery_helpers import (
     sha256,
     small_cache,
 )
-from reference_helpers import PUBLISHED, needs_published, published_cache
+from reference_helpers import published_cache
 from tmt_dq import deliver_mask, rollback
 from tmt_dq.delivery.changes import Changes
 from tmt_dq.delivery.locks import exclusive
@@ -237,7 +237,6 @@ def test_a_new_cache_starts_as_a_copy_of_the_embedded_one(folder: Path, mask: Pa
     assert default_context(root) == "tmt_0100.pmap"
 
 
-@needs_published
 def test_tmts_published_rules(folder: Path, mask: Path) -> None:
     """Their headers have wrong names and sums that are to be ignored; the new ones are right."""
     root = published_cache(folder / "cache")
@@ -251,7 +250,6 @@ def test_tmts_published_rules(folder: Path, mask: Path) -> None:
     assert "ignore_checksum" not in header_of(root / "mappings/tmt/tmt_0002.pmap")
     imap = (root / "mappings/tmt/tmt_iris_0004.imap").read_text()
     assert "'FLAT' : 'tmt_iris_flat_0003.rmap'" in imap
-    assert PUBLISHED.is_dir()
 
 
 class TestRefused:

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from published_files import rules_folder
 from reference_helpers import (
-    PUBLISHED,
     exposure,
     isolate,
     make_cache,
-    needs_published,
     rmap_text,
 )
 from tmt_dq.errors import SelectionError
@@ -35,10 +34,9 @@ def refused(folder: Path, text: str | bytes, words: str) -> None:
     assert caught.value.hint
 
 
-@needs_published
-@pytest.mark.parametrize("name", [path.name for path in sorted(PUBLISHED.glob("*map"))])
+@pytest.mark.parametrize("name", [path.name for path in sorted(rules_folder().glob("*map"))])
 def test_published_rules_are_accepted(name: Any) -> None:
-    file = read_rule_file(PUBLISHED / name)
+    file = read_rule_file(rules_folder() / name)
     assert file.header["observatory"] == "TMT"
     assert bool(file.files) == (not name.endswith(".rmap"))
 

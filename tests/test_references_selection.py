@@ -13,7 +13,6 @@ from reference_helpers import (
     exposure,
     isolate,
     make_cache,
-    needs_published,
     published_cache,
     rmap_text,
 )
@@ -29,7 +28,6 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     isolate(monkeypatch, tmp_path / "embedded")
 
 
-@needs_published
 class TestPublishedRules:
     @pytest.mark.parametrize("subarray", SUBARRAYS)
     def test_select_the_mask_from_october_2015_on(self, tmp_path: Path, subarray: Any) -> None:
