@@ -87,6 +87,7 @@ def recorded(path: Path, text: str) -> bool:
 # --- golden numbers -------------------------------------------------------------------------
 
 
+@pytest.mark.contract
 def test_golden_translations(run: Run, folder: Path) -> None:
     stored = np.array([[2, 4, 8, 16, 1, 3, 5, 9, 17]], np.uint32)
     mask = make_mask(folder / "mask.fits", stored, rows=GOLDEN_DQ_DEF)
@@ -96,6 +97,7 @@ def test_golden_translations(run: Run, folder: Path) -> None:
     assert pixeldq.tolist() == [[1024, 2048, 16777216, 16384, 1, 1025, 2049, 16777217, 16385]]
 
 
+@pytest.mark.contract
 def test_golden_combination(run: Run, folder: Path) -> None:
     mask = make_mask(folder / "mask.fits", np.array([[1]], np.uint32))
     existing = np.array([[4]], np.uint32)
@@ -103,6 +105,7 @@ def test_golden_combination(run: Run, folder: Path) -> None:
     assert arrays(run(ramp, mask=mask))["PIXELDQ"].tolist() == [[5]]
 
 
+@pytest.mark.contract
 def test_golden_subarray(run: Run, folder: Path) -> None:
     # SUBSTRT1=1, SUBSTRT2=467, 288 x 224 of a 1032 x 1024 mask.
     dq = np.zeros((1024, 1032), np.uint32)
@@ -612,6 +615,7 @@ def test_bits_that_are_dropped_are_recorded(run: Run, folder: Path) -> None:
 # --- the ramp that nobody here made ---------------------------------------------------------
 
 
+@pytest.mark.contract
 def test_sample_ramp_has_no_place(shared: Path, folder: Path) -> None:
     outcome = invoke("apply", shared / "iris_readout_sample_ramp.fits", "-o", folder / "out.fits")
     assert outcome.code == 5
@@ -620,6 +624,7 @@ def test_sample_ramp_has_no_place(shared: Path, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.contract
 def test_sample_ramp_in_the_corner(run: Run, shared: Path, folder: Path) -> None:
     sample = shared / "iris_readout_sample_ramp.fits"
     output = run(sample, subarray=(1, 1))
@@ -636,6 +641,7 @@ def test_sample_ramp_in_the_corner(run: Run, shared: Path, folder: Path) -> None
     assert header(output)["S_DQINIT"] == "COMPLETE"
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("start", [(4087, 4087), (5, 5), (2000, 4087)])
 def test_sample_ramp_elsewhere(shared: Path, folder: Path, start: tuple[int, int]) -> None:
     sample = shared / "iris_readout_sample_ramp.fits"

@@ -132,6 +132,7 @@ def test_bits_left_out_are_shown(folder: Path) -> None:
     assert f"left out as asked, from {mask}: bit 1 of 48 pixels" in outcome.out
 
 
+@pytest.mark.contract
 def test_json(folder: Path) -> None:
     ramps = [make_ramp(folder / f"{name}.fits", (2, 3, 6, 8)) for name in "ab"]
     mask = make_mask(folder / "mask.fits")
@@ -326,6 +327,7 @@ def test_select_explain(folder: Path) -> None:
         assert part in table
 
 
+@pytest.mark.contract
 def test_select_json(folder: Path) -> None:
     report = json.loads(invoke("select", make_ramp(folder / "ramp.fits"), "--json").out)
     assert report["mask"] == "crds://tmt_iris_mask_0101.fits"
@@ -342,6 +344,7 @@ def test_select_of_compressed_ramps(folder: Path, suffix: str) -> None:
     assert outcome.out.endswith("tmt_iris_mask_0101.fits\n")
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("subarray", ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "", None])
 @pytest.mark.parametrize(
     ("date", "moment", "found"),

@@ -327,6 +327,7 @@ def test_no_colours_elsewhere(folder: Path) -> None:
 # --- JSON -----------------------------------------------------------------------------------
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
     [
@@ -372,6 +373,7 @@ def test_a_list_holds_the_ramps_that_failed(folder: Path) -> None:
     assert [json.loads(line)["error"]["exit_code"] for line in outcome.err.splitlines()] == [3, 9]
 
 
+@pytest.mark.contract
 def test_json_of_every_report_is_one_document(folder: Path, tmp_path: Path) -> None:
     ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
     other = make_mask(folder / "n.fits", header={"AUTHOR": None})

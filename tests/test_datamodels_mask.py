@@ -61,6 +61,7 @@ def plain_mask(path: Any, dq: Any, definitions: Any = None, **keywords: Any) -> 
     return Path(path)
 
 
+@pytest.mark.contract
 @pytest.mark.large
 def test_the_documentations_way_of_making_a_mask(tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -192,6 +193,7 @@ def test_a_file_that_anyone_wrote_opens(tmp_path: Any) -> None:
     assert fits.getval(tmp_path / "again.fits", "OWN") == "kept"
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("value_type", ["u4", "i8"])
 def test_the_golden_translations(tmp_path: Any, value_type: Any) -> None:
     stored = np.array([list(GOLDEN)], np.uint32)
@@ -202,6 +204,7 @@ def test_the_golden_translations(tmp_path: Any, value_type: Any) -> None:
         assert {_text(name): int(value) for name, value in names.items()} == _convention()
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("how", ["arrays", "HDUList", "dict", "ASDF", "jwst"])
 def test_the_golden_translations_by_every_way_in(tmp_path: Any, how: Any) -> None:
     stored = np.array([list(GOLDEN)], np.uint32)

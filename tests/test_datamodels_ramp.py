@@ -23,6 +23,7 @@ def plain_ramp(path: Any, data: Any, *units: Any, **keywords: Any) -> Path:
     return Path(path)
 
 
+@pytest.mark.contract
 def test_the_readout_librarys_ramp_opens(shared: Path) -> None:
     path = shared / "iris_readout_sample_ramp.fits"
     with TMTRampModel(path) as ramp:

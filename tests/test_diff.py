@@ -131,6 +131,7 @@ def test_a_ramp_against_its_mask(folder: Path) -> None:
     assert diff(mask, applied.output).same
 
 
+@pytest.mark.contract
 def test_exit_status_like_diff(folder: Path) -> None:
     old, new = images()
     a = builders.make_mask(folder / "a.fits", old)

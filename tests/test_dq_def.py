@@ -20,6 +20,7 @@ def defined(rows: Sequence[tuple[float, float, str]]) -> list[DefinedBit]:
     return [DefinedBit(*row) for row in rows]
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(
     ("stored", "meant"),
     [

@@ -38,6 +38,7 @@ def test_groupdq_of_any_length_takes_no_memory() -> None:
     assert int(result.stdout) < 20_000  # kB; the array is 6.5 GB
 
 
+@pytest.mark.contract
 def test_golden_combination() -> None:
     # A PIXELDQ that already holds 4, mask 1 -> 5.
     assert combine(np.array([[4]], np.uint32), np.array([[1]], np.uint32)).tolist() == [[5]]

@@ -26,6 +26,7 @@ TABLE = [
 ONES = [name for name, _, _ in TABLE if name != "BatchError"]
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(("name", "builtin", "code"), TABLE)
 def test_class_builtin_base_and_exit_code(name: str, builtin: type, code: int) -> None:
     kind = getattr(errors, name)

@@ -207,6 +207,7 @@ def test_the_command_line(folder: Path, cache: Path) -> None:
     assert json.loads(as_json.out) == explain(mask, x=4, y=3, crds_path=cache).to_dict()
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -233,6 +233,7 @@ def test_the_command_line_prints_what_python_returns(folder: Path) -> None:
     assert "Bad rows (at least 50 % defects): 1" in plain.out
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

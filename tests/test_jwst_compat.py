@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.contract
+
 SCRIPT = """
 import tmt_dq.jwst_compat
 from jwst.datamodels import TMTMaskModel, TMTRampModel, ImageModel

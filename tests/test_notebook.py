@@ -15,6 +15,8 @@ import pytest
 
 from builders import run_python
 
+pytestmark = pytest.mark.contract
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 SCRIPT = EXAMPLES / "initialize_bad_pixel_mask.py"
 COMMITTED = SCRIPT.with_suffix(".ipynb")

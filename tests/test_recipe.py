@@ -12,6 +12,7 @@ import pytest
 
 from builders import folder_state, make_mask, make_ramp
 from tmt_dq import GuideWindow, Recipe, Window, apply_dq
+from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError
 
 WRONG: list[tuple[str, Any]] = [
@@ -111,3 +112,9 @@ def test_a_changed_recipe() -> None:
         ConfigError, match=r"^a recipe has no ad_flour; expected some of .*ad_floor"
     ):
         recipe.changed({"ad_flour": 1})
+
+
+def test_a_url_stays_text_where_paths_are_wanted() -> None:
+    option = Option(help="A file.", kind=Path)
+    assert option.parse_one(" s3://night/a.fits") == "s3://night/a.fits"
+    assert option.parse_one("night/a.fits") == Path("night/a.fits")

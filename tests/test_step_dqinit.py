@@ -283,6 +283,7 @@ def test_the_golden_translations(here: Any, way: Any) -> None:
     assert result.pixeldq[3, 0] == 5
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("way", ["path", "model"])
 def test_the_subarray_example(here: Any, way: Any) -> None:
     dq = np.zeros((1024, 1032), np.uint32)
@@ -456,6 +457,7 @@ def test_an_input_that_is_neither_is_refused() -> None:
         DQInitStep.call(TMTRampModel())
 
 
+@pytest.mark.contract
 def test_the_place_can_be_said(here: Any, shared: Any) -> None:
     sample = shared / "iris_readout_sample_ramp.fits"
     for source in (sample, TMTRampModel(sample)):
