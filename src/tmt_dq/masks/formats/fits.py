@@ -12,9 +12,10 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns, read_dq_def
 from tmt_dq.masks.dq_image import find_dq_image, name_of, open_mask_file, place_of_image
+from tmt_dq.masks.formats.columns import Columns
 from tmt_dq.masks.formats.format import Format, Target
 from tmt_dq.masks.formats.images import image_flags, place_on_detector
-from tmt_dq.masks.formats.lists import LIST_OPTIONS, Columns, is_list, list_mask
+from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
 from tmt_dq.masks.mask import MASK_TYPES, Mask, read_mask
 from tmt_dq.masks.reading import Reading
 

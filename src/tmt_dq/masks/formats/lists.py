@@ -1,10 +1,6 @@
 """Lists of bad pixels, boxes, runs and shapes: columns in, flags of the detector out."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +8,15 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
+from tmt_dq.masks.formats.columns import Columns, spans, whole_number, whole_numbers
 from tmt_dq.masks.formats.format import Target, whole_detector
 from tmt_dq.masks.formats.regions import table_shapes
 from tmt_dq.masks.formats.shapes import draw
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["LIST_OPTIONS", "POSITION_NAMES", "Columns", "is_list", "list_mask"]
+__all__ = ["LIST_OPTIONS", "POSITION_NAMES", "is_list", "list_mask"]
 
-Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint32]
 
 LIST_OPTIONS = frozenset({"flag", "values", "base", "at", "ignore_columns"})
@@ -38,30 +34,6 @@ _SHOWN = 5
 
 POSITION_NAMES = frozenset({*_X, *_Y, *_BOX[:2], *_RUN[:2]})
 """Columns of positions: a line with one of these names is a line of column names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A table as a file holds it, column by column."""
-
-    path: Path
-    values: dict[str, npt.NDArray[Any]]
-    rows: Sequence[int]
-    row_name: str
-    base: int | None = None
-
-    def where(self, number: int) -> str:
-        """Name a row, for messages."""
-        return f"{self.row_name} {self.rows[number]}"
-
-    def only(self, chosen: npt.NDArray[np.bool_]) -> "Columns":
-        """Return the table with some of its rows."""
-        values = {name: column[chosen] for name, column in self.values.items()}
-        return replace(self, values=values, rows=np.asarray(self.rows)[chosen].tolist())
-
-    def first_of(self, names: Sequence[str]) -> str | None:
-        """Return the first of some names that is a column."""
-        return next((name for name in names if name in self.values), None)
 
 
 def is_list(names: set[str]) -> bool:
@@ -181,7 +153,7 @@ def _paint(
 ) -> Flags:
     """Return the flags of pixels, boxes and runs."""
     if "pix1" in table.values:
-        x, y, length, axis = (_whole(table, name) for name in _RUN)
+        x, y, length, axis = (whole_numbers(table, name) for name in _RUN)
         wrong = np.flatnonzero((axis != 1) & (axis != 2))
         if wrong.size:
             raise MaskFormatError(
@@ -191,10 +163,10 @@ def _paint(
             )
         ny, nx = np.where(axis == 2, length, 1), np.where(axis == 1, length, 1)
     elif "x0" in table.values:
-        x, y, nx, ny = (_whole(table, name) for name in _BOX)
+        x, y, nx, ny = (whole_numbers(table, name) for name in _BOX)
     else:
-        x, nx = _spans(table, table.first_of(_X) or "", reading, base, shape[1])
-        y, ny = _spans(table, table.first_of(_Y) or "", reading, base, shape[0])
+        x, nx = spans(table, table.first_of(_X) or "", reading, base, shape[1])
+        y, ny = spans(table, table.first_of(_Y) or "", reading, base, shape[0])
     shift_x, shift_y = reading.shift
     boxes = Boxes(y - base + shift_y, x - base + shift_x, ny, nx)
     _check_inside(table, boxes, base, shape)
@@ -237,76 +209,6 @@ def _base(table: Columns, reading: Reading) -> int:
     return stated if stated is not None else int(reading.base or 0)
 
 
-def _whole(table: Columns, name: str) -> Numbers:
-    """Return a column as whole numbers."""
-    column = table.values[name]
-    if column.ndim > 1 and column.size == len(column):
-        column = column.reshape(-1)
-    if column.ndim != 1:
-        raise MaskFormatError(
-            f"has {column.shape[1:]} values a row in the column {name}; expected one",
-            where=table.path,
-        )
-    if column.dtype.kind in "iu" and (column.dtype != np.uint64 or not (column >> 63).any()):
-        return column.astype(np.int64)
-    numbers = np.zeros(len(column), np.int64)
-    for index, value in enumerate(column.tolist()):
-        number = _number(value)
-        if number is None:
-            raise MaskFormatError(
-                f"{table.where(index)}: {name} is {value!r}; expected a whole number",
-                where=table.path,
-                hint="Ranges a:b are for the columns x and y only." if ":" in str(value) else None,
-            )
-        numbers[index] = number
-    return numbers
-
-
-def _number(value: object) -> int | None:
-    """Return a whole number, also one written as 12.0; None if it is not one."""
-    text = str(value).strip()
-    try:
-        # Python takes an underscore for a separator of thousands.
-        number = math.nan if "_" in text or isinstance(value, bool) else float(text)
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() and abs(number) < 1 << 53 else None
-
-
-def _spans(
-    table: Columns, name: str, reading: Reading, base: int, size: int
-) -> tuple[Numbers, Numbers]:
-    """Return first positions and lengths of a column of positions and ranges."""
-    column = table.values[name]
-    ranges = []
-    if column.dtype.kind not in "iuf":
-        ranges = [index for index, text in enumerate(column.tolist()) if ":" in str(text)]
-    plain = column.astype(object) if ranges else column
-    plain[ranges] = str(base)
-    first = _whole(replace(table, values={name: plain}), name)
-    length = np.ones_like(first)
-    for index in ranges:
-        start, _, end = (part.strip() for part in str(column[index]).partition(":"))
-        if not (start and end) and reading.at is not None:
-            raise ConfigError(
-                f"{table.where(index)}: {name} is {str(column[index])!r}, a range without an end, "
-                "in a list that is placed on the detector: where does it end?",
-                where=table.path,
-                hint="Write both ends.",
-            )
-        low = base if not start else _number(start)
-        high = size - 1 + base if not end else _number(end)
-        if low is None or high is None or high < low:
-            raise MaskFormatError(
-                f"{table.where(index)}: {name} is {str(column[index])!r}; expected a range a:b "
-                "with whole numbers a ≤ b, both ends included",
-                where=table.path,
-                hint="An end may be left out: 10: reaches to the detector's edge.",
-            )
-        first[index], length[index] = low, high - low + 1
-    return first, length
-
-
 def _flags(table: Columns, reading: Reading) -> Flags:
     """Return the flags of each row, from its own column or from the user."""
     name = table.first_of(_FLAGS)
@@ -323,13 +225,13 @@ def _flags(table: Columns, reading: Reading) -> Flags:
     column = table.values[name]
     if not len(column):
         return np.zeros(0, np.uint32)
-    if column.dtype.kind in "iuf" or all(_number(text) is not None for text in set(column)):
+    if column.dtype.kind in "iuf" or all(whole_number(text) is not None for text in set(column)):
         flags = _numbered(table, name, reading)
     else:
         flags = _by_name(table, name, reading)
     for other in (each for each in _FLAGS if each in table.values and each != name):
         # Our own tables have names and values of the same flags.
-        if not np.array_equal(_whole(table, other), flags):
+        if not np.array_equal(whole_numbers(table, other), flags):
             raise MaskFormatError(
                 f"has the columns {name} and {other}, which are not the same flags",
                 where=table.path,
@@ -381,7 +283,7 @@ def _named(table: Columns, texts: list[str]) -> dict[str, int]:
 
 def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
     """Return the flags of rows with numbers, whose meaning the user gives."""
-    numbers = _whole(table, name)
+    numbers = whole_numbers(table, name)
     wrong = np.flatnonzero((numbers < 0) | (numbers > 0xFFFF_FFFF))
     if wrong.size:
         raise MaskFormatError(
