@@ -297,7 +297,8 @@ def test_cards_of_a_mask_that_nobody_needs_may_be_damaged(folder: Path) -> None:
     mask = make_mask(folder / "mask.fits", header={"ANYTHING": "x"})
     mask.write_bytes(mask.read_bytes().replace(b"ANYTHING= 'x       '", b"ANYTHING= NaN       "))
     apply_dq(make_ramp(folder / "ramp.fits"), folder / "out.fits", mask=mask, user_dq=mask)
-    assert arrays(folder / "out.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
+    bad = CONVENTION["DEAD"] | CONVENTION["DO_NOT_USE"]
+    assert arrays(folder / "out.fits")["PIXELDQ"][0, 0] == bad
 
 
 def test_data_without_padding(run: Run, folder: Path) -> None:

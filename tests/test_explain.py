@@ -125,7 +125,7 @@ def test_a_ramp_names_its_mask_and_the_user_s_flags(folder: Path, cache: Path) -
     mask = f"mask crds://{NAMES[3]}"
     own = f"user DQ {user.name}"
     assert {f.name: f.sources for f in found.flags} == {
-        "DO_NOT_USE": (mask,),
+        "DO_NOT_USE": (mask, own),
         "SATURATED": ("flags that the ramp had before",),
         "OUTLIER": (own,),
         "HOT": (mask, own),

@@ -1,5 +1,6 @@
 """Sources and geometries through files: images, cubes, subarrays, guide windows, counts."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.core.sources.subarrays import merge_subarrays
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+from tmt_dq.masks.make import import_mask
+from tmt_dq.masks.mask import read_mask
 from tmt_dq.masks.reading import Reading
 
 # Values of the convention, written out.
@@ -332,8 +335,41 @@ class TestUserFlags:
 
     def _expected(self) -> Any:
         expected = np.zeros((6, 8), np.uint32)
-        expected[1, 3] = self.HOT  # detector x 104, y 202
+        expected[1, 3] = self.HOT | DO_NOT_USE  # detector x 104, y 202
         return expected
+
+    @pytest.mark.parametrize(
+        ("flag", "policy", "expected"),
+        [
+            ("HOT", None, 2048 | 1),
+            ("HOT", "instrument", 2048 | 1),
+            ("WARM", "instrument", 4096),  # IRIS' policy does not name it
+            ("HOT", "keep", 2048),
+            ("HOT", "DEAD,OPEN", 2048),
+            ("WARM", "WARM", 4096 | 1),
+        ],
+    )
+    def test_which_flags_set_do_not_use(
+        self, folder: Path, flag: str, policy: str | None, expected: int
+    ) -> None:
+        """The same list means the same in a mask made of it and as flags of the user."""
+        (folder / "list.txt").write_text(f"# base: 1\nx y flag\n104 202 {flag}\n")
+        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+        arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A", "--json"]
+        chosen = [] if policy is None else ["--user-do-not-use", policy]
+        run = run_cli(*arguments, "--user-dq", folder / "list.txt", *chosen)
+        assert run.returncode == 0, run.stderr
+        assert arrays(folder / "out.fits")["PIXELDQ"][1, 3] == expected
+        remarks = json.loads(run.stdout)["ramps"][0]["sources"][0]["remarks"]
+        assert any("DO_NOT_USE set in 1 pixels" in each for each in remarks) == bool(expected & 1)
+        made = import_mask(
+            folder / "list.txt",
+            folder / "mask.fits",
+            detector="IRIS1",
+            do_not_use=policy or "instrument",
+        )
+        assert made.counts[flag] == 1
+        assert read_mask(folder / "mask.fits").dq[201, 103] == expected
 
     @pytest.mark.parametrize(
         ("name", "text", "options"),
@@ -577,4 +613,4 @@ def test_a_user_map_as_large_as_the_data_lies_where_they_lie(folder: Path) -> No
     reading = Reading(bad=1, flag="HOT")
     out = folder / "out.fits"
     apply_dq(ramp, out, mask="N/A", user_dq=folder / "bad.fits", user_reading=reading)
-    np.testing.assert_array_equal(arrays(out)["PIXELDQ"], bad * np.uint32(HOT))
+    np.testing.assert_array_equal(arrays(out)["PIXELDQ"], bad * np.uint32(HOT | DO_NOT_USE))

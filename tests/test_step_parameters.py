@@ -156,7 +156,17 @@ def test_images_of_either_polarity(here: Path, ramp: Path, mask: str) -> None:
             user_extension="MAP",
             **said,
         )
-        assert result.pixeldq[1, 2] == HOT
+        assert result.pixeldq[1, 2] == HOT | 1
+        kept = DQInitStep.call(
+            TMTRampModel(ramp),
+            override_mask=mask,
+            user_supplied_dq="map.fits",
+            user_flag="HOT",
+            user_extension="MAP",
+            user_do_not_use="keep",
+            **said,
+        )
+        assert kept.pixeldq[1, 2] == HOT
 
 
 @pytest.mark.parametrize(

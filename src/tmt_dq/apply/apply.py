@@ -1,6 +1,6 @@
 """Data-quality initialization of one exposure, from file to file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,6 +101,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     mask: FileName | Mask | None = None,
     user_dq: FileName | None = None,
     user_reading: Reading | None = None,
+    user_do_not_use: str | Iterable[str] = "instrument",
     subarray: tuple[int, int] | None = None,
     propagate_do_not_use: bool | None = None,
     recipe: Recipe | Mapping[str, object] | None = None,
@@ -134,7 +135,10 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         Flags of your own: a FITS image as large as the data or the detector, a list of pixels or
         boxes, or DS9 or CRTF regions.
     user_reading : Reading, optional
-        What that file does not say itself: the flag, which values are bad, the base of a list.
+        What that file does not state itself: the flag, which values are bad, the base of a list.
+    user_do_not_use : "instrument", "keep", or names of flags
+        Which flags of that file also set DO_NOT_USE: those that the instrument's description
+        names, none, or these; as in `tmt_dq.import_mask`.
     subarray : tuple of int, optional
         1-based x and y of the first pixel on the detector, where the header does not say.
     propagate_do_not_use : bool, optional
@@ -202,6 +206,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         subarray=subarray,
         user_dq=user_dq,
         user_reading=user_reading,
+        user_do_not_use=user_do_not_use,
         propagate_do_not_use=propagate_do_not_use,
         recipe=recipe,
         crds_path=crds_path,

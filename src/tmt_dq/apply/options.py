@@ -1,6 +1,6 @@
 """Options of an initialization: the table from which every face takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -128,6 +128,13 @@ class ApplyOptions:
         kind=Reading,
         optional=True,
         prefix="user_",
+    )
+    user_do_not_use: str | Iterable[str] = _row(
+        "instrument",
+        "Flags of user_dq that set DO_NOT_USE: the instrument's, none (keep), or these.",
+        "Your own flags",
+        kind=str,
+        metavar="instrument|keep|NAME,...",
     )
     propagate_do_not_use: bool | None = _row(
         None,

@@ -84,7 +84,11 @@ def plan_ramp(
         from tmt_dq.masks.user_flags import read_user_flags
 
         user = read_user_flags(
-            Path(options.user_dq), ramp, unknown=options.unknown, reading=options.user_reading
+            Path(options.user_dq),
+            ramp,
+            unknown=options.unknown,
+            reading=options.user_reading,
+            do_not_use=options.user_do_not_use,
         )
     name = _mask_name(selection, options)
     sources: list[FlagSource] = []
@@ -186,7 +190,7 @@ def gather_sources(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         user_flags = cut_out(user, ramp.window)
         parameters = {"sha256": digest}
-        remarks = _left_out(user)
+        remarks = (*_left_out(user), *user.remarks)
         sources.append(
             FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)
         )

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import (
+    ConfigError,
+    GeometryError,
+    MaskFormatError,
+    RampFormatError,
+    TmtDqError,
+)
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.layout import Unit
 
@@ -40,8 +46,13 @@ def find_dq_image(
     names: Sequence[str] = DQ_NAMES,
     extension: str | int | None = None,
     only_named: bool = False,
+    ambiguous: type[TmtDqError] = ConfigError,
 ) -> Unit:
-    """Return the 2-D image that holds the flags of a file."""
+    """Return the 2-D image that holds the flags of a file.
+
+    It is the one of `extension` (a name or 0-based number), else the first of `names`, else, unless
+    `only_named`, the only 2-D image. Several are an error of the class `ambiguous`.
+    """
     images = [unit for unit in file.units if unit.is_image and _is_plane(unit)]
     listing = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
     if extension is not None:
@@ -77,10 +88,10 @@ def find_dq_image(
         raise MaskFormatError(
             f"has no {wanted}; found {listing}",
             where=file.path,
-            hint=f"Flags are a 2-D image extension {names[0]}.",
+            hint=f"A mask has its flags in a 2-D image extension {names[0]}.",
         )
     if len(images) > 1:
-        raise ConfigError(
+        raise ambiguous(
             f"has {len(images)} 2-D images; expected one, or an extension {names[0]}: {listing}",
             where=file.path,
             hint="Name the extension that holds the flags, or give its number.",
@@ -119,8 +130,8 @@ def place_of_image(
         )
     if min(numbers["SUBSTRT1"], numbers["SUBSTRT2"]) < 1:
         raise GeometryError(
-            f"SUBSTRT1 and SUBSTRT2 are {numbers['SUBSTRT1']} and {numbers['SUBSTRT2']}; expected "
-            "whole numbers from 1",
+            f"SUBSTRT1 and SUBSTRT2 are {numbers['SUBSTRT1']} and {numbers['SUBSTRT2']}; they "
+            "count from 1 (expected whole numbers from 1)",
             where=path,
             hint="Correct the keywords of the mask.",
         )

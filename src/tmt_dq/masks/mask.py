@@ -131,7 +131,7 @@ def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown
     del state  # part of the key only
     with open_mask_file(path) as file:
         if kind == "user":
-            return _read(file, find_dq_image(file), unknown)
+            return _read(file, find_dq_image(file, ambiguous=MaskFormatError), unknown)
         _check_reftype(file)
         return _read(file, find_dq_image(file, names=("DQ",), only_named=True), unknown)
 

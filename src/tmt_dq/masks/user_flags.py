@@ -1,11 +1,14 @@
 """A user's own flags for one exposure, from any file that people keep them in."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import GeometryError
 from tmt_dq.exposures.ramp import Ramp
+from tmt_dq.instruments import policy_flags
 from tmt_dq.masks.dq_image import open_mask_file, size_text
 from tmt_dq.masks.formats import FITS, Target, format_of, read_flags
 from tmt_dq.masks.mask import Mask, read_dq_image
@@ -15,17 +18,32 @@ __all__ = ["read_user_dq", "read_user_flags"]
 
 
 def read_user_flags(
-    path: Path, ramp: Ramp, *, unknown: Unknown = "error", reading: Reading | None = None
+    path: Path,
+    ramp: Ramp,
+    *,
+    unknown: Unknown = "error",
+    reading: Reading | None = None,
+    do_not_use: str | Iterable[str] = "instrument",
 ) -> Mask:
     """Read a user's own flags: an image, a list of pixels or boxes, or DS9 or CRTF regions.
 
     Without a `reading`, the values of a FITS image are flags of the convention or of the file's own
-    DQ_DEF. Positions in lists and regions are those of the detector.
+    DQ_DEF. Positions in lists and regions are those of the detector. `do_not_use` is the policy by
+    which flags set DO_NOT_USE, as in a mask that is made of the file.
     """
     plain = reading is None or reading == Reading()
     if plain and format_of(path) is FITS and _has_image(path):
-        return read_user_dq(path, ramp, unknown=unknown)
-    return read_flags(path, Target.of(ramp.instrument, ramp.detector, ramp.window), reading)
+        flags = read_user_dq(path, ramp, unknown=unknown)
+    else:
+        target = Target.of(ramp.instrument, ramp.detector, ramp.window)
+        flags = read_flags(path, target, reading)
+    policy = policy_flags(do_not_use, ramp.instrument)
+    dq, added = hold_to_policy(flags.dq, policy)
+    if not added:
+        return flags
+    dq.flags.writeable = False
+    remark = f"DO_NOT_USE set in {added} pixels, where {', '.join(policy)}"
+    return dataclasses.replace(flags, dq=dq, remarks=(*flags.remarks, remark))
 
 
 def read_user_dq(path: Path, ramp: Ramp, *, unknown: Unknown = "error") -> Mask:

@@ -12,7 +12,7 @@ from tmt_dq.errors import TmtDqError
 from tmt_dq.exposures.history import history_entries
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask
-from tmt_dq.masks.user_flags import read_user_dq
+from tmt_dq.masks.user_flags import read_user_flags
 from tmt_dq.references.cache import open_cache
 from tmt_dq.report.image import FlagImage
 
@@ -118,6 +118,6 @@ def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> Sourc
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if sha is not None and sha != digest:
             return SourceFlags("user DQ", name, None, "the file was changed since")
-        return SourceFlags("user DQ", name, flags_at(read_user_dq(path, image.ramp), y, x))
+        return SourceFlags("user DQ", name, flags_at(read_user_flags(path, image.ramp), y, x))
     except (TmtDqError, OSError) as error:
         return SourceFlags("user DQ", name, None, brief(error))
