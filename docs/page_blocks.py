@@ -17,7 +17,7 @@ __all__ = ["RUN", "SHOWN", "Block", "blocks", "run_blocks"]
 OPENING = re.compile(r"(?P<indent> *)```(?P<language>\w*|\{.*)\s*")
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>\S.*) -->")
 RUN = {"python", "sh", "console"}
-SHOWN = {"", "text", "toml", "json", "ini"}
+SHOWN = {"", "text", "toml", "json", "ini", "diff"}
 """Languages of blocks that are not commands."""
 DIRECTIVES = {"{eval-rst}"}
 """Blocks that are the site's own."""
