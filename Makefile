@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 STAMP := $(VENV)/.installed
 SOURCES := src tests benchmarks docs noxfile.py .ci
 # The tests of core that need no files: together they take all of its branches.
-CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit findings flags geometry import_lists inspect_clusters recipe sources values))
+CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit findings flags geometry import_lists inspect_clusters options recipe sources values))
 JOBS ?= 2
 
 .DEFAULT_GOAL := help

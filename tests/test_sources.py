@@ -281,6 +281,22 @@ def test_non_finite_pixels() -> None:
     assert not samples.any()
 
 
+def test_flags_that_were_counted_before_are_copied() -> None:
+    """As those of a mask, unless the exposure has flags of its own or another source has some."""
+    counts = {"GOOD": MASK.size - 1, "DO_NOT_USE": 1, "DEAD": 1}
+    mask = FlagSource("mask", "m.fits", MASK, counts=counts)
+    reader = ArrayReader(np.zeros(SHAPE, np.uint16))
+    work = Initialization([mask])
+    ((_, pixels),) = work.rows(reader)
+    np.testing.assert_array_equal(pixels, MASK)
+    pixels[:] = 4  # the caller may do so, and the mask stays as it is
+    assert MASK[0, 0] == 0
+    assert work.counts == counts
+    others = Initialization([mask, FlagSource("user", "u.fits", MASK * 2)])
+    ((_, pixels),) = others.rows(reader)
+    np.testing.assert_array_equal(pixels, MASK | MASK * 2)
+
+
 @pytest.mark.parametrize("image", [False, True], ids=["ramp", "image"])
 def test_rows_look_through_the_groups_that_nobody_asked_for(image: bool) -> None:
     """As a dry run does: what is found in the samples is counted all the same."""
