@@ -124,13 +124,7 @@ class TMTDataModel(DataModel):
         self.meta.date = now.isoformat(timespec="milliseconds")
 
     def validate(self) -> None:
-        """Check the whole tree against the schema.
-
-        Raises
-        ------
-        RampFormatError or MaskFormatError
-            Raised if a value does not fit.
-        """
+        """Check the whole tree against the schema; what does not fit is a `format_error`."""
         with schema_errors(self.format_error, self._where):
             super().validate()
 
@@ -140,13 +134,7 @@ class TMTDataModel(DataModel):
         return "tmt"
 
     def get_crds_parameters(self) -> dict[str, str | int | float | bool]:
-        """Return the metadata that CRDS' rules may ask for.
-
-        Returns
-        -------
-        dict
-            Dotted name, such as ``meta.instrument.name``, to value.
-        """
+        """Return the metadata that CRDS' rules use, by dotted name (``meta.instrument.name``)."""
         return {
             key: value
             for key, value in self.to_flat_dict(include_arrays=False).items()
@@ -154,13 +142,9 @@ class TMTDataModel(DataModel):
         }
 
     def fits_keywords(self) -> dict[str, Any]:
-        """Return the metadata as the primary header of a FITS file would hold it.
+        """Return the metadata by keyword, as the primary header of a FITS file would hold it.
 
-        Returns
-        -------
-        dict
-            FITS keyword to value: those of the schema that have one, and those that came with a
-            file without being in the schema.
+        Keywords that came with a file without being in the schema are among them.
         """
         extra = self._instance.get("extra_fits", {}).get("PRIMARY", {}).get("header", [])
         keywords = {keyword: value for keyword, value, _ in extra}

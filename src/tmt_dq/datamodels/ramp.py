@@ -102,13 +102,7 @@ class TMTRampModel(TMTDataModel):
         self.check_shapes()
 
     def check_shapes(self) -> None:
-        """Make sure that every array fits the counts.
-
-        Raises
-        ------
-        GeometryError
-            Raised if one does not, with both shapes.
-        """
+        """Make sure that every array fits the counts; GeometryError with both shapes if not."""
         if self.data is None:
             return
         frame, ramp = self.data.shape[2:], self.data.shape
@@ -206,7 +200,7 @@ class TMTRampModel(TMTDataModel):
                     where=self._where,
                 )
         export = self._export((integration, group), mask_flags, unit)
-        return CCDData(**export, wcs=nddata.frame_wcs(self._cards(), export["data"].shape))
+        return CCDData(**export, wcs=nddata.frame_wcs(self.image_keywords(), export["data"].shape))
 
     def _export(self, place: tuple[int, ...], mask_flags: MaskFlags, unit: Any) -> dict[str, Any]:
         """Return what NDData and CCDData are made of."""
@@ -223,7 +217,7 @@ class TMTRampModel(TMTDataModel):
         if mask is not None:
             samples = nddata.mask_of(own, value) if flags.base is not self.pixeldq else None
             mask = np.broadcast_to(mask, own.shape) if samples is None else mask | samples
-        cards = self._cards()
+        cards = self.image_keywords()
         return {
             "data": self.data[place],
             "mask": mask,
@@ -235,7 +229,7 @@ class TMTRampModel(TMTDataModel):
             "meta": nddata.header(cards),
         }
 
-    def _cards(self) -> dict[str, Any]:
+    def image_keywords(self) -> dict[str, Any]:
         """Return the keywords of the counts: the primary header's, and SCI's where it has none."""
         extra = self.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
         return {**{keyword: value for keyword, value, _ in extra}, **self.fits_keywords()}

@@ -37,7 +37,9 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
     where = result.meta.filename or type(model).__name__
     if result.data is None:
         raise RampFormatError("the model has no data", where=where)
-    ramp = describe_ramp(_header(result), result.data.shape, where=where, start=options.subarray)
+    ramp = describe_ramp(
+        result.image_keywords(), result.data.shape, where=where, start=options.subarray
+    )
     result.check_shapes()
     recipe = choose_recipe(ramp.instrument, options)
     plan = plan_ramp(ramp, where, recipe, _readout(result, ramp, recipe, where), options)
@@ -75,15 +77,9 @@ def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
     return model
 
 
-def _header(model: TMTRampModel) -> dict[str, object]:
-    """Return a model's keywords as those of a file are merged: SCI's where the primary has none."""
-    cards = model.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
-    return {**{keyword: value for keyword, value, _ in cards}, **model.fits_keywords()}
-
-
 def _say_place(model: TMTRampModel, ramp: Ramp) -> None:
     """Let a subarray say itself where it lies, as in a file, where the caller had to say it."""
-    window, header = ramp.window, _header(model)
+    window, header = ramp.window, model.image_keywords()
     if window == Window.full(*ramp.detector.shape):
         return
     for keyword, name, number in (
