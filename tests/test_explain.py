@@ -11,7 +11,7 @@ import pytest
 import builders
 import reference_helpers
 from tmt_dq import apply_dq, explain
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
+from tmt_dq.errors import ConfigError, GeometryError, SelectionError
 from tmt_dq.exposures.history import history_entries
 
 FLAG = builders.CONVENTION
@@ -226,12 +226,6 @@ def test_exit_codes(
     assert builders.invoke("explain", "m.fits", *arguments).code == code
 
 
-def test_a_file_that_is_no_mask(folder: Path) -> None:
-    path = builders.make_mask(folder / "m.fits", flags("HOT"), name="MAP")
-    with pytest.raises(MaskFormatError):
-        explain(path, x=4, y=3)
-
-
 def test_the_cache_of_the_package_knows_the_border(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags("HOT"))
     [version] = explain(mask, x=4, y=3).history
@@ -249,8 +243,3 @@ def test_history_cards_are_joined() -> None:
         f"{first[22:].ljust(49, 'x')} and more: 3 pixels flagged",
         "mask m.fits: 1 pixels flagged",
     ]
-
-
-def test_a_notebook_shows_tables(cache: Path) -> None:
-    mask = cache / "references" / "tmt" / "iris" / NAMES[4]
-    assert "WARM" in explain(mask, x=4, y=3, crds_path=cache)._repr_html_()

@@ -100,39 +100,10 @@ def test_a_ring_is_one_cluster_whose_box_holds_its_hole() -> None:
     assert described(image, 4) == [(20, 2, 3, 6, 6)]
 
 
-def test_a_comb_is_joined_by_its_last_row() -> None:
-    image = np.zeros((50, 99), np.bool_)
-    image[:-1, ::2] = True
-    image[-1] = True
-    assert described(image, 4) == [(50 * 49 + 99, 0, 0, 50, 99)]
-
-
-def test_a_spiral_is_one_cluster() -> None:
-    side = 41
-    image = np.zeros((side, side), np.bool_)
-    y = x = 0
-    step = (0, 1)
-    image[0, 0] = True
-    for length in [side - 1, *(n for n in range(side - 1, 0, -2) for _ in (0, 1))]:
-        for _ in range(length):
-            y, x = y + step[0], x + step[1]
-            image[y, x] = True
-        step = (step[1], -step[0])
-    [(size, *box)] = described(image, 4)
-    assert (size, box) == (int(image.sum()), [0, 0, side, side])
-
-
 @given(images, st.sampled_from([4, 8]))
 def test_clusters_of_random_images(
     image: npt.NDArray[np.bool_], connectivity: Connectivity
 ) -> None:
-    assert described(image, connectivity) == peer(image, connectivity)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.4, 0.6])
-@pytest.mark.parametrize("connectivity", [4, 8])
-def test_clusters_of_large_random_images(share: float, connectivity: Connectivity) -> None:
-    image = np.random.default_rng(7).random((300, 200)) < share
     assert described(image, connectivity) == peer(image, connectivity)
 
 
