@@ -1,4 +1,4 @@
-"""Documentation that users follow is true: README, the pages, docstrings and help texts.
+"""Documentation that users follow is true: README, the pages and the examples of docstrings.
 
 The blocks of a page run one after the other in an empty folder that holds a small simulated ramp,
 under the two names that the pages use. Blocks of Python share their names; a block of ``console``
@@ -6,23 +6,19 @@ is commands (``$ …``) with the output that they must print, where ``...`` stan
 block that cannot be run here has the reason in a comment above it: ``<!-- not run: … -->``.
 """
 
-import contextlib
 import doctest
 import importlib
 import os
 import pkgutil
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 import tmt_dq
-from extensions import command_line
 from page_blocks import run_blocks
 from tmt_dq.core.geometry import Window
 from tmt_dq.simulate import simulate_ramp
@@ -77,24 +73,6 @@ def page_folder(
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_runs(page: Path, page_folder: Path) -> None:
     run_blocks(page)
-
-
-EXAMPLES = [
-    (name, line)
-    for name, command in command_line.verbs().items()
-    for line in command_line.examples(command)
-    if line.startswith(f"tmt-dq {name} ")
-]
-
-
-@pytest.mark.parametrize(("verb", "line"), EXAMPLES)
-def test_the_examples_of_the_help_are_understood(verb: str, line: str) -> None:
-    words = shlex.split(line, comments=True)[2:]
-    ends = [words.index(word) for word in ("&&", "|", ">") if word in words]
-    command = command_line.verbs()[verb]
-    # Options that do not exist, and arguments that are missing, are errors here.
-    with contextlib.suppress(click.exceptions.Exit):
-        command.make_context(f"tmt-dq {verb}", words[: min(ends, default=len(words))])
 
 
 def docstring_examples() -> list[Any]:
