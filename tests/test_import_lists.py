@@ -1,5 +1,6 @@
 """Lists of pixels and boxes, read into flags of the detector."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ from tmt_dq.errors import (
     UnknownFlagError,
 )
 from tmt_dq.instruments import load
+from tmt_dq.masks import formats
 from tmt_dq.masks.formats import Target, format_of, read_flags
+from tmt_dq.masks.formats.columns import Columns
+from tmt_dq.masks.formats.lists import LIST_OPTIONS, list_mask
+from tmt_dq.masks.make import import_mask
+from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
@@ -234,6 +240,27 @@ def test_columns_that_are_not_understood_are_errors(folder: Path, text: str, nam
     assert told.value.options == ("ignore_columns",)
     ignored = tuple(names.upper().split())
     assert np.count_nonzero(flags(path, base=0, flag="HOT", ignore_columns=ignored)) == 1
+
+
+def test_a_new_format_is_one_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The how-to's promise: a module and its name in FORMATS; every door reads the format then."""
+
+    def read(path: Path, reading: Reading, target: Target) -> Mask:
+        rows = json.loads(path.read_text())
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return list_mask(Columns(path, columns, range(1, 3), "entry"), reading, target)
+
+    new = formats.Format("a JSON list", lambda _, head: head[:1] == b"[", read, LIST_OPTIONS)
+    monkeypatch.setattr(formats, "FORMATS", (new, *formats.FORMATS))
+    path = written(folder, '[{"x": 3, "y": 2, "flag": "HOT"}]', "bad.json")
+    assert np.array_equal(flags(path, base=0), expected((2, 3, "HOT")))
+    made = import_mask(path, detector="IRIS1", base=0, dry_run=True)
+    assert made.counts["HOT"] == 1
+    with pytest.raises(ConfigError, match="bad cannot be used: this is a JSON list"):
+        flags(path, base=0, bad=1)
+    wrong = written(folder, '[{"x": 99, "y": 2, "flag": "HOT"}]', "wrong.json")
+    with pytest.raises(GeometryError, match="the first is entry 1"):
+        flags(wrong, base=0)
 
 
 def test_names_and_values_of_the_same_flags(folder: Path) -> None:
