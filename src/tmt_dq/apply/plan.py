@@ -16,7 +16,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.source import FlagSource
-from tmt_dq.errors import ConfigError, NoMatchError
+from tmt_dq.errors import NoMatchError
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
@@ -108,13 +108,7 @@ def choose_recipe(instrument: Instrument, options: ApplyOptions) -> Recipe:
     """Return the caller's recipe, or the instrument's with what the caller changes."""
     recipe = options.recipe
     if not isinstance(recipe, Recipe):
-        known = [entry.name for entry in dataclasses.fields(Recipe)]
-        unknown = sorted(set(recipe or {}) - set(known))
-        if unknown:
-            raise ConfigError(
-                f"a recipe has no {', '.join(unknown)}; expected some of {', '.join(known)}"
-            )
-        recipe = dataclasses.replace(instrument.recipe, **(recipe or {}))  # type: ignore[arg-type]
+        recipe = instrument.recipe.changed(recipe or {})
     if options.propagate_do_not_use is None:
         return recipe
     return dataclasses.replace(recipe, propagate_do_not_use=options.propagate_do_not_use)
