@@ -16,8 +16,7 @@ from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache
 from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch, serial, worker
-from tmt_dq.batch.journal import JOURNAL_NAME
-from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.journal import JOURNAL_NAME, JsonLines
 from tmt_dq.errors import (
     BatchError,
     ConfigError,

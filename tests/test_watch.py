@@ -24,8 +24,7 @@ from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache, mapping_text, rmap_text
 from tmt_dq import apply_dq, watch_folder
 from tmt_dq.batch import plan_batch, worker
-from tmt_dq.batch.journal import JOURNAL_NAME
-from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.journal import JOURNAL_NAME, JsonLines
 from tmt_dq.batch.records import FileResult, Job
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import (

@@ -31,7 +31,7 @@ from tmt_dq.watch.completeness import (
     read_structure,
     wait_for,
 )
-from tmt_dq.watch.file_systems import is_remote
+from tmt_dq.watch.options import is_remote
 
 PATIENCE = Patience(settle_s=2, stalled_s=60)
 

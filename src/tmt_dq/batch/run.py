@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmt_dq.batch.inputs import find_inputs
-from tmt_dq.batch.journal import Journal
-from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.mappers import Mapper, Processes
 from tmt_dq.batch.plan import Planner, name_outputs
 from tmt_dq.batch.records import FileResult, Job, Planned, Reprocessing, Settings

@@ -9,8 +9,7 @@ from typing import Any
 
 from tmt_dq import __version__
 from tmt_dq.apply.options import is_file_name
-from tmt_dq.batch.journal import Journal
-from tmt_dq.batch.json_lines import read_lines
+from tmt_dq.batch.journal import Journal, read_lines
 from tmt_dq.batch.records import Settings
 from tmt_dq.errors import OutputError
 from tmt_dq.files.urls import is_url

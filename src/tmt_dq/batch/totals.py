@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tmt_dq.batch.interrupts import sigint_held
-from tmt_dq.batch.journal import Journal
-from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.records import FileResult
 from tmt_dq.errors import BatchError, TmtDqError
 

@@ -1,4 +1,4 @@
-"""How far a batch is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a batch: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import logging
@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.cli.console import echo, report_error
@@ -24,17 +25,10 @@ _NARROW = 60
 
 
 class Progress:
-    """Counts results; subclasses show the counts.
+    """Counts of a batch, shown as a line now and then.
 
     Rates and the time left are those since work began: neither the start of the workers nor files
-    that were skipped before say anything of them.
-
-    Parameters
-    ----------
-    quiet : bool
-        Whether only errors are shown.
-    clock : callable
-        Returns seconds.
+    that were skipped before count.
     """
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,14 +49,14 @@ class Progress:
         self._shown = self._clock()
 
     def moved(self, size: int) -> None:
-        """Take bytes into account that were written; they count as none when their file ends."""
+        """Count bytes that were written; they are taken back when their file ends."""
         self.moving += size
         if self._before is None:
             self._before = (self._clock(), self.seen, self.worked, self.size)
         self.show()
 
     def result(self, result: "FileResult") -> None:
-        """Take a result into account; show an error at once."""
+        """Count a result; show an error at once."""
         self.seen += 1
         if result.status != "skipped":
             self.worked += 1
@@ -93,7 +87,7 @@ class Progress:
             echo(", ".join(self.parts()), err=True)
 
     def parts(self) -> list[str]:
-        """Describe how far it is, in pieces, the least important ones before the last."""
+        """Return the counts in words, the least important ones before the last."""
         pieces = [f"{self.seen} of {self.total} ramps", f"{self.failed} failed"]
         done = self.size + self.moving
         pieces.append(f"{done / 1e9:.2f} GB" if done >= 1e9 else f"{done / 1e6:.1f} MB")
@@ -105,14 +99,15 @@ class Progress:
                 pieces.append(f"{max(0, done - size) / 1e6 / elapsed:.0f} MB/s")
                 pieces.append(_pace(self.worked - worked, elapsed))
             if self.seen > seen:
-                left = _time(elapsed / (self.seen - seen) * (self.total - self.seen))
+                ahead = elapsed / (self.seen - seen) * (self.total - self.seen)
+                left = str(timedelta(seconds=round(ahead)))
         if self.seen == self.total:
-            left = _time(0)
+            left = str(timedelta(0))
         return [piece for piece in pieces if piece] + [f"{left} left"]
 
 
 def _pace(number: int, elapsed: float) -> str:
-    """Say how fast ramps end; nothing where none has."""
+    """Return how fast ramps end; nothing where none has."""
     if not number:
         return ""
     per_s = number / elapsed
@@ -120,7 +115,7 @@ def _pace(number: int, elapsed: float) -> str:
 
 
 class _Bar(Progress):
-    """A bar of rich."""
+    """Bar of rich."""
 
     def __init__(self, bar: Any, console: Any) -> None:
         super().__init__()
@@ -182,18 +177,7 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def watch(*, quiet: bool) -> Iterator[Progress]:
-    """Show how far a batch is, on standard error.
-
-    Parameters
-    ----------
-    quiet : bool
-        Whether only errors are shown.
-
-    Yields
-    ------
-    Progress
-        Its `start`, `moved` and `result` are to be called.
-    """
+    """Show the progress of a batch on standard error, or its errors only."""
     with contextlib.ExitStack() as stack:
         progress = Progress(quiet=quiet)
         if not quiet and sys.stderr.isatty():
@@ -226,9 +210,3 @@ def _bar() -> Iterator[_Bar]:
     finally:
         # Once more: with an error being shown, it may have been started again.
         bar.stop()
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -3,6 +3,7 @@
 import fnmatch
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +14,18 @@ from tmt_dq.batch.inputs import is_ramp_name
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import is_url, redacted
 from tmt_dq.watch.completeness import Patience
-from tmt_dq.watch.file_systems import is_remote
 
-__all__ = ["WatchOptions", "folder_of"]
+__all__ = ["WatchOptions", "folder_of", "is_remote"]
 
 PathLike = str | os.PathLike[str]
 
 _SEARCH_S = 10.0
 _POLL_S = 1.0
+_REMOTE = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|coda|9p|lustre|gpfs|beegfs|ceph|ocfs2|gfs2|orangefs|pvfs2"
+    r"|glusterfs|virtiofs|vboxsf|davfs|fuse\..*"
+)
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,3 +121,24 @@ def _watched(path: Path) -> Path:
         hint = "Name the folder in which ramps arrive; check the permissions of those above it."
         raise ConfigError(reason, where=path, hint=hint)
     return path
+
+
+def is_remote(folder: Path, *, mounts: Path = _MOUNTS) -> bool:
+    """Tell whether a folder is on a file system that other machines write to.
+
+    There the kernel reports no new files. False also where the mounts cannot be read.
+    """
+    try:
+        place = os.fsencode(folder.resolve()).decode("latin-1")
+        lines = mounts.read_text("latin-1").splitlines()
+    except OSError:
+        return False
+    best, kind = -1, ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), fields.split(" ")[4])
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        # The longest mount point counts; of several mounts at one place the last hides the others.
+        if inside and len(point) >= best:
+            best, kind = len(point), rest.split(" ")[0]
+    return _REMOTE.fullmatch(kind) is not None

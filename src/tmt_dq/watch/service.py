@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.batch.journal import Journal
-from tmt_dq.batch.json_lines import JsonLines
+from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.pool import Pool
 from tmt_dq.batch.records import FileResult, Settings
 from tmt_dq.batch.run import remove_leftovers
