@@ -169,7 +169,7 @@ def _raise(error: OSError) -> None:
 
 @contextlib.contextmanager
 def _search_errors() -> Iterator[None]:
-    """Turn what the system says of a folder that is closed into an error of the options."""
+    """Turn the error of a folder that may not be searched into one of the options."""
     try:
         yield
     except OSError as error:
@@ -191,7 +191,7 @@ def _check_folders(pattern: str) -> None:
 
 
 def _check_ramp(name: str) -> None:
-    """Raise `ConfigError` if a file that was named is a list; what else it is, its worker says."""
+    """Raise `ConfigError` if a file that was named is a list; all else is left to its worker."""
     if name.lower().endswith(_FITS):
         return
     try:
@@ -213,7 +213,7 @@ def is_ramp_name(path: str) -> bool:
 
 
 def _manifest(name: str | os.PathLike[str]) -> list[str]:
-    """Return the names in a list, of whatever kind its own name says; it may have a URL."""
+    """Return the names in a list, by the kind that its ending names; it may have a URL."""
     with remote.local(name) as path:
         return _listed(path)
 

@@ -1,7 +1,8 @@
 """Journal of a batch: one JSON line per finished exposure, in the output folder.
 
-A line says that outputs are about to be written (``begin``), that one was made (``done``), was not
-(``failed``), or that nothing was done after all (``forget``); terms are written once, under a key.
+A line records that outputs are about to be written (``begin``), that one was made (``done``) or
+not (``failed``), or that nothing was done after all (``forget``). Terms are written once, under a
+key.
 """
 
 import contextlib
@@ -86,7 +87,7 @@ class Journal:
         self._lines = None if read_only else JsonLines(self.path, lock=True)
         try:
             for record in read_lines(self.path):
-                # A line that makes no sense says nothing.
+                # A line that makes no sense is left out.
                 with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
                     self._learn(record)
             if self._lines is not None and not self.identity:

@@ -95,7 +95,7 @@ class Planner:
         return self._differences[entry.terms]
 
     def _state(self, path: str) -> FileState | None:
-        """Return the state of a file; a remote folder is listed once, not asked file by file."""
+        """Return the state of a file; a remote folder is listed once, not file by file."""
         if not is_url(path) or protocol_of(path) in WEB or "?" in path:
             return state_of(path)
         folder = folder_of(path)

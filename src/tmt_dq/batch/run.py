@@ -64,7 +64,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         Files, patterns, folders, ``-``, ``@manifest``, associations: `tmt_dq.batch.find_inputs`.
     output_dir : path
         Folder of the outputs ``<root>_dqinit.fits``; made if it does not exist. A small file in
-        it, ``.tmt-dq-batch.jsonl``, remembers what was done.
+        it, ``.tmt-dq-batch.jsonl``, is the journal of what was done.
     manifests : iterable of path
         Files with names of exposures.
     jobs : int, optional
@@ -85,7 +85,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     flags_only : bool
         Whether another mask with the same flags in an exposure's pixels changes nothing.
     state_dir : path, optional
-        Folder on this machine for what is remembered of an `output_dir` elsewhere (a URL). By
+        Folder on this machine for the journal of a remote `output_dir` (a URL). By
         default one in the user's own folder for the state of programs.
     mapper : callable, optional
         Does the jobs, instead of processes on this machine: a `tmt_dq.batch.Cluster`.

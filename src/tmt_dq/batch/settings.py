@@ -34,7 +34,7 @@ _SEPARATE = [
 def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Settings:
     """Check the options of `tmt_dq.apply_dq` that all files of a batch share.
 
-    What the environment says of CRDS is made explicit, so that every worker, on whatever machine,
+    CRDS variables of the environment are made explicit, so that every worker, on whatever machine,
     does the same. Raises `ConfigError` if there is no such option, or the cache or context make no
     sense; `MaskFormatError` if the mask or the user's flags are not there; `SelectionError` if the
     cache does not have the context.

@@ -55,7 +55,7 @@ __all__ = ["command"]
     "--state-dir",
     type=FolderPath(),
     metavar="DIR",
-    help="Folder here for what is remembered of a URL of --output-dir. [default: the user's]",
+    help="Local folder for the journal of a remote --output-dir. [default: the user's]",
 )
 @click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
 @click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")

@@ -68,14 +68,14 @@ class Progress:
             if self.failed <= _ERRORS_SHOWN:
                 self.complain(result.error)
             if self.failed == _ERRORS_SHOWN:
-                self.say("Further errors are not shown; they are in the report.")
+                self.write("Further errors are not shown; they are in the report.")
         self.show()
 
     def complain(self, error: "TmtDqError") -> None:
         """Show an error."""
         report_error(error)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Show a line."""
         echo(text, err=True)
 
@@ -136,9 +136,9 @@ class _Bar(Progress):
         with self.aside():
             super().complain(error)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         with self.aside():
-            super().say(text)
+            super().write(text)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -166,13 +166,13 @@ class _Bar(Progress):
 class _Lines(logging.Handler):
     """Shows what is logged beside the bar."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()
-        self._say = say
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record (logging's hook)."""
-        self._say(self.format(record))
+        self._write(self.format(record))
 
 
 @contextlib.contextmanager
@@ -183,7 +183,7 @@ def watch(*, quiet: bool) -> Iterator[Progress]:
         if not quiet and sys.stderr.isatty():
             progress = stack.enter_context(_bar())
         logger = logging.getLogger("tmt_dq.batch")
-        handler = _Lines(progress.say)
+        handler = _Lines(progress.write)
         logger.addHandler(handler)
         stack.callback(logger.removeHandler, handler)
         if not quiet:

@@ -81,7 +81,10 @@ _SHOWN = 5
     "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
 )
 @click.option(
-    "--heartbeat", type=FilePath(), metavar="FILE.json", help="Write how it is every 5 s."
+    "--heartbeat",
+    type=FilePath(),
+    metavar="FILE.json",
+    help="Write a status (heartbeat) file every 5 s.",
 )
 @click.option(
     "--prometheus",

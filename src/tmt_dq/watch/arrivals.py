@@ -125,13 +125,13 @@ class Arrivals:
         return False
 
     def _look(self, path: str, candidate: _Candidate, now: float) -> Identity | None:
-        """Return the identity of a file; read its headers where that may tell something new."""
+        """Return the identity of a file; read its headers where they may be new."""
         if not self._worth_reading(path, candidate, now):
             return identity_of(path)
         try:
             candidate.seen = look(path, remote=self._remote)
         except OSError as error:
-            # The worker says what is wrong, if it stays so.
+            # The worker reports what is wrong, if it stays so.
             candidate.seen, candidate.why = None, f"it cannot be read ({error.strerror})"
             return identity_of(path)
         candidate.scanned = now

@@ -19,7 +19,7 @@ _GZIP = b"\x1f\x8b"
 _START = 2880
 _NO_LEASE = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 _CONFIRM_S = 0.1
-"""Between two looks at a file that says that it is complete, where writers cannot be seen."""
+"""Between two looks at a file with COMPLETE = T, where writers cannot be seen."""
 
 Writers = Literal["none", "some", "unknown"]
 
@@ -38,7 +38,7 @@ class Structure:
 
     `kind` is "empty"; "partial": the headers announce more bytes than there are; "whole": the file
     ends where a header and data unit ends, and has its SCI; "headless": it ends at such a place,
-    but SCI is not there (yet); "opaque": compressed as a whole, so that its length says nothing;
+    but SCI is not there (yet); "opaque": compressed as a whole, so that its length means nothing;
     "damaged": no number of further bytes can make it a FITS file. `needs` bytes must be there
     before it is worth reading again; `complete` is the keyword COMPLETE; `what` is missing.
     """
@@ -54,7 +54,7 @@ class Look:
     """File at one moment.
 
     `writers` is "none": no process of this machine has it open for writing; "some"; or "unknown":
-    the system does not tell, or other machines may write. `moved` tells that the last thing that
+    the system does not show it, or other machines may write. `moved` tells that the last thing that
     happened to it was a change of its name or attributes, not of its content: it was moved or
     linked to where it is, or a copying program has set its times.
     """
@@ -117,7 +117,7 @@ def read_structure(fd: int, size: int) -> Structure:
         return Structure("empty", 1, what="it is empty")
     start = os.pread(fd, _START, 0)
     if start.startswith(_GZIP):
-        return Structure("opaque", size, what="it is compressed, and does not say how long it is")
+        return Structure("opaque", size, what="it is compressed, and its full length is not known")
     if not start.strip(b"\0 "):
         # Room that was made for what is to come: wait for what it will be.
         return Structure("partial", size, what="it begins with zeros")

@@ -33,7 +33,8 @@ class WatchOptions:
     """How a folder is watched; `watch_folder` describes the options.
 
     `apply` has the options of `tmt_dq.apply_dq`. `remote` tells whether other machines write to
-    the file system, `events` whether the kernel is asked, `search_s` is the time between searches.
+    the file system, `events` whether the kernel is to report; `search_s` is the time between
+    searches.
     """
 
     folder: Path

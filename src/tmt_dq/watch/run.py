@@ -100,7 +100,7 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         Seconds without a change after which a file that is not whole is set aside.
     poll_s : float, optional
         Seconds between searches of the folder, without asking the kernel; by default 1 on network
-        file systems, where the kernel does not know what other machines do. Elsewhere the folder is
+        file systems, where the kernel does not know what other machines do. On others the folder is
         searched every 10 s in addition to what the kernel tells.
     once : bool
         Whether to end when all is done that is complete.

@@ -87,7 +87,7 @@ def prepare(settings: Settings) -> None:
     """Load what the first exposure needs: the code, and a mask that is always the same."""
     # It goes to all processes where a terminal closes; for the watch it means something.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # What fails here fails again with the first exposure, which then says so.
+    # What fails here fails again with the first exposure, which then reports it.
     with contextlib.suppress(TmtDqError, OSError):
         from tmt_dq.apply.apply import apply_dq  # noqa: F401
         from tmt_dq.masks.mask import read_mask
