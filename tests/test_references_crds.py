@@ -163,13 +163,18 @@ def test_a_wrong_variable_is_named_and_can_be_corrected(tmp_path: Path) -> None:
             try:
                 select_reference(exposure())
             except ConfigError as error:
-                found.append([error.exit_code, name in str(error), "CRDS_" in str(error.where)])
+                found.append([error.exit_code, error.where])
             del os.environ[name]
         print(json.dumps([*found, select_reference(exposure()).name]))
         """,
         CRDS_PATH=str(make_cache(tmp_path / "cache")),
     )
-    assert found == [[2, True, True]] * 3 + ["tmt_iris_mask_0001.fits"]
+    assert found == [
+        [2, "CRDS_MODE, CRDS_PATH"],
+        [2, "CRDS_CLIENT_RETRY_COUNT, CRDS_PATH"],
+        [2, "CRDS_PATH, CRDS_VERBOSITY"],
+        "tmt_iris_mask_0001.fits",
+    ]
 
 
 def test_threads_select_at_once(tmp_path: Path) -> None:

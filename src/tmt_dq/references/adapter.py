@@ -47,6 +47,7 @@ def register() -> None:
 @functools.cache
 def import_crds() -> Any:
     """Import crds, make it know our observatories, and return the package."""
+    given = sorted(name for name in os.environ if name.startswith("CRDS_"))
     with LOCK, _traces_removed():
         try:
             crds = importlib.import_module("crds")
@@ -60,10 +61,9 @@ def import_crds() -> Any:
             # imported is forgotten, so that the import works once the variable is corrected.
             for name in [name for name in sys.modules if name.partition(".")[0] == "crds"]:
                 del sys.modules[name]
-            names = ", ".join(sorted(name for name in os.environ if name.startswith("CRDS_")))
             raise ConfigError(
                 f"crds cannot be imported with these variables ({type(error).__name__}: {error})",
-                where=names or "crds",
+                where=", ".join(given) or "crds",
                 hint="Correct the variable, or unset it.",
             ) from error
         known = crds.constants.ALL_OBSERVATORIES
