@@ -164,7 +164,7 @@ def test_a_smaller_map_is_placed_and_its_origin_recorded(folder: Path) -> None:
 
 def test_a_mask_of_another_of_our_detectors_is_refused(folder: Path) -> None:
     source = build_mask(folder / "mask.fits", header={"DETECTOR": "IRIS2"})
-    with pytest.raises(MaskFormatError, match="says DETECTOR IRIS2; the mask is for IRIS IRIS1"):
+    with pytest.raises(MaskFormatError, match="has DETECTOR IRIS2; the mask is for IRIS IRIS1"):
         import_mask(source, folder / "new.fits", detector="IRIS1")
     assert import_mask(source, detector="IMG2", dry_run=True).detector == "IRIS2"
 

@@ -13,9 +13,9 @@ from tmt_dq import __version__
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import MergeRule, clear, merge
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
-from tmt_dq.fits.file import open_input
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.masks.dq_image import open_mask_file
 from tmt_dq.masks.formats import Target, read_flags
 from tmt_dq.masks.formats.images import place_on_detector
 from tmt_dq.masks.mask import Mask, read_mask
@@ -116,7 +116,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     """
     paths = [Path(masks)] if isinstance(masks, str | os.PathLike) else [Path(m) for m in masks]
     changes = [
-        (role, *_source(item))
+        (role, Path(item[0]), item[1]) if isinstance(item, tuple) else (role, Path(item), Reading())
         for role, items in (("clear", remove), ("add", add))
         for item in items
     ]
@@ -147,9 +147,14 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         place_on_detector(mask, mask.window if mask.placed else None, chip.shape, at=None).dq
         for mask in given
     ]
-    lines = _inherited(paths[0]) if len(paths) == 1 else []
-    if len(paths) > 1:
-        lines.append(f"tmt-dq {__version__} combine: {_rule_text(rule, per_flag, len(paths))}")
+    lines = []
+    if len(paths) == 1:
+        with open_mask_file(paths[0]) as file:
+            lines = file.units[0].header.commentary("HISTORY")
+    else:
+        others = "".join(f", {name} of {other}" for name, other in (per_flag or {}).items())
+        text = f"flags of {rule}{others} of {len(paths)} masks"
+        lines.append(f"tmt-dq {__version__} combine: {text}")
     merged = merge(frames, rule, per_flag=per_flag)
     dq, changed = _changed(merged, changes, described, chip)
     return finish(
@@ -165,19 +170,13 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     )
 
 
-def _source(item: Source) -> tuple[Path, Reading]:
-    if isinstance(item, tuple):
-        return Path(item[0]), item[1]
-    return Path(item), Reading()
-
-
 def _changed(
     dq: Flags,
     changes: Sequence[tuple[str, Path, Reading]],
     instrument: Instrument,
     detector: Detector,
 ) -> tuple[Flags, list[Contribution]]:
-    """Take flags away and add flags; tell how many pixels each file changed."""
+    """Take flags away and add flags; return in how many pixels each file did so, too."""
     contributions = []
     taken: Flags | None = None
     for role, path, reading in changes:
@@ -224,7 +223,7 @@ def _check_alike(masks: Sequence[Mask]) -> None:
         ):
             if found and expected and found.upper() != expected.upper():
                 raise MaskFormatError(
-                    f"says {key} {found}, but {first.path} says {expected}",
+                    f"has {key} {found}, but {first.path} has {expected}",
                     where=mask.path,
                     hint="Combine masks of one detector.",
                 )
@@ -248,26 +247,13 @@ def _check_alike(masks: Sequence[Mask]) -> None:
 def _detector(
     mask: Mask, instrument: str | None, detector: str | None
 ) -> tuple[Instrument, Detector]:
-    """Return whose pixels they are, from the caller or from the mask; ask, where neither says."""
+    """Return the instrument and detector that the caller or the mask names."""
     instrument, detector = instrument or mask.instrument, detector or mask.detector
     if instrument is None or detector is None:
         raise ConfigError(
-            "does not say of which instrument and detector it is",
+            "does not state of which instrument and detector it is",
             where=mask.path,
-            hint="Say instrument='IRIS', detector='IRIS1' (--instrument IRIS --detector IRIS1).",
+            hint="Give both, for example IRIS and IRIS1.",
+            options=("instrument", "detector"),
         )
     return find_detector(instrument, detector)
-
-
-def _rule_text(rule: MergeRule, per_flag: Mapping[str, MergeRule] | None, count: int) -> str:
-    others = "".join(f", {name} of {other}" for name, other in (per_flag or {}).items())
-    return f"flags of {rule}{others} of {count} masks"
-
-
-def _inherited(path: Path) -> list[str]:
-    """Return the HISTORY of the mask that the new one goes on from."""
-    try:
-        with open_input(path) as file:
-            return file.units[0].header.commentary("HISTORY")
-    except RampFormatError as error:
-        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error

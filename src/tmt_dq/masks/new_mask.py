@@ -127,7 +127,7 @@ class Made:
     do_not_use_added : int
         Pixels that got DO_NOT_USE by the policy.
     missing : tuple of str
-        Keywords that a delivery demands and nobody gave.
+        Keywords that a delivery demands and that are not given.
     gained, lost : mapping of str to int
         Pixels per flag that the mask has more, and less, than the one it was made from.
     history : tuple of str
@@ -202,7 +202,7 @@ def contribution_of(
             continue
         if found.upper() in known:
             raise MaskFormatError(
-                f"says {key} {found}; the mask is for {instrument.name} {detector.name}",
+                f"has {key} {found}; the mask is for {instrument.name} {detector.name}",
                 where=mask.path,
                 hint="Name the detector that the file is of.",
             )

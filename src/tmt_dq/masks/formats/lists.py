@@ -46,7 +46,7 @@ def is_list(names: set[str]) -> bool:
 
 
 def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
-    """Return the flags of a list, told by its columns.
+    """Return the flags of a list, whose columns give its kind.
 
     - x, y: pixels; each may be a range ``a:b``, both ends included, an end left out meaning the
       detector's edge;
