@@ -148,7 +148,9 @@ def test_missing_extensions_are_created(run: Run, folder: Path) -> None:
     assert found["GROUPDQ"].shape == (2, 3, 6, 8)
     assert not found["GROUPDQ"].any()
     with fits.open(output) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "PIXELDQ", "GROUPDQ", "DQ_DEF"]
+        assert [hdu.name for hdu in hdus] == [
+            *("PRIMARY", "SCI", "PIXELDQ", "GROUPDQ", "DQ_DEF", "DQ_SOURCES")
+        ]
         hdus.verify("exception")
         stored = hdus["PIXELDQ"]._orig_bitpix
         assert (stored, hdus["PIXELDQ"]._orig_bzero) == (32, 2**31)
@@ -216,7 +218,9 @@ def test_everything_else_comes_through_byte_for_byte(
     for index in range(1, len(hdus)):
         assert unit_bytes(output, index) == unit_bytes(ramp, index)
     with fits.open(output) as found:
-        assert [hdu.name for hdu in found[len(hdus) :]] == ["PIXELDQ", "GROUPDQ", "DQ_DEF"]
+        assert [hdu.name for hdu in found[len(hdus) :]] == [
+            *("PIXELDQ", "GROUPDQ", "DQ_DEF", "DQ_SOURCES")
+        ]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
@@ -462,7 +466,7 @@ def test_new_units_are_signed(
     output = run(ramp, mask=make_mask(folder / "mask.fits", dq), **options)
     for name in ("PIXELDQ", "GROUPDQ", "DQ_DEF"):
         assert "CHECKSUM" in header(output, name)
-    assert verify_checksums(output) == 4  # the primary header too
+    assert verify_checksums(output) == 5  # the primary header and DQ_SOURCES too
 
 
 # --- again ----------------------------------------------------------------------------------
@@ -472,13 +476,14 @@ def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
     first = run(make_ramp(folder / "ramp.fits"), mask=make_mask(folder / "one.fits"))
     other = np.zeros((6, 8), np.uint32)
     other[0, 0], other[5, 5] = 4096, 8192
-    again = run(first, folder / "again.fits", mask=make_mask(folder / "two.fits", other))
+    mask = make_mask(folder / "two.fits", other)
+    again = run(first, folder / "again.fits", mask=mask, again=True)
     expected = np.zeros((6, 8), np.uint32)
     expected[0, 0], expected[2, 3], expected[5, 5] = 1024 | 4096, 2049, 8192
     assert np.array_equal(arrays(again)["PIXELDQ"], expected)
     with fits.open(again) as hdus:
         names = [hdu.name for hdu in hdus]
-        assert sorted(names) == ["DQ_DEF", "GROUPDQ", "PIXELDQ", "PRIMARY", "SCI"]
+        assert sorted(names) == ["DQ_DEF", "DQ_SOURCES", "GROUPDQ", "PIXELDQ", "PRIMARY", "SCI"]
         assert hdus[0].header["R_MASK"].endswith("two.fits")
     assert recorded(again, "one.fits")
     assert recorded(again, "two.fits")
@@ -487,7 +492,7 @@ def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
 def test_same_mask_twice_changes_no_flag(run: Run, folder: Path) -> None:
     mask = make_mask(folder / "mask.fits")
     first = run(make_ramp(folder / "ramp.fits"), mask=mask)
-    again = run(first, folder / "again.fits", mask=mask)
+    again = run(first, folder / "again.fits", mask=mask, again=True)
     for name in ("SCI", "PIXELDQ", "GROUPDQ"):
         assert data_unit(again, name) == data_unit(first, name)
 
@@ -516,7 +521,7 @@ def test_no_mask_on_request(run: Run, folder: Path) -> None:
     assert header(output)["S_DQINIT"] == "SKIPPED"
     assert header(output)["R_MASK"] == "N/A"
     with fits.open(output) as found:
-        assert len(found) == len(hdus)
+        assert [hdu.name for hdu in found][len(hdus) :] == ["DQ_SOURCES"]
     for index in range(1, len(hdus)):
         assert unit_bytes(output, index) == unit_bytes(ramp, index)
 

@@ -249,7 +249,8 @@ def test_a_mask_by_hand_stays(folder: Path, root: Path, tmp_path: Path, gone: bo
 
 
 def test_no_mask_is_named(out: Path, root: Path) -> None:
-    fits.delval(out / "ramp_dqinit.fits", "R_MASK")
+    with fits.open(out / "ramp_dqinit.fits", mode="update") as hdus:
+        del hdus["DQ_SOURCES"], hdus[0].header["R_MASK"]
     with pytest.raises(UnexplainedFlagsError):
         affected_output(out / "ramp_dqinit.fits", NEW, crds_path=root)
 

@@ -11,6 +11,7 @@ TABLE = [
     ("ConfigError", ValueError, 2),
     ("RampFormatError", ValueError, 3),
     ("UnexplainedFlagsError", ValueError, 3),
+    ("AlreadyInitializedError", ValueError, 3),
     ("MaskFormatError", ValueError, 4),
     ("UnknownFlagError", KeyError, 4),
     ("GeometryError", ValueError, 5),

@@ -12,7 +12,6 @@ import builders
 import reference_helpers
 from tmt_dq import apply_dq, explain
 from tmt_dq.errors import ConfigError, GeometryError, SelectionError
-from tmt_dq.exposures.history import history_entries
 
 FLAG = builders.CONVENTION
 NAMES = [f"tmt_iris_mask_000{number}.fits" for number in range(1, 6)]
@@ -232,14 +231,3 @@ def test_the_cache_of_the_package_knows_the_border(folder: Path) -> None:
     assert version.flags == ("REFERENCE_PIXEL",)
     [version] = explain(mask, x=5, y=5).history
     assert version.flags == ()
-
-
-def test_history_cards_are_joined() -> None:
-    first = "tmt-dq 0.1.0 dq_init: user DQ a name with a space at the end of a card"
-    cards = ["other software", first.ljust(71, "x"), "and more: 3 pixels flagged"]
-    cards += ["tmt-dq 0.1.0 dq_init: mask m.fits: 1 pixels flagged", "not ours"]
-    # 71 characters: the 72nd was a space, which FITS does not keep.
-    assert history_entries(cards) == [
-        f"{first[22:].ljust(49, 'x')} and more: 3 pixels flagged",
-        "mask m.fits: 1 pixels flagged",
-    ]

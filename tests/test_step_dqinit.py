@@ -30,6 +30,7 @@ from builders import (
 from tmt_dq import DQInitStep, apply_dq
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.errors import (
+    AlreadyInitializedError,
     ConfigError,
     GeometryError,
     MaskFormatError,
@@ -229,7 +230,9 @@ def test_the_result_is_used_like_a_model(here: Any) -> None:
 def test_the_result_shows_the_saved_file(here: Any) -> None:
     result = DQInitStep.call(make_ramp(here / "ramp_uncal.fits"), save_results=True)
     assert result.meta.filename == "ramp_dqinit.fits"
-    again = DQInitStep.call(result, override_mask="N/A")
+    with pytest.raises(AlreadyInitializedError, match="already initialized, with mask crds://"):
+        DQInitStep.call(result, override_mask="N/A")
+    again = DQInitStep.call(result, override_mask="N/A", again=True)
     assert again.meta.cal_step.dq_init == "SKIPPED"
 
 

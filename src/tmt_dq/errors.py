@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 __all__ = [
+    "AlreadyInitializedError",
     "BatchError",
     "CertificationError",
     "ConfigError",
@@ -125,6 +126,10 @@ class RampFormatError(TmtDqError, ValueError):
 
     exit_code = 3
     needs: int | None = None
+
+
+class AlreadyInitializedError(RampFormatError):
+    """An exposure was initialized already: twice the flags of two masks would be wrong."""
 
 
 class UnexplainedFlagsError(RampFormatError):

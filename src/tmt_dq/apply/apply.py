@@ -107,6 +107,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     recipe: Recipe | Mapping[str, object] | None = None,
     if_no_mask: IfNoMask = "error",
     unknown: Unknown = "error",
+    again: bool = False,
+    start_over: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     crds_path: FileName | None = None,
@@ -152,6 +154,11 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         and nothing else; apply the other sources.
     unknown : {"error", "drop"}
         What to do about bits and DQ_DEF names without a meaning.
+    again : bool
+        Whether an exposure that was initialized already keeps its flags and gets more.
+    start_over : bool
+        Whether the flags of an earlier initialization are left out: only where its record says
+        that the exposure had none before, and no later step is complete.
     overwrite : bool
         Whether an existing output is replaced.
     dry_run : bool
@@ -173,6 +180,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
 
     Raises
     ------
+    AlreadyInitializedError
+        Raised if the input was initialized already, unless `again` or `start_over`.
     RampFormatError, GeometryError
         Raised if the input is not a ramp, or its shapes and keywords contradict one another.
     SelectionError
@@ -207,6 +216,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         user_dq=user_dq,
         user_reading=user_reading,
         user_do_not_use=user_do_not_use,
+        again=again,
+        start_over=start_over,
         propagate_do_not_use=propagate_do_not_use,
         recipe=recipe,
         crds_path=crds_path,

@@ -150,6 +150,17 @@ class ApplyOptions:
         kind=Recipe,
         optional=True,
     )
+    again: bool = _row(
+        False,
+        "Initialize an exposure that was initialized already: keep its flags and add.",
+        "Mask",
+    )
+    start_over: bool = _row(
+        False,
+        "Leave the flags of an earlier initialization out, where the record says that there were "
+        "none before.",
+        "Mask",
+    )
     crds_path: FileName | None = _row(
         None,
         "CRDS cache.",
@@ -177,6 +188,8 @@ class ApplyOptions:
         return [Path(name) for name in names if is_file_name(name)]
 
     def __post_init__(self) -> None:
+        if self.again and self.start_over:
+            raise ConfigError("again and start_over are both given; expected one of them")
         # Any other word would quietly be taken for the milder choice.
         for name, option in option_table(ApplyOptions).items():
             value = getattr(self, name)

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Self
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.apply.plan import Plan
+from tmt_dq.apply.plan import Plan, begin_again
 from tmt_dq.core.initialize import Initialization
 from tmt_dq.core.sources.source import SourceReport
-from tmt_dq.exposures.history import NO_FLAGS_BEFORE
+from tmt_dq.exposures.dq_sources import EXTENSION
 from tmt_dq.exposures.planes import FileReader
 from tmt_dq.exposures.ramp import RampFile, read_ramp
 from tmt_dq.exposures.record import Headers
 from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
 from tmt_dq.files.copying import Progress
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.encoding import has_flags, image_header
+from tmt_dq.fits.encoding import count_flagged, has_flags, image_header
 from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit, padded
 from tmt_dq.fits.tables import convention_unit
@@ -32,7 +32,7 @@ _CARDS = 20
 for more sources of flags. Outputs that need more have it, too, but are copied again. No more than
 23: a ramp of IRIS' readout, with 12 cards, then keeps the size of its header, and file systems
 that share blocks can share its science data."""
-_WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF"})
+_WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF", EXTENSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ class Output:
             file = stack.enter_context(
                 open_input(self.source, scratch=scratch, progress=self._progress)
             )
-            self.exposure = read_ramp(file, start=options.subarray)
+            self.exposure = begin_again(read_ramp(file, start=options.subarray), options)
+            file = self.exposure.file
             self._writer = stack.enter_context(
                 UnitWriter(fd, file, progress=self._progress, writeback=options.sync)
             )
@@ -117,11 +118,11 @@ class Output:
 def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> Written:
     work = Initialization(plan.sources, image=exposure.ramp.is_image)
     headers = Headers(exposure, target)
-    record = plan.record
-    if plan.sources and not any(
-        has_flags(exposure.file, unit) for unit in (exposure.pixeldq, exposure.groupdq)
-    ):
-        record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
+    record = dataclasses.replace(
+        plan.record,
+        pixels_before=count_flagged(exposure.file, exposure.pixeldq),
+        groups_before=has_flags(exposure.file, exposure.groupdq),
+    )
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
     longest = record.with_reports(work.longest_reports(exposure.ramp.shape))
@@ -134,10 +135,8 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
         for unit in exposure.file.units:
             _copy(unit, writer)
     record = record.with_reports(work.reports())
-    asdf = headers.asdf(record)
-    if asdf is not None:
-        # Last, where stdatamodels puts it.
-        writer.write(*asdf)
+    for table in headers.tables(record):
+        writer.write(*table)
     writer.write_at(0, headers.primary_bytes(record, head_size))
     writer.finish()
     return Written(work.counts if plan.sources else {}, record.reports)
@@ -178,7 +177,7 @@ def _reserve_pixels(
 def _copy(unit: Unit, writer: UnitWriter) -> None:
     if unit.index == 0:
         writer.copy_data(unit)
-    elif unit.name != "ASDF":
+    elif unit.name not in {"ASDF", EXTENSION}:
         writer.copy(unit)
 
 
@@ -188,6 +187,8 @@ def _last_unchanged(units: tuple[Unit, ...]) -> Unit | None:
     for unit in units:
         if unit.index > 0 and unit.name in _WRITTEN_ANEW:
             break
+        if last is not None and unit.header_offset != last.end:
+            break  # an extension between them is left out
         last = unit
     return last
 

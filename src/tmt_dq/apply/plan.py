@@ -4,7 +4,7 @@ It is the same whether the exposure is a file or a model, and however its flags 
 """
 
 import dataclasses
-import hashlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,20 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import NoMatchError
+from tmt_dq.exposures.earlier import check_earlier, without_earlier
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
+from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.files.remote import name_of
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
+from tmt_dq.masks.reading import Reading
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Plan", "choose_recipe", "gather_sources", "plan_exposure", "plan_ramp"]
+__all__ = ["Plan", "begin_again", "choose_recipe", "gather_sources", "plan_exposure", "plan_ramp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,15 @@ class Plan:
         return {name_of(flags.path): flags.left_out for flags in given if flags.left_out}
 
 
+def begin_again(exposure: RampFile, options: ApplyOptions) -> RampFile:
+    """Return an exposure as it is to be initialized: AlreadyInitializedError, or as options say."""
+    if options.start_over:
+        return without_earlier(exposure)
+    if not options.again:
+        check_earlier(exposure)
+    return exposure
+
+
 def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
     """Return the plan for an exposure in a file."""
     recipe = choose_recipe(exposure.ramp.instrument, options)
@@ -93,10 +105,12 @@ def plan_ramp(
     name = _mask_name(selection, options)
     sources: list[FlagSource] = []
     if missing is None or options.if_no_mask == "continue":
-        sources = gather_sources(ramp, where, mask, name, user, recipe, readout)
+        reading = options.user_reading
+        sources = gather_sources(ramp, where, mask, name, user, recipe, readout, reading)
     record = Record(
         status="COMPLETE" if sources else "SKIPPED",
         mask=name,
+        sha256=_mask_sha256(selection, mask),
         context=None if selection is None else selection.context,
         crds_version=None if selection is None else selection.crds_version,
         lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
@@ -158,6 +172,20 @@ def _mask_name(selection: "Selection | None", options: ApplyOptions) -> str:
     return NOT_APPLICABLE
 
 
+def _mask_sha256(selection: "Selection | None", mask: Mask | None) -> str:
+    """Return the digest of the mask's file: the cache's own record, where there is one."""
+    if selection is not None and selection.sha256 is not None:
+        return selection.sha256
+    identity = None if mask is None else identify(mask.path)
+    return "" if mask is None or identity is None else _sha256(mask.path, identity)
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path, identity: Identity) -> str:
+    del identity  # part of the key only
+    return sha256_of(path)
+
+
 def gather_sources(
     ramp: Ramp,
     where: object,
@@ -166,6 +194,7 @@ def gather_sources(
     user: Mask | None,
     recipe: Recipe,
     readout: Readout,
+    reading: Reading | None = None,
 ) -> list[FlagSource]:
     """Return the sources that apply to an exposure, in their order."""
     sources = []
@@ -180,10 +209,11 @@ def gather_sources(
             FlagSource("mask", mask_name, mask_flags, remarks=_left_out(mask), counts=counts)
         )
     if user is not None:
-        with user.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         user_flags = cut_out(user, ramp.window)
-        parameters = {"sha256": digest}
+        # What is needed to read the file again.
+        parameters = {"sha256": sha256_of(user.path)}
+        given = {} if reading is None else dataclasses.asdict(reading)
+        parameters |= {name: value for name, value in given.items() if value not in (None, "error")}
         remarks = (*_left_out(user), *user.remarks)
         sources.append(
             FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)

@@ -18,7 +18,7 @@ from tmt_dq.errors import (
     TmtDqError,
     UnexplainedFlagsError,
 )
-from tmt_dq.exposures.history import recorded_context
+from tmt_dq.exposures.dq_sources import mask_row
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.files.identity import Identity, identify
 from tmt_dq.fits.encoding import read_rows
@@ -166,13 +166,14 @@ def affected_output(
         header = file.units[0].header
         if "S_DQINIT" not in header:
             return Effect(path, affected=False, reason="it was not initialized yet")
-        if "R_MASK" not in header:
+        row = mask_row(file)
+        if row is None:
             raise UnexplainedFlagsError(
                 "was initialized, but does not say with which mask: it has no R_MASK",
                 where=path,
                 hint="Process the raw ramp.",
             )
-        name, context = str(header["R_MASK"]), recorded_context(header)
+        name, context = row.name, row.parameters.get("context")
         ramp = read_ramp(file, start=subarray).ramp
     if context is None or not (name == "N/A" or name.startswith(_FROM_CACHE)):
         reason = f"its mask, {name}, was not chosen by rules"

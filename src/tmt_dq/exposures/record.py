@@ -1,31 +1,36 @@
-"""What the output says of how it was made: keywords, HISTORY, DQ_DEF and the ASDF extension."""
+"""Record of an initialization in an output: keywords, HISTORY, DQ_SOURCES and ASDF."""
 
 import dataclasses
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from tmt_dq import __version__
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import RampFormatError
-from tmt_dq.exposures.ramp import RampFile, merged_header
+from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource, sources_unit
+from tmt_dq.exposures.ramp import Ramp, RampFile, merged_header
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.tables import read_dq_def
 
-__all__ = ["SOFTWARE", "Headers", "Record", "history_lines"]
+__all__ = ["SOFTWARE", "Headers", "Keyword", "Record", "place_keywords"]
 
 SOFTWARE = f"tmt-dq {__version__}"
-"""CAL_VER: what made a file, and which version of it."""
+"""CAL_VER: the software that made a file, and its version."""
+
+_NO_FLAGS_BEFORE = "the exposure had no flags before"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The outcome, for the output's headers.
+    """The outcome of an initialization.
 
     Parameters
     ----------
@@ -33,41 +38,135 @@ class Record:
         S_DQINIT.
     mask : str
         R_MASK.
+    sha256 : str
+        Digest of the mask's file, "" where there is none.
     context, crds_version : str or None
-        CRDS_CTX and CRDS_VER, None where CRDS was not asked.
+        CRDS_CTX and CRDS_VER, None where the rules were not asked.
     lines : tuple of str
         HISTORY, beside the lines of the sources.
     reports : tuple of SourceReport
         What each source did.
+    pixels_before, groups_before : int
+        Pixels and, where they were looked at, samples that had flags before.
     """
 
     status: Literal["COMPLETE", "SKIPPED"]
     mask: str
-    context: str | None
-    crds_version: str | None
+    sha256: str = ""
+    context: str | None = None
+    crds_version: str | None = None
     lines: tuple[str, ...] = ()
     reports: tuple[SourceReport, ...] = ()
+    pixels_before: int = 0
+    groups_before: bool = False
 
     def with_reports(self, reports: tuple[SourceReport, ...]) -> "Record":
         """Return the record with what the sources did."""
         return dataclasses.replace(self, reports=reports)
 
+    @property
+    def keywords(self) -> list[tuple["Keyword", Value]]:
+        """The keywords of the outcome that have a value."""
+        found = [(keyword, keyword.value(self)) for keyword in _KEYWORDS]
+        return [(keyword, value) for keyword, value in found if value is not None]
+
+    @property
+    def history(self) -> list[str]:
+        """The lines of HISTORY, for people."""
+        chosen = "" if self.context is None else f" (context {self.context})"
+        lines = [f"{self.status}, mask {self.mask}{chosen}", *self.lines]
+        if self.status == "COMPLETE" and not (self.pixels_before or self.groups_before):
+            lines.append(_NO_FLAGS_BEFORE)
+        lines += [report.describe() for report in self.reports]
+        return [f"{SOFTWARE} dq_init: {line}" for line in lines]
+
+    @property
+    def sources(self) -> list[RecordedSource]:
+        """The rows of DQ_SOURCES."""
+        rows = []
+        if self.status == "COMPLETE":
+            before = {"groups": self.groups_before}
+            rows.append(RecordedSource(BEFORE, "", "", self.pixels_before, before))
+        context = {} if self.context is None else {"context": self.context}
+        if not any(report.kind == MASK for report in self.reports):
+            rows.append(RecordedSource(MASK, self.mask, self.sha256, 0, context))
+        for report in self.reports:
+            parameters: dict[str, Any] = dict(report.parameters)
+            digest = parameters.pop("sha256", "")
+            if report.kind == MASK:
+                digest, parameters = self.sha256, parameters | context
+            if report.samples:
+                parameters["samples"] = dict(report.samples)
+            if report.remarks:
+                parameters["remarks"] = list(report.remarks)
+            rows.append(
+                RecordedSource(report.kind, report.origin, digest, report.flagged, parameters)
+            )
+        return rows
+
+
+class Keyword(NamedTuple):
+    """A keyword of outputs, the place of the same in a model and ASDF, and its value."""
+
+    name: str
+    model: str
+    comment: str
+    value: Callable[[Any], Value]
+
+
+_KEYWORDS = (
+    Keyword(
+        "S_DQINIT", "meta.cal_step.dq_init", "Data quality initialization", attrgetter("status")
+    ),
+    Keyword(
+        "R_MASK", "meta.ref_file.mask.name", "Bad-pixel mask reference file", attrgetter("mask")
+    ),
+    Keyword(
+        "CAL_VER",
+        "meta.calibration_software_version",
+        "Calibration software version",
+        lambda _: SOFTWARE,
+    ),
+    Keyword("CRDS_CTX", "meta.ref_file.crds.context_used", "CRDS context", attrgetter("context")),
+    Keyword(
+        "CRDS_VER",
+        "meta.ref_file.crds.sw_version",
+        "CRDS software version",
+        attrgetter("crds_version"),
+    ),
+)
+"""The keywords of an outcome, from a `Record`."""
+
+_PLACE = (
+    Keyword(
+        "SUBSTRT1",
+        "meta.subarray.xstart",
+        "First detector pixel in x, from 1",
+        attrgetter("xstart"),
+    ),
+    Keyword(
+        "SUBSTRT2",
+        "meta.subarray.ystart",
+        "First detector pixel in y, from 1",
+        attrgetter("ystart"),
+    ),
+    Keyword("SUBSIZE1", "meta.subarray.xsize", "Pixels in x", attrgetter("nx")),
+    Keyword("SUBSIZE2", "meta.subarray.ysize", "Pixels in y", attrgetter("ny")),
+)
+
+
+def place_keywords(ramp: Ramp) -> list[tuple[Keyword, Value]]:
+    """Return the keywords of a subarray's place, none for a full frame."""
+    if ramp.window == Window.full(*ramp.detector.shape):
+        return []
+    return [(keyword, keyword.value(ramp.window)) for keyword in _PLACE]
+
 
 class Headers:
-    """Makes the headers of an output, from what its input says and what was done.
+    """The headers of an output: those of its input, and the record.
 
-    Parameters
-    ----------
-    exposure : RampFile
-        The input.
-    target : Path
-        The output.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the input has a DQ_DEF table that contradicts the convention, or several
-        extensions ASDF.
+    RampFormatError if the input has a DQ_DEF table that contradicts the convention, or several
+    extensions ASDF.
     """
 
     def __init__(self, exposure: RampFile, target: Path) -> None:
@@ -83,11 +182,12 @@ class Headers:
             )
         self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
 
-    def asdf(self, record: Record) -> tuple[Header, bytes] | None:
-        """Return the ASDF extension, brought up to date; None where the input has none."""
-        if self._asdf is None:
-            return None
-        return _asdf_unit(*self._asdf, self._exposure, record, self._target)
+    def tables(self, record: Record) -> list[tuple[Header, bytes]]:
+        """Return DQ_SOURCES and, last, where stdatamodels puts it, ASDF if the input has it."""
+        tables = [sources_unit(record.sources)]
+        if self._asdf is not None:
+            tables.append(_asdf_unit(*self._asdf, self._exposure, record, self._target))
+        return tables
 
     def primary_size(self, record: Record) -> int:
         """Return how many bytes the primary header takes."""
@@ -107,47 +207,24 @@ class Headers:
 
     def _primary(self, record: Record) -> Header:
         primary = self._exposure.file.units[0].header.copy()
-        cards: dict[str, tuple[Value, str]] = {
-            "DATE": (_now(), "UTC date this file was made"),
-            "FILENAME": (self._target.name, "Name of the file"),
-            "S_DQINIT": (record.status, "Data quality initialization"),
-            "R_MASK": (record.mask, "Bad-pixel mask reference file"),
-            "CAL_VER": (SOFTWARE, "Calibration software version"),
-        }
-        if record.context is not None:
-            cards["CRDS_CTX"] = (record.context, "CRDS context")
-            cards["CRDS_VER"] = (record.crds_version, "CRDS software version")
+        present = merged_header(self._exposure)
         if "DATAMODL" not in primary:
             primary["DATAMODL"] = "TMTRampModel"
-        cards |= self._place()
-        for keyword, (value, comment) in cards.items():
-            primary.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
-        for line in history_lines(record):
+        primary.set("DATE", _now(), "UTC date this file was made")
+        primary.set("FILENAME", ascii_text(self._target.name), "Name of the file")
+        if record.context is None and "S_DQINIT" in primary:
+            # They are of the initialization before, which rules chose the mask of.
+            primary.remove("CRDS_CTX")
+            primary.remove("CRDS_VER")
+        place = [
+            pair for pair in place_keywords(self._exposure.ramp) if pair[0].name not in present
+        ]
+        for keyword, value in (*record.keywords, *place):
+            shown = ascii_text(value) if isinstance(value, str) else value
+            primary.set(keyword.name, shown, keyword.comment)
+        for line in record.history:
             primary.add_history(ascii_text(line))
         return primary
-
-    def _place(self) -> dict[str, tuple[Value, str]]:
-        """Return the keywords of a subarray's place that the caller said, not the headers."""
-        ramp = self._exposure.ramp
-        if ramp.window == Window.full(*ramp.detector.shape):
-            return {}
-        window, said = ramp.window, merged_header(self._exposure)
-        cards: dict[str, tuple[Value, str]] = {
-            "SUBSTRT1": (window.xstart, "First detector pixel in x, from 1"),
-            "SUBSTRT2": (window.ystart, "First detector pixel in y, from 1"),
-            "SUBSIZE1": (window.nx, "Pixels in x"),
-            "SUBSIZE2": (window.ny, "Pixels in y"),
-        }
-        return {keyword: card for keyword, card in cards.items() if keyword not in said}
-
-
-def history_lines(record: Record) -> list[str]:
-    """Return the HISTORY lines of an outcome."""
-    version = f"{SOFTWARE} dq_init"
-    chosen = "" if record.context is None else f" (context {record.context})"
-    first = f"{version}: {record.status}, mask {record.mask}{chosen}"
-    lines = (*record.lines, *(report.describe() for report in record.reports))
-    return [first, *(f"{version}: {line}" for line in lines)]
 
 
 def _now() -> str:
@@ -180,16 +257,7 @@ def _asdf_unit(
         arrays = {name.lower(): ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")}
         if not exposure.ramp.is_image:
             arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")
-    metadata: dict[str, object] = {
-        "meta.filename": target.name,
-        "meta.cal_step.dq_init": record.status,
-        "meta.ref_file.mask.name": record.mask,
-        "meta.calibration_software_version": SOFTWARE,
-    }
-    if record.context is not None:
-        metadata["meta.ref_file.crds.context_used"] = record.context
-        metadata["meta.ref_file.crds.sw_version"] = record.crds_version
-    return asdf_hdu_bytes(
-        refresh(old, arrays=arrays, metadata=metadata, history=history_lines(record)),
-        header,
-    )
+    metadata: dict[str, object] = {"meta.filename": target.name}
+    metadata |= {keyword.model: value for keyword, value in record.keywords}
+    new = refresh(old, arrays=arrays, metadata=metadata, history=record.history)
+    return asdf_hdu_bytes(new, header)

@@ -15,6 +15,7 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit
 
 __all__ = [
+    "count_flagged",
     "decode_uint32",
     "encode_uint32",
     "has_flags",
@@ -144,17 +145,20 @@ def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.gener
     return values
 
 
+def count_flagged(file: FitsInput, unit: Unit | None) -> int:
+    """Return how many pixels of PIXELDQ or DQ have a flag; 0 where there is no extension."""
+    if unit is None:
+        return 0
+    ny, nx = unit.shape
+    step = max(1, _PIECE_BYTES // (4 * nx))
+    pieces = ((first, min(step, ny - first)) for first in range(0, ny, step))
+    return sum(int(np.count_nonzero(read_rows(file, unit, *piece))) for piece in pieces)
+
+
 def has_flags(file: FitsInput, unit: Unit | None) -> bool:
-    """Tell whether PIXELDQ, DQ or GROUPDQ has any flag; holes of the file are not read."""
+    """Tell whether GROUPDQ has any flag; holes of the file are not read."""
     if unit is None:
         return False
-    if unit.bitpix != 8:
-        ny, nx = unit.shape
-        step = max(1, _PIECE_BYTES // (4 * nx))
-        return any(
-            read_rows(file, unit, first, min(step, ny - first)).any()
-            for first in range(0, ny, step)
-        )
     place, end = unit.data_offset, unit.data_offset + math.prod(unit.shape)
     while place < end:
         place = _next_data(file.fd, place)

@@ -13,7 +13,7 @@ from tmt_dq.fits.cards import Header
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
 
-__all__ = ["convention_unit", "read_columns", "read_dq_def"]
+__all__ = ["convention_unit", "read_columns", "read_dq_def", "table_unit"]
 
 _HALF = 1 << 31
 _MOST_FIELDS = 999
@@ -29,22 +29,14 @@ _UNSIGNED: dict[tuple[str, object], str] = {
 _HINT = "DQ_DEF is a binary table with the columns BIT, VALUE, NAME and DESCRIPTION."
 
 
-@functools.cache
-def convention_unit() -> tuple[Header, bytes]:
-    """Return the flag convention as a table extension DQ_DEF: its header and its data.
+def table_unit(
+    name: str, data: npt.NDArray[np.void], unsigned: Sequence[str] = ()
+) -> tuple[Header, bytes]:
+    """Return a table extension, header and data, of an array of big-endian integers and texts.
 
-    Neither may be modified: they are made once. Made by hand: astropy's table unit imports
-    astropy.table and more, which costs each process a fifth of a second.
+    Columns in `unsigned` are stored as signed integers, 2^31 less. Made by hand: astropy's table
+    unit imports astropy.table and more, which costs each process a fifth of a second.
     """
-    rows = convention_rows()
-    # Unsigned integers are stored as signed ones, 2^31 less.
-    columns = (
-        ("BIT", "J", ">i4", rows["BIT"], None),
-        ("VALUE", "J", ">i4", rows["VALUE"].astype(np.int64) - _HALF, _HALF),
-        ("NAME", "40A", "S40", rows["NAME"], None),
-        ("DESCRIPTION", "80A", "S80", rows["DESCRIPTION"], None),
-    )
-    data = np.zeros(len(rows), [(name, stored) for name, _, stored, _, _ in columns])
     header = Header()
     header["XTENSION"] = ("BINTABLE", "binary table extension")
     header["BITPIX"] = (8, "array data type")
@@ -53,15 +45,30 @@ def convention_unit() -> tuple[Header, bytes]:
     header["NAXIS2"] = (len(data), "length of dimension 2")
     header["PCOUNT"] = (0, "number of group parameters")
     header["GCOUNT"] = (1, "number of groups")
+    columns = data.dtype.names or ()
     header["TFIELDS"] = (len(columns), "number of table fields")
-    for number, (name, form, _, values, zero) in enumerate(columns, start=1):
-        data[name] = values
-        header[f"TTYPE{number}"] = name
-        header[f"TFORM{number}"] = form
-        if zero is not None:
-            header[f"TZERO{number}"] = zero
-    header["EXTNAME"] = ("DQ_DEF", "extension name")
+    for number, column in enumerate(columns, start=1):
+        kind = data.dtype[column]
+        header[f"TTYPE{number}"] = column
+        forms = {"i4": "J", "i8": "K"}
+        header[f"TFORM{number}"] = (
+            f"{kind.itemsize}A" if kind.kind == "S" else forms[f"{kind.kind}{kind.itemsize}"]
+        )
+        if column in unsigned:
+            header[f"TZERO{number}"] = _HALF
+    header["EXTNAME"] = (name, "extension name")
     return header, data.tobytes()
+
+
+@functools.cache
+def convention_unit() -> tuple[Header, bytes]:
+    """Return the flag convention as a table extension DQ_DEF; made once, not to be modified."""
+    rows = convention_rows()
+    types = [("BIT", ">i4"), ("VALUE", ">i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")]
+    data = np.zeros(len(rows), types)
+    for name, _ in types:
+        data[name] = rows[name].astype(np.int64) - _HALF if name == "VALUE" else rows[name]
+    return table_unit("DQ_DEF", data, unsigned=("VALUE",))
 
 
 def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:

@@ -12,6 +12,7 @@ from tmt_dq.exposures.ramp import read_selectors
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
+from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.rule_matches import RuleCheck, checks_table
 from tmt_dq.references.rules import Rules, load_rules
@@ -44,6 +45,8 @@ class Selection:
         Version of crds.
     cache : Path
         The cache.
+    sha256 : str or None
+        Digest of the file, where the cache has it on record.
     """
 
     observatory: str
@@ -54,6 +57,7 @@ class Selection:
     rules: tuple[RuleCheck, ...]
     crds_version: str
     cache: Path
+    sha256: str | None = None
 
     @property
     def not_applicable(self) -> bool:
@@ -119,6 +123,7 @@ def select_reference(
         rules=checks,
         crds_version=rules.crds_version,
         cache=cache.root,
+        sha256=checksums.recorded(cache.references).get(name) if name and verify else None,
     )
 
 

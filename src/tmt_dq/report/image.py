@@ -19,6 +19,7 @@ from tmt_dq.errors import (
     RampFormatError,
     SelectionError,
 )
+from tmt_dq.exposures.dq_sources import RecordedSource, read_sources
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput, open_input
@@ -50,7 +51,7 @@ class FlagImage:
     orientation: tuple[int | None, int | None] = (None, None)
     """FASTAXIS and SLOWAXIS."""
     header: Mapping[str, object] = field(default_factory=dict)
-    history: tuple[str, ...] = ()
+    sources: tuple[RecordedSource, ...] = ()
     ramp: Ramp | None = None
     notes: tuple[str, ...] = ()
 
@@ -87,9 +88,8 @@ def _from_file(path: Path, unknown: Unknown) -> FlagImage:
     # A compressed ramp is expanded once and used from there; a plain file is only looked at.
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
         header = Keywords(path, file.units[0])
-        history = tuple(file.units[0].header.commentary("HISTORY"))
         if file.named("PIXELDQ") or file.named("SCI"):
-            return _from_ramp(file, unknown, header, history)
+            return _from_ramp(file, unknown, header)
         if not file.named("DQ"):
             listing = ", ".join(unit.label for unit in file.units)
             raise MaskFormatError(
@@ -98,12 +98,10 @@ def _from_file(path: Path, unknown: Unknown) -> FlagImage:
                 where=path,
                 hint="Make a mask of it first: tmt-dq import, which asks what its values mean.",
             )
-    return _from_mask(read_mask(path, unknown=unknown), header, history)
+    return _from_mask(read_mask(path, unknown=unknown), header)
 
 
-def _from_ramp(
-    file: FitsInput, unknown: Unknown, header: Mapping[str, object], history: tuple[str, ...]
-) -> FlagImage:
+def _from_ramp(file: FitsInput, unknown: Unknown, header: Mapping[str, object]) -> FlagImage:
     exposure = read_ramp(file)
     if exposure.pixeldq is None:
         raise RampFormatError(
@@ -128,15 +126,13 @@ def _from_ramp(
         description=ramp.detector,
         orientation=ramp.orientation,
         header=header,
-        history=history,
+        sources=read_sources(file) or (),
         ramp=ramp,
         notes=_left_out(left_out),
     )
 
 
-def _from_mask(
-    mask: Mask, header: Mapping[str, object] | None = None, history: tuple[str, ...] = ()
-) -> FlagImage:
+def _from_mask(mask: Mask, header: Mapping[str, object] | None = None) -> FlagImage:
     instrument, description = _look_up(mask.instrument, mask.detector)
     image = FlagImage(
         label=mask.path.name,
@@ -149,7 +145,6 @@ def _from_mask(
         description=description,
         orientation=mask.orientation,
         header=header or {},
-        history=history,
         notes=_left_out(mask.left_out),
     )
     if not image.frame.contains(image.window):

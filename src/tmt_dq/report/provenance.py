@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import TmtDqError
-from tmt_dq.exposures.history import history_entries
+from tmt_dq.exposures.dq_sources import BEFORE, MASK
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask
 from tmt_dq.masks.user_flags import read_user_flags
@@ -17,9 +16,6 @@ from tmt_dq.references.cache import open_cache
 from tmt_dq.report.image import FlagImage
 
 __all__ = ["SourceFlags", "brief", "find_sources", "flags_at"]
-
-_SOURCE = re.compile(r"(?P<what>.+): (?P<count>\d+) pixels? flagged\b.*", re.DOTALL)
-_USER = re.compile(r"user DQ (?P<name>.+?)(?: \(sha256 (?P<sha>[0-9a-f]{64})\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,7 @@ class SourceFlags:
     Attributes
     ----------
     kind : str
-        "mask", "user DQ", or how the file's HISTORY calls it.
+        "mask", "user DQ", or another kind of DQ_SOURCES.
     origin : str
         Which one: ``crds://tmt_iris_mask_0001.fits``, a file name.
     flags : tuple of str or None
@@ -70,16 +66,14 @@ def find_sources(
     name = str(image.header.get("R_MASK", "")).strip()
     if name and name.upper() != "N/A":
         sources.append(_mask(image, instrument, name, y, x, crds_path))
-    for entry in history_entries(image.history):
-        match = _SOURCE.fullmatch(entry)
-        if match is None or match["what"].startswith("mask ") or int(match["count"]) == 0:
+    for row in image.sources:
+        if row.kind in {BEFORE, MASK} or row.pixels == 0:
             continue
-        user = _USER.fullmatch(match["what"])
-        if user is not None:
-            sources.append(_user(image, user["name"], user["sha"], y, x))
+        if row.kind == "user DQ":
+            sources.append(_user(image, row.name, row.sha256, y, x))
         else:
-            why = f"flagged {match['count']} pixels; which ones is not recorded"
-            sources.append(SourceFlags(match["what"], "", None, why))
+            why = f"flagged {row.pixels} pixels; which ones is not recorded"
+            sources.append(SourceFlags(row.kind, row.name, None, why))
     return sources
 
 
@@ -106,7 +100,7 @@ def _mask(
     return SourceFlags("mask", name, flags_at(mask, y, x))
 
 
-def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> SourceFlags:
+def _user(image: FlagImage, name: str, sha: str, y: int, x: int) -> SourceFlags:
     """Look at the user's flags, if the file is beside the ramp and still the same."""
     assert image.path is not None
     assert image.ramp is not None
@@ -116,7 +110,7 @@ def _user(image: FlagImage, name: str, sha: str | None, y: int, x: int) -> Sourc
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha is not None and sha != digest:
+        if sha and sha != digest:
             return SourceFlags("user DQ", name, None, "the file was changed since")
         return SourceFlags("user DQ", name, flags_at(read_user_flags(path, image.ramp), y, x))
     except (TmtDqError, OSError) as error:

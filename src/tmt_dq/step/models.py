@@ -4,24 +4,26 @@ This is the part of the step that needs stdatamodels, which a path in and a path
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
+import numpy as np
 from stdatamodels import DataModel
 
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import Plan, choose_recipe, plan_ramp
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.exposure import Readout
-from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
-from tmt_dq.exposures.history import NO_FLAGS_BEFORE
+from tmt_dq.exposures.dq_sources import EXTENSION, sources_array
+from tmt_dq.exposures.earlier import already_initialized
 from tmt_dq.exposures.ramp import Ramp, describe_ramp
-from tmt_dq.exposures.record import SOFTWARE, history_lines
+from tmt_dq.exposures.record import place_keywords
 from tmt_dq.masks.mask import Mask
 
 __all__ = ["as_mask", "carry_out", "flag_model"]
@@ -41,6 +43,14 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
         result.image_keywords(), result.data.shape, where=where, start=options.subarray
     )
     result.check_shapes()
+    if result.meta.cal_step.dq_init == "COMPLETE" and not options.again:
+        if options.start_over:
+            raise ConfigError(
+                "start_over reads the record of a file, and this is a model",
+                where=where,
+                hint="Give the step the path of the file.",
+            )
+        raise already_initialized(where, result.meta.ref_file.mask.name)
     recipe = choose_recipe(ramp.instrument, options)
     plan = plan_ramp(ramp, where, recipe, _readout(result, ramp, recipe, where), options)
     return carry_out(plan, result, where), plan
@@ -58,38 +68,28 @@ def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
             )
     record = plan.record
     if plan.sources:
-        if not (model.pixeldq.any() or model.groupdq.any()):
-            record = dataclasses.replace(record, lines=(*record.lines, NO_FLAGS_BEFORE))
+        record = dataclasses.replace(
+            record,
+            pixels_before=int(np.count_nonzero(model.pixeldq)),
+            groups_before=bool(model.groupdq.any()),
+        )
         model.pixeldq, model.groupdq, reports = initialize(
             model.data, plan.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
         )
         model.dq_def = convention_table()
         record = record.with_reports(reports)
-    _say_place(model, plan.ramp)
-    model.meta.cal_step.dq_init = plan.record.status
-    model.meta.ref_file.mask.name = plan.record.mask
-    model.meta.calibration_software_version = SOFTWARE
-    if plan.record.context is not None:
-        model.meta.ref_file.crds.context_used = plan.record.context
-        model.meta.ref_file.crds.sw_version = plan.record.crds_version
-    for line in history_lines(record):
+    header = model.image_keywords()
+    place = [pair for pair in place_keywords(plan.ramp) if header.get(pair[0].name) is None]
+    for keyword, value in (*record.keywords, *place):
+        # A place in the tree, such as meta.cal_step.dq_init.
+        path, _, name = keyword.model.rpartition(".")
+        setattr(functools.reduce(getattr, path.split("."), model), name, value)
+    # stdatamodels keeps what no schema knows under extra_fits.
+    extra = model.instance.setdefault("extra_fits", {})
+    extra[EXTENSION] = {"data": sources_array(record.sources)}
+    for line in record.history:
         model.add_history_entry(line)
     return model
-
-
-def _say_place(model: TMTRampModel, ramp: Ramp) -> None:
-    """Let a subarray say itself where it lies, as in a file, where the caller had to say it."""
-    window, header = ramp.window, model.image_keywords()
-    if window == Window.full(*ramp.detector.shape):
-        return
-    for keyword, name, number in (
-        ("SUBSTRT1", "xstart", window.xstart),
-        ("SUBSTRT2", "ystart", window.ystart),
-        ("SUBSIZE1", "xsize", window.nx),
-        ("SUBSIZE2", "ysize", window.ny),
-    ):
-        if header.get(keyword) is None:
-            setattr(model.meta.subarray, name, number)
 
 
 def as_mask(model: TMTMaskModel) -> Mask:

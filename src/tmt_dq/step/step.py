@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stpipe import Step, config_parser
 
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
-from tmt_dq.apply.plan import Plan, plan_exposure
+from tmt_dq.apply.plan import Plan, begin_again, plan_exposure
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
@@ -132,7 +132,8 @@ class DQInitStep(Step):
             if file.compressed and any(map(_tells_of_readout, file.units)):
                 scratch = Path(tempfile.gettempdir())
                 file = stack.enter_context(open_input(path, scratch=scratch))
-            plan = plan_exposure(read_ramp(file, start=options.subarray), options)
+            exposure = read_ramp(file, start=options.subarray)
+            plan = plan_exposure(begin_again(exposure, options), options)
         self._note(plan, path)
         return FlaggedRamp(path, plan, options)
 
