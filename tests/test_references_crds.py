@@ -199,63 +199,28 @@ def test_threads_select_at_once(tmp_path: Path) -> None:
     assert wrong == []
 
 
-SECOND = """
-    import tmt_dq.instruments as instruments
-    from tmt_dq.instruments import Detector, Instrument
-    liger = Instrument(
-        name="LIGER", telescope="Keck", observatory="ligeriri", reftype="dq",
-        keywords={**instruments.load("IRIS").keywords, "META.SUBARRAY.NAME": "SUBNAME"},
-        detectors={"L1": Detector("L1", ("IMG",), (2048, 2048), 4)},
-    )
-    load = instruments.load
-    instruments.available = lambda: ("IRIS", "LIGER")
-    instruments.load = lambda name: liger if name.upper() == "LIGER" else load(name)
-"""
-
-
-def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
-    """No folder of its own, no Python: an instrument's description makes crds know it."""
-    cache = make_cache(tmp_path / "cache")
+def cache_of(folder: Path, observatory: str, instrument: str, reftype: str, prefix: str) -> Path:
+    """Make a cache of another observatory, with a rule for the detector L1."""
+    parkey = tuple(tuple(prefix + key for key in level) for level in PARKEY)
+    header: Any = {
+        "observatory": observatory,
+        "instrument": instrument,
+        "filekind": reftype,
+        "substitutions": {f"{prefix}META.SUBARRAY.NAME": {"GENERIC": "N/A"}},
+    }
+    rules = {("L1", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}}
+    imap = f"{{{reftype.upper()!r} : 'tmt_iris_mask_0001.rmap'}}"
+    rmap = rmap_text(rules, parkey=parkey, **header)
+    cache = make_cache(folder, rmap, files=["a.fits"], flat=True, imap=imap)
     for kind in ("mappings", "references"):
-        (cache / kind / "tmt").rename(cache / kind / "ligeriri")
-    (cache / "references/ligeriri/iris").rename(cache / "references/ligeriri/liger")
-    for path in list((cache / "mappings/ligeriri").iterdir()):
-        text = path.read_text().replace("'MASK'", "'DQ'").replace("IRIS1", "L1")
-        text = text.replace("'TMT'", "'LIGERIRI'").replace("'IRIS'", "'LIGER'")
-        text = text.replace("'tmt_iris", "'ligeriri_iris")
-        text = text.replace("'derived_from'", "'ignore_checksum': True, 'derived_from'")
-        path.with_name(path.name.replace("tmt_", "ligeriri_")).write_text(text)
-        path.unlink()
-    mask = next((cache / "references/ligeriri/liger").iterdir())
-    mask.rename(mask.with_name("ligeriri_iris_mask_0001.fits"))
-    found = run_python(
-        dedent(SECOND)
-        + dedent(
-            """
-            from tmt_dq.references import register, select_reference
-            selection = select_reference(exposure(INSTRUME="Liger", DETECTOR="IMG", SUBNAME="FULL"))
-            register()
-            from crds.ligeriri import TYPES, locate
-            from crds.core import utils
-            print(json.dumps([
-                selection.observatory, selection.reftype, selection.context, selection.name,
-                utils.instrument_to_observatory("liger"), utils.instrument_to_observatory("iris"),
-                TYPES.filekinds, locate.filekind_to_keyword("dq"),
-            ]))
-            """
-        ),
-        CRDS_PATH=str(cache),
-    )
-    assert found == [
-        "ligeriri",
-        "dq",
-        "ligeriri_0001.pmap",
-        "ligeriri_iris_mask_0001.fits",
-        "ligeriri",
-        "tmt",
-        ["all", "dq"],
-        "R_DQ",
-    ]
+        (cache / kind / "tmt").rename(cache / kind / observatory)
+    mappings = cache / "mappings" / observatory
+    for path in (mappings / "tmt_0001.pmap", mappings / "tmt_iris_0001.imap"):
+        text = path.read_text().replace("'derived_from'", "'ignore_checksum': True, 'derived_from'")
+        text = text.replace("'TMT'", f"{observatory!r}").replace("'IRIS'", f"{instrument!r}")
+        path.write_text(text)
+    (mappings / "tmt_0001.pmap").rename(mappings / f"{observatory}_0001.pmap")
+    return cache
 
 
 @pytest.mark.parametrize(("observatory", "name"), [("jwst", "MIRI"), ("roman", "WFI")])
@@ -265,21 +230,37 @@ def test_an_observatory_that_crds_has_itself(tmp_path: Path, observatory: str, n
     keywords = {prefix + key: value for key, value in instruments.load("IRIS").keywords.items()}
     detector = Detector("L1", ("IMG",), (1024, 1032), 4)
     instrument = Instrument(name, "T", observatory, "mask", keywords, {"L1": detector})
-    parkey = tuple(tuple(prefix + key for key in level) for level in PARKEY)
-    rules = {("L1", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}}
-    substitutions = {f"{prefix}META.SUBARRAY.NAME": {"GENERIC": "N/A"}}
-    header: Any = {"observatory": observatory, "instrument": name, "substitutions": substitutions}
-    rmap = rmap_text(rules, parkey=parkey, **header)
-    cache = make_cache(tmp_path / "cache", rmap, files=["a.fits"], flat=True)
-    for kind in ("mappings", "references"):
-        (cache / kind / "tmt").rename(cache / kind / observatory)
-    mappings = cache / "mappings" / observatory
-    for path in (mappings / "tmt_0001.pmap", mappings / "tmt_iris_0001.imap"):
-        text = path.read_text().replace("'TMT'", f"'{observatory}'").replace("'IRIS'", f"'{name}'")
-        text = text.replace("'derived_from'", "'ignore_checksum': True, 'derived_from'")
-        path.write_text(text)
-    (mappings / "tmt_0001.pmap").rename(mappings / f"{observatory}_0001.pmap")
-    found = select_reference(
-        exposure(INSTRUME=name, DETECTOR="IMG"), instrument=instrument, crds_path=cache
-    )
+    cache = cache_of(tmp_path / "cache", observatory, name, "mask", prefix)
+    header = exposure(INSTRUME=name, DETECTOR="IMG")
+    found = select_reference(header, instrument=instrument, crds_path=cache)
     assert (found.observatory, found.name) == (observatory, "a.fits")
+
+
+def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
+    """No folder of its own, no Python: an instrument's description makes crds know it."""
+    found = run_python(
+        """
+        import tmt_dq.instruments as instruments
+        from tmt_dq.instruments import Detector, Instrument
+        keywords = {**instruments.load("IRIS").keywords, "META.SUBARRAY.NAME": "SUBNAME"}
+        detectors = {"L1": Detector("L1", ("IMG",), (2048, 2048), 4)}
+        liger = Instrument("LIGER", "Keck", "ligeriri", "dq", keywords, detectors)
+        load = instruments.load
+        instruments.available = lambda: ("IRIS", "LIGER")
+        instruments.load = lambda name: liger if name.upper() == "LIGER" else load(name)
+
+        from tmt_dq.references import register, select_reference
+        selection = select_reference(exposure(INSTRUME="Liger", DETECTOR="IMG", SUBNAME="FULL"))
+        register()
+        from crds.ligeriri import TYPES, locate
+        from crds.core import utils
+        print(json.dumps([
+            selection.observatory, selection.reftype, selection.context, selection.name,
+            utils.instrument_to_observatory("liger"), utils.instrument_to_observatory("iris"),
+            TYPES.filekinds, locate.filekind_to_keyword("dq"),
+        ]))
+        """,
+        CRDS_PATH=str(cache_of(tmp_path / "cache", "ligeriri", "LIGER", "dq", "")),
+    )
+    assert found[:4] == ["ligeriri", "dq", "ligeriri_0001.pmap", "a.fits"]
+    assert found[4:] == ["ligeriri", "tmt", ["all", "dq"], "R_DQ"]

@@ -296,15 +296,3 @@ class TestLocate:
             "OTHER": "3",
         }
         assert self.locate.filekind_to_keyword("mask") == "R_MASK"
-        assert self.locate.get_env_prefix("iris") == "crds://"
-        assert self.locate.header_to_reftypes({}) == []
-        with pytest.raises(NotImplementedError, match="tmt"):
-            self.locate.header_to_pipelines({})
-
-    def test_types(self) -> None:
-        types = self.locate.TYPES
-        assert types.get_filekinds("iris") == ["all", *sorted(observatories.load("tmt").filekinds)]
-        assert self.locate.suffix_to_filekind("iris", "mask") == "mask"
-        assert self.locate.filekind_to_suffix("iris", "dark") == "dark"
-        assert self.locate.get_item("IRIS", "MASK", "file_ext") == ".fits"
-        assert self.locate.get_row_keys_by_instrument("iris") == []

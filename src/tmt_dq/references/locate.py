@@ -36,10 +36,8 @@ class ObservatoryModule(ModuleType):
         # "all" is how crds' .tpn files address every instrument; crds.jwst has it as well.
         self.INSTRUMENTS = ["all", *observatory.instruments]
         self.FILEKINDS = ["all", *sorted(observatory.filekinds)]
-        self.EXTENSIONS = [".fits", ".asdf", *_MAPPINGS]
         self.TEXT_DESCR = {"all": "All types", **observatory.filekinds}
         self.INSTRUMENT_FIXERS: dict[str, str] = {}
-        self.TYPE_FIXERS: dict[str, str] = {}
         self.PROVENANCE_KEYWORDS = ("DESCRIP", "PEDIGREE", "USEAFTER", "HISTORY", "AUTHOR")
         self.USEAFTER_KEYWORDS = (_DATE, _TIME)
         self.DEFAULT_SELECTORS = ("Match", "UseAfter")
@@ -72,10 +70,7 @@ class LocateModule(ModuleType):
         self.FILEKINDS = package.FILEKINDS
         self.TYPES = types = package.TYPES
         self.get_all_tpninfos = types.get_all_tpninfos
-        self.get_row_keys_by_instrument = types.get_row_keys_by_instrument
-        self.get_item = types.get_item
         self.filekind_to_suffix = types.filekind_to_suffix
-        self.suffix_to_filekind = types.suffix_to_filekind
         self._observatory = observatory
         self._crds = crds
         self._parkeys = {fits: parkey for parkey, fits in observatory.keywords.items()}
@@ -139,10 +134,6 @@ class LocateModule(ModuleType):
     def header_to_reftypes(self, header: Mapping[str, Any], context: str = "") -> list[str]:
         """Return the types that an exposure needs: an empty list, for all that the rules have."""
         return []
-
-    def header_to_pipelines(self, header: Mapping[str, Any], context: str = "") -> list[str]:
-        """Return the pipelines that an exposure goes through: crds cannot know them."""
-        raise NotImplementedError(f"{self._observatory.name} does not define pipelines in CRDS.")
 
     def filekind_to_keyword(self, filekind: str) -> str:
         """Return the keyword that records a type's file: R_MASK."""
