@@ -5,13 +5,14 @@
 import contextlib
 import csv
 import errno
+import functools
 import glob
 import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +28,7 @@ from tmt_dq.files.urls import (
     redacted,
 )
 
-__all__ = ["find_inputs", "is_ramp_name"]
+__all__ = ["find_inputs", "is_output_name", "is_ramp_name"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def find_inputs(
     manifests: Iterable[str | os.PathLike[str]] = (),
     output_dir: str | os.PathLike[str],
     stdin: TextIO | None = None,
+    outputs: bool = False,
 ) -> list[str]:
     """Return the exposures of a batch.
 
@@ -63,6 +65,8 @@ def find_inputs(
         Folder of the outputs; it is not searched unless it is named itself.
     stdin : text stream, optional
         Read for ``-``.
+    outputs : bool
+        Whether searches find outputs (``*_dqinit.fits``) too.
 
     Returns
     -------
@@ -78,13 +82,13 @@ def find_inputs(
 
     Notes
     -----
-    Searches leave out hidden files and folders, and outputs (``*_dqinit.fits``). Links to folders
-    are not followed.
+    Searches leave out hidden files and folders, and outputs. Links to folders are not followed.
     """
     found: dict[str, None] = {}
     stream = sys.stdin if stdin is None else stdin
+    wanted = functools.partial(is_ramp_name, outputs=outputs)
     for name in names:
-        for path in _expand(name, output_dir, stream):
+        for path in _expand(name, output_dir, stream, wanted):
             found.setdefault(_absolute(path))
     for manifest in manifests:
         for path in _manifest(manifest):
@@ -95,7 +99,10 @@ def find_inputs(
 
 
 def _expand(
-    name: str | os.PathLike[str], output_dir: str | os.PathLike[str], stdin: TextIO
+    name: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    stdin: TextIO,
+    wanted: Callable[[str], bool],
 ) -> list[str]:
     """Return the files that one name stands for."""
     text = os.fspath(name)
@@ -105,10 +112,10 @@ def _expand(
     if not plain and text.startswith("@"):
         return _manifest(text[1:])
     if is_url(text):
-        return _search_store(text)
+        return _search_store(text, wanted)
     if os.path.isdir(text):
         with _search_errors():
-            paths = list(_search(text, output_dir))
+            paths = list(_search(text, output_dir, wanted))
         if not paths:
             raise ConfigError(
                 "has no FITS file that is not hidden or an output (*_dqinit.fits)",
@@ -119,7 +126,7 @@ def _expand(
     if not plain and any(sign in text for sign in _MAGIC):
         with _search_errors():
             _check_folders(text)
-        paths = [path for path in sorted(glob.glob(text, recursive=True)) if is_ramp_name(path)]
+        paths = list(filter(wanted, sorted(glob.glob(text, recursive=True))))
         if not paths:
             raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
         return paths
@@ -129,15 +136,15 @@ def _expand(
     return [text]
 
 
-def _search_store(url: str) -> list[str]:
+def _search_store(url: str, wanted: Callable[[str], bool]) -> list[str]:
     """Return the exposures that a URL stands for: a file, a pattern, a folder, an association."""
     if file_name(url).lower().endswith(".json"):
         return _manifest(url)
     pattern = any(sign in url for sign in _MAGIC) or url.endswith("/")
     # Web servers list nothing, and ? begins a query.
-    if protocol_of(url) in WEB or not (pattern or not is_ramp_name(file_name(url))):
+    if protocol_of(url) in WEB or (wanted(file_name(url)) and not pattern):
         return [url]
-    found = list(remote.search(url, is_ramp_name))
+    found = list(remote.search(url, wanted))
     if not found:
         raise ConfigError(
             "has no FITS file that is not hidden or an output (*_dqinit.fits)",
@@ -151,7 +158,9 @@ def _absolute(name: str) -> str:
     return name if is_url(name) else os.path.abspath(name)
 
 
-def _search(folder: str, output_dir: str | os.PathLike[str]) -> Iterator[str]:
+def _search(
+    folder: str, output_dir: str | os.PathLike[str], wanted: Callable[[str], bool]
+) -> Iterator[str]:
     """Find the FITS files below a folder, in the order of their names."""
     own = os.path.abspath(output_dir)
     for place, folders, files in os.walk(folder, onerror=_raise):
@@ -160,7 +169,7 @@ def _search(folder: str, output_dir: str | os.PathLike[str]) -> Iterator[str]:
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(place, name)) != own
         )
-        yield from (os.path.join(place, name) for name in sorted(files) if is_ramp_name(name))
+        yield from (os.path.join(place, name) for name in sorted(files) if wanted(name))
 
 
 def _raise(error: OSError) -> None:
@@ -205,11 +214,16 @@ def _check_ramp(name: str) -> None:
         )
 
 
-def is_ramp_name(path: str) -> bool:
-    """Tell whether a name is that of a FITS file that is neither hidden nor an output."""
+def is_ramp_name(path: str, *, outputs: bool = False) -> bool:
+    """Tell whether a name is that of a visible FITS file, which is no output unless wanted."""
     name = os.path.basename(path)
-    lower = name.lower()
-    return not name.startswith(".") and lower.endswith(_FITS) and not lower.endswith(_OUTPUTS)
+    visible = not name.startswith(".") and name.lower().endswith(_FITS)
+    return visible and (outputs or not is_output_name(name))
+
+
+def is_output_name(path: str) -> bool:
+    """Tell whether a name is that of an output."""
+    return path.lower().endswith(_OUTPUTS)
 
 
 def _manifest(name: str | os.PathLike[str]) -> list[str]:

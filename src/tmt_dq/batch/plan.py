@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tmt_dq.batch.inputs import is_output_name
 from tmt_dq.batch.journal import Entry, Journal
 from tmt_dq.batch.records import FileState, Job, Planned, Settings, remote_state, state_of
 from tmt_dq.errors import ConfigError
@@ -20,17 +21,30 @@ _CHANGED = "input changed"
 _TO_COMPARE = "content to be compared"
 
 
-def name_outputs(inputs: Iterable[str], folder: Path | str) -> dict[str, str]:
+def name_outputs(
+    inputs: Iterable[str], folder: Path | str, *, start_over: bool = False
+) -> dict[str, str]:
     """Return the output of each exposure; those that are outputs of others are left out.
 
-    Raises `ConfigError` if several exposures have the same output.
+    With `start_over`, initialized exposures have the outputs of their raw ramps, and are left out
+    where these are among the inputs. Raises `ConfigError` if several exposures have the same
+    output, or one would replace itself.
     """
     outputs: dict[str, str] = {}
     first: dict[str, str] = {}
     double: list[tuple[str, str, str]] = []
     base = folder if is_url(folder) else os.path.abspath(folder)
-    for path in inputs:
-        target = os.fspath(default_place(path, base))
+    for path in sorted(inputs, key=is_output_name) if start_over else inputs:
+        again = start_over and is_output_name(path)
+        target = os.fspath(default_place(_as_raw(path) if again else path, base))
+        if again and target in first:
+            continue
+        if again and target == path:
+            raise ConfigError(
+                "would be replaced by an output that is made of it",
+                where=redacted(path),
+                hint="Name another --output-dir.",
+            )
         outputs[path] = target
         if first.setdefault(target, path) != path:
             double.append((target, first[target], path))
@@ -45,6 +59,12 @@ def name_outputs(inputs: Iterable[str], folder: Path | str) -> dict[str, str]:
             hint="Run them in batches with an --output-dir of their own.",
         )
     return outputs
+
+
+def _as_raw(path: str) -> str:
+    """Return the name of an initialized exposure without what makes it that of an output."""
+    place = path.lower().rindex("_dqinit.")
+    return path[:place] + path[place + len("_dqinit") :]
 
 
 class Planner:

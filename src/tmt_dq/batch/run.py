@@ -127,7 +127,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     start = time.perf_counter()
     again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
     settings = _settings(options, again, checksum=checksum)
-    outputs = _name(_find(inputs, manifests, output_dir, stdin), output_dir, again)
+    outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
     if mapper is None:
         mapper = Processes(jobs)
     with contextlib.ExitStack() as stack:
@@ -185,7 +185,7 @@ flags_only, state_dir, stdin, **options
     """
     again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
     settings = _settings(options, again, checksum=checksum)
-    outputs = _name(_find(inputs, manifests, output_dir, stdin), output_dir, again)
+    outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
     folder = _journal_folder(output_dir, state_dir)
     journal = Journal(folder, outputs=_url_of(output_dir), read_only=True)
     planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
@@ -227,7 +227,8 @@ def _settings(
     from tmt_dq.delivery.affected import check_context
 
     check_context(again.old_crds_path or settings.options.crds_path, again.old_context)
-    return replace(settings, again=again)
+    # What is affected is made of the raw ramp or, where that is gone, of the initialized exposure.
+    return replace(settings, again=again, options=replace(settings.options, start_over=True))
 
 
 def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
@@ -243,12 +244,22 @@ def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
     return Path(state_dir).absolute() / f"{file_name(url) or 'root'}-{digest}"
 
 
-def _name(
-    inputs: Iterable[str], output_dir: PathLike, again: Reprocessing | None
+def _outputs(
+    inputs: PathLike | Iterable[PathLike],
+    manifests: Iterable[PathLike],
+    output_dir: PathLike,
+    stdin: TextIO | None,
+    settings: Settings,
 ) -> dict[str, str]:
-    """Return the output of each exposure."""
-    outputs = name_outputs(inputs, _url_of(output_dir) or Path(output_dir))
-    if again is not None and any(is_url(name) for pair in outputs.items() for name in pair):
+    """Find the exposures; return the output of each."""
+    names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    again = settings.options.start_over
+    found = find_inputs(
+        names, manifests=manifests, output_dir=output_dir, stdin=stdin, outputs=again
+    )
+    folder = _url_of(output_dir) or Path(output_dir)
+    outputs = name_outputs(found, folder, start_over=again)
+    if settings.again is not None and any(map(is_url, (*outputs, *outputs.values()))):
         raise ConfigError(
             "affected_by is about local exposures and outputs, and some are URLs",
             hint="Copy them to this machine, or leave affected_by out.",
@@ -258,16 +269,6 @@ def _name(
 
 def _url_of(folder: PathLike) -> str | None:
     return str(folder) if is_url(folder) else None
-
-
-def _find(
-    inputs: PathLike | Iterable[PathLike],
-    manifests: Iterable[PathLike],
-    output_dir: PathLike,
-    stdin: TextIO | None,
-) -> list[str]:
-    names = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    return find_inputs(names, manifests=manifests, output_dir=output_dir, stdin=stdin)
 
 
 def make_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ __all__ = ["keywords", "make_settings"]
 
 _OFFERED = set(option_table(ApplyOptions)) - {"output_dir", "overwrite", "dry_run"}
 _DEFAULTS = ApplyOptions()
-_NO_EFFECT = {"sync", "crds_path", "context"}
+_NO_EFFECT = {"sync", "start_over", "crds_path", "context"}
 _SEPARATE = [
     f"CRDS_{kind}{single}"
     for kind in ("PATH", "MAPPATH", "REFPATH", "CFGPATH")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tmt_dq import __version__
 from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.batch.inputs import is_output_name
 from tmt_dq.batch.records import (
     FileResult,
     FileState,
@@ -125,10 +126,12 @@ def _judge(job: Job, settings: Settings, options: ApplyOptions) -> tuple[bool, s
         "flags_only": again.flags_only,
         "subarray": options.subarray,
     }
-    if os.path.lexists(job.output):
+    made = [job.output] if os.path.lexists(job.output) else []
+    made += [job.input] if is_output_name(job.input) else []
+    if made:
         try:
-            # What counts is the mask that the output names.
-            effect = affected_output(Path(job.output), context, **common)
+            # What counts is the mask that the exposure names.
+            effect = affected_output(Path(made[0]), context, **common)
         except TmtDqError as error:
             # What is wrong with it comes out when it is processed.
             return True, f"could not be judged: {error.what}"
