@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -24,7 +25,7 @@ from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch, serial
 from tmt_dq.batch.journal import Journal
 from tmt_dq.delivery.affected import affected_output
-from tmt_dq.errors import SelectionError, UnexplainedFlagsError, WorkerError
+from tmt_dq.errors import ConfigError, SelectionError, UnexplainedFlagsError, WorkerError
 
 __all__ = ["root", "template"]
 
@@ -97,6 +98,42 @@ def test_ramps_without_outputs(night: Path, tmp_path: Path, root: Path) -> None:
     assert "no rule matches it" in reasons(results)["none_uncal.fits"]
     assert (tmp_path / "out/changed_dqinit.fits").exists()
     assert not (tmp_path / "out/before_dqinit.fits").exists()
+
+
+def test_archive_without_raw_ramps(night: Path, tmp_path: Path, root: Path) -> None:
+    """Outputs stand for their ramps: the new ones are those that the ramps would have given."""
+    old, new, expected = (tmp_path / name for name in ("old", "new", "expected"))
+    run([night], old, crds_path=root, context=OLD)
+    before = folder_state(old)
+    options: Options = {"crds_path": root, "context": NEW, "affected_by": OLD}
+    _, results = run([old], new, **options)
+    assert statuses(results) == {"changed_dqinit.fits": "done", "before_dqinit.fits": "skipped"}
+    assert folder_state(old) == before
+    run([night / "changed_uncal.fits"], expected, crds_path=root, context=NEW)
+    made, wanted = (arrays(path / "changed_dqinit.fits") for path in (new, expected))
+    assert made.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(made[name], values)
+    assert set(statuses(run([old], new, **options)[1]).values()) == {"skipped"}
+    # The raw ramp is taken where it is.
+    _, results = run([old, night], tmp_path / "both", **options)
+    assert statuses(results) == {"changed_uncal.fits": "done", "before_uncal.fits": "skipped"}
+    with pytest.raises(ConfigError, match="would be replaced by an output that is made of it"):
+        run([old], old, **options)
+
+
+def test_start_over(night: Path, tmp_path: Path, root: Path) -> None:
+    """Without the option an initialized exposure is refused, and searches leave outputs out."""
+    old = tmp_path / "old"
+    run([night], old, crds_path=root, context=OLD)
+    options: Options = {"crds_path": root, "context": NEW}
+    with pytest.raises(ConfigError, match="has no FITS file"):
+        run([old], tmp_path / "new", **options)
+    _, results = run([old / "changed_dqinit.fits"], tmp_path / "new", **options)
+    assert results["changed_dqinit.fits"].error_class == "AlreadyInitializedError"
+    result, _ = run([old], tmp_path / "over", start_over=True, **options)
+    assert (result.done, result.failed) == (2, 0)
+    assert arrays(tmp_path / "over/changed_dqinit.fits")["PIXELDQ"].tolist() == new_flags().tolist()
 
 
 def test_the_mask_in_an_output_is_what_counts(night: Path, tmp_path: Path, root: Path) -> None:

@@ -87,7 +87,7 @@ class Cluster:
         if (address is None) == (scheduler_file is None):
             raise ConfigError("expected the scheduler's address or its file, one of them")
         try:
-            import distributed  # noqa: F401
+            import distributed  # noqa: F401 - whether it is there
         except ImportError as error:
             hint = 'Install it with `pip install "tmt-dq[distributed]"`.'
             raise ConfigError("dask.distributed is not installed", hint=hint) from error

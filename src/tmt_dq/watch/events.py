@@ -226,7 +226,7 @@ def walk(
 
 def _import_watchfiles() -> None:
     try:
-        import watchfiles  # noqa: F401
+        import watchfiles  # noqa: F401 - whether it is there
     except ImportError as error:
         raise ConfigError(
             "watchfiles is not installed",

@@ -89,7 +89,7 @@ def prepare(settings: Settings) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What fails here fails again with the first exposure, which then reports it.
     with contextlib.suppress(TmtDqError, OSError):
-        from tmt_dq.apply.apply import apply_dq  # noqa: F401
+        from tmt_dq.apply.apply import apply_dq  # noqa: F401 - it is loaded
         from tmt_dq.masks.mask import read_mask
         from tmt_dq.references.adapter import import_crds
 
