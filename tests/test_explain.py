@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from astropy.io import fits
 
 import builders
 import reference_helpers
-from tmt_dq import apply_dq, explain
+from tmt_dq import Reading, apply_dq, explain
 from tmt_dq.errors import ConfigError, GeometryError, SelectionError
 
 FLAG = builders.CONVENTION
@@ -150,7 +151,38 @@ def test_sources_that_are_not_there_are_said(folder: Path, cache: Path) -> None:
     found = explain(path, x=4, y=3, crds_path=cache)
     assert "is not in" in str(found.sources[1].problem)
     hot = next(flag for flag in found.flags if flag.name == "HOT")
-    assert hot.sources == ("one of: mask, user DQ, flags that the ramp had before",)
+    # The record says that the ramp had no flags before.
+    assert hot.sources == ("one of: mask, user DQ",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reading"),
+    [
+        ("list.txt", "x y\n3 2\n", Reading(flag="OUTLIER", base=0)),
+        (
+            "list.csv",
+            "4,3,16\n",
+            Reading(values={16: "OUTLIER"}, base=1, columns=("x", "y", "value")),
+        ),
+        ("boxes.reg", "image\nbox(2,2,1,1,0)\n", Reading(flag="OUTLIER", at=(3, 2))),
+    ],
+)
+def test_what_apply_read_is_read_again(
+    folder: Path, cache: Path, name: str, text: str, reading: Reading
+) -> None:
+    (folder / name).write_text(text)
+    path = applied_ramp(folder, cache, "2024-06-01", user_dq=folder / name, user_reading=reading)
+    found = explain(path, x=4, y=3, crds_path=cache)
+    assert {f.name: f.sources for f in found.flags}["OUTLIER"] == (f"user DQ {name}",)
+    assert [source.problem for source in found.sources] == [None, None]
+
+
+def test_a_flag_that_nothing_recorded_has_set(folder: Path, cache: Path) -> None:
+    path = applied_ramp(folder, cache, "2024-06-01")
+    with fits.open(path, mode="update") as hdus:
+        hdus["PIXELDQ"].data[2, 3] |= FLAG["JUMP_DET"]
+    [flag] = [flag for flag in explain(path, x=4, y=3, crds_path=cache).flags if flag.value == 4]
+    assert flag.sources == ("none of the recorded sources: it was set since",)
 
 
 def test_a_source_that_says_more_than_the_ramp(folder: Path, cache: Path) -> None:

@@ -8,19 +8,20 @@ from pathlib import Path
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import ConfigError, GeometryError
+from tmt_dq.errors import GeometryError
+from tmt_dq.exposures.dq_sources import BEFORE
 from tmt_dq.files.url_arguments import staged
-from tmt_dq.instruments import Instrument, load
 from tmt_dq.report.groups import GroupFlag, count_groups
 from tmt_dq.report.image import FlagImage, Source, as_image
 from tmt_dq.report.past import PastFlags, read_past, since
-from tmt_dq.report.provenance import SourceFlags, find_sources
 from tmt_dq.report.report import Report
+from tmt_dq.report.sources import SourceFlags, find_sources
 from tmt_dq.tables import Table
 
 __all__ = ["Explanation", "FlagReason", "explain"]
 
 _OWN = "flags that the ramp had before"
+_SINCE = "none of the recorded sources: it was set since"
 _ABOUT = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
 
 
@@ -197,13 +198,12 @@ def explain(
     value = int(image.dq[place[0] - window.y, place[1] - window.x])
     names = PIXEL.decode(value)
     notes = list(image.notes)
-    instrument = _instrument(image)
-    sources = _sources(image, instrument, names, place, crds_path)
+    sources = _sources(image, names, place, crds_path)
     listing = None
     past: tuple[PastFlags, ...] = ()
-    if instrument is not None and image.description is not None:
+    if image.owner is not None and image.description is not None:
         listing, past = read_past(
-            instrument, image.description, *place, crds_path=crds_path, context=context
+            image.owner, image.description, *place, crds_path=crds_path, context=context
         )
     elif image.kind != "array":
         notes.append("no history: the file does not say which known detector it is of")
@@ -240,23 +240,15 @@ def _found(flags: Sequence[str] | None, problem: str | None) -> str:
     return " ".join(flags) or "GOOD"
 
 
-def _instrument(image: FlagImage) -> Instrument | None:
-    try:
-        return load(image.instrument or "")
-    except ConfigError:
-        return None
-
-
 def _sources(
     image: FlagImage,
-    instrument: Instrument | None,
     names: tuple[str, ...],
     place: tuple[int, int],
     crds_path: str | os.PathLike[str] | None,
 ) -> list[SourceFlags]:
     """Return what may have set the flags: for a mask, the mask itself."""
-    if image.kind == "ramp" and instrument is not None:
-        return find_sources(image, instrument, *place, crds_path=crds_path)
+    if image.kind == "ramp" and image.owner is not None:
+        return find_sources(image, image.owner, *place, crds_path=crds_path)
     if image.kind == "mask":
         return [SourceFlags("mask", image.label, names)]
     return []
@@ -282,8 +274,10 @@ def _reason(
         if source.flags is not None and name in source.flags
     ]
     if not set_by and image.kind == "ramp":
-        unclear = [source.kind for source in sources if source.flags is None]
-        set_by = ["one of: " + ", ".join([*unclear, _OWN]) if unclear else _OWN]
+        possible = [source.kind for source in sources if source.flags is None]
+        if all(row.pixels for row in image.sources if row.kind == BEFORE):
+            possible.append(_OWN)
+        set_by = ["one of: " + ", ".join(possible)] if len(possible) > 1 else possible or [_SINCE]
     first = since(past, name, version)
     return FlagReason(
         name=name,

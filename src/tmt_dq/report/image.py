@@ -47,7 +47,9 @@ class FlagImage:
     window: Window
     instrument: str | None = None
     detector: str | None = None
+    owner: Instrument | None = None
     description: Detector | None = None
+    """What is known of the instrument and the detector."""
     orientation: tuple[int | None, int | None] = (None, None)
     """FASTAXIS and SLOWAXIS."""
     header: Mapping[str, object] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def _from_ramp(file: FitsInput, unknown: Unknown, header: Mapping[str, object]) 
         window=ramp.window,
         instrument=ramp.instrument.name,
         detector=ramp.detector.name,
+        owner=ramp.instrument,
         description=ramp.detector,
         orientation=ramp.orientation,
         header=header,
@@ -142,6 +145,7 @@ def _from_mask(mask: Mask, header: Mapping[str, object] | None = None) -> FlagIm
         window=mask.window,
         instrument=mask.instrument if instrument is None else instrument.name,
         detector=mask.detector if description is None else description.name,
+        owner=instrument,
         description=description,
         orientation=mask.orientation,
         header=header or {},

@@ -8,7 +8,7 @@ from tmt_dq.errors import TmtDqError
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.references.versions import Listing, list_versions
-from tmt_dq.report.provenance import brief, flags_at
+from tmt_dq.report.sources import brief, flags_at
 
 __all__ = ["PastFlags", "read_past", "since"]
 
