@@ -37,13 +37,13 @@ def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path | s
     """
     from tmt_dq.files.atomic import check_output
 
-    asked = [output for output in outputs if output is not None]
-    for output in asked:
+    given = [output for output in outputs if output is not None]
+    for output in given:
         check_output(
             output, overwrite=overwrite, inputs=[path for path in inputs if isinstance(path, Path)]
         )
-    for output in asked:
-        if [other.resolve() for other in asked].count(output.resolve()) > 1:
+    for output in given:
+        if [other.resolve() for other in given].count(output.resolve()) > 1:
             raise OutputError(
                 "is the name of two outputs", where=output, hint="Give each a name of its own."
             )

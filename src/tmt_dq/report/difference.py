@@ -88,7 +88,7 @@ class Difference(DrawnReport):
     pixels : tuple of PixelChange
         The first pixels that differ, row by row.
     notes : tuple of str
-        What else must be said: what was not compared.
+        Remarks, for example on pixels that were not compared.
     """
 
     old: str

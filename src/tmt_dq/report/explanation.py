@@ -64,7 +64,7 @@ class Explanation(Report):
     path : Path, str or None
         The file.
     instrument, detector : str or None
-        Whose pixel it is, where the file says so.
+        Whose pixel it is, where the file names it.
     x, y : int
         1-based detector position.
     value : int
@@ -72,7 +72,7 @@ class Explanation(Report):
     flags : tuple of FlagReason
         The flags, lowest bit first; () for a good pixel.
     sources : tuple of SourceFlags
-        What may have set them, and what each of them says.
+        What may have set them, and the flags of each.
     groups : tuple of GroupFlag
         Flags of the pixel in GROUPDQ of a ramp.
     about : mapping of str to str
@@ -206,7 +206,7 @@ def explain(
             image.owner, image.description, *place, crds_path=crds_path, context=context
         )
     elif image.kind != "array":
-        notes.append("no history: the file does not say which known detector it is of")
+        notes.append("no history: the file names no known detector")
     if image.kind == "ramp":
         notes += _contradictions(names, sources)
     version = _version(image)

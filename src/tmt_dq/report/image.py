@@ -37,7 +37,7 @@ Source = str | os.PathLike[str] | Mask | npt.ArrayLike
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlagImage:
-    """Flags of a detector or a part of it, with what their file says of them."""
+    """Flags of a detector or a part of it, with the facts of their file."""
 
     label: str
     path: Path | None
@@ -163,7 +163,7 @@ def _from_mask(mask: Mask, header: Mapping[str, object] | None = None) -> FlagIm
 
 def _left_out(bits: Mapping[int, int]) -> tuple[str, ...]:
     listing = ", ".join(f"bit {bit} of {number(count)} pixels" for bit, count in bits.items())
-    return (f"left out as asked: {listing}",) if bits else ()
+    return (f"left out on request: {listing}",) if bits else ()
 
 
 def _look_up(

@@ -15,7 +15,7 @@ __all__ = ["PastFlags", "read_past", "since"]
 
 @dataclass(frozen=True, slots=True)
 class PastFlags:
-    """What one mask says of the pixel.
+    """Flags of the pixel in one mask.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ def read_past(
     crds_path: str | os.PathLike[str] | None,
     context: str | None,
 ) -> tuple[Listing, tuple[PastFlags, ...]]:
-    """Return what each mask of a detector says of a pixel (0-based), and where they are."""
+    """Return the flags of a pixel (0-based) in each mask of a detector, and where they are."""
     listing = list_versions(instrument, detector, crds_path=crds_path, context=context)
     past: list[PastFlags] = []
     before: tuple[str, ...] = ()

@@ -117,7 +117,7 @@ def difference_figure(
     """
     figure = new_figure(12, 6, title)
     place, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    # A few pixels need large cells to be seen, many need small ones to be told apart.
+    # A few pixels need large cells to be seen, many need small ones to be distinguished.
     cells = 512 if np.count_nonzero(classes) > _FEW else 128
     panels.draw_classes(place, classes, window, _CHANGES, title="pixels that differ", cells=cells)
     series = [("gained", _CHANGES[2][1], gained), ("lost", _CHANGES[1][1], lost)]

@@ -107,7 +107,7 @@ class DrawnReport(Report):
         Parameters
         ----------
         path : path
-            The picture to write; its ending says the format, PNG without one.
+            The picture to write; its ending gives the format, PNG without one.
         overwrite : bool
             Whether an existing picture is replaced.
 

@@ -1,4 +1,4 @@
-"""Sources of a ramp's flags: those that its record names, and what each says of one pixel."""
+"""Sources of a ramp's flags: those that its record names, and their flags of one pixel."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ _USER = "user DQ"
 
 @dataclass(frozen=True, slots=True)
 class SourceFlags:
-    """A source of flags, and what it says of one pixel.
+    """A source of flags, and its flags of one pixel.
 
     Attributes
     ----------

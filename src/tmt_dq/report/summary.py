@@ -60,7 +60,7 @@ class Summary(DrawnReport):
     path : Path, str or None
         The file.
     instrument, detector : str or None
-        Whose flags they are, where the file says so.
+        Whose flags they are, where the file names them.
     place : str
         The detector pixels in FITS terms.
     pixels, good, flagged : int
@@ -88,7 +88,7 @@ class Summary(DrawnReport):
     bad_rows, bad_columns : tuple of BadLine
         These lines.
     notes : tuple of str
-        What else must be said.
+        Remarks, for example on bits that were left out.
     """
 
     label: str
@@ -216,7 +216,7 @@ class Summary(DrawnReport):
         Returns
         -------
         int
-            Boxes that were left out; the file says it too.
+            Boxes that were left out; a comment in the file has the number too.
 
         Raises
         ------
@@ -250,7 +250,7 @@ def summarize(
     source : path, URL, Mask or array_like of integers, (ny, nx)
         FITS file of a mask or of an initialized ramp, plain or compressed; or the flags.
     channels : int, optional
-        Readout channels of the full frame. By default what the instrument's description says.
+        Readout channels of the full frame. By default those of the instrument's description.
     defect_flags : str or iterable of str, optional
         Flags that count as defects. By default all; pixels with REFERENCE_PIXEL or NON_SCIENCE
         never do, because their border would be one cluster and eight bad lines.
