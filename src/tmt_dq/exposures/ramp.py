@@ -93,25 +93,10 @@ class RampFile:
 
 
 def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampFile:
-    """Find out what an open file holds and check that it can be processed.
+    """Return the ramp that an open file holds, checked.
 
-    Parameters
-    ----------
-    file : FitsInput
-        The file.
-    start : tuple of int, optional
-        1-based x and y of the first pixel on the detector, for a header that does not say.
-
-    Returns
-    -------
-    RampFile
-        The ramp and its extensions.
-
-    Raises
-    ------
-    RampFormatError, GeometryError, SelectionError
-        Raised if something is missing or contradictory; all problems of a file are listed in one
-        error, of the class of the first.
+    `start` is the 1-based x and y of its first pixel, for a header without it. All problems of a
+    file are listed in one error, of the class of the first.
     """
     problems = Problems(file.path)
     sci = _only(file, "SCI", problems)
@@ -184,23 +169,7 @@ def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Pro
 
 
 def read_pixeldq(path: Path) -> npt.NDArray[np.uint32]:
-    """Return the flags of a ramp that has been initialized.
-
-    Parameters
-    ----------
-    path : Path
-        FITS file with an image extension PIXELDQ.
-
-    Returns
-    -------
-    ndarray of uint32, (ny, nx)
-        Its flags.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if there is no such extension.
-    """
+    """Return the flags of a ramp that has been initialized."""
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
         problems = Problems(path)
         unit = _only(file, "PIXELDQ", problems)
@@ -212,25 +181,7 @@ def read_pixeldq(path: Path) -> npt.NDArray[np.uint32]:
 
 
 def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
-    """Return what reference selection must know of an exposure, whatever its geometry.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-
-    Returns
-    -------
-    Instrument
-        INSTRUME.
-    dict of str to object
-        The keywords that rules look at, as found.
-
-    Raises
-    ------
-    RampFormatError, SelectionError
-        Raised if INSTRUME or DETECTOR is missing or unknown.
-    """
+    """Return what reference selection must know of an exposure, whatever its geometry."""
     problems = Problems(file.path)
     header = _merged(file, file.named("SCI"))
     instrument, _ = _instrument(header, problems)
@@ -274,31 +225,7 @@ def describe_ramp(
     start: tuple[int, int] | None = None,
     problems: Problems | None = None,
 ) -> Ramp:
-    """Work out whose a ramp is and where on the detector it lies.
-
-    Parameters
-    ----------
-    header : mapping of str to object
-        FITS keywords.
-    shape : tuple of int
-        Shape of SCI: (nints, ngroups, ny, nx), (ngroups, ny, nx) or (ny, nx).
-    where : object
-        Named in errors.
-    start : tuple of int, optional
-        1-based x and y of the first pixel on the detector, for a header that does not say.
-    problems : Problems, optional
-        Problems found before, raised together with those found here.
-
-    Returns
-    -------
-    Ramp
-        The description.
-
-    Raises
-    ------
-    RampFormatError, GeometryError, SelectionError
-        Raised if something is missing or contradictory.
-    """
+    """Work out whose a ramp is and where on the detector it lies."""
     problems = Problems(where) if problems is None else problems
     if not 2 <= len(shape) <= 4:
         problems.add(

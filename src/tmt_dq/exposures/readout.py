@@ -27,28 +27,7 @@ _MAP = "SUBARR_MAP"
 
 
 def read_readout(exposure: RampFile, recipe: Recipe) -> Readout:
-    """Read what the sources of a recipe must know of the readout.
-
-    Parameters
-    ----------
-    exposure : RampFile
-        The exposure.
-    recipe : Recipe
-        What is to be flagged.
-
-    Returns
-    -------
-    Readout
-        What the file says.
-
-    Raises
-    ------
-    GeometryError
-        Raised if SUBARR_MAP is wrong or contradicts the exposure.
-    RampFormatError
-        Raised if a table or keyword cannot be understood, or something is asked for that the file
-        does not say.
-    """
+    """Return the facts of the readout that the sources of a recipe need."""
     header = merged_header(exposure)
     windows: tuple[GuideWindow, ...] = ()
     origin = ""

@@ -186,27 +186,10 @@ def copy_range(
     progress: Progress | None = None,
     writeback: bool = True,
 ) -> None:
-    """Copy bytes between two open files.
+    """Copy bytes between two open files; RampFormatError that names `where` if the source ends.
 
-    Parameters
-    ----------
-    source, target : int
-        Descriptors; their file positions are not relied upon.
-    start, place : int
-        Offset of the first byte in `source` and in `target`.
-    size : int
-        Number of bytes.
-    where : object
-        Named in errors: the source.
-    progress : callable, optional
-        Called with the number of bytes of each step.
-    writeback : bool
-        Whether the system is asked to begin writing to the disk at once.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if `source` ends before `size` bytes.
+    `progress` gets the number of bytes of each step. With `writeback` the system is asked to begin
+    writing to the disk at once.
     """
     before, shared = _share(source, start, target, place, size)
     if shared and progress is not None:
@@ -237,12 +220,6 @@ def _share(source: int, start: int, target: int, place: int, size: int) -> tuple
 
     It can where the bytes lie alike in blocks of both files: where the headers in front of the
     data have not grown.
-
-    Returns
-    -------
-    tuple of int
-        How many bytes remain to be copied in front of those that are shared now, and how many
-        these are; what is behind them remains, too.
     """
     before = -start % _BLOCK
     shared = (size - before) // _BLOCK * _BLOCK

@@ -79,20 +79,7 @@ _MADV_POPULATE_READ = 22
 
 
 def read_without_waiting(fd: int, place: int) -> int:
-    """Read the byte at `place` if it is in memory (Linux 4.14).
-
-    Returns
-    -------
-    int
-        1, or 0 where the file ends before.
-
-    Raises
-    ------
-    BlockingIOError
-        Raised if it would have to be waited for.
-    OSError
-        Raised with EOPNOTSUPP by file systems that do not answer such questions.
-    """
+    """Read the byte at `place` if it is in memory (Linux 4.14)."""
     byte = ctypes.create_string_buffer(1)
     piece = _Piece(ctypes.addressof(byte), 1)
     return _preadv2(fd, ctypes.byref(piece), 1, place, _RWF_NOWAIT)

@@ -68,32 +68,7 @@ def refresh(
     history: Iterable[str] = (),
     where: object = "ASDF",
 ) -> bytes:
-    """Return an ASDF file with arrays and values set in its tree, everything else as it was.
-
-    Parameters
-    ----------
-    asdf_bytes : bytes
-        Contents of the extension.
-    arrays : mapping of str to ArrayNode
-        Dotted place in the tree, such as "pixeldq", to the array that now is there.
-    metadata : mapping of str to object
-        Dotted place, such as "meta.cal_step.dq_init", to its value; None removes it.
-    history : iterable of str
-        Entries to add to the history.
-    where : object
-        Named in errors: the file.
-
-    Returns
-    -------
-    bytes
-        The new contents. stdatamodels' hash of the headers is left out: it is no longer true, and
-        without it the headers are read.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the bytes are not an ASDF file, or it is truncated.
-    """
+    """Return an ASDF file with arrays and values set in its tree, everything else as it was."""
     import yaml  # type: ignore[import-untyped]
 
     head, tree, blocks = _split(asdf_bytes, where)
@@ -129,23 +104,7 @@ def refresh(
 
 
 def asdf_hdu_bytes(asdf_bytes: bytes, original: Header) -> tuple[Header, bytes]:
-    """Return the header and the data of the extension that holds an ASDF file.
-
-    Parameters
-    ----------
-    asdf_bytes : bytes
-        The ASDF file.
-    original : Header
-        Header of the extension that is replaced; not modified. Its other keywords are kept, but
-        for the checksums of the old data.
-
-    Returns
-    -------
-    Header
-        Header of a binary table of one row of bytes.
-    bytes
-        Data of the table, not padded to FITS blocks.
-    """
+    """Return the header and the data of the extension that holds an ASDF file."""
     header = Header()
     header["XTENSION"] = ("BINTABLE", "binary table extension")
     header["BITPIX"] = (8, "array data type")

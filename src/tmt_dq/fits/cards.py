@@ -53,13 +53,7 @@ class Card:
 
     @classmethod
     def of(cls, keyword: str, value: Value, comment: str = "") -> "Card":
-        """Return the card of a value; a comment that does not fit beside it is left out.
-
-        Raises
-        ------
-        ValueError
-            Raised if the keyword or text is not one of FITS'.
-        """
+        """Return the card of a value; a comment that does not fit beside it is left out."""
         keyword = keyword.upper()
         if _KEYWORD.fullmatch(keyword) is None or keyword in _COMMENTARY:
             raise ValueError(f"{keyword!r} is no keyword of FITS: expected up to 8 of A-Z 0-9 _ -")
@@ -81,13 +75,7 @@ class Card:
 
     @property
     def value(self) -> Value:
-        """What the card says.
-
-        Raises
-        ------
-        RampFormatError
-            Raised if it cannot be understood.
-        """
+        """What the card says."""
         return self._parse()[0]
 
     @property
@@ -204,15 +192,7 @@ class Header(Mapping[str, Value]):
             raise KeyError(f"Keyword {keyword!r} not found.") from None
 
     def integer(self, keyword: str, default: int | None = None) -> int:
-        """Return a keyword's value as a whole number.
-
-        Raises
-        ------
-        KeyError
-            Raised if the keyword is not there, and there is no default.
-        ValueError
-            Raised if it is not a whole number.
-        """
+        """Return a keyword's value as a whole number."""
         value = self[keyword] if default is None else self.get(keyword, default)
         if isinstance(value, (int, str)) or (isinstance(value, float) and value.is_integer()):
             return int(value)
@@ -233,19 +213,7 @@ class Header(Mapping[str, Value]):
     def set(
         self, keyword: str, value: Value, comment: str | None = None, *, before: str | None = None
     ) -> None:
-        """Set a keyword's value, where it is or before the commentary at the end.
-
-        Parameters
-        ----------
-        keyword : str
-            The keyword.
-        value : Value
-            Its value.
-        comment : str, optional
-            What to say behind it; by default as before.
-        before : str, optional
-            Keyword that must come next.
-        """
+        """Set a keyword's value, where it is or before the commentary at the end."""
         place = self._index().get(keyword.upper())
         if comment is None:
             comment = "" if place is None else self._cards[place].comment

@@ -38,24 +38,7 @@ def datasum(header: Header) -> int | None:
 def sign(
     header: Header, data_sum: int, *, size: int | None = None, comment: str | None = None
 ) -> bytes:
-    """Return the header as bytes, with DATASUM and CHECKSUM that fit the data.
-
-    Parameters
-    ----------
-    header : Header
-        Header of the unit; not modified.
-    data_sum : int
-        Ones' complement sum of the data unit.
-    size : int, optional
-        Bytes that the header must take, whole blocks; it is filled with blank cards before END.
-    comment : str, optional
-        Comment of both cards, in place of the usual ones.
-
-    Returns
-    -------
-    bytes
-        The header in whole blocks.
-    """
+    """Return the header as bytes, with DATASUM and CHECKSUM that fit the data."""
     header = header.copy()
     header.set("DATASUM", str(data_sum), comment or "data unit checksum")
     # It may be there twice: only one of them can be right.
@@ -73,20 +56,7 @@ def sign(
 
 
 def unsigned(header: Header, *, size: int | None = None) -> bytes:
-    """Return a header as bytes, without a CHECKSUM that would not fit any more.
-
-    Parameters
-    ----------
-    header : Header
-        Header of a unit whose data nobody has summed; not modified.
-    size : int, optional
-        As in `sign`.
-
-    Returns
-    -------
-    bytes
-        The header in whole blocks.
-    """
+    """Return a header as bytes, without a CHECKSUM that would not fit any more."""
     header = header.copy()
     header.remove("CHECKSUM")
     text = header.to_bytes()

@@ -72,27 +72,7 @@ def sum_flags(flags: npt.NDArray[np.uint32]) -> int:
 
 
 def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArray[np.uint32]:
-    """Return rows of a 2-D image as flags.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    unit : Unit
-        Its image, of shape (ny, nx) and any numeric type.
-    first, count : int
-        The rows.
-
-    Returns
-    -------
-    ndarray of uint32, (count, nx)
-        Their flags.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if a value is not a flag value.
-    """
+    """Return rows of a 2-D image as flags."""
     _, nx = unit.shape
     stored = np.dtype(_STORED[unit.bitpix])
     raw = np.empty((count, nx), stored)
@@ -116,20 +96,8 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
 def read_plane(file: FitsInput, unit: Unit, number: int) -> npt.NDArray[np.generic]:
     """Return one plane of an image of two or more dimensions as its physical values.
 
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    unit : Unit
-        Its image.
-    number : int
-        Which plane, counted through all but the last two axes.
-
-    Returns
-    -------
-    ndarray, (ny, nx)
-        Integers as integers (uint16 stays uint16), numbers with a scale as float64; also integers
-        if some are undefined (BLANK), which then are NaN.
+    Planes are counted through all but the last two axes. Integers stay integers; numbers with a
+    scale are float64, and so are integers of which some are undefined (BLANK), as NaN.
     """
     ny, nx = unit.shape[-2:]
     stored = np.dtype(_STORED[unit.bitpix])
@@ -184,13 +152,7 @@ def _next_data(fd: int, place: int) -> int:
 
 
 def scaling(unit: Unit, where: object) -> tuple[float, float]:
-    """Return BZERO and BSCALE of an image.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if one of them is not a number.
-    """
+    """Return BZERO and BSCALE of an image."""
     found = []
     for keyword, usual in (("BZERO", 0), ("BSCALE", 1)):
         number = unit.header.get(keyword, usual)
@@ -223,24 +185,7 @@ def _physical(raw: npt.NDArray[np.generic], unit: Unit, where: object) -> npt.ND
 def image_header(
     name: str, bitpix: int, shape: tuple[int, ...], *, like: Header | None = None
 ) -> Header:
-    """Return the header of an image extension that holds flags.
-
-    Parameters
-    ----------
-    name : str
-        EXTNAME.
-    bitpix : int
-        8 for uint8, 32 for uint32.
-    shape : tuple of int
-        Shape of the array as NumPy counts it.
-    like : Header, optional
-        Header of the extension that is replaced; its other keywords are kept.
-
-    Returns
-    -------
-    Header
-        The header.
-    """
+    """Return the header of an image extension that holds flags."""
     header = Header()
     header["XTENSION"] = ("IMAGE", "Image extension")
     header["BITPIX"] = (bitpix, "array data type")

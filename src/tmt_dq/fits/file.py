@@ -58,13 +58,7 @@ class FitsInput:
     seen: tuple[int, Identity] | None = field(default=None, kw_only=True)
 
     def verify(self) -> None:
-        """Make sure that nobody wrote into the file since it was opened.
-
-        Raises
-        ------
-        RampFormatError
-            Raised if somebody did: what was read may be neither the old nor the new content.
-        """
+        """Make sure that nobody wrote into the file since it was opened."""
         if self.seen is None:
             return
         fd, identity = self.seen
@@ -106,25 +100,8 @@ def open_input(
 ) -> Iterator[FitsInput]:
     """Open a FITS file and find its units.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    scratch : Path, optional
-        Folder for the expansion of a compressed file. Without it, only the headers of a
-        compressed file are read, and the result has no data.
-    progress : callable, optional
-        Called with the number of bytes of each step of an expansion.
-
-    Yields
-    ------
-    FitsInput
-        The open file.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the file does not exist, cannot be read, is not FITS or truncated.
+    Without `scratch`, the folder for the expansion of a compressed file, only the headers of a
+    compressed file are read, and the result has no data. RampFormatError if it cannot be read.
     """
     fd = _open(path)
     try:

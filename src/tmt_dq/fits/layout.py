@@ -126,27 +126,7 @@ class Unit:
 
 
 def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[Unit]:
-    """Yield the units of a FITS file one by one, reading headers only.
-
-    Parameters
-    ----------
-    reader : Reader
-        The file.
-    where : object
-        Named in errors.
-    size : int, optional
-        Length of the file, to find out about truncation; None where it is not known beforehand.
-
-    Yields
-    ------
-    Unit
-        The next unit.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the file is not FITS, ends early, or a header is damaged.
-    """
+    """Yield the units of a FITS file one by one, reading headers only."""
     offset = index = 0
     while size is None or offset < size:
         start = reader.read_at(offset, BLOCK)

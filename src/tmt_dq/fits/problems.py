@@ -6,16 +6,7 @@ __all__ = ["Problems"]
 
 
 class Problems:
-    """What is wrong with one file.
-
-    A user who has to correct a header wants to know everything that is wrong with it, not one
-    thing a run.
-
-    Parameters
-    ----------
-    where : object
-        The file, named in the error.
-    """
+    """Problems of one file, raised as one error: a user corrects all of them in one run."""
 
     def __init__(self, where: object) -> None:
         self.where = where
@@ -33,13 +24,7 @@ class Problems:
         return bool(self._found)
 
     def raise_any(self) -> None:
-        """Raise what was found, as one error of the class of the first problem.
-
-        Raises
-        ------
-        TmtDqError
-            Raised if anything was noted.
-        """
+        """Raise what was found, as one error of the class of the first problem."""
         if not self._found:
             return
         first = self._found[0]

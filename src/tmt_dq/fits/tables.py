@@ -72,25 +72,7 @@ def convention_unit() -> tuple[Header, bytes]:
 
 
 def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
-    """Return the rows of a DQ_DEF table.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    unit : Unit
-        Its table.
-
-    Returns
-    -------
-    list of DefinedBit
-        The rows, unchecked.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the unit is not a table, or lacks a column BIT, VALUE or NAME.
-    """
+    """Return the rows of a DQ_DEF table."""
     columns = read_columns(file, unit, needed=("BIT", "VALUE", "NAME"), hint=_HINT)
     for name in ("BIT", "VALUE"):
         if columns[name].ndim != 1 or columns[name].dtype.kind not in "iuf":
@@ -116,37 +98,18 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
 def read_columns(
     file: FitsInput, unit: Unit, *, needed: Sequence[str], hint: str | None = None
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the columns of a (small) table.
-
-    Parameters
-    ----------
-    file : FitsInput
-        The open file.
-    unit : Unit
-        Its table.
-    needed : sequence of str
-        Columns that must be there, in upper case.
-    hint : str, optional
-        What such a table looks like, for errors.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Columns by their names in upper case.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if the unit is not a table, is damaged, or lacks a column.
-    """
+    """Return the columns of a (small) table."""
     if unit.is_image:
         raise RampFormatError(
             f"{unit.label} is an image; expected a table", where=file.path, hint=hint
         )
-    count = unit.header.integer("TFIELDS")
+    try:
+        count = unit.header.integer("TFIELDS")
+    except (KeyError, ValueError):
+        count = -1
     if not 0 <= count <= _MOST_FIELDS:
         raise RampFormatError(
-            f"{unit.label} has TFIELDS {count}; expected 0 to {_MOST_FIELDS}",
+            f"{unit.label} has TFIELDS {unit.header.get('TFIELDS')}; expected 0 to {_MOST_FIELDS}",
             where=file.path,
             hint=hint,
         )
