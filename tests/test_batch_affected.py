@@ -304,6 +304,10 @@ def test_caches_that_grew_apart(
     monkeypatch.setattr(target, lambda *_args, **_options: ())
     (tmp_path / "theirs").mkdir()
     theirs = make_contexts(tmp_path / "theirs/cache", (new_flags(), new_flags()))
+    # The record has the sha256 of the mask: without the other cache, too, the two are told apart.
+    effect = affected_output(out / "ramp_dqinit.fits", OLD, crds_path=theirs)
+    assert (effect.affected, effect.pixels) == (True, None)
+    assert effect.reason == f"its mask was another file of the name {effect.new}"
     options: Options = {
         "crds_path": theirs,
         "context": OLD,
