@@ -30,7 +30,15 @@ def __getattr__(name: str) -> Any:
 def is_data_model(thing: object) -> bool:
     """Whether something is a data model of stdatamodels, which is not imported to find out.
 
-    Where nobody imported stdatamodels, nobody can have made a model.
+    Parameters
+    ----------
+    thing : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        False also where stdatamodels was not imported: then nobody can have made a model.
     """
     loaded = sys.modules.get("stdatamodels")
     return loaded is not None and isinstance(thing, loaded.DataModel)

@@ -226,7 +226,20 @@ class Reading:
     def translated(
         self, numbers: "npt.NDArray[np.uint32]", where: object
     ) -> "npt.NDArray[np.uint32]":
-        """Return numbers of a file as flags, by `values`."""
+        """Return numbers of a file as flags, by `values`.
+
+        Parameters
+        ----------
+        numbers : ndarray of uint32
+            Numbers of the file, of any shape.
+        where : object
+            The file, for errors.
+
+        Returns
+        -------
+        ndarray of uint32
+            Flags of the convention, of the same shape.
+        """
         meanings = self.meanings
         assert meanings is not None
         undeclared = meanings.undeclared(numbers)
@@ -241,7 +254,17 @@ class Reading:
         return meanings.apply(numbers)
 
     def refuse(self, where: object, why: str, *names: str) -> None:
-        """Refuse options that mean nothing for a file: the user expects something of them."""
+        """Refuse options that mean nothing for a file: the user expects something of them.
+
+        Parameters
+        ----------
+        where : object
+            The file.
+        why : str
+            The reason.
+        *names : str
+            Fields that must not be set.
+        """
         given = [name for name in names if getattr(self, name) is not None]
         if given:
             raise ConfigError(
