@@ -125,7 +125,7 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
     )
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
-    longest = record.with_reports(work.longest_reports(exposure.ramp.shape))
+    longest = record.with_flags(work.longest_reports(exposure.ramp.shape), work.counts)
     head_size = max(headers.primary_size(longest), _room(exposure.file.units[0]))
     writer.reserve(head_size)
     if plan.sources:
@@ -134,7 +134,7 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
     else:
         for unit in exposure.file.units:
             _copy(unit, writer)
-    record = record.with_reports(work.reports())
+    record = record.with_flags(work.reports(), work.counts)
     for table in headers.tables(record):
         writer.write(*table)
     writer.write_at(0, headers.primary_bytes(record, head_size))

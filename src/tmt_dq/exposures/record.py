@@ -2,8 +2,8 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -48,6 +48,8 @@ class Record:
         What each source did.
     pixels_before, groups_before : int
         Pixels and, where they were looked at, samples that had flags before.
+    counts : mapping of str to int
+        Pixels per flag of the PIXELDQ that was written.
     """
 
     status: Literal["COMPLETE", "SKIPPED"]
@@ -59,10 +61,11 @@ class Record:
     reports: tuple[SourceReport, ...] = ()
     pixels_before: int = 0
     groups_before: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
-    def with_reports(self, reports: tuple[SourceReport, ...]) -> "Record":
-        """Return the record with what the sources did."""
-        return dataclasses.replace(self, reports=reports)
+    def with_flags(self, reports: tuple[SourceReport, ...], counts: Mapping[str, int]) -> "Record":
+        """Return the record with what the sources did, and the pixels per flag."""
+        return dataclasses.replace(self, reports=reports, counts=counts)
 
     @property
     def keywords(self) -> list[tuple["Keyword", Value]]:

@@ -14,6 +14,7 @@ from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import Plan, choose_recipe, plan_ramp
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.exposure import Readout
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.subarrays import subarray_windows
@@ -77,7 +78,7 @@ def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
             model.data, plan.sources, pixeldq=model.pixeldq, groupdq=model.groupdq
         )
         model.dq_def = convention_table()
-        record = record.with_reports(reports)
+        record = record.with_flags(reports, PIXEL.count(model.pixeldq))
     header = model.image_keywords()
     place = [pair for pair in place_keywords(plan.ramp) if header.get(pair[0].name) is None]
     for keyword, value in (*record.keywords, *place):
