@@ -69,10 +69,10 @@ print(len(hot), "hot and", len(dead), "dead pixels; the first hot one is at y, x
 #
 # `flag_pixels` takes flags by name and pixels as `yx=` (pairs as NumPy has them, from 0), as `y=`
 # and `x=`, or as `fits_xy=` (pairs as FITS and DS9 have them, from 1). It adds to the flags that a
-# pixel has, and says how many pixels it flagged. A list that leaves the detector is an error.
+# pixel has, and returns how many pixels it flagged. A list that leaves the detector is an error.
 #
 # A mask covers the whole detector. The steps of the pipeline leave out the pixels that have
-# DO_NOT_USE; the other flags say why.
+# DO_NOT_USE; the other flags are the reasons.
 
 # %%
 mask = TMTMaskModel((4096, 4096))
@@ -90,7 +90,7 @@ mask.dq[reference] |= dqflags.pixel["REFERENCE_PIXEL"]
 print(dqflags.pixel.count(mask.dq))
 
 # %% [markdown]
-# A mask that others use says from when on it is valid, and where it comes from.
+# A mask that others use holds the date from which on it is valid, and its origin.
 
 # %%
 mask.meta.useafter = "2026-05-01T00:00:00"
