@@ -179,7 +179,8 @@ assert select_mask(ramp).name == receipt.mask
 #
 # The step finds the mask, cuts out what belongs to the subarray, and adds its flags to PIXELDQ. The
 # science data are copied byte for byte. `override_mask="by_hand.fits"` would use that mask instead.
-# On the command line: `tmt-dq apply iris_0001_uncal.fits`, or `strun tmt-dq::dq_init iris_0001_uncal.fits`.
+# On the command line: `tmt-dq apply iris_0001_uncal.fits`, or
+# `strun tmt-dq::dq_init iris_0001_uncal.fits`.
 
 # %%
 result = DQInitStep.call(str(ramp), save_results=True, configure_log=False)
