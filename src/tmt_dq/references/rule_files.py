@@ -265,7 +265,8 @@ def _check_key(path: Path, selector: str, key: Any, node: ast.expr) -> None:
     if selector in ("UseAfter", "ClosestTime"):
         # crds compares dates as text: one with a T sorts after every time of the same day.
         try:
-            exact = datetime.strptime(key, _DATE).strftime(_DATE) == key  # noqa: DTZ007 (of rules)
+            # Not strftime, which writes year 1 as "1".
+            exact = str(datetime.strptime(key, _DATE)) == key  # noqa: DTZ007 (of rules)
         except (ValueError, TypeError):
             exact = False
         if not exact:
