@@ -296,7 +296,7 @@ class TestFiles:
         assert (finding.severity, finding.where) == ("error", "file")
         assert "is an exposure, not a mask" in finding.what
         assert "tmt-dq apply" in str(finding.remedy)
-        outcome = invoke("deliver", ramp, "--cache", folder / "cache", "--create")
+        outcome = invoke("deliver", ramp, "--crds-path", folder / "cache", "--create")
         assert outcome.code == 7
         assert "is an exposure, not a mask" in outcome.err
         assert "REFTYPE: is missing" not in outcome.err

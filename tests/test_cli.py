@@ -52,6 +52,39 @@ def test_version() -> None:
     assert f"crds {metadata.version('crds')}, " in second
 
 
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ([], ["--help"]),
+        (["help"], ["--help"]),
+        (["help", "apply"], ["apply", "--help"]),
+        (["help", "crds"], ["crds", "--help"]),
+        (["version"], ["--version"]),
+        (["apply", "--version"], ["--version"]),
+    ],
+    ids=str,
+)
+def test_other_ways_to_ask(words: list[str], same: list[str]) -> None:
+    outcome = invoke(*words)
+    assert outcome.code == 0
+    assert outcome == invoke(*same)
+    assert len(outcome.out) > 100
+
+
+def test_aliases_are_not_listed() -> None:
+    for verb, name, alias in (
+        ("deliver", "--crds-path DIR", "--cache"),
+        ("select", "--crds-path DIR", "--cache"),
+        ("import", "--description TEXT", "--descrip "),
+        ("apply", "--guide-windows-from-file", "--guide-windows "),
+        ("apply", "--mask FILE", "--override-mask"),
+    ):
+        shown = invoke(verb, "--help").out
+        assert name in shown
+        assert alias not in shown
+    assert "Missing option '--crds-path'." in invoke("deliver", "mask.fits").err
+
+
 def test_help_imports_nothing_slow() -> None:
     code = (
         "import sys\n"
@@ -382,6 +415,7 @@ def test_environment_names_cache_and_context(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CRDS_PATH", str(folder / "nowhere"))
     outcome = invoke("select", ramp)
     assert outcome.code == 2
+    assert invoke("select", ramp, "--cache", folder / "none").code == 2
     assert "CRDS_PATH" in outcome.err
     assert "nowhere" in outcome.err
     monkeypatch.delenv("CRDS_PATH")

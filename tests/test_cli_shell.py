@@ -58,7 +58,7 @@ def values(*words: str) -> list[str]:
 def test_verbs() -> None:
     assert values("") == list(cli._VERBS)
     assert values("de") == ["deliver", "demo"]
-    assert values("--ver") == ["--version"]
+    assert values("--versi") == ["--version"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -109,7 +109,7 @@ def test_values(words: list[str], expected: list[str]) -> None:
         (["apply", "--output-dir", ""], "dir"),
         (["batch", ""], "file"),
         (["batch", "x", "--crds-path", ""], "dir"),
-        (["deliver", "x", "--cache", "/da"], "dir"),
+        (["deliver", "x", "--crds-path", "/da"], "dir"),
         (["crds", "list", ""], "file"),
         (["rollback", ""], "file"),
         (["watch", ""], "dir"),
@@ -275,17 +275,18 @@ def test_hints_name_the_options_of_the_verb(folder: Path) -> None:
         assert not re.search(r"--(flag|base|columns|values)\b", applied.err)
 
 
-def test_options_about_a_users_file(folder: Path) -> None:
+@pytest.mark.parametrize("meanings", ["16=HOT,4=DEAD", "16:HOT;4:DEAD"])
+def test_options_about_a_users_file(folder: Path, meanings: str) -> None:
     """Every hint can be followed: values, place and extension can be said too."""
     ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
     (folder / "list.txt").write_text("x y flag\n1 1 16\n2 1 4\n")
     outcome = invoke(
         *("apply", ramp, "--mask", mask, "--user-dq", folder / "list.txt", "--user-base", 1),
-        *("--user-values", "16=HOT,4=DEAD", "--user-at", "3,2", "--json"),
+        *("--user-values", meanings, "--user-at", "3,2", "--json"),
     )
     assert outcome.code == 0, outcome.err
     with fits.open(folder / "a_dqinit.fits") as hdus:
-        assert hdus["PIXELDQ"].data[1, 2:4].tolist() == [2048, 1024]
+        assert hdus["PIXELDQ"].data[1, 2:4].tolist() == [2048 + 1, 1024 + 1]
 
 
 # --- colours --------------------------------------------------------------------------------

@@ -471,17 +471,17 @@ class TestChanges:
 
 
 def test_command_line(root: Path, folder: Path, mask: Path) -> None:
-    outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    outcome = invoke("deliver", mask, "--crds-path", root, "--dry-run")
     assert outcome.code == 0
     assert "+++ tmt_iris_mask_0002.rmap" in outcome.out
     assert f"would be delivered as {NEW}" in outcome.out
     assert "needs --yes" in outcome.err
-    outcome = invoke("deliver", mask, "--cache", root)
+    outcome = invoke("deliver", mask, "--crds-path", root)
     assert (outcome.code, "use --yes" in outcome.err) == (8, True)
-    later = ("deliver", mask, "--cache", root, "--useafter", "2026-06-01", "--yes", "--json")
+    later = ("deliver", mask, "--crds-path", root, "--useafter", "2026-06-01", "--yes", "--json")
     outcome = invoke(*later)
     assert (outcome.code, json.loads(outcome.out)["useafter"]) == (0, "2026-06-01T00:00:00")
-    outcome = invoke("deliver", mask, "--cache", root, "--yes")
+    outcome = invoke("deliver", mask, "--crds-path", root, "--yes")
     assert outcome.code == 0
     changes = f"HOT +1 -0) compared with {OLD}"
     assert "it changes the flags of 1 pixel (DO_NOT_USE +1 -0, " + changes in outcome.out
@@ -491,13 +491,13 @@ def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     assert (outcome.code, "was taken out" in outcome.out) == (0, True)
     assert invoke("rollback", path).code == 8
     assert invoke("rollback", folder / "no.json", "--json").code == 8
-    assert invoke("deliver", mask, "--cache", root, "--useafter", "soon").code == 2
+    assert invoke("deliver", mask, "--crds-path", root, "--useafter", "soon").code == 2
     assert invoke("deliver", mask).code == 2
-    assert invoke("deliver", mask, "--cache", folder / "typo").code == 2
+    assert invoke("deliver", mask, "--crds-path", folder / "typo").code == 2
     assert not (folder / "typo").exists()
     bad = deliverable(folder / "bad.fits", header={"AUTHOR": None})
-    assert invoke("deliver", bad, "--cache", root).code == 7
-    assert invoke("deliver", folder / "missing.fits", "--cache", root).code == 4
+    assert invoke("deliver", bad, "--crds-path", root).code == 7
+    assert invoke("deliver", folder / "missing.fits", "--crds-path", root).code == 4
 
 
 def test_data_and_flags(root: Path, folder: Path) -> None:

@@ -249,7 +249,7 @@ def test_the_command_line(hot: Path, folder: Path) -> None:
     assert "--base" in asked.err
     done = invoke(
         *("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
-        *("--useafter", "2026-05-01", "--author", "me", "--descrip", "new", "--json"),
+        *("--useafter", "2026-05-01", "--author", "me", "--description", "new", "--json"),
     )
     assert done.code == 0, done.err
     report = json.loads(done.out)

@@ -5,6 +5,7 @@ re-encoded on the way of a path; a mask skipped because its path contains "n/a";
 network, or ending the process; a status that says COMPLETE for nothing; outputs under odd names.
 """
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -598,9 +599,31 @@ def test_strun_runs_it_by_name(here: Any) -> None:
     ramp = make_ramp(here / "ramp_uncal.fits")
     mask = make_mask(here / "mask.fits")
     strun = Path(sys.executable).with_name("strun")
-    done = run_python(strun, "dq_init", ramp, f"--override_mask={mask}", cwd=here)
+    name = "tmt-dq::dq_init"
+    done = run_python(strun, name, ramp, f"--override_mask={mask}", cwd=here)
     assert done.returncode == 0, done.stderr
     assert arrays(here / "ramp_dqinit.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
-    failed = run_python(strun, "dq_init", ramp, "--subarray=3,1", cwd=here)
+    failed = run_python(strun, name, ramp, "--subarray=3,1", cwd=here)
     assert failed.returncode != 0
     assert "SUBSTRT1 is 1 in the header, but the caller says 3" in failed.stderr
+
+
+def test_strun_beside_another_package_with_a_dq_init(here: Any) -> None:
+    """As where jwst is installed, whose step has the same alias."""
+    packages = here / "packages"
+    described = packages / "peer-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: peer\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[stpipe.steps]\npeer = peer_steps:get_steps\n")
+    (packages / "peer_steps.py").write_text(
+        "def get_steps():\n    return [('peer_steps.DQInitStep', 'dq_init', False)]\n"
+    )
+    ramp, mask = make_ramp(here / "ramp_uncal.fits"), make_mask(here / "mask.fits")
+    strun = Path(sys.executable).with_name("strun")
+    words, env = (ramp, f"--override_mask={mask}"), {**os.environ, "PYTHONPATH": str(packages)}
+    alone = run_python(strun, "dq_init", *words, cwd=here, env=env)
+    assert alone.returncode != 0
+    assert not (here / "ramp_dqinit.fits").exists()
+    done = run_python(strun, "tmt-dq::dq_init", *words, cwd=here, env=env)
+    assert done.returncode == 0, done.stderr
+    assert arrays(here / "ramp_dqinit.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]

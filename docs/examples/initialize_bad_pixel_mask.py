@@ -151,7 +151,7 @@ with fits.open("by_hand.fits") as file:
 # A CRDS cache has references and rules that choose among them. `deliver_mask` examines the mask,
 # gives it the next free name, writes new rules, tries them, and only then puts all files into
 # place. With `create` a cache that is not there yet starts as a copy of the one that comes with
-# tmt-dq. On the command line: `tmt-dq deliver hot_and_dead.fits --cache crds_cache --create`.
+# tmt-dq. On the command line: `tmt-dq deliver hot_and_dead.fits --crds-path crds_cache --create`.
 
 # %%
 receipt = deliver_mask("hot_and_dead.fits", cache="crds_cache", create=True)

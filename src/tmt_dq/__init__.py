@@ -6,7 +6,7 @@ Names are imported when they are first used, so that ``import tmt_dq`` costs not
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "DQInitStep": "tmt_dq.step.step",

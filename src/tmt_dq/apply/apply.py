@@ -1,5 +1,6 @@
 """Data-quality initialization of one exposure, from file to file."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Applied", "account", "apply_dq"]
 
+_log = logging.getLogger(__name__)
 
 Status = Literal["COMPLETE", "SKIPPED"]
 
@@ -228,7 +230,12 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     with Output(source, target, options, progress) as out:
         plan = plan_exposure(out.exposure, options)
         written = out.write(plan)
-    return account(source, target, plan, written, dry_run=dry_run)
+    applied = account(source, target, plan, written, dry_run=dry_run)
+    verb = "would be written" if dry_run else "written"
+    _log.info("%s: %s, mask %s; %s %s", ramp, applied.status, applied.mask, target, verb)
+    for report in applied.sources:
+        _log.debug("%s: %s", ramp, report.describe())
+    return applied
 
 
 def _target(source: Path, output: FileName | None, folder: FileName | None) -> Path:

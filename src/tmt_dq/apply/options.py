@@ -168,6 +168,7 @@ class ApplyOptions:
         kind=Path,
         optional=True,
         metavar="DIR",
+        aliases=("cache",),
         shown_default="TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with tmt-dq",
         faces=("function", "apply", "batch"),
     )

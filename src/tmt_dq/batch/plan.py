@@ -2,6 +2,7 @@
 # Names are text here, as in inputs.py.
 # ruff: noqa: PTH100, PTH119
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tmt_dq.files.urls import WEB, folder_of, is_url, protocol_of, redacted
 
 __all__ = ["Planner", "name_outputs"]
 
+_log = logging.getLogger(__name__)
 _SHOWN = 5
 _CHANGED = "input changed"
 _TO_COMPARE = "content to be compared"
@@ -103,6 +105,7 @@ class Planner:
         if reason is None:
             return Planned(Job(path, output), "skip", "done and still true", size)
         job = Job(path, output, ours or (there and self._overwrite), _digest(entry, reason, now))
+        _log.debug("%s: to be processed: %s", path, reason)
         return Planned(job, "process", reason, size)
 
     def difference(self, entry: Entry) -> str | None:

@@ -5,17 +5,20 @@ Each verb is a module of this package, imported when it is called, so that ``--h
 
 import contextlib
 import importlib
+import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
 from tmt_dq import __version__
-from tmt_dq.cli.console import begin, complain, echo, report_error, set_color, set_params
+from tmt_dq.cli import logs
+from tmt_dq.cli.console import begin, complain, echo, report_error, set_color, set_params, set_quiet
 from tmt_dq.cli.streams import protect_streams
 from tmt_dq.errors import BatchError, TmtDqError
 
@@ -37,11 +40,12 @@ _VERBS = {
     "affected": "List the exposures that new rules make worth processing again.",
     "crds": "Run a CRDS tool with TMT's rules known to it.",
     "demo": "Simulate a full-frame IRIS ramp and flag it.",
+    "doctor": "Show what tmt-dq would use here, and what is wrong with it.",
     "completion": "Print the script that completes commands in a shell.",
 }
 """The verbs and what they do; here, so that listing them imports none."""
 
-_LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
+LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
 """What --version names: the libraries on which results depend."""
 
 _INTERRUPTED = 130
@@ -52,32 +56,55 @@ _ENDED = {
 """Signals that end a command as Ctrl-C does: nothing half-written is left behind."""
 
 
-def _choose_color(_context: click.Context, _option: click.Parameter, when: str | None) -> None:
-    if when is not None:
-        set_color(when)
-
-
-def _color_option() -> click.Option:
-    return click.Option(
-        ["--color"],
-        type=click.Choice(["auto", "always", "never"]),
-        expose_value=False,
-        is_eager=True,
-        callback=_choose_color,
-        help="Colour errors and titles. [default: auto, on terminals unless NO_COLOR is set]",
-    )
-
-
-def _show_versions(context: click.Context, _option: click.Parameter, wanted: object) -> None:
-    if not wanted or context.resilient_parsing:
-        return
+def _show_versions(_wanted: object) -> None:
     from importlib import metadata
 
     echo(f"tmt-dq, version {__version__}")
     python = ".".join(map(str, sys.version_info[:3]))
-    versions = {"Python": python} | {name: metadata.version(name) for name in _LIBRARIES}
+    versions = {"Python": python} | {name: metadata.version(name) for name in LIBRARIES}
     echo(", ".join(f"{name} {version}" for name, version in versions.items()))
-    context.exit()
+    click.get_current_context().exit()
+
+
+def _add_common_options(command: click.Command) -> None:
+    """Add the options that all verbs have, and that are read once, here."""
+
+    def add(*names: str, then: Callable[[Any], None], **details: Any) -> None:
+        def call(context: click.Context, _option: click.Parameter, value: Any) -> None:
+            if value and not context.resilient_parsing:
+                then(value)
+
+        option = click.Option(names, expose_value=False, is_eager=True, callback=call, **details)
+        command.params.append(option)
+
+    add(
+        "--color",
+        then=set_color,
+        type=click.Choice(["auto", "always", "never"]),
+        help="Colour errors and titles. [default: auto, on terminals unless NO_COLOR is set]",
+    )
+    add(
+        "-v",
+        "--verbose",
+        then=lambda count: logs.show(logging.INFO if count == 1 else logging.DEBUG),
+        count=True,
+        help="Show what is chosen and written on standard error; -vv also why.",
+    )
+    add("-q", "--quiet", then=set_quiet, is_flag=True, help="Show errors, warnings, JSON only.")
+    add(
+        "--log-file",
+        then=lambda name: logs.add_file(Path(name)),
+        metavar="FILE",
+        help="Add what is chosen and written, and why, to this file.",
+    )
+    add(
+        "-V",
+        "--version",
+        then=_show_versions,
+        is_flag=True,
+        hidden=command.name != "tmt-dq",
+        help="Show the versions of tmt-dq and its libraries.",
+    )
 
 
 class _LazyGroup(click.Group):
@@ -91,10 +118,9 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"tmt_dq.cli.{cmd_name}")
         command: click.Command = module.command
-        # A CRDS tool has its own options: all that is said belongs to it.
-        taken = {name for param in command.params for name in param.opts}
-        if cmd_name != "crds" and "--color" not in taken:
-            command.params.append(_color_option())
+        # A CRDS tool has its own options: all that is given belongs to it.
+        if cmd_name != "crds" and not any("--color" in param.opts for param in command.params):
+            _add_common_options(command)
         set_params(command.params)
         return command
 
@@ -126,16 +152,7 @@ class _LazyGroup(click.Group):
         return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-V",
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_versions,
-    help="Show the versions of tmt-dq and its libraries.",
-)
+@click.group("tmt-dq", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def _group() -> None:
     """Initialize the data quality of TMT/IRIS exposures, and keep their bad-pixel masks.
 
@@ -145,11 +162,11 @@ def _group() -> None:
       tmt-dq select night/iris_0001_uncal.fits --explain
       tmt-dq demo
 
-    Run 'tmt-dq VERB --help' for a verb's options.
+    Run 'tmt-dq help VERB' for a verb's options.
     """  # noqa: D301 - \b is click's mark for "keep these lines"
 
 
-_group.params.append(_color_option())
+_add_common_options(_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,6 +184,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     begin(json_errors=_asks_for_json(words))
+    with logs.shown():
+        return _run(_spelled_out(words))
+
+
+def _spelled_out(words: list[str]) -> list[str]:
+    """Return the words with `help`, `version`, and no word at all, as the options they mean."""
+    match words:
+        case [] | ["help"]:
+            return ["--help"]
+        case ["help", verb, *_]:
+            return [verb, "--help"]
+        case ["version", *others]:
+            return ["--version", *others]
+    return words
+
+
+def _run(words: list[str]) -> int:
     try:
         with _signals_end_it():
             result: Any = _group.main(args=words, prog_name="tmt-dq", standalone_mode=False)

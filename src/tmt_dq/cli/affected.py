@@ -8,7 +8,13 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import as_record, counted, json_list, table
-from tmt_dq.cli.options import FilePath, FolderPath, json_option, old_cache_option, verify_option
+from tmt_dq.cli.options import (
+    FilePath,
+    crds_path_option,
+    json_option,
+    old_cache_option,
+    verify_option,
+)
 from tmt_dq.errors import BatchError
 
 __all__ = ["command"]
@@ -22,12 +28,7 @@ __all__ = ["command"]
 )
 @click.argument("new_context", metavar="NEW", shell_complete=offers.contexts("crds_path"))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FilePath())
-@click.option(
-    "--crds-path",
-    type=FolderPath(),
-    metavar="DIR",
-    help="CRDS cache. [default: CRDS_PATH, or the one that comes with tmt-dq]",
-)
+@crds_path_option
 @old_cache_option
 @click.option(
     "--flags-only",

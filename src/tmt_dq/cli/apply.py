@@ -35,13 +35,11 @@ __all__ = ["command", "describe", "show"]
 )
 @table_options(ApplyOptions, face="apply")
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
 def command(
     ramps: tuple[Path | str, ...],
     output: Path | str | None,
     *,
     as_json: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Initialize the data quality of raw ramps.
@@ -79,7 +77,7 @@ def command(
                 failures.append(error)
                 continue
             add({**describe(applied), "seconds": round(seconds, 3)})
-            if not (as_json or quiet):
+            if not as_json:
                 show(applied, seconds)
     if failures:
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)

@@ -81,8 +81,7 @@ __all__ = ["command"]
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
 @table_options(ApplyOptions, face="batch")
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Report errors only.")
-def command(  # noqa: PLR0913 - the options of the verb
+def command(
     inputs: tuple[str, ...],
     manifests: tuple[Path, ...],
     jobs: int | None,
@@ -92,7 +91,6 @@ def command(  # noqa: PLR0913 - the options of the verb
     *,
     dry_run: bool,
     as_json: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Initialize the data quality of many raw ramps; one bad ramp does not stop the others.
@@ -121,7 +119,7 @@ def command(  # noqa: PLR0913 - the options of the verb
     mapper = _mapper(scheduler, scheduler_file, jobs)
     from tmt_dq.batch import run_batch
 
-    with watch(quiet=quiet) as progress:
+    with watch() as progress:
         result = run_batch(
             inputs,
             mapper=mapper,
@@ -134,7 +132,7 @@ def command(  # noqa: PLR0913 - the options of the verb
         )
     if as_json:
         print_json(_as_dict(result))
-    elif not quiet:
+    else:
         _show(result)
     result.raise_failures()
 

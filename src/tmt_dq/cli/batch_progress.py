@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tmt_dq.cli.console import echo, report_error
+from tmt_dq.cli import logs
+from tmt_dq.cli.console import echo, is_quiet, report_error
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -163,31 +164,16 @@ class _Bar(Progress):
         return ", ".join(pieces)
 
 
-class _Lines(logging.Handler):
-    """Shows what is logged beside the bar."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        super().__init__()
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a record (logging's hook)."""
-        self._write(self.format(record))
-
-
 @contextlib.contextmanager
-def watch(*, quiet: bool) -> Iterator[Progress]:
+def watch() -> Iterator[Progress]:
     """Show the progress of a batch on standard error, or its errors only."""
     with contextlib.ExitStack() as stack:
-        progress = Progress(quiet=quiet)
-        if not quiet and sys.stderr.isatty():
-            progress = stack.enter_context(_bar())
-        logger = logging.getLogger("tmt_dq.batch")
-        handler = _Lines(progress.write)
-        logger.addHandler(handler)
-        stack.callback(logger.removeHandler, handler)
-        if not quiet:
-            logger.setLevel(logging.INFO)
+        progress = Progress(quiet=is_quiet())
+        if not is_quiet():
+            logs.show(logging.INFO, "tmt_dq.batch")
+            if sys.stderr.isatty():
+                progress = stack.enter_context(_bar())
+        stack.enter_context(logs.written_by(progress.write))
         yield progress
 
 

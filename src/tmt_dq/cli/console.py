@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tmt_dq.cli import logs
 from tmt_dq.errors import BatchError, TmtDqError, printable
 from tmt_dq.tables import Table, as_lines
 
@@ -20,6 +21,7 @@ __all__ = [
     "complain",
     "counted",
     "echo",
+    "is_quiet",
     "json_list",
     "print_json",
     "progress_bar",
@@ -27,6 +29,7 @@ __all__ = [
     "report_error",
     "set_color",
     "set_params",
+    "set_quiet",
     "show_table",
     "table",
     "working",
@@ -45,6 +48,7 @@ class _Manner:
     """Whether to colour; None where it depends on each stream being a terminal."""
 
     json_errors: bool = False
+    quiet: bool = False
 
     params: Sequence[click.Parameter] = ()
     """Parameters of the verb that runs: what its options are called."""
@@ -56,6 +60,7 @@ _manner = _Manner()
 def begin(*, json_errors: bool) -> None:
     """Begin a call of the command line: forget the settings of an earlier one in this process."""
     _manner.json_errors = json_errors
+    _manner.quiet = False
     _manner.params = ()
     set_color("auto")
 
@@ -63,6 +68,16 @@ def begin(*, json_errors: bool) -> None:
 def set_params(params: Sequence[click.Parameter]) -> None:
     """Let errors name options as the verb that runs calls them."""
     _manner.params = params
+
+
+def set_quiet(wanted: bool) -> None:  # noqa: FBT001 - called with the option's value
+    """Show nothing but errors, warnings and JSON."""
+    _manner.quiet = wanted
+
+
+def is_quiet() -> bool:
+    """Return whether nothing but errors, warnings and JSON is to be shown."""
+    return _manner.quiet
 
 
 def set_color(when: str) -> None:
@@ -74,6 +89,8 @@ def set_color(when: str) -> None:
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print one line; what names may have that is no text is shown as escape sequences."""
+    if _manner.quiet and not err:
+        return
     shown = printable(text)
     # The stream itself: where it is ASCII, click would replace what it does not have by "?".
     stream = sys.stderr if err else sys.stdout
@@ -156,10 +173,11 @@ def complain(kind: str, what: str, *, exit_code: int, hint: str | None = None) -
 
 
 def _show_error(record: Mapping[str, Any]) -> None:
+    where = "" if record["where"] is None else f"{printable(record['where'])}: "
+    logs.record_error(f"{where}{record['what']}")
     if _manner.json_errors:
         click.echo(json.dumps({"error": record}), err=True)
         return
-    where = "" if record["where"] is None else f"{printable(record['where'])}: "
     remark("Error:", f"{where}{record['what']}", fg="red", bold=True)
     if record["hint"] is not None:
         remark("Hint:", record["hint"], fg="yellow")
@@ -179,6 +197,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
 
 def show_table(table: Table) -> None:
     """Print a table without its title."""
+    if _manner.quiet:
+        return
     rows = tuple(tuple(map(printable, row)) for row in table.rows)
     table = dataclasses.replace(table, rows=rows)
     if sys.stdout.isatty() and _manner.color is not False:
@@ -204,10 +224,15 @@ def _label(text: str) -> str:
     return escape(printable(text))
 
 
+def _on_terminal() -> bool:
+    """Return whether there is somebody to whom progress is shown."""
+    return sys.stderr.isatty() and not _manner.quiet
+
+
 @contextlib.contextmanager
 def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None]:
     """Show a bar while `size` bytes are worked on, if there is a terminal and they are many."""
-    if not sys.stderr.isatty() or size < _WORTH_A_BAR:
+    if not _on_terminal() or size < _WORTH_A_BAR:
         yield None
         return
     from rich.progress import (
@@ -234,7 +259,7 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
 @contextlib.contextmanager
 def working(label: str) -> Iterator[None]:
     """Show that something is being worked on that has no count, if there is a terminal."""
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         yield
         return
     with _terminal(stderr=True).status(_label(label), spinner="line"):
@@ -243,7 +268,7 @@ def working(label: str) -> Iterator[None]:
 
 def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
     """Yield items, with a bar of how many are done if there is a terminal and several of them."""
-    if not sys.stderr.isatty() or len(items) < 2:
+    if not _on_terminal() or len(items) < 2:
         yield from items
         return
     from rich.progress import track

@@ -7,7 +7,7 @@ import click
 
 from tmt_dq.cli.certify import no_border_option
 from tmt_dq.cli.console import echo, remark, working
-from tmt_dq.cli.options import FilePath, FolderPath, max_flagged_option, wait_option
+from tmt_dq.cli.options import FilePath, FolderPath, TableOption, max_flagged_option, wait_option
 
 __all__ = ["command"]
 
@@ -15,7 +15,11 @@ __all__ = ["command"]
 @click.command("deliver", short_help="Put a mask into a CRDS cache, with rules that select it.")
 @click.argument("mask", type=FilePath())
 @click.option(
+    "--crds-path",
     "--cache",
+    "cache",
+    cls=TableOption,
+    aliases=["--cache"],
     required=True,
     type=FolderPath(),
     metavar="DIR",
@@ -51,8 +55,8 @@ def command(mask: Path, *, dry_run: bool, as_json: bool, **options: Any) -> None
 
     \b
     Examples:
-      tmt-dq deliver hot.fits --cache /data/crds --dry-run
-      tmt-dq deliver hot.fits --cache /data/crds --useafter 2026-05-01
+      tmt-dq deliver hot.fits --crds-path /data/crds --dry-run
+      tmt-dq deliver hot.fits --crds-path /data/crds --useafter 2026-05-01
     """  # noqa: D301
     from tmt_dq.delivery.deliver import deliver_mask
 

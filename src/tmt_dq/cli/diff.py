@@ -33,7 +33,6 @@ __all__ = ["command"]
 @unknown_option
 @overwrite_option
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit status tells.")
 def command(
     old: Path | str,
     new: Path | str,
@@ -43,7 +42,6 @@ def command(
     *,
     overwrite: bool,
     as_json: bool,
-    quiet: bool,
 ) -> int:
     """Compare the flags of two masks or ramps.
 
@@ -64,6 +62,5 @@ def command(
         difference = diff(old, new, listed=pixels, unknown=unknown)
     if plot is not None:
         difference.plot(plot, overwrite=overwrite)
-    if not quiet:
-        show_report(difference, as_json=as_json)
+    show_report(difference, as_json=as_json)
     return 0 if difference.same else 1

@@ -23,6 +23,7 @@ __all__ = [
     "TableOption",
     "choices_option",
     "crds_options",
+    "crds_path_option",
     "json_option",
     "max_flagged_option",
     "old_cache_option",
@@ -118,10 +119,17 @@ class TableOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option's line of a help text."""
+        return click.Option.get_help_record(self._listed(), ctx)
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return what an error about the option calls it."""
+        return click.Option.get_error_hint(self._listed(), ctx)
+
+    def _listed(self) -> "TableOption":
         listed = copy.copy(self)
         listed.opts = [name for name in self.opts if name not in self.aliases]
         listed.secondary_opts = [name for name in self.secondary_opts if name not in self.aliases]
-        return click.Option.get_help_record(listed, ctx)
+        return listed
 
 
 class GroupedCommand(click.Command):
@@ -241,12 +249,17 @@ def take_apply_options(options: dict[str, Any], face: str) -> dict[str, Any]:
     return given
 
 
+def _apply_option(name: str) -> Callable[[_Command], _Command]:
+    row = option_table(ApplyOptions)[name]
+    return _table_option(name, dataclasses.replace(row, group=""), "")
+
+
+crds_path_option = _apply_option("crds_path")
+
+
 def crds_options(command: _Command) -> _Command:
     """Add --crds-path and --context."""
-    rows = option_table(ApplyOptions)
-    for name in ("context", "crds_path"):
-        command = _table_option(name, dataclasses.replace(rows[name], group=""), "")(command)
-    return command
+    return crds_path_option(_apply_option("context")(command))
 
 
 def choices_option(name: str, default: str, *others: str, about: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import echo, print_json, show_table
-from tmt_dq.cli.options import FilePath
+from tmt_dq.cli.options import FilePath, TableOption
 from tmt_dq.tables import flag_table, number
 
 __all__ = ["mask_options", "show_made"]
@@ -26,7 +26,14 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "edge (plus) or also a corner (square).",
         ),
         click.option("--overwrite", is_flag=True, help="Replace an existing mask."),
-        click.option("--descrip", "description", metavar="TEXT", help="DESCRIP of the mask."),
+        click.option(
+            "--description",
+            "--descrip",
+            cls=TableOption,
+            aliases=["--descrip"],
+            metavar="TEXT",
+            help="DESCRIP of the mask.",
+        ),
         click.option("--author", metavar="TEXT", help="AUTHOR of the mask."),
         click.option(
             "--pedigree",

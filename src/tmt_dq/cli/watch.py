@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.cli.console import echo
+from tmt_dq.cli import logs
+from tmt_dq.cli.console import echo, is_quiet
 from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
@@ -21,7 +22,6 @@ from tmt_dq.cli.options import (
     table_options,
     take_apply_options,
 )
-from tmt_dq.errors import printable
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -94,14 +94,12 @@ _SHOWN = 5
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @table_options(ApplyOptions, face="batch")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each ramp.")
-@click.option("-q", "--quiet", is_flag=True, help="Report errors and what is unusual only.")
 def command(
     folder: Path,
     *,
     once: bool,
     dry_run: bool,
     as_json: bool,
-    quiet: bool,
     **options: Any,
 ) -> int:
     """Initialize the data quality of raw ramps as they arrive in DIR.
@@ -127,8 +125,9 @@ def command(
         return 0
     from tmt_dq.watch import Control, watch_folder
 
+    if not is_quiet():
+        logs.show(logging.INFO, "tmt_dq.watch")
     with (
-        _logging(quiet=quiet),
         contextlib.closing(Control()) as control,
         _signals(control) as received,
     ):
@@ -171,29 +170,6 @@ def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
         echo(json.dumps(line) if as_json else text)
     if not as_json:
         echo(", ".join(f"{number} to {action}" for action, number in total.items()) or "none")
-
-
-@contextlib.contextmanager
-def _logging(*, quiet: bool) -> Iterator[None]:
-    """Write what happens to standard error; journald adds the time by itself."""
-
-    class Lines(logging.Formatter):
-        """One line for each message, whatever names have in them."""
-
-        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-            return printable(super().formatMessage(record))
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
-    logger = logging.getLogger("tmt_dq.watch")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Puts a mask into a CRDS cache, with rules that select it."""
 
 import datetime as dt
+import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -22,6 +23,8 @@ from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.selection import applicable_name
 
 __all__ = ["deliver_mask"]
+
+_log = logging.getLogger(__name__)
 
 
 def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -147,7 +150,11 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         with exclusive(root, wait_s=wait_s):
             delivery = plan(open_cache(root, observatory, {}))
             publish(stage, root, delivery.files, delivery.replaced)
-    return delivery.receipt
+    receipt = delivery.receipt
+    _log.info("%s: delivered into %s as %s, %s", mask, root, receipt.mask, receipt.context)
+    if receipt.changes is not None:
+        _log.debug("%s: it %s", mask, receipt.changes.describe())
+    return receipt
 
 
 def _compare(

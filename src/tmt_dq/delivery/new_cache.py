@@ -29,7 +29,7 @@ def make_cache(root: Path) -> None:
         raise ConfigError(
             f"there is no folder {root.parent} to make the cache in",
             where=root,
-            hint="Create it, or correct --cache.",
+            hint="Create it, or correct --crds-path.",
         )
     part = root.with_name(f".{root.name}.{secrets.token_hex(4)}.tmt-dq-part")
     try:

@@ -1,6 +1,7 @@
 """New masks: what each file contributes, and the last steps of all verbs that make masks."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contribution", "Made", "MaskOptions", "contribution_of", "find_detector", "finish"]
 
+_log = logging.getLogger(__name__)
 _DEMANDED = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
 """Keywords that only the keeper of a mask can give, and that a delivery demands."""
 
@@ -267,6 +269,9 @@ def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
             history,
             overwrite=options.overwrite,
         )
+        _log.info("%s: mask of %s %s written", options.output, instrument.name, detector.name)
+    for line in history:
+        _log.debug("%s: %s", options.output, line)
     return Made(
         output=options.output,
         written=not options.dry_run,

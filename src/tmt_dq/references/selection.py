@@ -1,6 +1,7 @@
 """Selection of an exposure's reference file by the rules of a CRDS cache, with the reason."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from astropy import table as astropy_table
 
 __all__ = ["Selection", "applicable_name", "select_mask", "select_reference"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,15 @@ def select_reference(
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     rules = _rules(cache, context, instrument, reftype)
     name, checks = rules.select(found, where)
+    _log.info(
+        "%s selects %s for %s; cache %s",
+        rules.context,
+        name or "N/A",
+        where or "a header",
+        cache.root,
+    )
+    for check in checks:
+        _log.debug("%s", check)
     _check_not_bad(cache, rules, name)
     if verify is None:
         verify = os.environ.get("TMT_DQ_VERIFY", "1").lower() not in ("0", "f", "false", "no")

@@ -1,4 +1,4 @@
-"""DQ initialization as a step of stpipe: ``DQInitStep.call(...)``, ``strun dq_init ...``."""
+"""DQ initialization as a step of stpipe: ``DQInitStep.call``, ``strun tmt-dq::dq_init``."""
 
 import contextlib
 import logging
