@@ -78,8 +78,8 @@ class TMTMaskModel(TMTDataModel):
     >>> mask.meta.instrument.detector = "IRIS1"
     >>> mask.flag_pixels("DEAD", yx=[(0, 1), (3, 5)])
     2
-    >>> mask.dq[3, 5]
-    np.uint32(1024)
+    >>> mask.dq[3, 5]  # DEAD, and DO_NOT_USE by the instrument's policy
+    np.uint32(1025)
     """
 
     dq: Any
