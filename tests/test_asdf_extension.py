@@ -8,6 +8,7 @@ import io
 import re
 import struct
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import compress_gzip, make_ramp
+from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.dq_def import convention_rows
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import RampFormatError
@@ -264,6 +267,44 @@ def test_what_is_no_asdf_is_refused_by_name(content: Any) -> None:
 def test_noise_is_refused(noise: Any) -> None:
     with pytest.raises(RampFormatError):
         refresh(b"#ASDF 1.0.0\n" + noise, metadata={"meta.a": 1})
+
+
+def bomb(kind: str) -> bytes:
+    names = "abcdefghijklm"
+    if kind == "aliases":
+        lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
+        lines += [f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in pairwise(names)]
+    else:
+        lines = [
+            "a: " + {"flow": "[" * 100_000 + "]" * 100_000, "block": "- " * 50_000 + "x"}[kind]
+        ]
+        lines[0] = lines[0].replace("a: - ", "a:\n- ")
+    start = "#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n"
+    return "\n".join([f"{start}--- !core/asdf-1.1.0", *lines, "...", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("aliases", "more than a million values"), ("flow", "500 levels"), ("block", "500 levels")],
+)
+def test_trees_out_of_proportion_are_refused(tmp_path: Any, kind: str, message: str) -> None:
+    with pytest.raises(RampFormatError, match=message):
+        refresh(bomb(kind), history=["x"])
+    content = np.frombuffer(bomb(kind), np.uint8)
+    column = fits.Column("ASDF_METADATA", f"{len(content)}B", array=[content])
+    table = fits.BinTableHDU.from_columns([column], name="ASDF")
+    ramp = make_ramp(tmp_path / "r.fits", extra=[table])
+    (tmp_path / "r.asdf").write_bytes(bomb(kind))
+    for path in (ramp, compress_gzip(ramp, tmp_path / "r.fits.gz"), tmp_path / "r.asdf"):
+        with pytest.raises(RampFormatError, match=message):
+            TMTRampModel(path)
+    with pytest.raises(RampFormatError, match=message):
+        apply_dq(ramp, tmp_path / "o.fits", mask="N/A")
+
+
+def test_values_that_are_repeated_are_no_bomb() -> None:
+    tree = b"#ASDF 1.0.0\n%YAML 1.1\n---\na: &a {b: 1}\nc: [" + b"*a, " * 1000 + b"*a]\n...\n"
+    assert refresh(tree, history=["x"]).count(b"*") == 1001
 
 
 def test_the_header_is_that_of_one_row_of_bytes() -> None:

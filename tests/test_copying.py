@@ -119,7 +119,7 @@ def test_a_way_that_closes_half_way(
     assert os.pread(target, 200_000, 64) == CONTENT
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EFBIG])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_other_errors_are_not_hidden_by_another_way(
     files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -128,6 +128,22 @@ def test_other_errors_are_not_hidden_by_another_way(
     with pytest.raises(OSError, match=os.strerror(number)):
         copy_range(source, 0, target, 0, 10, where="a")
     assert os.fstat(target).st_size == 0
+
+
+@pytest.mark.parametrize(("broken", "error"), [("pread", RampFormatError), ("pwrite", OSError)])
+def test_the_file_that_a_disk_error_is_of_is_named(
+    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, broken: str, error: type[Exception]
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    # The kernel's own copying does not say whether it could not read or not write.
+    monkeypatch.setattr(copying, "WAYS", (failing(errno.EIO), copying.WAYS[-1]))
+    monkeypatch.setattr(os, broken, fail)
+    source, target = files
+    with pytest.raises(error, match="Input/output error") as caught:
+        copy_range(source, 0, target, 0, 10, where="a.fits")
+    assert caught.type is error
 
 
 @pytest.mark.parametrize("name", [None, *NAMES[1:]])

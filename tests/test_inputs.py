@@ -1,5 +1,6 @@
 """Inputs in every wrapping, opened for their headers or for their data; and damaged at random."""
 
+import errno
 import gzip
 import os
 from pathlib import Path
@@ -20,7 +21,13 @@ from builders import (
     write_hdus,
 )
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.errors import OutputError, RampFormatError, TmtDqError
+from tmt_dq.errors import (
+    ConfigError,
+    MaskFormatError,
+    OutputError,
+    RampFormatError,
+    TmtDqError,
+)
 from tmt_dq.fits.file import open_input
 from tmt_dq.references import select_mask
 
@@ -139,6 +146,71 @@ def test_expansion_takes_little_memory(folder: Path, form: str) -> None:
     done = run_python("-c", code, path, folder)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) * 1024 < 200e6
+
+
+def test_little_is_expanded_beyond_what_headers_account_for(folder: Path) -> None:
+    # 800 MB of zeros behind a primary header: nothing is kept of the part that was expanded.
+    header = fits.PrimaryHDU().header.tostring().encode()
+    with gzip.open(folder / "bomb.fits.gz", "wb", 1) as file:
+        file.write(header)
+        for _ in range(200):
+            file.write(bytes(4 << 20))
+    before = folder_state(folder)
+    with (
+        pytest.raises(RampFormatError, match=r"its headers account for 2880$|account for 2880\n"),
+        open_input(folder / "bomb.fits.gz", scratch=folder),
+    ):
+        pass
+    assert folder_state(folder) == before
+
+
+TILES = ["ZBITPIX = 12", "ZBITPIX = 1.5", "ZNAXIS  = 0", "ZNAXIS1 = 'a'", "ZNAXIS2 = 8.0"]
+TILES += ["ZNAXIS3 = -1", f"ZNAXIS3 = {10**20}", f"ZNAXIS4 = {2**31}", "ZNAXIS4 = (1,2)"]
+TILES += ["ZNAXIS3 ="]
+
+
+@pytest.mark.parametrize("card", TILES)
+def test_damaged_keywords_of_tiles(folder: Path, card: str) -> None:
+    path = packed(folder, "tiles")
+    content = path.read_bytes()
+    place = content.index(f"{card[:8]}=".encode())
+    path.write_bytes(content[:place] + card.ljust(80).encode() + content[place + 80 :])
+    for scratch in (None, folder):
+        with (
+            pytest.raises(RampFormatError, match="SCI cannot be decompressed"),
+            open_input(path, scratch=scratch),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("call", ["pread", "preadv"])
+def test_a_disk_that_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    ramp, mask = make_ramp(folder / "r.fits"), make_mask(folder / "m.fits")
+    before = folder_state(folder)
+    read = getattr(os, call)
+
+    def broken(fd: int, *arguments: object) -> object:
+        if os.readlink(f"/proc/self/fd/{fd}") == str(victim):  # noqa: PTH115 - no path of a file
+            raise OSError(errno.EIO, "Input/output error")
+        return read(fd, *arguments)
+
+    monkeypatch.setattr(os, call, broken)
+    for victim, error in ((ramp, RampFormatError), (mask, MaskFormatError)):
+        if (victim, call) == (ramp, "preadv"):
+            continue  # data of a ramp without flags are copied, not read
+        with pytest.raises(error, match="cannot be read: Input/output error"):
+            apply_dq(ramp, folder / "o.fits", mask=mask)
+        assert folder_state(folder) == before
+
+
+def test_names_with_nul(folder: Path) -> None:
+    ramp, mask = make_ramp(folder / "r.fits"), make_mask(folder / "m.fits")
+    nul = f"{folder}/x\0.fits"
+    for source, target, flags in ((nul, None, mask), (ramp, nul, mask), (ramp, None, nul)):
+        with pytest.raises(ConfigError, match="has a NUL character in its name"):
+            apply_dq(source, target, mask=flags)
 
 
 @pytest.mark.filterwarnings("ignore")  # astropy warns about some of the damage

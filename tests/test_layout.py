@@ -1,6 +1,7 @@
 """Where headers and data units lie: against astropy, and for files that are damaged."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,12 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "negative axis": (replaced("NAXIS1", "NAXIS1  = -8"), "HDU 1 has BITPIX 16 and axes"),
     "missing axis": (replaced("NAXIS3", "COMMENT"), "header of HDU 1 is damaged"),
     "negative PCOUNT": (replaced("PCOUNT", "PCOUNT  = -1"), "HDU 1 has BITPIX 16"),
+    "negative GCOUNT": (replaced("GCOUNT", "GCOUNT  = -1"), "PCOUNT 0, GCOUNT -1"),
+    "enormous GCOUNT": (replaced("GCOUNT", f"GCOUNT  = {10**30}"), "HDU 1 has BITPIX 16"),
+    "NAXIS of half the planet": (replaced("NAXIS   ", "NAXIS   = 1000"), "expected 0 to 999"),
+    "axis as text": (replaced("NAXIS1", "NAXIS1  = '8'"), "NAXIS1 is '8'; expected a whole number"),
+    "axis as a real": (replaced("NAXIS1", "NAXIS1  = 8.0"), "NAXIS1 is 8.0; expected a whole"),
+    "axis twice": (replaced("PCOUNT", "NAXIS1  = 9"), "NAXIS1 is 8 and 9"),
     "enormous axis": (replaced("NAXIS1", "NAXIS1  = 99999999999"), "is truncated: SCI needs"),
     "unreadable name": (
         replaced("EXTNAME", "EXTNAME = 12 34"),
@@ -189,6 +196,17 @@ def test_a_header_without_end_does_not_fill_the_memory() -> None:
     with pytest.raises(RampFormatError, match="HDU 0 has no END card"):
         list(scan(reader, "a.fits", size=10**15))
     assert reader.largest < 100_000_000
+
+
+def test_a_string_over_many_cards_takes_linear_time() -> None:
+    cards = [b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 0", b"LONG    = 'x&'"]
+    cards += [b"CONTINUE  '" + b"y" * 56 + b"&'"] * 60_000
+    text = b"".join(one.ljust(80) for one in [*cards, b"CONTINUE  'z'", b"END"])
+    text = text.ljust(padded(len(text)))
+    before = time.process_time()
+    (unit,) = scan(Bytes(text), "a.fits", size=len(text))
+    assert unit.header["LONG"] == "x" + "y" * 56 * 60_000 + "z"
+    assert time.process_time() - before < 5  # 20 to 60 s if joined one by one
 
 
 def test_random_groups_are_refused() -> None:

@@ -15,11 +15,13 @@ from tmt_dq.datamodels.nodes import MetaNode, reason, resolve_aliases, schema_er
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
 from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.file import open_input
 
 __all__ = ["TMTDataModel"]
 
 _SUFFIXES = (".fits", ".asdf")
+_LONGEST_TREE = 64 * 1024 * 1024
 
 
 class TMTDataModel(DataModel):
@@ -81,7 +83,8 @@ class TMTDataModel(DataModel):
             )
         try:
             if path.suffix == ".asdf":
-                path.open("rb").close()
+                with path.open("rb") as file:
+                    check_proportions(file.read(_LONGEST_TREE), path)
             else:
                 with open_input(path):
                     pass
@@ -93,6 +96,12 @@ class TMTDataModel(DataModel):
 
     def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
         """Leave out keywords without a value: to a model they are absent (stdatamodels' hook)."""
+        try:
+            for hdu in hdulist:
+                if hdu.name == "ASDF" and hdu.data is not None:
+                    check_proportions(hdu.data.tobytes(), self._where)
+        except RampFormatError as error:
+            raise self.format_error(error.what, where=error.where, hint=error.hint) from error
         return fits.HDUList([_without_undefined(hdu) for hdu in hdulist])
 
     def __getattr__(self, attr: str) -> Any:

@@ -204,7 +204,7 @@ def certify_mask(
     True
     """
     path = Path(mask)
-    if not path.is_file() or not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK) or not path.is_file():
         raise MaskFormatError(
             "cannot be read: there is no such file, or no permission to read it",
             where=path,

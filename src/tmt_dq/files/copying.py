@@ -7,13 +7,13 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files import syscalls
 
-__all__ = ["Copier", "Progress", "copy_range", "start_writeback", "write_all"]
+__all__ = ["Copier", "Progress", "copy_range", "read_errors", "start_writeback", "write_all"]
 
 Progress = Callable[[int], None]
 """Called with the number of bytes written since the last call."""
@@ -31,6 +31,7 @@ _NOT_HERE = {
     # Of a mapping: no memory or descriptor for it, none in this file system, or the file ends or
     # cannot be read there; the other ways say which.
     *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENODEV, errno.EACCES, errno.EFAULT),
+    errno.EIO,  # of either file: the other ways say which
 }
 
 Way = Callable[[int, int, int, int, int], int]
@@ -91,7 +92,10 @@ def _by_copy_file_range(source: int, start: int, target: int, place: int, size: 
 
 
 def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> int:
-    data = os.pread(source, min(size, _BUFFER), start)
+    try:
+        data = os.pread(source, min(size, _BUFFER), start)
+    except OSError as error:
+        raise _UnreadableError(error.errno, error.strerror) from error
     write_all(target, data, place)
     return len(data)
 
@@ -99,6 +103,23 @@ def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> i
 WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_buffer)
 """From the fastest to the one that always works. The first is for what is in memory; the second
 stays on the server on NFS 4.2."""
+
+
+class _UnreadableError(OSError):
+    """The source, not the target, is what the system has trouble with."""
+
+
+@contextlib.contextmanager
+def read_errors(where: object) -> Iterator[None]:
+    """Raise RampFormatError that names the file where the system cannot read."""
+    try:
+        yield
+    except OSError as error:
+        raise RampFormatError(
+            f"cannot be read: {error.strerror or error}",
+            where=where,
+            hint="Check the disk or the file server, or fetch the file again.",
+        ) from error
 
 
 class Copier:
@@ -201,7 +222,12 @@ def copy_range(
     for begin, end in ((0, before), (before + shared, size)):
         done = begin
         while done < end:
-            moved = _move(ways, source, start + done, target, place + done, min(end - done, _STEP))
+            room = min(end - done, _STEP)
+            try:
+                moved = _move(ways, source, start + done, target, place + done, room)
+            except _UnreadableError as error:
+                with read_errors(where):
+                    raise error from None
             if moved == 0:
                 raise RampFormatError(
                     f"ended {size - done} bytes early while it was being read",

@@ -91,6 +91,9 @@ def _without_query(part: str, mark: str) -> str:
 def local_path(name: os.PathLike[str] | str) -> Path | None:
     """Return the path that a name is, or that a ``file://`` URL names; None for other URLs."""
     text = os.fspath(name)
+    if "\0" in text:
+        what = "has a NUL character in its name, which no file can have"
+        raise ConfigError(what, where=text, hint="Check where the name comes from.")
     if "://" not in text:
         path = Path(text)
         if isinstance(name, Path) and _LOST_SLASH.match(text) and not path.exists():

@@ -18,7 +18,7 @@ import numpy as np
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
 
-__all__ = ["ArrayNode", "asdf_hdu_bytes", "refresh"]
+__all__ = ["ArrayNode", "asdf_hdu_bytes", "check_proportions", "refresh"]
 
 _MAGIC = b"#ASDF "
 _BLOCK_MAGIC = b"\xd3BLK"
@@ -28,6 +28,10 @@ _STREAMED = 1
 _TREE_END = re.compile(rb"\r?\n\.\.\.(?:\r?\n|$)")
 _TAG_PREFIX = "tag:stsci.edu:asdf/"
 _FITS_HASH = "_fits_hash"
+_DEEPEST = 500
+"""Levels of a tree: at some thousands, libyaml's readers end the process."""
+_MOST_NODES = 1_000_000
+"""Nodes of a tree with its aliases written out: 1 kB of aliases to aliases can stand for 10^12."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def refresh(
     import yaml  # type: ignore[import-untyped]
 
     head, tree, blocks = _split(asdf_bytes, where)
+    check_proportions(tree, where)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     try:
@@ -101,6 +106,39 @@ def refresh(
         allow_unicode=True,
     )
     return head + text + _moved_blocks(blocks, len(head) + len(text), where)
+
+
+def check_proportions(asdf_bytes: bytes, where: object) -> None:
+    """Refuse a tree too deep to be read, or whose aliases stand for far more than is written."""
+    import yaml
+
+    found = re.search(rb"(?m)^%YAML", asdf_bytes)
+    start = 0 if found is None else found.start()
+    end = _TREE_END.search(asdf_bytes, start)
+    tree = asdf_bytes[start : end.end() if end else None]
+    written = 0
+    sizes: dict[str | None, int] = {}
+    levels: list[tuple[str | None, list[int]]] = [(None, [0])]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        for event in yaml.parse(tree, Loader=loader):
+            size = 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                levels.append((event.anchor, [1]))
+                if len(levels) > _DEEPEST:
+                    raise _damaged(f"its tree has more than {_DEEPEST} levels", where)
+                continue
+            if isinstance(event, yaml.CollectionEndEvent):
+                anchor, (size,) = levels.pop()
+                sizes[anchor] = size
+            elif isinstance(event, yaml.AliasEvent):
+                size = sizes.get(event.anchor, 1)
+            written += 1
+            levels[-1][1][0] += size
+            if levels[-1][1][0] > max(_MOST_NODES, 2 * written):
+                raise _damaged("its aliases stand for more than a million values", where)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return  # who reads the tree describes this better
 
 
 def asdf_hdu_bytes(asdf_bytes: bytes, original: Header) -> tuple[Header, bytes]:

@@ -158,18 +158,18 @@ class Header(Mapping[str, Value]):
     def from_bytes(cls, data: bytes) -> Self:
         """Return the header that blocks of bytes hold, up to its END card."""
         text = data.decode("latin-1")
-        cards: list[str] = []
+        cards: list[list[str]] = []  # joined at the end: one by one takes quadratic time
         for start in range(0, len(text), _LENGTH):
             image = text[start : start + _LENGTH]
             if image.rstrip() == "END":
                 break
-            if cards and image.startswith("CONTINUE") and _goes_on(cards[-1]):
-                cards[-1] += image
+            if cards and image.startswith("CONTINUE") and _goes_on(cards[-1][-1]):
+                cards[-1].append(image)
             else:
-                cards.append(image)
-        while cards and not cards[-1].strip():
+                cards.append([image])
+        while cards and not cards[-1][0].strip():
             cards.pop()
-        return cls(Card(image) for image in cards)
+        return cls(Card("".join(images)) for images in cards)
 
     @property
     def cards(self) -> tuple[Card, ...]:

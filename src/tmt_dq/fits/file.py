@@ -7,6 +7,7 @@ and everything after that is the same for both.
 
 import contextlib
 import gzip
+import math
 import os
 import stat
 import tempfile
@@ -20,16 +21,18 @@ import numpy as np
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.files.copying import Progress, copy_range, write_all
+from tmt_dq.files.copying import Progress, copy_range, read_errors, write_all
 from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import FileReader, Unit, padded, scan
+from tmt_dq.fits.layout import BITPIX, FileReader, Unit, image_size, padded, scan
 
 __all__ = ["FitsInput", "as_images", "from_descriptor", "open_input", "scan_stream"]
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 4 * 1024 * 1024
 _TILE_BYTES = 32 * 1024 * 1024
+_BEYOND_HEADERS = 64 * 1024 * 1024
+"""Bytes that a compressed file may have beyond those that its headers account for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class FitsInput:
         done = 0
         while done < buffer.nbytes:
             place = unit.data_offset + start + done
-            count = os.preadv(self.fd, [buffer[done:]], place)
+            with read_errors(self.path):
+                count = os.preadv(self.fd, [buffer[done:]], place)
             if count == 0:
                 raise RampFormatError(
                     f"ended inside {unit.label} while it was being read",
@@ -116,7 +120,8 @@ def from_descriptor(
     """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
     seen = (fd, Identity.of(os.fstat(fd)))
     with contextlib.ExitStack() as stack:
-        compressed = os.pread(fd, 2, 0) == _GZIP
+        with read_errors(path):
+            compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
             with _unzipped(fd) as stream:
                 units = scan_stream(stream, path)
@@ -134,6 +139,7 @@ def from_descriptor(
                 yield FitsInput(path, -1, as_images(units, path), compressed=True)
                 return
             plain = stack.enter_context(_nameless(scratch))
+            as_images(units, path)  # damaged headers are found before anything is written
             with output_errors(scratch):
                 _expand_tiles(fd, units, plain, path, progress)
             fd = plain
@@ -147,7 +153,7 @@ def _open(path: Path) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise RampFormatError(
-            f"cannot be read: {error.strerror}", where=path, hint="Check the name and the rights."
+            f"cannot be read: {error.strerror}", where=path, hint="Check the name and permissions."
         ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -191,7 +197,7 @@ class _StreamReader:
 def _gzip_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, OSError) as error:
         raise RampFormatError(
             f"is damaged or truncated gzip data: {error}", where=path, hint="Fetch it again."
         ) from error
@@ -210,14 +216,36 @@ def _unzipped(fd: int) -> gzip.GzipFile:
 
 
 def _gunzip(fd: int, path: Path, target: int, progress: Progress | None) -> None:
-    """Expand a gzip file piece by piece."""
-    place = 0
-    with _gzip_errors(path), _unzipped(fd) as stream:
-        while piece := stream.read(_PIECE):
+    """Expand a gzip file piece by piece, little further than its headers account for."""
+    place, limit = 0, _BEYOND_HEADERS
+    with _unzipped(fd) as stream:
+        while True:
+            with _gzip_errors(path):
+                piece = stream.read(_PIECE)
+            if not piece:
+                return
             write_all(target, piece, place)
             place += len(piece)
             if progress is not None:
                 progress(len(piece))
+            if place > limit:
+                limit = _declared_end(target, path) + _BEYOND_HEADERS
+            if place > limit:
+                raise RampFormatError(
+                    f"expands to more than {place} bytes; its headers account for "
+                    f"{limit - _BEYOND_HEADERS}",
+                    where=path,
+                    hint="The file is damaged; fetch it again.",
+                )
+
+
+def _declared_end(fd: int, path: Path) -> int:
+    """Return where the data end that the headers so far account for."""
+    end = 0
+    with contextlib.suppress(RampFormatError):  # of a part; the whole file is examined later
+        for unit in scan(FileReader(fd), path):
+            end = unit.end
+    return end
 
 
 def as_images(units: tuple[Unit, ...], path: Path) -> tuple[Unit, ...]:
@@ -237,12 +265,20 @@ def _logical(unit: Unit, path: Path) -> Unit:
 def _image_header(table: Header) -> Header:
     """Return a table header with the type and shape of the image that its tiles make up."""
     header = table.copy()
-    naxis = table.integer("ZNAXIS")
+    bitpix, axes = image_size(table, "Z")
+    if bitpix not in BITPIX or not axes or min(axes) < 1:
+        raise ValueError(f"ZBITPIX is {bitpix}, and the image has the axes {axes}")
+    tiles = [table.get(f"ZTILE{n}", 1 if n > 1 else axes[0]) for n in range(1, len(axes) + 1)]
+    if not all(isinstance(tile, int) and tile > 0 for tile in tiles):
+        raise ValueError(f"the tiles have the axes {tiles}")
+    count = math.prod(-(-axis // int(str(tile))) for axis, tile in zip(axes, tiles, strict=True))
+    if count != table.get("NAXIS2"):
+        raise ValueError(f"expected {count} tiles, found {table.get('NAXIS2')}")
     header["XTENSION"] = "IMAGE"
-    header["BITPIX"] = table.integer("ZBITPIX")
-    header["NAXIS"] = naxis
-    for axis in range(1, naxis + 1):
-        header[f"NAXIS{axis}"] = table.integer(f"ZNAXIS{axis}")
+    header["BITPIX"] = bitpix
+    header["NAXIS"] = len(axes)
+    for number, length in enumerate(axes, start=1):
+        header[f"NAXIS{number}"] = length
     return header
 
 

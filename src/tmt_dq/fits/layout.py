@@ -2,17 +2,21 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tmt_dq.errors import RampFormatError
+from tmt_dq.files.copying import read_errors
 from tmt_dq.fits.cards import Card, Header, Value
 
-__all__ = ["BLOCK", "Keywords", "Reader", "Unit", "padded", "scan"]
+__all__ = ["BITPIX", "BLOCK", "Keywords", "Reader", "Unit", "image_size", "padded", "scan"]
 
 BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
+BITPIX = {8: 1, 16: 2, 32: 4, 64: 8, -32: 4, -64: 8}
+"""Types of FITS' data, and the bytes of each."""
 
 _CARD = 80
 _DECISIVE = frozenset(
@@ -36,8 +40,12 @@ _DECISIVE = frozenset(
 """Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
 _STRUCTURAL = ("XTENSION", "EXTNAME", "ZIMAGE", "GROUPS")
 """Keywords that say what a unit is, whatever it is."""
-_LONGEST_HEADER = 64 * 1024 * 1024
-"""A header larger than this is taken for a damaged file rather than read into memory."""
+_SIZES = re.compile(r"Z?(BITPIX|NAXIS\d*)|[PG]COUNT")
+"""Keywords from which the size of the data follows."""
+_MOST_AXES = 999
+_LARGEST_FILE = 2**62
+_LONGEST_HEADER = 32 * 1024 * 1024
+"""A larger header is taken for a damaged file: its 400,000 cards take 300 MB of memory."""
 
 
 def padded(size: int) -> int:
@@ -129,7 +137,8 @@ def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[
     """Yield the units of a FITS file one by one, reading headers only."""
     offset = index = 0
     while size is None or offset < size:
-        start = reader.read_at(offset, BLOCK)
+        with read_errors(where):
+            start = reader.read_at(offset, BLOCK)
         # A file that is being written may end inside these bytes.
         if index == 0 and not (start and b"SIMPLE  =".startswith(start[:9])):
             raise _not_fits(start, where)
@@ -191,8 +200,14 @@ def _header_text(
             if block[card : card + _CARD].rstrip() == b"END":
                 return b"".join(blocks), len(blocks) * BLOCK
         if len(blocks) * BLOCK >= _LONGEST_HEADER:
-            raise RampFormatError(f"the header of HDU {index} has no END card", where=where)
-        blocks.append(reader.read_at(offset + len(blocks) * BLOCK, BLOCK))
+            raise RampFormatError(
+                f"the header of HDU {index} has no END card in its first "
+                f"{_LONGEST_HEADER >> 20} MB",
+                where=where,
+                hint="Fetch the file again.",
+            )
+        with read_errors(where):
+            blocks.append(reader.read_at(offset + len(blocks) * BLOCK, BLOCK))
 
 
 def _unit(index: int, text: bytes, offset: int, header_size: int, where: object) -> Unit:
@@ -201,11 +216,15 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
         header = Header.from_bytes(text)
         for keyword in _STRUCTURAL:
             header.get(keyword)  # an error here, where the file is known
-        naxis = header.integer("NAXIS")
-        axes = [header.integer(f"NAXIS{axis}") for axis in range(1, naxis + 1)]
-        bitpix = header.integer("BITPIX")
-        groups, extra = header.integer("GCOUNT", 1), header.integer("PCOUNT", 0)
-        valid = bitpix in {8, 16, 32, 64, -32, -64} and min([0, *axes]) == 0 <= extra
+        bitpix, axes = image_size(header)
+        groups, extra = _whole(header, "GCOUNT", 1), _whole(header, "PCOUNT", 0)
+        size = BITPIX.get(bitpix, 0) * groups * (extra + (math.prod(axes) if axes else 0))
+        valid = (
+            bitpix in BITPIX
+            and min([0, *axes]) == 0 <= extra
+            and groups > 0
+            and offset + size < _LARGEST_FILE
+        )
     except (KeyError, ValueError) as error:
         raise RampFormatError(
             f"the header of HDU {index} is damaged: {error}",
@@ -214,15 +233,39 @@ def _unit(index: int, text: bytes, offset: int, header_size: int, where: object)
         ) from error
     if not valid or (index == 0 and header.get("GROUPS") is True):
         raise RampFormatError(
-            f"HDU {index} has BITPIX {bitpix} and axes {axes}"
+            f"HDU {index} has BITPIX {bitpix} and axes {axes}, PCOUNT {extra}, GCOUNT {groups}"
             + (" in random groups" if header.get("GROUPS") is True else "")
             + ", which is not an image or table of this standard",
             where=where,
             hint="Fetch the file again.",
         )
-    count = math.prod(axes) if axes else 0
-    size = abs(bitpix) // 8 * groups * (extra + count)
     return Unit(index, header, offset, offset + header_size, size)
+
+
+def image_size(header: Header, prefix: str = "") -> tuple[int, list[int]]:
+    """Return BITPIX and the lengths of the axes, of a tiled image those with the prefix Z.
+
+    KeyError or ValueError where they are missing, no whole numbers, or there with two values.
+    """
+    first: dict[str, Card] = {}
+    for card in header.cards:
+        if _SIZES.fullmatch(card.keyword):
+            other = first.setdefault(card.keyword, card)
+            if other is not card and other.value != card.value:
+                raise ValueError(f"{card.keyword} is {other.value!r} and {card.value!r}")
+    naxis = _whole(header, f"{prefix}NAXIS")
+    if not 0 <= naxis <= _MOST_AXES:
+        raise ValueError(f"{prefix}NAXIS is {naxis}; expected 0 to {_MOST_AXES}")
+    axes = [_whole(header, f"{prefix}NAXIS{axis}") for axis in range(1, naxis + 1)]
+    return _whole(header, f"{prefix}BITPIX"), axes
+
+
+def _whole(header: Header, keyword: str, default: int | None = None) -> int:
+    """Return a keyword that is a whole number as FITS writes them: neither text nor 8.0."""
+    value = header[keyword] if default is None else header.get(keyword, default)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{keyword} is {value!r}; expected a whole number")
 
 
 class Keywords(Mapping[str, object]):
