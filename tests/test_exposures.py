@@ -71,6 +71,13 @@ class TestShapes:
         with pytest.raises(RampFormatError, match=f"flags are in DQ, but .* {name}"):
             apply_dq(ramp, mask=_mask(folder))
 
+    def test_a_ramp_with_an_images_flags_is_refused(self, folder: Path) -> None:
+        """The flags would be lost: JWST's guide-star files have SCI of four axes and DQ."""
+        old = fits.ImageHDU(np.full((6, 8), 4, np.uint32), name="DQ")
+        ramp = make_ramp(folder / "ramp.fits", extra=[old])
+        with pytest.raises(RampFormatError, match=r"in PIXELDQ and GROUPDQ, but .* DQ"):
+            apply_dq(ramp, mask=_mask(folder))
+
     def test_a_cube_gets_a_groupdq_of_its_shape(self, folder: Path) -> None:
         ramp = make_ramp(folder / "cube.fits", shape=(3, 6, 8))
         apply_dq(ramp, folder / "out.fits", mask=_mask(folder), propagate_do_not_use=True)

@@ -1,5 +1,6 @@
 """Instruments are data: what IRIS' description says, and Liger through the whole chain."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from tmt_dq import instruments
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
+from tmt_dq.exposures.ramp import read_ramp, read_selectors
+from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import description
 
 
@@ -243,3 +246,18 @@ def test_without_rules_for_its_observatory(folder: Path) -> None:
     expected = r"comes with tmt-dq.*no rules for observatory 'ligeriri'"
     with pytest.raises(ConfigError, match=expected):
         apply_dq(_liger(folder / "ramp.fits"))
+
+
+def test_rules_see_the_keywords_of_the_description(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule may ask for any keyword that the description names, as EXP_TYPE of JWST's rules."""
+    iris = instruments.load("IRIS")
+    more = {**iris.keywords, "META.EXPOSURE.TYPE": "EXP_TYPE"}
+    described = dataclasses.replace(iris, keywords=more)
+    monkeypatch.setattr("tmt_dq.exposures.ramp.load", lambda _name: described)
+    ramp = make_ramp(tmp_path / "ramp.fits", header={"EXP_TYPE": "DARK", "IMTYPE": "unused"})
+    with open_input(ramp) as file:
+        assert read_ramp(file).ramp.selectors["EXP_TYPE"] == "DARK"
+        assert read_selectors(file)[1]["EXP_TYPE"] == "DARK"
+        assert "IMTYPE" not in read_selectors(file)[1]

@@ -117,13 +117,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         )
         problems.raise_any()
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
-    for name in ("PIXELDQ", "GROUPDQ") if ramp.is_image else ():
-        if file.named(name):
-            problems.add(
-                RampFormatError,
-                f"SCI is an image, whose flags are in DQ, but there is an extension {name}",
-                "Put its flags into DQ, or give SCI its groups.",
-            )
+    _check_names(file, ramp, problems)
     pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
     groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
     for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):
@@ -131,6 +125,21 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
             _check_flags(unit, expected, sci, problems)
     problems.raise_any()
     return RampFile(ramp, file, sci, pixeldq, groupdq)
+
+
+def _check_names(file: FitsInput, ramp: Ramp, problems: Problems) -> None:
+    """Note flags under a name that SCI's number of axes rules out: they would be passed over."""
+    if ramp.is_image:
+        kind, own = "an image", "DQ"
+    else:
+        kind, own = "a ramp", "PIXELDQ and GROUPDQ"
+    for name in ("PIXELDQ", "GROUPDQ") if ramp.is_image else ("DQ",):
+        if file.named(name):
+            problems.add(
+                RampFormatError,
+                f"SCI is {kind}, whose flags are in {own}, but there is an extension {name}",
+                f"Move its flags into {own}, or remove the extension.",
+            )
 
 
 def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Problems) -> None:
@@ -187,7 +196,7 @@ def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
     instrument, _ = _instrument(header, problems)
     problems.raise_any()
     assert instrument is not None
-    return instrument, _selectors(header)
+    return instrument, _selectors(header, instrument)
 
 
 def merged_header(exposure: RampFile) -> Keywords:
@@ -200,8 +209,10 @@ def _merged(file: FitsInput, sci: list[Unit]) -> Keywords:
     return Keywords(file.path, file.units[0], *sci[:1])
 
 
-def _selectors(header: Mapping[str, object]) -> dict[str, object]:
-    return {key: header[key] for key in _SELECTORS if key in header}
+def _selectors(header: Mapping[str, object], instrument: Instrument) -> dict[str, object]:
+    """Return the keywords that rules may ask for: the usual ones, and those of the description."""
+    described = (word for words in instrument.keywords.values() for word in words.split())
+    return {key: header[key] for key in dict.fromkeys((*_SELECTORS, *described)) if key in header}
 
 
 def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
@@ -259,7 +270,7 @@ def describe_ramp(
         detector=detector,
         shape=(nints, ngroups, ny, nx),
         window=window,
-        selectors=_selectors(header),
+        selectors=_selectors(header, instrument),
         orientation=orientation,
         is_image=len(shape) == 2,
     )
