@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,7 +13,6 @@ from tmt_dq.cli.console import echo, is_quiet, report_error
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
-    from tmt_dq.errors import TmtDqError
 
 __all__ = ["Progress", "watch"]
 
@@ -67,18 +65,10 @@ class Progress:
         if result.error is not None:
             self.failed += 1
             if self.failed <= _ERRORS_SHOWN:
-                self.complain(result.error)
+                report_error(result.error)
             if self.failed == _ERRORS_SHOWN:
-                self.write("Further errors are not shown; they are in the report.")
+                echo("Further errors are not shown; they are in the report.", err=True)
         self.show()
-
-    def complain(self, error: "TmtDqError") -> None:
-        """Show an error."""
-        report_error(error)
-
-    def write(self, text: str) -> None:
-        """Show a line."""
-        echo(text, err=True)
 
     def show(self) -> None:
         """Write a line from time to time."""
@@ -118,12 +108,10 @@ def _pace(number: int, elapsed: float) -> str:
 class _Bar(Progress):
     """Bar of rich."""
 
-    def __init__(self, bar: Any, console: Any) -> None:
+    def __init__(self, bar: Any) -> None:
         super().__init__()
         self._bar = bar
-        self._console = console
         self._task = bar.add_task("starting", total=None)
-        self._lock = threading.RLock()
 
     def start(self, total: int) -> None:
         super().start(total)
@@ -133,29 +121,11 @@ class _Bar(Progress):
     def show(self) -> None:
         self._bar.update(self._task, completed=self.seen, description=self._line())
 
-    def complain(self, error: "TmtDqError") -> None:
-        with self.aside():
-            super().complain(error)
-
-    def write(self, text: str) -> None:
-        with self.aside():
-            super().write(text)
-
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """Take the bar away while something else is written: both would share a line."""
-        with self._lock:
-            self._bar.stop()
-            try:
-                yield
-            finally:
-                self._bar.start()
-
     def _line(self) -> str:
         """Return as much as there is room for."""
         pieces = self.parts()
-        room = self._console.width - 1
-        if self._console.width >= _NARROW:
+        room = self._bar.console.width - 1
+        if self._bar.console.width >= _NARROW:
             room -= _BAR_WIDTH + 1
         # GB first, then the pace, then the failures if there are none.
         for index in (2, -2, 1, -2):
@@ -167,32 +137,21 @@ class _Bar(Progress):
 @contextlib.contextmanager
 def watch() -> Iterator[Progress]:
     """Show the progress of a batch on standard error, or its errors only."""
-    with contextlib.ExitStack() as stack:
-        progress = Progress(quiet=is_quiet())
-        if not is_quiet():
-            logs.show(logging.INFO, "tmt_dq.batch")
-            if sys.stderr.isatty():
-                progress = stack.enter_context(_bar())
-        stack.enter_context(logs.written_by(progress.write))
-        yield progress
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[_Bar]:
+    if not is_quiet():
+        logs.show(logging.INFO, "tmt_dq.batch")
+    if is_quiet() or not sys.stderr.isatty():
+        yield Progress(quiet=is_quiet())
+        return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
     from rich.table import Column
 
-    console = Console(stderr=True)
+    # Lines beside the bar pass through it, at their full length.
+    console = Console(stderr=True, soft_wrap=True)
     text = TextColumn(
         "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop")
     )
     columns = (BarColumn(bar_width=_BAR_WIDTH), text) if console.width >= _NARROW else (text,)
-    bar = RichProgress(*columns, console=console, transient=True, redirect_stderr=False)
-    try:
-        with bar:
-            yield _Bar(bar, console)
-    finally:
-        # Once more: with an error being shown, it may have been started again.
-        bar.stop()
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        yield _Bar(bar)

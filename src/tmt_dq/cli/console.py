@@ -101,8 +101,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any)
 def remark(label: str, text: str, **style: Any) -> None:
     """Print a label in colour and text, possibly several lines, to standard error."""
     first, *others = text.split("\n")
-    echo(label, err=True, nl=False, **style)
-    echo(f" {first}", err=True)
+    line = f"{click.style(label, **style)} {printable(first)}"
+    click.echo(line, file=sys.stderr, color=_manner.color)
     for line in others:
         # Set in, so that a line break in a name cannot pass for a message of its own.
         echo(line if line.startswith(" ") else f"  {line}", err=True)

@@ -4,14 +4,14 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from tmt_dq.errors import OutputError, printable
 
-__all__ = ["add_file", "record_error", "show", "shown", "written_by"]
+__all__ = ["add_file", "record_error", "show", "shown"]
 
 _ERRORS = logging.getLogger(__name__)
 """Errors of the command: for the file alone, since standard error has them with their hints."""
@@ -31,17 +31,12 @@ class _Stderr(logging.Handler):
         super().__init__()
         self.setFormatter(_Lines())
         self.levels: dict[str, int] = {}
-        self.write: Callable[[str], None] = _write
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a message (logging's hook)."""
         levels = [level for part, level in self.levels.items() if record.name.startswith(part)]
         if record.name != _ERRORS.name and record.levelno >= min(levels):
-            self.write(self.format(record))
-
-
-def _write(line: str) -> None:
-    click.echo(line, file=sys.stderr)
+            click.echo(self.format(record), file=sys.stderr)
 
 
 _stderr = _Stderr()
@@ -68,16 +63,6 @@ def show(level: int, part: str = "tmt_dq") -> None:
     """Show messages from a level on, of all or of one part of tmt-dq."""
     logging.getLogger(part).setLevel(min(level, logging.getLogger(part).level or level))
     _stderr.levels[part] = level
-
-
-@contextlib.contextmanager
-def written_by(write: Callable[[str], None]) -> Iterator[None]:
-    """Let a function show messages: one that keeps them away from a bar."""
-    _stderr.write = write
-    try:
-        yield
-    finally:
-        _stderr.write = _write
 
 
 def add_file(path: Path) -> None:
