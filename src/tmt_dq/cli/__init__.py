@@ -18,11 +18,19 @@ import click
 
 from tmt_dq import __version__
 from tmt_dq.cli import logs
-from tmt_dq.cli.console import begin, complain, echo, report_error, set_color, set_params, set_quiet
+from tmt_dq.cli.console import (
+    begin,
+    complain,
+    echo,
+    manner,
+    report_error,
+    set_color,
+    set_params,
+)
 from tmt_dq.cli.streams import protect_streams
 from tmt_dq.errors import BatchError, TmtDqError
 
-__all__ = ["main"]
+__all__ = ["main", "versions"]
 
 _VERBS = {
     "apply": "Initialize the data quality of raw ramps.",
@@ -45,9 +53,7 @@ _VERBS = {
 }
 """The verbs and what they do; here, so that listing them imports none."""
 
-LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
-"""What --version names: the libraries on which results depend."""
-
+_LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
 _INTERRUPTED = 130
 
 _ENDED = {
@@ -56,13 +62,17 @@ _ENDED = {
 """Signals that end a command as Ctrl-C does: nothing half-written is left behind."""
 
 
-def _show_versions(_wanted: object) -> None:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries on which results depend."""
     from importlib import metadata
 
-    echo(f"tmt-dq, version {__version__}")
     python = ".".join(map(str, sys.version_info[:3]))
-    versions = {"Python": python} | {name: metadata.version(name) for name in LIBRARIES}
-    echo(", ".join(f"{name} {version}" for name, version in versions.items()))
+    return {"Python": python} | {name: metadata.version(name) for name in _LIBRARIES}
+
+
+def _show_versions(_wanted: object) -> None:
+    echo(f"tmt-dq, version {__version__}")
+    echo(", ".join(f"{name} {version}" for name, version in versions().items()))
     click.get_current_context().exit()
 
 
@@ -90,7 +100,13 @@ def _add_common_options(command: click.Command) -> None:
         count=True,
         help="Show what is chosen and written on standard error; -vv also why.",
     )
-    add("-q", "--quiet", then=set_quiet, is_flag=True, help="Show errors, warnings, JSON only.")
+    add(
+        "-q",
+        "--quiet",
+        then=lambda on: setattr(manner, "quiet", on),
+        is_flag=True,
+        help="Show errors, warnings, JSON only.",
+    )
     add(
         "--log-file",
         then=lambda name: logs.add_file(Path(name)),

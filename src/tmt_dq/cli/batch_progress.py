@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tmt_dq.cli import logs
-from tmt_dq.cli.console import echo, is_quiet, report_error
+from tmt_dq.cli.console import echo, manner, report_error
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
@@ -137,10 +137,10 @@ class _Bar(Progress):
 @contextlib.contextmanager
 def watch() -> Iterator[Progress]:
     """Show the progress of a batch on standard error, or its errors only."""
-    if not is_quiet():
+    if not manner.quiet:
         logs.show(logging.INFO, "tmt_dq.batch")
-    if is_quiet() or not sys.stderr.isatty():
-        yield Progress(quiet=is_quiet())
+    if manner.quiet or not sys.stderr.isatty():
+        yield Progress(quiet=manner.quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn

@@ -21,15 +21,14 @@ __all__ = [
     "complain",
     "counted",
     "echo",
-    "is_quiet",
     "json_list",
+    "manner",
     "print_json",
     "progress_bar",
     "remark",
     "report_error",
     "set_color",
     "set_params",
-    "set_quiet",
     "show_table",
     "table",
     "working",
@@ -49,60 +48,51 @@ class _Manner:
 
     json_errors: bool = False
     quiet: bool = False
+    """Whether nothing but errors, warnings and JSON is shown."""
 
     params: Sequence[click.Parameter] = ()
     """Parameters of the verb that runs: what its options are called."""
 
 
-_manner = _Manner()
+manner = _Manner()
 
 
 def begin(*, json_errors: bool) -> None:
     """Begin a call of the command line: forget the settings of an earlier one in this process."""
-    _manner.json_errors = json_errors
-    _manner.quiet = False
-    _manner.params = ()
+    manner.json_errors = json_errors
+    manner.quiet = False
+    manner.params = ()
     set_color("auto")
 
 
 def set_params(params: Sequence[click.Parameter]) -> None:
     """Let errors name options as the verb that runs calls them."""
-    _manner.params = params
-
-
-def set_quiet(wanted: bool) -> None:  # noqa: FBT001 - called with the option's value
-    """Show nothing but errors, warnings and JSON."""
-    _manner.quiet = wanted
-
-
-def is_quiet() -> bool:
-    """Return whether nothing but errors, warnings and JSON is to be shown."""
-    return _manner.quiet
+    manner.params = params
 
 
 def set_color(when: str) -> None:
     """Colour text "always", "never", or "auto": on terminals without NO_COLOR and TERM=dumb."""
-    _manner.color = {"always": True, "never": False}.get(when)
+    manner.color = {"always": True, "never": False}.get(when)
     if when == "auto" and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
-        _manner.color = False
+        manner.color = False
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print one line; what names may have that is no text is shown as escape sequences."""
-    if _manner.quiet and not err:
+    if manner.quiet and not err:
         return
     shown = printable(text)
     # The stream itself: where it is ASCII, click would replace what it does not have by "?".
     stream = sys.stderr if err else sys.stdout
     styled = click.style(shown, **style) if style else shown
-    click.echo(styled, file=stream, nl=nl, color=_manner.color)
+    click.echo(styled, file=stream, nl=nl, color=manner.color)
 
 
 def remark(label: str, text: str, **style: Any) -> None:
     """Print a label in colour and text, possibly several lines, to standard error."""
     first, *others = text.split("\n")
     line = f"{click.style(label, **style)} {printable(first)}"
-    click.echo(line, file=sys.stderr, color=_manner.color)
+    click.echo(line, file=sys.stderr, color=manner.color)
     for line in others:
         # Set in, so that a line break in a name cannot pass for a message of its own.
         echo(line if line.startswith(" ") else f"  {line}", err=True)
@@ -156,7 +146,7 @@ def as_record(error: BaseException) -> dict[str, Any]:
 
 def _option_names(option: str) -> Iterator[str]:
     """Yield an option of a function as the verb that runs calls it; nothing if it has none."""
-    for param in _manner.params:
+    for param in manner.params:
         if param.name in {option, f"user_{option}"}:
             value = "" if param.metavar is None else f" {param.metavar}"
             yield f"{param.opts[0]}{value}"
@@ -175,7 +165,7 @@ def complain(kind: str, what: str, *, exit_code: int, hint: str | None = None) -
 def _show_error(record: Mapping[str, Any]) -> None:
     where = "" if record["where"] is None else f"{printable(record['where'])}: "
     logs.record_error(f"{where}{record['what']}")
-    if _manner.json_errors:
+    if manner.json_errors:
         click.echo(json.dumps({"error": record}), err=True)
         return
     remark("Error:", f"{where}{record['what']}", fg="red", bold=True)
@@ -187,7 +177,7 @@ def _terminal(*, stderr: bool = False) -> Any:
     """Return rich's view of a terminal, in colours only where they are wanted."""
     from rich.console import Console
 
-    return Console(stderr=stderr, no_color=_manner.color is False or None)
+    return Console(stderr=stderr, no_color=manner.color is False or None)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -197,11 +187,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
 
 def show_table(table: Table) -> None:
     """Print a table without its title."""
-    if _manner.quiet:
+    if manner.quiet:
         return
     rows = tuple(tuple(map(printable, row)) for row in table.rows)
     table = dataclasses.replace(table, rows=rows)
-    if sys.stdout.isatty() and _manner.color is not False:
+    if sys.stdout.isatty() and manner.color is not False:
         from rich.table import Table as RichTable
         from rich.text import Text
 
@@ -226,7 +216,7 @@ def _label(text: str) -> str:
 
 def _on_terminal() -> bool:
     """Return whether there is somebody to whom progress is shown."""
-    return sys.stderr.isatty() and not _manner.quiet
+    return sys.stderr.isatty() and not manner.quiet
 
 
 @contextlib.contextmanager

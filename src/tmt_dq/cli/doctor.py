@@ -1,23 +1,21 @@
 """``tmt-dq doctor``."""
 
 import os
-import sys
 import tempfile
-from importlib import metadata, util
+from collections.abc import Callable
+from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tmt_dq import __version__
-from tmt_dq.cli import LIBRARIES
+from tmt_dq.cli import versions
 from tmt_dq.cli.console import as_record, echo, print_json, remark, report_error, table
 from tmt_dq.cli.options import crds_options, json_option
 from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.urls import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tmt_dq.instruments import load
 
 __all__ = ["command"]
 
@@ -29,9 +27,7 @@ _EXTRAS = {
 }
 _OWN = ("TMT_DQ_CACHE_DIR", "TMT_DQ_CRDS_CONTEXT", "TMT_DQ_CRDS_PATH", "TMT_DQ_VERIFY")
 _FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
-_CACHES = ("TMT_DQ_CRDS_PATH", *_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
-_CONTEXTS = ("TMT_DQ_CRDS_CONTEXT", "CRDS_CONTEXT")
-_INSTEAD = {"masks": "TMT_DQ_CACHE_DIR", "temporary": "TMPDIR", "current": "--output-dir"}
+_CACHES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _SECRET = ("PASSWORD", "TOKEN", "KEY")
 
 
@@ -49,118 +45,85 @@ def command(crds_path: Path | None, context: str | None, *, as_json: bool) -> in
       tmt-dq doctor
       tmt-dq doctor --crds-path /data/crds --json
     """  # noqa: D301
-    error = None
-    rules = {
-        "cache": None,
-        "cache_from": _origin("--crds-path", crds_path, _CACHES, "comes with tmt-dq"),
-        "context": None,
-        "context_from": _origin("--context", context, _CONTEXTS, "newest of the cache"),
+    from tmt_dq.references.checksums import user_folder
+
+    rules, errors = _rules(crds_path, context)
+    variables = {
+        name: "(hidden)" if any(word in name for word in _SECRET) else redacted(value)
+        for name, value in sorted(os.environ.items())
+        if name.startswith(("TMT_DQ_", "CRDS_")) or name == "TMPDIR"
     }
-    try:
-        _examine_rules(rules, crds_path, context)
-    except TmtDqError as found:
-        error = found
-    report: dict[str, Any] = {
-        "versions": {
-            "tmt-dq": __version__,
-            "Python": sys.version.split()[0],
-            **{name: metadata.version(name) for name in LIBRARIES},
-        },
+    folders = {
+        "masks": _folder(user_folder),
+        "temporary": _folder(tempfile.gettempdir),
+        "current": _folder(Path.cwd),
+    }
+    report: dict[str, dict[str, Any]] = {
+        "versions": {"tmt-dq": __version__, **versions()},
         "rules": rules,
-        "variables": {
-            name: "(hidden)" if any(word in name for word in _SECRET) else redacted(value)
-            for name, value in sorted(os.environ.items())
-            if name.startswith(("TMT_DQ_", "CRDS_")) or name == "TMPDIR"
-        },
-        "folders": _folders(),
+        "variables": variables,
+        "folders": folders,
         "extras": {
-            name: [module for module in modules if util.find_spec(module) is None]
+            name: ", ".join(f"no {each}" for each in modules if util.find_spec(each) is None)
+            or "installed"
             for name, modules in _EXTRAS.items()
         },
     }
-    remarks = _remarks(report)
+    remarks = [
+        f"{name} is no variable of tmt-dq; these are {', '.join(_OWN)}"
+        for name in variables
+        if name.startswith("TMT_DQ_") and name not in _OWN
+    ]
+    for name, folder in folders.items():
+        if not folder.endswith("(writable)"):
+            remarks.append(
+                f"folder {name}: {folder}; check its permissions, or choose another one "
+                "(TMT_DQ_CACHE_DIR, TMPDIR, --output-dir)"
+            )
     if as_json:
-        errors = [] if error is None else [as_record(error)]
-        print_json({**report, "errors": errors, "remarks": remarks})
-    else:
-        _show(report)
-        for text in remarks:
-            remark("Warning:", text, fg="yellow")
-        if error is not None:
-            report_error(error)
-    return 0 if error is None else ConfigError.exit_code
+        print_json({**report, "errors": list(map(as_record, errors)), "remarks": remarks})
+        return ConfigError.exit_code if errors else 0
+    for title, values in report.items():
+        table((title, ""), [(name, str(value)) for name, value in values.items()])
+        echo()
+    for text in remarks:
+        remark("Warning:", text, fg="yellow")
+    for error in errors:
+        report_error(error)
+    return ConfigError.exit_code if errors else 0
 
 
-def _origin(option: str, value: object, variables: tuple[str, ...], other: str) -> str:
-    """Return what names the cache or context: an option, variables, or nothing."""
-    given = [name for name in variables if os.environ.get(name)]
-    if given and given[0].startswith("TMT_DQ_"):
-        del given[1:]
-    return option if value is not None else ", ".join(given) or other
-
-
-def _examine_rules(rules: dict[str, Any], crds_path: Path | None, context: str | None) -> None:
+def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list[TmtDqError]]:
     """Load the rules that an exposure of IRIS would get, as `apply` would."""
-    from tmt_dq.instruments import load
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.rules import load_rules
 
-    instrument = load("IRIS")
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
-    rules["cache"] = str(cache.root)
-    rules["context"] = cache.context(context, os.environ)
-    load_rules(cache.mappings, rules["context"], instrument, instrument.reftype, verify_sums=True)
+    def origin(option: str, value: object, own: str, variables: tuple[str, ...], other: str) -> str:
+        given = ", ".join(name for name in variables if os.environ.get(name))
+        return option if value is not None else own if os.environ.get(own) else given or other
 
-
-def _folders() -> dict[str, dict[str, Any]]:
-    """Return the folders that are written to, and whether they can be."""
-    from tmt_dq.references.checksums import user_folder
-
-    found: dict[str, dict[str, Any]] = {}
-    places: dict[str, Callable[[], str | Path]] = {
-        "masks": user_folder,
-        "temporary": tempfile.gettempdir,
-        "current": Path.cwd,
-    }
-    for name, place in places.items():
-        try:
-            path = Path(place())
-        except (TmtDqError, OSError) as error:
-            found[name] = {"path": str(error), "writable": False}
-            continue
-        there = next(folder for folder in (path, *path.parents) if folder.exists())
-        writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-        found[name] = {"path": str(path), "writable": writable}
-    return found
-
-
-def _remarks(report: dict[str, Any]) -> list[str]:
-    """Return what is wrong but does not stop every exposure, with what to do."""
-    unknown = [
-        name for name in report["variables"] if name.startswith("TMT_DQ_") and name not in _OWN
-    ]
-    return [
-        *(f"{name} is no variable of tmt-dq; these are {', '.join(_OWN)}" for name in unknown),
-        *(
-            f"{folder['path']} ({name} folder) cannot be written: check its permissions, or use "
-            f"{_INSTEAD[name]}"
-            for name, folder in report["folders"].items()
-            if not folder["writable"]
-        ),
-    ]
-
-
-def _show(report: dict[str, Any]) -> None:
-    for title in ("versions", "rules", "variables"):
-        rows = [(name, str(value)) for name, value in report[title].items()]
-        table((title, ""), rows or [("none", "")])
-        echo()
-    folders = report["folders"].items()
-    table(
-        ("folders", "", "writable"),
-        [(name, each["path"], "yes" if each["writable"] else "no") for name, each in folders],
+    cache_from = origin("--crds-path", path, "TMT_DQ_CRDS_PATH", _CACHES, "comes with tmt-dq")
+    context_from = origin(
+        "--context", context, "TMT_DQ_CRDS_CONTEXT", ("CRDS_CONTEXT",), "newest of the cache"
     )
-    echo()
-    for name, missing in report["extras"].items():
-        lacking = f"lacks {', '.join(missing)}: pip install 'tmt-dq[{name}]'"
-        echo(f"extra {name}: {lacking if missing else 'installed'}")
+    rules = {"cache": "", "cache_from": cache_from, "context": "", "context_from": context_from}
+    instrument = load("IRIS")
+    try:
+        cache = open_cache(path, instrument.observatory, os.environ)
+        rules["cache"] = str(cache.root)
+        rules["context"] = name = cache.context(context, os.environ)
+        load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
+    except TmtDqError as error:
+        return rules, [error]
+    return rules, []
+
+
+def _folder(find: Callable[[], str | Path]) -> str:
+    """Return a folder, and whether files can be written into it."""
+    try:
+        path = Path(find())
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+    except (TmtDqError, OSError) as error:
+        return str(error)
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    return f"{path} ({'writable' if writable else 'cannot be written'})"

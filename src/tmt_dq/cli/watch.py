@@ -13,7 +13,7 @@ import click
 
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli import logs
-from tmt_dq.cli.console import echo, is_quiet
+from tmt_dq.cli.console import echo, manner
 from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
@@ -125,7 +125,7 @@ def command(
         return 0
     from tmt_dq.watch import Control, watch_folder
 
-    if not is_quiet():
+    if not manner.quiet:
         logs.show(logging.INFO, "tmt_dq.watch")
     with (
         contextlib.closing(Control()) as control,
