@@ -22,6 +22,8 @@ from tmt_dq.tables import flag_table, number
 
 __all__ = ["command", "describe", "show"]
 
+_OF_A_SOURCE = ("kind", "origin", "flagged", "parameters", "counts", "samples", "remarks")
+
 
 @click.command("apply", cls=GroupedCommand, short_help="Initialize the data quality of raw ramps.")
 @click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath(urls=True))
@@ -140,16 +142,7 @@ def describe(applied: Any) -> dict[str, Any]:
         "mask_path": None if applied.mask_path is None else str(applied.mask_path),
         "context": None if selection is None else selection.context,
         "sources": [
-            {
-                "kind": source.kind,
-                "origin": source.origin,
-                "flagged": source.flagged,
-                "parameters": source.parameters,
-                "counts": source.counts,
-                "samples": source.samples,
-                "remarks": source.remarks,
-            }
-            for source in applied.sources
+            {name: getattr(source, name) for name in _OF_A_SOURCE} for source in applied.sources
         ],
         "counts": applied.counts,
         "shape": applied.shape,

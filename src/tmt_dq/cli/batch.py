@@ -15,7 +15,10 @@ from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
     GroupedCommand,
+    jobs_option,
     json_option,
+    old_cache_option,
+    report_option,
     table_options,
     take_apply_options,
 )
@@ -45,12 +48,8 @@ __all__ = ["command"]
     multiple=True,
     help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes. [default: the cores]"
-)
-@click.option(
-    "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
-)
+@jobs_option
+@report_option
 @click.option(
     "--state-dir",
     type=FolderPath(),
@@ -70,12 +69,7 @@ __all__ = ["command"]
     is_flag=True,
     help="With --affected-by: another mask with the same flags in a ramp's pixels changes nothing.",
 )
-@click.option(
-    "--old-crds-path",
-    type=FolderPath(),
-    metavar="DIR",
-    help="With --affected-by: CRDS cache of OLD, if it is another one.",
-)
+@old_cache_option
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
 @click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")

@@ -12,6 +12,8 @@ from tmt_dq.errors import CertificationError, MaskFormatError
 
 __all__ = ["command", "no_border_option"]
 
+_OF_A_FLAG = ("name", "pixels", "with_do_not_use", "without_do_not_use")
+
 no_border_option = click.option(
     "--no-border",
     "border",
@@ -78,13 +80,7 @@ def _as_dict(certification: Any) -> dict[str, Any]:
         "path": str(certification.path),
         "passed": certification.passed,
         "flags": [
-            {
-                "name": count.name,
-                "pixels": count.pixels,
-                "with_do_not_use": count.with_do_not_use,
-                "without_do_not_use": count.without_do_not_use,
-            }
-            for count in certification.flags
+            {name: getattr(count, name) for name in _OF_A_FLAG} for count in certification.flags
         ],
     }
 

@@ -77,10 +77,8 @@ def command(
     from tmt_dq.masks.combine import combine_masks
 
     given = take_values(Reading, options)
-    if not add and not clear:
-        _refuse_unused({**given, "clear_flag": clear_flag})
-    elif not clear:
-        _refuse_unused({"clear_flag": clear_flag})
+    if not clear:
+        _refuse_unused({"clear_flag": clear_flag} if add else {**given, "clear_flag": clear_flag})
     rule, per_flag = _rules(rules)
     unknown = options["unknown"]
     reading = Reading(**given, unknown=unknown)

@@ -225,23 +225,16 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
     if not _on_terminal() or size < _WORTH_A_BAR:
         yield None
         return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich import progress as rich
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=False),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(binary_units=False),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_terminal(stderr=True), transient=True) as bar:
+    with rich.Progress(*columns, console=_terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(_label(label), total=size)
         yield lambda count: bar.advance(task, count)
 

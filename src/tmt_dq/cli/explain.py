@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tmt_dq.cli.console import working
-from tmt_dq.cli.options import FilePath, Position, crds_options, json_option, unknown_option
+from tmt_dq.cli.options import FilePath, crds_options, json_option, position, unknown_option
 from tmt_dq.cli.reports import show_report
 
 __all__ = ["command"]
@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.argument("file", type=FilePath(urls=True))
 @click.option(
     "--pixel",
-    type=Position(),
+    type=position,
     metavar="X,Y",
     required=True,
     help="1-based position on the detector, as DS9 shows it for a full frame.",

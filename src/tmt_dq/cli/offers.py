@@ -124,13 +124,7 @@ def detectors(context: click.Context, _param: click.Parameter, incomplete: str) 
 
 
 def contexts(*cache_options: str) -> Offer:
-    """Offer the contexts of a cache, the newest first.
-
-    Parameters
-    ----------
-    *cache_options : str
-        Names of the parameters that may name the cache, the first that is given counts.
-    """
+    """Offer the contexts of the cache that the first given parameter names, the newest first."""
 
     def offer(context: click.Context, _param: click.Parameter, incomplete: str) -> Any:
         given = [context.params.get(name) for name in cache_options]

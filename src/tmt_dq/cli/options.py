@@ -19,15 +19,17 @@ __all__ = [
     "FilePath",
     "FolderPath",
     "GroupedCommand",
-    "Position",
     "TableOption",
     "choices_option",
     "crds_options",
     "crds_path_option",
+    "jobs_option",
     "json_option",
     "max_flagged_option",
     "old_cache_option",
     "overwrite_option",
+    "position",
+    "report_option",
     "seconds_option",
     "table_options",
     "take_apply_options",
@@ -76,22 +78,6 @@ class FolderPath(FilePath):
         return [CompletionItem(incomplete, type="dir")]
 
 
-class Position(click.ParamType[tuple[int, int]]):
-    """A 1-based detector position X,Y."""
-
-    name = "x,y"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        """Return the two numbers."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            x, y = (int(number) for number in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a position; expected two whole numbers X,Y", param, ctx)
-        return x, y
-
-
 class _Value(click.ParamType[Any]):
     """What a row of an option table makes of a text."""
 
@@ -105,6 +91,10 @@ class _Value(click.ParamType[Any]):
             return self._parse(value)
         except ConfigError as error:
             self.fail(error.what, param, ctx)
+
+
+position = _Value(Option(help="", kind=int, many=True, size=2, metavar="X,Y"))
+"""A 1-based detector position X,Y."""
 
 
 class TableOption(click.Option):
@@ -281,6 +271,12 @@ def seconds_option(name: str, default: float | None, about: str) -> Callable[...
     )
 
 
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes. [default: the cores]"
+)
+report_option = click.option(
+    "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 unknown_option = choices_option(

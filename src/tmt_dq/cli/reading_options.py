@@ -8,7 +8,7 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.console import echo, print_json, show_table
-from tmt_dq.cli.options import FilePath, TableOption
+from tmt_dq.cli.options import FilePath, TableOption, json_option, unknown_option
 from tmt_dq.tables import flag_table, number
 
 __all__ = ["mask_options", "show_made"]
@@ -17,7 +17,7 @@ __all__ = ["mask_options", "show_made"]
 def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what a new mask says of itself."""
     for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="Report as JSON."),
+        json_option,
         click.option("--dry-run", is_flag=True, help="Do everything but write the mask."),
         click.option(
             "--grow",
@@ -52,13 +52,7 @@ def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
             shell_complete=offers.flag_lists("instrument", "keep"),
             help="Flags that set DO_NOT_USE: the instrument's, none, or these.",
         ),
-        click.option(
-            "--unknown",
-            type=click.Choice(["error", "drop"]),
-            default="error",
-            show_default=True,
-            help="What to do about mask bits that have no meaning.",
-        ),
+        unknown_option,
         click.option("-o", "--output", type=FilePath(), metavar="MASK", help="The mask to write."),
     ):
         command = decorate(command)

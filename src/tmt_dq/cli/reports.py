@@ -28,13 +28,7 @@ def show_report(report: "Report", *, as_json: bool) -> None:
 
 
 def check_outputs(*outputs: Path | None, overwrite: bool, inputs: tuple[Path | str, ...]) -> None:
-    """Make sure, before any work, that all outputs can be written.
-
-    Raises
-    ------
-    OutputError
-        Raised if one cannot, or two are the same file.
-    """
+    """Make sure, before any work, that all outputs can be written, and are different files."""
     from tmt_dq.files.atomic import check_output
 
     given = [output for output in outputs if output is not None]

@@ -18,6 +18,8 @@ from tmt_dq.cli.options import (
     FilePath,
     FolderPath,
     GroupedCommand,
+    jobs_option,
+    report_option,
     seconds_option,
     table_options,
     take_apply_options,
@@ -53,9 +55,7 @@ _SHOWN = 5
 @click.option(
     "--recursive/--no-recursive", default=True, show_default=True, help="Watch folders below too."
 )
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes. [default: the cores]"
-)
+@jobs_option
 @click.option("--once", is_flag=True, help="End when all is done that is complete.")
 @seconds_option(
     "--settle",
@@ -77,9 +77,7 @@ _SHOWN = 5
     is_flag=True,
     help="Make outputs again that are missing, or were made under other rules or options.",
 )
-@click.option(
-    "--report", type=FilePath(), metavar="FILE.jsonl", help="Add a line of JSON for each ramp."
-)
+@report_option
 @click.option(
     "--heartbeat",
     type=FilePath(),
@@ -117,9 +115,16 @@ def command(
     """  # noqa: D301 - \b is click's
     options |= take_apply_options(options, "batch")
     if dry_run:
-        for name in ("settle_s", "stalled_s", "poll_s", "grace_s", "jobs"):
-            options.pop(name)
-        for name in ("report", "heartbeat", "prometheus"):
+        for name in [
+            "settle_s",
+            "stalled_s",
+            "poll_s",
+            "grace_s",
+            "jobs",
+            "report",
+            "heartbeat",
+            "prometheus",
+        ]:
             options.pop(name)
         _show_plan(folder, options, as_json=as_json)
         return 0
