@@ -67,7 +67,7 @@ def _verb(name: str, command: click.Command) -> str:
     for option in command.get_params(context):
         record = option.get_help_record(context)
         if isinstance(option, click.Option) and record is not None:
-            # Sphinx tells spellings apart by commas.
+            # Sphinx separates spellings by commas.
             spellings = record[0].replace(" / ", ", ")
             lines += [":::{option} " + spellings, escaped(record[1]), ":::", ""]
     return "\n".join(lines)

@@ -39,13 +39,13 @@ MEANINGS = {
     "may be there for JWST's",
     "TMT_DQ_CRDS_CONTEXT": "the context, for tmt-dq alone: goes before CRDS_CONTEXT",
     "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`",
-    "CRDS_MAPPATH": "the folder of the rules, where it lies elsewhere",
-    "CRDS_REFPATH": "the folder of the references, where it lies elsewhere",
-    "CRDS_CFGPATH": "the folder of the configuration, where it lies elsewhere",
+    "CRDS_MAPPATH": "the folder of the rules, where it is not in CRDS_PATH",
+    "CRDS_REFPATH": "the folder of the references, where it is not in CRDS_PATH",
+    "CRDS_CFGPATH": "the folder of the configuration, where it is not in CRDS_PATH",
     "CRDS_PATH_SINGLE": "a cache of one observatory: the same folders, without `tmt`",
-    "CRDS_MAPPATH_SINGLE": "its folder of rules, where it lies elsewhere",
-    "CRDS_REFPATH_SINGLE": "its folder of references, where it lies elsewhere",
-    "CRDS_CFGPATH_SINGLE": "its folder of the configuration, where it lies elsewhere",
+    "CRDS_MAPPATH_SINGLE": "its folder of rules, where it is not in CRDS_PATH",
+    "CRDS_REFPATH_SINGLE": "its folder of references, where it is not in CRDS_PATH",
+    "CRDS_CFGPATH_SINGLE": "its folder of the configuration, where it is not in CRDS_PATH",
     "CRDS_CONTEXT": "the context; without it, the cache's newest",
     "CRDS_IGNORE_MAPPING_CHECKSUM": "1: do not check the sha1sum of rules",
     "CRDS_ALLOW_BAD_RULES": "1: use rules that the server declared bad all the same",
@@ -64,7 +64,7 @@ _SET_HERE = {
     "CRDS_READONLY_CACHE",
     "CRDS_USE_PICKLED_CONTEXTS",
 }
-"""Variables that are set for CRDS' own tools, whatever the user's environment says."""
+"""Variables that are set for CRDS' own tools, whatever the user's environment has."""
 
 
 def variables_in_the_code() -> set[str]:

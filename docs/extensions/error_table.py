@@ -10,7 +10,7 @@ from tmt_dq import errors
 __all__ = ["error_table", "setup"]
 
 _OTHERS = {
-    1: "A bug of tmt-dq, with a traceback. `tmt-dq diff` says 1 where flags differ.",
+    1: "A bug of tmt-dq, with a traceback. `tmt-dq diff` ends with 1 where flags differ.",
     130: "Ctrl-C, or a signal that ends the command. Nothing half-written is left.",
 }
 """Exit statuses that belong to no class."""

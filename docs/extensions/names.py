@@ -1,6 +1,6 @@
 """Links from names in docstrings to the pages of the reference.
 
-Docstrings name things as one says them, `FlaggedRamp` or `tmt_dq.apply_dq`, and their own
+Docstrings use short names, `FlaggedRamp` or `tmt_dq.apply_dq`, and their own
 parameters in the same way. What the reference has is linked; a full name of something that the
 package does not have is an error of the docstring, and ends the build; all else stays text.
 """
