@@ -217,6 +217,11 @@ add_ramps(
 )
 
 
+@bad("a mask", errors.RampFormatError, "bad.fits", "is a reference file", "--mask")
+def _(folder: Path) -> Options:
+    return {"ramp": make_mask(folder / "bad.fits"), "mask": "N/A"}
+
+
 @bad("no SCI", errors.RampFormatError, "bad.fits", "no SCI extension", "primary HDU, ERR")
 def _(folder: Path) -> Options:
     hdus = fits.HDUList([ramp_hdus()[0], fits.ImageHDU(np.zeros((6, 8)), name="ERR")])

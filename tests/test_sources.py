@@ -260,6 +260,16 @@ def test_one_limit_alone(limits: dict[str, float], expected: list[int]) -> None:
     assert samples.ravel().tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [({"full_scale": 1e9}, "full_scale is 1e\\+09"), ({"floor": -1}, "ad_floor is -1")],
+)
+def test_limits_that_no_count_reaches(limits: dict[str, float], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}, which no count of type uint16 reaches"):
+        initialize(_counts(), [ad_limits(**limits)])
+    initialize(_counts("f4"), [ad_limits(**limits)])  # reals may be of any size
+
+
 def test_dropouts_and_limits() -> None:
     _, samples, _ = initialize(_counts(), [dropouts([0]), ad_limits(floor=0, full_scale=65535)])
     expected = np.zeros(SHAPE, np.uint8)

@@ -254,6 +254,31 @@ def test_the_input_model_is_not_modified(here: Any, user_dq: Any) -> None:
         assert model.dq_def is None
 
 
+def test_a_plain_model_of_an_output_gets_one_card_each(here: Any) -> None:
+    from stdatamodels import DataModel
+
+    mask = make_mask(here / "mask.fits")
+    TMTRampModel(make_ramp(here / "ramp.fits")).save(here / "model.fits")
+    apply_dq(here / "model.fits", here / "out.fits", mask=mask)
+    with fits.open(here / "out.fits", "update") as file:
+        file["SCI"].header["OBSERVER"] = "Hale"  # in no schema: kept where it is
+    with DataModel(here / "out.fits") as plain:
+        before = [list(card) for card in plain.instance["extra_fits"]["PRIMARY"]["header"]]
+        with pytest.raises(AlreadyInitializedError, match=r"with mask .*mask\.fits"):
+            DQInitStep.call(plain, override_mask=mask)
+        DQInitStep.call(plain, override_mask=mask, again=True).save(here / "saved.fits")
+        after = plain.instance["extra_fits"]["PRIMARY"]["header"]
+        assert [list(card) for card in after] == before
+    with fits.open(here / "saved.fits") as saved, fits.open(here / "out.fits") as first:
+        assert [hdu.name for hdu in saved].count("SCI") == 1
+        np.testing.assert_array_equal(saved["SCI"].data, first["SCI"].data)
+        assert saved["SCI"].header["OBSERVER"] == "Hale"
+        keywords = [keyword for keyword in saved[0].header if keyword not in ("HISTORY", "")]
+        assert len(keywords) == len(set(keywords))
+        for keyword in ("S_DQINIT", "R_MASK", "CAL_VER", "INSTRUME", "SUBSTRT1", "DATE-OBS"):
+            assert saved[0].header[keyword] == first[0].header[keyword]
+
+
 def test_models_of_others_are_taken(here: Any) -> None:
     from stdatamodels import DataModel
 

@@ -18,7 +18,7 @@ from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.file import open_input
 
-__all__ = ["TMTDataModel"]
+__all__ = ["TMTDataModel", "settle_extra"]
 
 _SUFFIXES = (".fits", ".asdf")
 _LONGEST_TREE = 64 * 1024 * 1024
@@ -302,6 +302,39 @@ def _primary_keywords(schema: Any) -> dict[str, tuple[str, ...]]:
 
     walk_schema(schema, collect)
     return places
+
+
+def settle_extra(model: TMTDataModel) -> None:
+    """Bring home, in place, what a model that this one is made from had no place for.
+
+    Otherwise it would be written twice: from its place and from ``extra_fits``.
+    """
+    extra = model.instance.get("extra_fits", {})
+    places = _primary_keywords(model.schema)
+    for keyword, value, _ in extra.get("PRIMARY", {}).get("header", []):
+        if keyword in places:
+            *path, name = places[keyword]
+            node = model.instance
+            for part in path:
+                node = node.setdefault(part, {})
+            node.setdefault(name, value)
+    for hdu, content in extra.items():
+        stale = {"CHECKSUM", "DATASUM", *(places if hdu == "PRIMARY" else ())}
+        content["header"] = [card for card in content.get("header", []) if card[0] not in stale]
+        if hdu in _array_names(model.schema):
+            content.pop("data", None)
+
+
+def _array_names(schema: Any) -> set[str]:
+    """Return the extensions that hold the arrays of a schema."""
+    names: set[str] = set()
+
+    def collect(subschema: Any, *_: Any) -> None:
+        if "fits_hdu" in subschema and "fits_keyword" not in subschema:
+            names.add(subschema["fits_hdu"])
+
+    walk_schema(schema, collect)
+    return names
 
 
 def _origin(init: Any, otherwise: str) -> str:

@@ -103,10 +103,16 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     if sci is None:
         if not problems:
             found = ", ".join(unit.label for unit in file.units)
+            reftype = str(file.units[0].header.get("REFTYPE") or "").strip().upper()
+            kind = (
+                f"is a reference file (REFTYPE is {reftype}), not an exposure: " if reftype else ""
+            )
             problems.add(
                 RampFormatError,
-                f"has no SCI extension; found {found}",
-                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
+                f"{kind}has no SCI extension; found {found}",
+                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx)."
+                if not reftype
+                else "Name an exposure; a mask for it is given with --mask (mask=...).",
             )
         problems.raise_any()
         raise AssertionError("unreachable")

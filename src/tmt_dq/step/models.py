@@ -20,6 +20,7 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
+from tmt_dq.datamodels.model import settle_extra
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 from tmt_dq.exposures.dq_sources import EXTENSION, sources_array
 from tmt_dq.exposures.earlier import already_initialized
@@ -37,6 +38,7 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
     result = model.copy()
     if not isinstance(result, TMTRampModel):
         result = TMTRampModel(result)
+        settle_extra(result)
     where = result.meta.filename or type(model).__name__
     if result.data is None:
         raise RampFormatError("the model has no data", where=where)

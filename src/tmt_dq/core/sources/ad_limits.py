@@ -36,6 +36,7 @@ def ad_limits(*, floor: float | None = None, full_scale: float | None = None) ->
     bits = (int(low) if floor is not None else 0) | (int(high) if full_scale is not None else 0)
 
     def look(counts: npt.NDArray[np.generic]) -> Found:
+        _check_reach(counts.dtype, floor, full_scale)
         planes = []
         if floor is not None:
             planes.append(flag_where(counts <= floor, low))  # type: ignore[operator]
@@ -54,3 +55,20 @@ def ad_limits(*, floor: float | None = None, full_scale: float | None = None) ->
         group_bits=bits,
         look=look,
     )
+
+
+def _check_reach(
+    dtype: np.dtype[np.generic], floor: float | None, full_scale: float | None
+) -> None:
+    """Refuse a limit beyond what the counts can hold: it would never flag anything."""
+    if dtype.kind not in "iu":
+        return
+    range_ = np.iinfo(dtype.str)
+    for name, limit in (("ad_floor", floor), ("full_scale", full_scale)):
+        if limit is not None and not range_.min <= limit <= range_.max:
+            raise ConfigError(
+                f"{name} is {limit:g}, which no count of type {dtype} reaches; expected a number "
+                f"from {range_.min} to {range_.max}",
+                hint="Give the limit in DN, as the counts are.",
+                options=(name,),
+            )
