@@ -177,6 +177,7 @@ def _start_up(folder: Path, cache: Path, runs: int) -> dict[str, list[float]]:
             "python -c 'import numpy, astropy.io.fits'": [
                 *(sys.executable, "-c", "import numpy, astropy.io.fits")
             ],
+            "python -c 'import crds'": [sys.executable, "-c", "import crds"],
             "tmt-dq --help": [*tmt_dq(), "--help"],
             "tmt-dq apply of a 64 × 64 subarray": apply,
         }
