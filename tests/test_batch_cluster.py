@@ -207,7 +207,7 @@ def test_without_dask(tmp_path: Path) -> None:
     )
     done = run_python("-c", code, cwd=tmp_path)
     assert done.returncode == 2
-    assert 'pip install "tmt-dq[distributed]"' in done.stderr
+    assert "pip install distributed" in done.stderr
     code = (
         "import sys\nfrom tmt_dq.batch import run_batch, Cluster\n"
         "print({'dask', 'distributed'} & set(sys.modules))"

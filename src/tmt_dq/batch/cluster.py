@@ -89,7 +89,7 @@ class Cluster:
         try:
             import distributed  # noqa: F401 - whether it is there
         except ImportError as error:
-            hint = 'Install it with `pip install "tmt-dq[distributed]"`.'
+            hint = "Run: pip install distributed"
             raise ConfigError("dask.distributed is not installed", hint=hint) from error
         self._address = address
         self._file = Path(scheduler_file or "")

@@ -87,8 +87,8 @@ def connect(url: str, fsspec_kwargs: Options = None) -> tuple[Any, str]:
         raise ConfigError(
             f"needs a library that is not installed ({error.name or error})",
             where=redacted(url),
-            hint='Install it with `pip install "tmt-dq[remote]"`, for other stores than S3 and web '
-            "servers also the library that fsspec needs.",
+            hint="Run: pip install fsspec s3fs aiohttp; other stores than S3 and web servers need "
+            "the library that fsspec names.",
         ) from None
 
 

@@ -20,7 +20,7 @@ def new_figure(width: float, height: float, title: str) -> Any:
     except ImportError as error:
         raise ConfigError(
             "a picture needs matplotlib, which is not installed",
-            hint="Run: pip install 'tmt-dq[plot]'",
+            hint="Run: pip install matplotlib",
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     # A name may hold dollar signs; they are no formulas.

@@ -230,7 +230,7 @@ def _import_watchfiles() -> None:
     except ImportError as error:
         raise ConfigError(
             "watchfiles is not installed",
-            hint='Install it with `pip install "tmt-dq[watch]"`, or search with --poll SECONDS.',
+            hint="Run: pip install watchfiles, or search with --poll SECONDS.",
         ) from error
 
 

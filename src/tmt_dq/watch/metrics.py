@@ -37,7 +37,7 @@ class Endpoint:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError as error:
-            hint = 'Install it with `pip install "tmt-dq[watch]"`.'
+            hint = "Run: pip install prometheus-client"
             raise ConfigError("prometheus_client is not installed", hint=hint) from error
         self._status: Mapping[str, Any] = {}
         registry = CollectorRegistry()
