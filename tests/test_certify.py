@@ -342,3 +342,14 @@ def test_command_line(folder: Path) -> None:
 
 def test_command_line_limit(folder: Path) -> None:
     assert invoke("certify", folder / "x.fits", "--max-flagged", "2").code == 2
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As the system answers who may not enter a folder; root may enter all.
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(MaskFormatError, match="no permission to read it"):
+        certify_mask(tmp_path / "m.fits")
