@@ -179,7 +179,7 @@ def _group() -> None:
       tmt-dq demo
 
     Run 'tmt-dq help VERB' for a verb's options.
-    """  # noqa: D301 - \b is click's mark for "keep these lines"
+    """
 
 
 _add_common_options(_group)

@@ -51,7 +51,7 @@ def command(
     Examples:
       tmt-dq affected tmt_0100.pmap tmt_0101.pmap night/*.fits --crds-path /data/crds
       tmt-dq affected tmt_0100.pmap latest night/*.fits --json
-    """  # noqa: D301
+    """
     from tmt_dq.delivery.affected import affected
 
     effects = affected(

@@ -56,7 +56,7 @@ def command(
       tmt-dq apply ramp.fits -o flagged.fits --mask my_mask.fits
       tmt-dq apply small.fits --subarray 1,467
       tmt-dq apply ramp.fits --guide-window 2001,1501,64,64,1:20 --full-scale 65535
-    """  # noqa: D301
+    """
     if output is not None and len(ramps) > 1:
         raise ConfigError(
             f"--output names one file, but there are {len(ramps)} ramps",

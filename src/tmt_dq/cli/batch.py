@@ -100,7 +100,7 @@ def command(
       find /data -name '*_uncal.fits' | tmt-dq batch - --output-dir reduced
       tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
       tmt-dq batch /data/night --output-dir reduced --affected-by tmt_0100.pmap
-    """  # noqa: D301 - \b is click's
+    """
     if not inputs and not manifests:
         raise click.UsageError("Missing argument 'INPUT...'.")
     if options["output_dir"] is None:

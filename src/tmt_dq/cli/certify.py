@@ -44,7 +44,7 @@ def command(
     Examples:
       tmt-dq certify hot_2026-05-01.fits
       tmt-dq certify *.fits --json
-    """  # noqa: D301
+    """
     from tmt_dq.delivery.certify import certify_mask
 
     failed = []

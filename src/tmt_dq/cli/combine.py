@@ -73,7 +73,7 @@ def command(
       tmt-dq combine old.fits -o new.fits --clear healed.reg --clear-flag HOT,DO_NOT_USE
       tmt-dq combine a.fits b.fits c.fits -o merged.fits --rule 2
       tmt-dq combine a.fits b.fits -o merged.fits --rule all --rule DEAD=any
-    """  # noqa: D301
+    """
     from tmt_dq.masks.combine import combine_masks
 
     given = take_values(Reading, options)

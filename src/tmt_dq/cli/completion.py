@@ -25,7 +25,7 @@ def command(shell: str | None) -> None:
       eval "$(tmt-dq completion bash)"        # in ~/.bashrc
       eval "$(tmt-dq completion zsh)"         # in ~/.zshrc, after compinit
       tmt-dq completion fish > ~/.config/fish/completions/tmt-dq.fish
-    """  # noqa: D301
+    """
     from click.shell_completion import get_completion_class
 
     if shell is None:

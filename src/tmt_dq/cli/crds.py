@@ -21,7 +21,7 @@ def command(arguments: tuple[str, ...]) -> int:
     Examples:
       tmt-dq crds list --references --contexts tmt_0100.pmap
       tmt-dq crds bestrefs --files ramp.fits --types mask --new-context tmt_0100.pmap --print-new
-    """  # noqa: D301
+    """
     from tmt_dq.references import crds_tools
 
     return crds_tools.run(list(arguments))

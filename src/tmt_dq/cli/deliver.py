@@ -57,7 +57,7 @@ def command(mask: Path, *, dry_run: bool, as_json: bool, **options: Any) -> None
     Examples:
       tmt-dq deliver hot.fits --crds-path /data/crds --dry-run
       tmt-dq deliver hot.fits --crds-path /data/crds --useafter 2026-05-01
-    """  # noqa: D301
+    """
     from tmt_dq.delivery.deliver import deliver_mask
 
     with working(f"delivering {mask.name}"):

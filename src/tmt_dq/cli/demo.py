@@ -39,7 +39,7 @@ def command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> N
     Examples:
       tmt-dq demo
       tmt-dq demo --output-dir demo-output --groups 10
-    """  # noqa: D301
+    """
     from tmt_dq.demo import plan_demo, run_demo
 
     if dry_run:

@@ -54,7 +54,7 @@ def command(
       tmt-dq diff tmt_iris_mask_0101.fits tmt_iris_mask_0106.fits
       tmt-dq diff old.fits new.fits --json --plot changes.png
       tmt-dq diff old.fits new.fits -q && echo same
-    """  # noqa: D301
+    """
     from tmt_dq.report.difference import diff
 
     check_outputs(plot, overwrite=overwrite, inputs=(old, new))

@@ -44,7 +44,7 @@ def command(crds_path: Path | None, context: str | None, *, as_json: bool) -> in
     Examples:
       tmt-dq doctor
       tmt-dq doctor --crds-path /data/crds --json
-    """  # noqa: D301
+    """
     from tmt_dq.references.checksums import user_folder
 
     rules, errors = _rules(crds_path, context)

@@ -36,7 +36,7 @@ def command(file: Path | str, pixel: tuple[int, int], *, as_json: bool, **option
       tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877
       tmt-dq explain mask.fits --pixel 1,1 --crds-path ~/crds_cache --context tmt_0002.pmap
       tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877 --json
-    """  # noqa: D301
+    """
     from tmt_dq.report.explanation import explain
 
     x, y = pixel

@@ -49,7 +49,7 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
       tmt-dq import bars.reg -o mask.fits --detector IFU --flag NON_SCIENCE --do-not-use keep
       tmt-dq import bpx.fits -o mask.fits --detector IRIS1 --values 16=HOT,4=DEAD
       tmt-dq import chip.fits --detector IRIS1 --at 1,1 --bad 1 --flag DEAD --dry-run
-    """  # noqa: D301
+    """
     from tmt_dq.masks.make import import_mask
 
     with working(f"reading {source.name}"):

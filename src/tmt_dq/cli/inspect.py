@@ -90,7 +90,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
       tmt-dq inspect iris_0001_dqinit.fits --json
       tmt-dq inspect mask.fits --plot mask.png --html mask.html --regions mask.reg
       tmt-dq inspect mask.fits --flags HOT,WARM --channels 64
-    """  # noqa: D301
+    """
     from tmt_dq.report.summary import summarize
 
     check_outputs(plot, html, regions, overwrite=overwrite, inputs=(file,))

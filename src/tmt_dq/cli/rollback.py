@@ -25,7 +25,7 @@ def command(receipt: Path, wait_s: float, *, dry_run: bool, as_json: bool) -> No
     Examples:
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json --dry-run
       tmt-dq rollback /data/crds/deliveries/tmt/tmt_0101.json
-    """  # noqa: D301
+    """
     from tmt_dq.delivery.rollback import rollback
 
     with working("taking a delivery back"):

@@ -30,7 +30,7 @@ def command(ramp: Path | str, *, explain: bool, as_json: bool, **options: Any) -
     Examples:
       tmt-dq select iris_0001_uncal.fits
       tmt-dq select iris_0001_uncal.fits --explain --context tmt_0001.pmap
-    """  # noqa: D301
+    """
     from tmt_dq.references import select_mask
     from tmt_dq.references.rule_matches import checks_table
 

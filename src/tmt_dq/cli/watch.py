@@ -112,7 +112,7 @@ def command(
       tmt-dq watch /data/incoming --output-dir /data/reduced
       tmt-dq watch incoming --output-dir reduced --pattern '*_uncal.fits' --once
       tmt-dq watch incoming --output-dir reduced --heartbeat beat.json --prometheus 9464
-    """  # noqa: D301 - \b is click's
+    """
     options |= take_apply_options(options, "batch")
     if dry_run:
         for name in [

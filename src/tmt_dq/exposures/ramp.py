@@ -135,10 +135,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
 
 def _check_names(file: FitsInput, ramp: Ramp, problems: Problems) -> None:
     """Note flags under a name that SCI's number of axes rules out: they would be passed over."""
-    if ramp.is_image:
-        kind, own = "an image", "DQ"
-    else:
-        kind, own = "a ramp", "PIXELDQ and GROUPDQ"
+    kind, own = ("an image", "DQ") if ramp.is_image else ("a ramp", "PIXELDQ and GROUPDQ")
     for name in ("PIXELDQ", "GROUPDQ") if ramp.is_image else ("DQ",):
         if file.named(name):
             problems.add(
