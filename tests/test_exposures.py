@@ -327,7 +327,7 @@ class TestCounts:
         sci[0, 3, 5, 5] = 0
         ramp = make_ramp(folder / "ramp.fits", sci=sci)
         recipe = Recipe(ad_floor=0)
-        before = apply_dq(ramp, folder / "none.fits", mask="N/A", recipe=Recipe(ad_floor=-1))
+        before = apply_dq(ramp, folder / "none.fits", mask="N/A", recipe=Recipe(full_scale=255))
         after = apply_dq(ramp, folder / "one.fits", mask="N/A", recipe=recipe)
         assert after.sources[0].samples == {"AD_FLOOR": 1}
         blocks = [os.stat(applied.output).st_blocks * 512 for applied in (before, after)]
