@@ -101,6 +101,23 @@ def test_an_initialized_exposure_is_refused(folder: Path) -> None:
     assert folder_state(folder) == before
 
 
+def test_flags_that_were_there_are_kept_and_reported(folder: Path) -> None:
+    """The default mask has flags in 2 pixels, the user's list in 3 others."""
+    (folder / "list.txt").write_text("x y flag\n1 2 HOT\n2 2 HOT\n3 2 HOT\n")
+    first = invoke(
+        *("apply", make_ramp(folder / "ramp.fits"), "-o", folder / "a.fits", "--mask", "N/A"),
+        *("--user-dq", folder / "list.txt", "--user-base", 1),
+    )
+    assert first.code == 0, first.err
+    assert "flags from before" not in first.out
+    again = ("apply", folder / "a.fits", "--mask", make_mask(folder / "mask.fits"), "--again")
+    shown = invoke(*again, "-o", folder / "b.fits")
+    assert "flags from before: 3 pixels" in shown.out
+    report = json.loads(invoke(*again, "-o", folder / "c.fits", "--json").out)["ramps"][0]
+    assert report["pixels_before"] == 3
+    assert report["counts"]["GOOD"] == 6 * 8 - 5
+
+
 @pytest.mark.parametrize("way", ["function", "command", "step"])
 def test_start_over(folder: Path, way: str) -> None:
     """The output is that of the raw ramp but for HISTORY, which keeps the earlier lines."""

@@ -182,7 +182,7 @@ def test_a_store_is_searched(store: Any) -> None:
         ("s3://nobucket/a", RemoteError, r"is not there \(404\)"),
         ("http://[::1]:1/a?sig=x", RemoteError, "cannot be reached"),
         ("simplecache::s3://b/a", ConfigError, "does not notice"),
-        ("gs://night/a", ConfigError, r'not installed(.|\n)*pip install fsspec'),
+        ("gs://night/a", ConfigError, r"not installed(.|\n)*pip install fsspec"),
         ("nosuch://a", ConfigError, "nosuch"),
     ],
 )

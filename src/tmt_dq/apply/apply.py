@@ -52,6 +52,8 @@ class Applied:
         Pixels per flag in the output's PIXELDQ; "GOOD" is the number without any flag.
     shape : tuple of int
         (nints, ngroups, ny, nx) of the exposure.
+    pixels_before : int
+        Pixels that the exposure had flags of before; they are kept.
     left_out : mapping of str to mapping of int to int
         Bits without a meaning that were dropped on request: file to bit to number of pixels.
     written : bool
@@ -67,6 +69,7 @@ class Applied:
     sources: tuple[SourceReport, ...]
     counts: Mapping[str, int]
     shape: tuple[int, int, int, int]
+    pixels_before: int = 0
     left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     written: bool = True
 
@@ -88,6 +91,7 @@ class Applied:
             f"{self.output}  {self.status}{'' if self.written else ' (dry run: not written)'}",
             f"mask {self.mask}{context}",
             *(source.describe() for source in self.sources),
+            *([f"flags from before: {self.pixels_before:,} pixels"] if self.pixels_before else ()),
             *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
         ]
         flags = flag_table(self.counts, self.shape[2] * self.shape[3])
@@ -263,6 +267,7 @@ def account(
         sources=written.reports,
         counts=written.counts,
         shape=plan.ramp.shape,
+        pixels_before=written.pixels_before,
         left_out=plan.left_out,
         written=not dry_run,
     )

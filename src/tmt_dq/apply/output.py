@@ -37,10 +37,11 @@ _WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF", EXTENSI
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Flags that were written: pixels per flag of PIXELDQ, and what each source gave."""
+    """Flags that were written: pixels per flag, what each source gave, pixels flagged before."""
 
     counts: dict[str, int]
     reports: tuple[SourceReport, ...]
+    pixels_before: int
 
 
 class Output:
@@ -139,7 +140,7 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
         writer.write(*table)
     writer.write_at(0, headers.primary_bytes(record, head_size))
     writer.finish()
-    return Written(work.counts if plan.sources else {}, record.reports)
+    return Written(work.counts if plan.sources else {}, record.reports, record.pixels_before)
 
 
 def _write_flagged(exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:

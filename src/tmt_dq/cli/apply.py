@@ -146,6 +146,7 @@ def describe(applied: Any) -> dict[str, Any]:
         ],
         "counts": applied.counts,
         "shape": applied.shape,
+        "pixels_before": applied.pixels_before,
         "left_out": applied.left_out,
     }
 
@@ -159,6 +160,8 @@ def show(applied: Any, seconds: float) -> None:
     echo(f"mask {applied.mask}{chosen}")
     for source in applied.sources:
         echo(f"  {source.describe()}")
+    if applied.pixels_before:
+        echo(f"  flags from before: {number(applied.pixels_before)} pixels")
     for path, bits in applied.left_out.items():
         listing = ", ".join(f"bit {bit} of {number(count)} pixels" for bit, count in bits.items())
         echo(f"left out as asked, from {path}: {listing}")
