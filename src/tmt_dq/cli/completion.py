@@ -33,7 +33,7 @@ def command(shell: str | None) -> None:
         if shell not in _SHELLS:
             raise ConfigError(
                 f"the variable SHELL names {shell or 'no shell'}, for which there is no script",
-                hint=f"Say which: tmt-dq completion {'|'.join(_SHELLS)}",
+                hint=f"Name one: tmt-dq completion {'|'.join(_SHELLS)}",
             )
     kind = get_completion_class(shell)
     assert kind is not None

@@ -104,12 +104,10 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
         if not problems:
             found = ", ".join(unit.label for unit in file.units)
             reftype = str(file.units[0].header.get("REFTYPE") or "").strip().upper()
-            kind = (
-                f"is a reference file (REFTYPE is {reftype}), not an exposure: " if reftype else ""
-            )
+            kind = f"is a reference file (REFTYPE is {reftype}), not an exposure: "
             problems.add(
                 RampFormatError,
-                f"{kind}has no SCI extension; found {found}",
+                f"{kind if reftype else ''}has no SCI extension; found {found}",
                 "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx)."
                 if not reftype
                 else "Name an exposure; a mask for it is given with --mask (mask=...).",
@@ -226,7 +224,7 @@ def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
             RampFormatError,
             f"has {len(found)} extensions {name} (HDUs "
             f"{', '.join(str(unit.index) for unit in found)}); expected one",
-            f"Say which one counts: rename or remove the other {name}.",
+            f"Decide which one counts: rename or remove the other {name}.",
         )
     return found[0] if len(found) == 1 else None
 
@@ -367,7 +365,7 @@ def _window(
             f"the data are {nx} × {ny}, not the full frame {frame.nx} × {frame.ny} of "
             f"{detector.name}, and the keywords {', '.join(all_missing)} that say where on the "
             "detector they lie are missing",
-            "Add them, or say --subarray X,Y (subarray=(x, y)), the 1-based detector position of "
+            "Add them, or use --subarray X,Y (subarray=(x, y)), the 1-based detector position of "
             "the first pixel.",
         )
         return None
