@@ -139,6 +139,18 @@ def hooks_and_targets() -> Findings:
         yield f"CONTRIBUTING.md: there is no `make {name}`"
 
 
+@check
+def workflows() -> Findings:
+    """Hosted CI runs `.ci/run` on every Python that the package is declared for."""
+    name = ".github/workflows/ci.yml"
+    job = yaml.safe_load(text(name))["jobs"]["run"]
+    marks = [mark.rpartition(" ")[2] for mark in PROJECT["classifiers"] if ":: 3." in mark]
+    if job["strategy"]["matrix"]["python"] != marks:
+        yield f"{name}: the versions of Python are not {marks}"
+    if ".ci/run" not in [step.get("run") for step in job["steps"]]:
+        yield f"{name}: .ci/run is not run"
+
+
 # The documentation's files
 
 
