@@ -119,7 +119,13 @@ def _(folder: Path) -> Options:
     return {"ramp": folder / "bad.fits"}
 
 
-@bad("ramp: a folder", errors.RampFormatError, "bad.fits", "not a regular file", select=True)
+@bad(
+    "ramp: a folder",
+    errors.RampFormatError,
+    "bad.fits",
+    "is a folder; expected a FITS file",
+    select=True,
+)
 def _(folder: Path) -> Options:
     (folder / "bad.fits").mkdir()
     return {"ramp": folder / "bad.fits"}
@@ -424,7 +430,7 @@ add_masks(
     errors.MaskFormatError,
     {
         "mask: missing": (lambda path: path, ("No such file",)),
-        "mask: a folder": (a_folder, ("not a regular file",)),
+        "mask: a folder": (a_folder, ("is a folder; expected a FITS file",)),
         "mask: text": (raw(b"not a FITS file" * 300), ("not a FITS file",)),
         "mask: LFS pointer": (raw(b"version https://git-lfs.github.com/spec/v1\n"), ("git lfs",)),
         "mask: truncated": (cut, ("is truncated",)),

@@ -140,7 +140,7 @@ def replaced(old: str, new: str) -> bytes:
 
 DAMAGED: dict[str, tuple[Any, str]] = {
     "empty": (b"", "not a FITS file: the file is empty"),
-    "text": (b"Dear diary,\n", "it begins with b'Dear diary,\\n'"),
+    "text": (b"Dear diary,\n", "it is text, which begins with 'Dear diary,\\n'"),
     "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
     "zeros": (bytes(5760), "not a FITS file"),
     "extension first": (card("XTENSION= 'IMAGE   '") * 36, "not a FITS file"),

@@ -206,7 +206,9 @@ def certify_mask(
     path = Path(mask)
     if not os.access(path, os.R_OK) or not path.is_file():
         raise MaskFormatError(
-            "cannot be read: there is no such file, or no permission to read it",
+            "is a folder; expected a mask"
+            if path.is_dir()
+            else "cannot be read: there is no such file, or no permission to read it",
             where=path,
             hint="Check the path and its permissions.",
         )

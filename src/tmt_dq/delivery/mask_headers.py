@@ -10,6 +10,7 @@ from tmt_dq.delivery.findings import Finding, error, warning
 from tmt_dq.delivery.reference_files import wrong_checksums
 from tmt_dq.errors import ConfigError, SelectionError, TmtDqError
 from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, available, load
 from tmt_dq.instruments.description import WILDCARDS
@@ -49,12 +50,9 @@ def _found(value: str) -> str:
 
 def check_kind(file: FitsInput) -> Iterator[Finding]:
     """Yield an error if the file is an exposure: its keywords need no correction."""
-    if file.named("SCI") and not text(file.units[0].header, "REFTYPE"):
-        yield error(
-            "file",
-            "is an exposure, not a mask: it has an SCI extension and no REFTYPE",
-            "tmt-dq apply initializes exposures; tmt-dq import and tmt-dq combine make masks.",
-        )
+    wrong = wrong_kind(file, "a mask")
+    if wrong is not None:
+        yield error("file", *wrong)
 
 
 def check_identity(

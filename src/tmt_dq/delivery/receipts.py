@@ -166,7 +166,8 @@ def read_receipt(path: Path) -> Receipt:
         raise DeliveryError(
             f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
             where=path,
-            hint="Receipts are in the folder deliveries of the cache.",
+            hint="Receipts are JSON files in the folder deliveries of the cache; tmt-dq deliver "
+            "names the one that it writes.",
         ) from error
     if path.absolute() != receipt.cache / receipt_name(receipt.observatory, receipt.context):
         raise DeliveryError(

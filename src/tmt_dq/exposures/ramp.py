@@ -12,6 +12,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.problems import Problems
 from tmt_dq.instruments import Detector, Instrument, load
@@ -103,15 +104,11 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     if sci is None:
         if not problems:
             found = ", ".join(unit.label for unit in file.units)
-            reftype = str(file.units[0].header.get("REFTYPE") or "").strip().upper()
-            kind = f"is a reference file (REFTYPE is {reftype}), not an exposure: "
-            problems.add(
-                RampFormatError,
-                f"{kind if reftype else ''}has no SCI extension; found {found}",
-                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx)."
-                if not reftype
-                else "Name an exposure; a mask for it is given with --mask (mask=...).",
+            what, hint = wrong_kind(file, "an exposure") or (
+                f"has no SCI extension; found {found}",
+                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
             )
+            problems.add(RampFormatError, what, hint)
         problems.raise_any()
         raise AssertionError("unreachable")
     header = _merged(file, [sci])

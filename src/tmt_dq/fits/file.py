@@ -155,10 +155,14 @@ def _open(path: Path) -> int:
         raise RampFormatError(
             f"cannot be read: {error.strerror}", where=path, hint="Check the name and permissions."
         ) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
         os.close(fd)
+        is_folder = stat.S_ISDIR(mode)
         raise RampFormatError(
-            "is not a regular file; expected a FITS file", where=path, hint="Name a file."
+            f"is {'a folder' if is_folder else 'not a regular file'}; expected a FITS file",
+            where=path,
+            hint="Name a file in it; tmt-dq batch takes folders." if is_folder else "Name a file.",
         )
     return fd
 

@@ -164,18 +164,21 @@ def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[
 
 
 def _not_fits(start: bytes, where: object) -> RampFormatError:
+    hint = "Name a FITS file (.fits, .fits.gz, .fits.fz), or fetch it again."
     if not start:
         found = "the file is empty"
     elif start.startswith(b"version https://git-lfs"):
-        found = "it is a Git LFS pointer"
+        found, hint = "it is a Git LFS pointer", "Run 'git lfs pull' where it came from."
+    elif start[:12].isascii() and "".join(start[:12].decode().split()).isprintable():
+        found = f"it is text, which begins with {start[:12].decode()!r}"
+        hint += (
+            " Lists of bad pixels are taken by tmt-dq import and tmt-dq apply --user-dq, lists of "
+            "ramps by tmt-dq batch @LIST."
+        )
     else:
         found = f"it begins with {start[:12]!r}"
     return RampFormatError(
-        f"is not a FITS file: {found}; expected 'SIMPLE  ='",
-        where=where,
-        hint="Run 'git lfs pull' where it came from."
-        if "LFS" in found
-        else "Name a FITS file (.fits, .fits.gz, .fits.fz), or fetch it again.",
+        f"is not a FITS file: {found}; expected 'SIMPLE  ='", where=where, hint=hint
     )
 
 

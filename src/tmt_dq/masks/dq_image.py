@@ -14,6 +14,7 @@ from tmt_dq.errors import (
     TmtDqError,
 )
 from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Unit
 
 __all__ = [
@@ -85,11 +86,11 @@ def find_dq_image(
             )
     if only_named or not images:
         wanted = f"image extension {' or '.join(names)}" if only_named else "2-D image"
-        raise MaskFormatError(
+        what, hint = wrong_kind(file, "a mask") or (
             f"has no {wanted}; found {listing}",
-            where=file.path,
-            hint=f"A mask has its flags in a 2-D image extension {names[0]}.",
+            f"A mask has its flags in a 2-D image extension {names[0]}.",
         )
+        raise MaskFormatError(what, where=file.path, hint=hint)
     if len(images) > 1:
         raise ambiguous(
             f"has {len(images)} 2-D images; expected one, or an extension {names[0]}: {listing}",

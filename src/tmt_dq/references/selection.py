@@ -12,6 +12,7 @@ from tmt_dq.errors import RampFormatError, SelectionError
 from tmt_dq.exposures.ramp import read_selectors
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
@@ -189,14 +190,9 @@ def select_mask(
     """
     path = Path(ramp)
     with open_input(path) as file:
-        reftype = str(file.units[0].header.get("REFTYPE") or "").strip().upper()
-        if reftype and not file.named("SCI"):
-            raise RampFormatError(
-                f"is a reference file (REFTYPE is {reftype}), not an exposure",
-                where=path,
-                hint="Masks are selected for exposures: name one of these. What a mask holds: "
-                f"tmt-dq inspect {path}",
-            )
+        wrong = wrong_kind(file, "an exposure")
+        if wrong is not None:
+            raise RampFormatError(wrong[0], where=path, hint=wrong[1])
         instrument, selectors = read_selectors(file)
         return select_reference(
             selectors,

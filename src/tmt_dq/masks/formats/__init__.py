@@ -26,7 +26,10 @@ def format_of(path: Path) -> Format:
     """Return the format of a file, which its first bytes tell, or its name."""
     try:
         if path.exists() and not path.is_file():
-            raise MaskFormatError("is not a regular file; expected a file", where=path)
+            found = "a folder" if path.is_dir() else "not a regular file"
+            raise MaskFormatError(
+                f"is {found}; expected a file", where=path, hint="Name a file of bad pixels."
+            )
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
