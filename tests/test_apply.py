@@ -769,20 +769,6 @@ def test_compressed_mask(folder: Path) -> None:
     assert units[0] == units[1] == units[2]
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2])
-def test_each_way_of_copying_gives_the_same_file(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, kept: int
-) -> None:
-    ramp = make_ramp(folder / "ramp.fits", extra=other_extensions())
-    mask = make_mask(folder / "mask.fits")
-    (folder / "a").mkdir()
-    (folder / "b").mkdir()
-    apply_dq(ramp, folder / "a" / "out.fits", mask=mask)
-    monkeypatch.setattr(copying, "WAYS", (copying.WAYS[kept],))
-    apply_dq(ramp, folder / "b" / "out.fits", mask=mask)
-    assert without_date(folder / "a" / "out.fits") == without_date(folder / "b" / "out.fits")
-
-
 def test_zero_groupdq_takes_no_room(folder: Path) -> None:
     shape = (1, 100, 256, 256)
     ramp = make_ramp(folder / "ramp.fits", sci=np.ones(shape, np.uint16))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +31,6 @@ from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
-from tmt_dq.files import copying
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
@@ -131,12 +129,9 @@ def test_functions_against_the_specification(case: Exposure) -> None:
 @given(
     case=exposures(),
     form=st.sampled_from(["plain", "gzip", "tiles"]),
-    thread=st.booleans(),
 )
-def test_files_against_the_specification(case: Exposure, form: str, thread: bool) -> None:
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        if thread:
-            patch.setattr(copying, "_WORTH_A_THREAD", 1)
+def test_files_against_the_specification(case: Exposure, form: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
         check_files(case, form, Path(name))
 
 

@@ -2,7 +2,7 @@
 
 The bytes go into a file without a name in the output's own folder (``O_TMPFILE``): if the process
 dies, the system itself forgets it and no debris is left. Only a complete file, flushed to the
-disk, gets the name. File systems without nameless files (NFS, for one) get a hidden temporary
+disk, gets the name. Systems without nameless files (NFS and macOS, for two) get a hidden temporary
 file beside the output instead.
 """
 
@@ -29,47 +29,57 @@ __all__ = [
 ]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
-"""A Python that was built for an old system lacks it: a folder cannot be opened so without it."""
+"""0 where the system lacks it: a folder cannot be opened for writing."""
+_DESCRIPTORS = Path("/proc/self/fd")
+"""Where a nameless file can be given a name."""
 _NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
+_NO_LINKS = {errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
+_REPLACE = "Use --overwrite (overwrite=True) to replace it."
+_HINTS = {
+    errno.ENOSPC: "The disk is full: free some space or name an output elsewhere.",
+    errno.EDQUOT: "The quota is used up: free some space or name an output elsewhere.",
+    errno.EROFS: "The file system is read-only: name an output elsewhere.",
+    errno.EFBIG: "The file system, or ulimit -f, does not allow files of this size.",
+}
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors while writing into `OutputError` that names the output."""
+    try:
+        yield
+    except TmtDqError:
+        raise  # of an input or a mask, with a class and a hint of its own
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            where=path,
+            hint=_HINTS.get(error.errno or 0, "Name another output, or find out why."),
+        ) from error
 
 
 def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Make sure, before any work, that an output can be written.
-
-    Parameters
-    ----------
-    path : Path
-        The output.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    inputs : iterable of Path
-        Files that must not be the output.
-
-    Raises
-    ------
-    OutputError
-        Raised if the folder is missing or not writable, if `path` is a folder or device, is one of
-        `inputs` (through any link), or exists and `overwrite` is false.
-    """
+    """Make sure, before any work, that an output can be written and is none of the inputs."""
+    folder = path.parent
     # A name that is too long, or a folder that may not be entered, is an error of the system.
     with output_errors(path):
-        _check_folder(path)
+        if not folder.is_dir():
+            exists = folder.exists()
+            what = f"{folder} is not a folder" if exists else f"the folder {folder} does not exist"
+            raise OutputError(what, where=path, hint="Create it, or name another output.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            what = f"the folder {folder} is not writable"
+            raise OutputError(what, where=path, hint="Name an output elsewhere.")
         if path.is_dir():
-            raise OutputError(
-                "is a folder; expected a file name", where=path, hint="Name a file in it."
-            )
+            what = "is a folder; expected a file name"
+            raise OutputError(what, where=path, hint="Name a file in it.")
         if path.exists() and not path.is_file():
             # A rename would replace even a device, where the user has the right to.
-            raise OutputError(
-                "is not a regular file; expected a file name",
-                where=path,
-                hint="Name another output.",
-            )
+            what = "is not a regular file; expected a file name"
+            raise OutputError(what, where=path, hint="Name another output.")
         check_not_input(path, inputs)
         if not overwrite and (path.exists() or path.is_symlink()):
-            raise OutputError(
-                "already exists", where=path, hint="Use --overwrite (overwrite=True) to replace it."
-            )
+            raise OutputError("already exists", where=path, hint=_REPLACE)
 
 
 def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
@@ -83,68 +93,11 @@ def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
             )
 
 
-def _check_folder(path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(
-            f"the folder {folder} does not exist"
-            if not folder.exists()
-            else f"{folder} is not a folder",
-            where=path,
-            hint="Create it, or name another output.",
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"the folder {folder} is not writable", where=path, hint="Name an output elsewhere."
-        )
-
-
-@contextlib.contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors while writing into `OutputError` that names the output."""
-    try:
-        yield
-    except TmtDqError:
-        # Of an input or a mask, with a class and a hint of their own.
-        raise
-    except OSError as error:
-        hints = {
-            errno.ENOSPC: "The disk is full: free some space or name an output elsewhere.",
-            errno.EDQUOT: "The quota is used up: free some space or name an output elsewhere.",
-            errno.EROFS: "The file system is read-only: name an output elsewhere.",
-            errno.EFBIG: "The file system, or ulimit -f, does not allow files of this size.",
-        }
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}",
-            where=path,
-            hint=hints.get(error.errno or 0, "Name another output, or find out why."),
-        ) from error
-
-
 class AtomicOutput:
-    """A file that gets its name when it is complete.
+    """A file that gets its name when it is complete; `fd` is its descriptor until then.
 
-    Parameters
-    ----------
-    path : Path
-        The name.
-    overwrite : bool
-        Whether an existing file of that name is replaced.
-    sync : bool
-        Whether the bytes must be on the disk before the name is given. Without it a power failure
-        (not a killed process) shortly afterwards may leave an incomplete file.
-    inputs : iterable of Path
-        Files that must not be the output.
-
-    Attributes
-    ----------
-    fd : int
-        Descriptor of the file, open for reading and writing, between ``with`` and its end.
-
-    Raises
-    ------
-    OutputError
-        Raised if the output exists and may not be replaced, or cannot be written.
+    Without `sync` a power failure (not a killed process) shortly after the end may leave an
+    incomplete file. None of `inputs` may be the output.
     """
 
     def __init__(
@@ -166,13 +119,13 @@ class AtomicOutput:
         check_output(self.path, overwrite=self.overwrite, inputs=self.inputs)
         with output_errors(self.path):
             try:
-                self.fd = os.open(self.path.parent, _NAMELESS | os.O_RDWR | os.O_CLOEXEC, 0o666)
+                nameless = _NAMELESS if _DESCRIPTORS.exists() else 0
+                self.fd = os.open(self.path.parent, nameless | os.O_RDWR, 0o666)
             except OSError as error:
                 if error.errno not in _NO_NAMELESS_FILES:
                     raise
                 self._temporary = self._hidden_name()
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self.fd = os.open(self._temporary, flags, 0o666)
+                self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         return self
 
     def __exit__(
@@ -202,14 +155,7 @@ class AtomicOutput:
         if self.sync:
             os.fsync(self.fd)
         if self.overwrite:
-            # A link cannot replace a name; a rename can, in one step.
-            if self._temporary is None:
-                name = self._hidden_name()
-                self._link(name)
-                self._temporary = name
-            self._keep_mode()
-            os.replace(self._temporary, self.path)
-            self._temporary = None
+            self._replace()
         else:
             # A rename would silently replace a file that appeared meanwhile; a link fails.
             try:
@@ -223,29 +169,37 @@ class AtomicOutput:
         if self.sync:
             sync_folder(self.path.parent)
 
-    def _keep_mode(self) -> None:
-        """Give a replacement the permissions of the file that it replaces."""
+    def _replace(self) -> None:
+        """Take the name from a file that has it, and its permissions, in one step."""
+        if self._temporary is None:
+            # A link cannot replace a name; a rename can.
+            name = self._hidden_name()
+            self._link(name)
+            self._temporary = name
         with contextlib.suppress(FileNotFoundError):
             os.fchmod(self.fd, stat.S_IMODE(self.path.stat().st_mode))
+        os.replace(self._temporary, self.path)
+        self._temporary = None
 
     def _link(self, name: Path) -> None:
-        if self._temporary is not None:
+        """Give the file a name that must be free."""
+        if self._temporary is None:
+            # src_dir_fd makes os.link call linkat(), whose flag follows the link in /proc.
+            folder = os.open(_DESCRIPTORS, os.O_RDONLY)
             try:
-                os.link(self._temporary, name)
-            except OSError as error:
-                if error.errno not in {errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}:
-                    raise
-                # No hard links here: claim the name first, then rename over the claim.
-                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-                os.replace(self._temporary, name)
-                self._temporary = None
+                os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
+            finally:
+                os.close(folder)
             return
-        # src_dir_fd makes os.link call linkat(), whose flag follows the link in /proc.
-        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
-        finally:
-            os.close(folder)
+            os.link(self._temporary, name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # No hard links here: claim the name first, then rename over the claim.
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            os.replace(self._temporary, name)
+            self._temporary = None
 
 
 def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: bool = True) -> None:
@@ -256,7 +210,7 @@ def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: boo
 
 def sync_folder(folder: Path) -> None:
     """Make a new name survive a power failure."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -1,8 +1,9 @@
-"""Bytes from one file to another, moved by the kernel where it can."""
+"""Bytes from one file to another: blocks shared, pages written from a mapping, or a buffer."""
 
 import contextlib
-import errno
+import ctypes
 import fcntl
+import functools
 import mmap
 import os
 import struct
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tmt_dq.errors import RampFormatError
-from tmt_dq.files import syscalls
 
 __all__ = ["Copier", "Progress", "copy_range", "read_errors", "start_writeback", "write_all"]
 
@@ -19,94 +19,18 @@ Progress = Callable[[int], None]
 """Called with the number of bytes written since the last call."""
 
 _STEP = 32 * 1024 * 1024
-_WINDOW = 4 * 1024 * 1024
-_BUFFER = 4 * 1024 * 1024
+"""Bytes after which progress is reported and the system is asked to write to the disk."""
+_PIECE = 4 * 1024 * 1024
 _BLOCK = 4096
 """Size, in bytes, of the blocks that file systems share between files (reflinks)."""
-_WORTH_RESERVING = 1024 * 1024
-_WORTH_A_THREAD = 8 * 1024 * 1024
 _FICLONERANGE = 0x4020940D
-_NOT_HERE = {
-    *(errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY),
-    # Of a mapping: no memory or descriptor for it, none in this file system, or the file ends or
-    # cannot be read there; the other ways say which.
-    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENODEV, errno.EACCES, errno.EFAULT),
-    errno.EIO,  # of either file: the other ways say which
-}
+_MADV_POPULATE_READ = 22
+_SYNC_FILE_RANGE_WRITE = 2
 
-Way = Callable[[int, int, int, int, int], int]
-"""Copies some bytes: source, start, target, place and at most how many; returns how many."""
-
-
-def _by_mapping(source: int, start: int, target: int, place: int, size: int) -> int:
-    """Write pages of the source that are in memory, straight from there.
-
-    A single copy, and the kernel gets it in pieces for which it takes large pages;
-    ``copy_file_range`` moves the same bytes page by page through a pipe. `BlockingIOError` says
-    that they are not in memory: then nothing is gained, and the kernel's own reading ahead is
-    better.
-    """
-    for offset in (start, start + size - 1):
-        # File systems that are elsewhere do not answer such questions, and copy by themselves.
-        if syscalls.read_without_waiting(source, offset) == 0:
-            raise BlockingIOError(errno.EAGAIN, "the file ends here")
-    done = 0
-    while done < size:
-        # Windows end where large pages of the target do.
-        room = min(_WINDOW - (place + done) % _WINDOW, size - done)
-        try:
-            done += _write_window(source, start + done, target, place + done, room)
-        except ValueError:
-            return done  # Python's word for a file that has become shorter
-        except OSError:
-            if done:
-                return done  # what is wrong, the next call meets first
-            raise
-    return done
-
-
-def _write_window(source: int, start: int, target: int, place: int, size: int) -> int:
-    before = start % mmap.ALLOCATIONGRANULARITY
-    # Private and writable, though it is never written to: only of such has ctypes the address.
-    with mmap.mmap(
-        source,
-        before + size,
-        flags=mmap.MAP_PRIVATE,
-        prot=mmap.PROT_READ | mmap.PROT_WRITE,
-        offset=start - before,
-    ) as window:
-        try:
-            syscalls.populate(window)
-        except OSError as error:
-            # Not here, or not of this file: the other ways say what is wrong, if anything.
-            raise OSError(errno.EOPNOTSUPP, "pages cannot be populated") from error
-        # Only the kernel touches the pages: it answers EFAULT where anyone else would get SIGBUS.
-        with memoryview(window) as whole, whole[before:] as wanted:
-            moved = os.pwrite(target, wanted, place)
-    # Behind the end of a file that has become shorter, its last page is zeros.
-    return max(0, min(moved, os.fstat(source).st_size - start))
-
-
-def _by_copy_file_range(source: int, start: int, target: int, place: int, size: int) -> int:
-    return syscalls.copy_file_range(source, start, target, place, size)
-
-
-def _by_buffer(source: int, start: int, target: int, place: int, size: int) -> int:
-    try:
-        data = os.pread(source, min(size, _BUFFER), start)
-    except OSError as error:
-        raise _UnreadableError(error.errno, error.strerror) from error
-    write_all(target, data, place)
-    return len(data)
-
-
-WAYS: tuple[Way, ...] = (_by_mapping, _by_copy_file_range, _by_buffer)
-"""From the fastest to the one that always works. The first is for what is in memory; the second
-stays on the server on NFS 4.2."""
-
-
-class _UnreadableError(OSError):
-    """The source, not the target, is what the system has trouble with."""
+# Python has none of these calls; the system may lack them too.
+_libc = ctypes.CDLL(None, use_errno=True)
+_madvise = getattr(_libc, "madvise", None)
+_sync_file_range = getattr(_libc, "sync_file_range", None)
 
 
 @contextlib.contextmanager
@@ -122,78 +46,20 @@ def read_errors(where: object) -> Iterator[None]:
         ) from error
 
 
-class Copier:
-    """Copies ranges of bytes from one file to another, large ones in one thread, in their order.
-
-    The descriptors are those of duplicates: nothing that is closed or opened meanwhile can make
-    the thread write into another file. `done` counts the bytes that were copied so far.
-    """
-
-    def __init__(self, source: int, target: int, *, where: object, writeback: bool = True) -> None:
-        self.done = 0
-        self._where = where
-        self._writeback = writeback
-        self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="copy")
-        self._futures: list[Future[None]] = []
-        self._descriptors = contextlib.ExitStack()
-        self._files = tuple(self._duplicate(fd) for fd in (source, target))
-
-    def copy(self, start: int, place: int, size: int) -> None:
-        """Copy `size` bytes from `start` to `place`, or start to."""
-        if size >= _WORTH_A_THREAD:
-            try:
-                self._futures.append(self._pool.submit(self._run, start, place, size))
-            except RuntimeError:
-                pass  # the system gives no more threads
-            else:
-                return
-        self._run(start, place, size)
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for all copies, or some seconds; return whether they are done.
-
-        RampFormatError if the source ended early, OSError if the system refused.
-        """
-        pending = wait(self._futures, seconds).not_done
-        for future in self._futures:
-            if future not in pending:
-                future.result()
-        return not pending
-
-    def stop(self) -> None:
-        """End the thread, in the middle of a copy too: afterwards nothing more is written."""
-        self._stopped.set()
-        self._pool.shutdown(cancel_futures=True)
-        self._descriptors.close()
-
-    def _duplicate(self, fd: int) -> int:
-        duplicate = os.dup(fd)
-        self._descriptors.callback(os.close, duplicate)
-        return duplicate
-
-    def _run(self, start: int, place: int, size: int) -> None:
-        source, target = self._files
-        with contextlib.suppress(_StoppedError):
-            copy_range(
-                source,
-                start,
-                target,
-                place,
-                size,
-                where=self._where,
-                progress=self._count,
-                writeback=self._writeback,
-            )
-
-    def _count(self, size: int) -> None:
-        self.done += size
-        if self._stopped.is_set():
-            raise _StoppedError
+def write_all(target: int, data: bytes | memoryview, place: int) -> None:
+    """Write all of `data` at `place`; a single ``pwrite`` may write less."""
+    view = memoryview(data).cast("B")
+    while view.nbytes:
+        written = os.pwrite(target, view, place)
+        place += written
+        view = view[written:]
 
 
-class _StoppedError(Exception):
-    """Ends a copy that nobody needs any more."""
+def start_writeback(target: int, place: int, size: int) -> None:
+    """Ask Linux to begin writing these bytes to the disk, so that fsync finds its work done."""
+    if _sync_file_range is not None:
+        offset, length = ctypes.c_int64(place), ctypes.c_int64(size)
+        _sync_file_range(target, offset, length, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 
 def copy_range(
@@ -207,45 +73,31 @@ def copy_range(
     progress: Progress | None = None,
     writeback: bool = True,
 ) -> None:
-    """Copy bytes between two open files; RampFormatError that names `where` if the source ends.
-
-    `progress` gets the number of bytes of each step. With `writeback` the system is asked to begin
-    writing to the disk at once.
-    """
+    """Copy bytes between two open files; RampFormatError that names `where` if the source ends."""
     before, shared = _share(source, start, target, place, size)
     if shared and progress is not None:
         progress(shared)
-    if not shared:
-        before = size
-        _reserve(target, place, size)
-    ways = list(WAYS)
     for begin, end in ((0, before), (before + shared, size)):
-        done = begin
-        while done < end:
-            room = min(end - done, _STEP)
-            try:
-                moved = _move(ways, source, start + done, target, place + done, room)
-            except _UnreadableError as error:
-                with read_errors(where):
-                    raise error from None
-            if moved == 0:
+        for first in range(begin, end, _STEP):
+            count = min(_STEP, end - first)
+            moved = _copy(source, start + first, target, place + first, count, where)
+            if moved < count:
                 raise RampFormatError(
-                    f"ended {size - done} bytes early while it was being read",
+                    f"ended {size - first - moved} bytes early while it was being read",
                     where=where,
                     hint="Something else is changing the file; try again when it is complete.",
                 )
             if writeback:
-                start_writeback(target, place + done, moved)
-            done += moved
+                start_writeback(target, place + first, count)
             if progress is not None:
-                progress(moved)
+                progress(count)
 
 
 def _share(source: int, start: int, target: int, place: int, size: int) -> tuple[int, int]:
-    """Let both files have the same blocks on the disk, where the file system can.
+    """Let both files have the same blocks on the disk; return what to copy before, and how many.
 
-    It can where the bytes lie alike in blocks of both files: where the headers in front of the
-    data have not grown.
+    XFS and btrfs can do so where the bytes lie alike in blocks of both files: where the headers in
+    front of the data have not grown.
     """
     before = -start % _BLOCK
     shared = (size - before) // _BLOCK * _BLOCK
@@ -255,57 +107,115 @@ def _share(source: int, start: int, target: int, place: int, size: int) -> tuple
     try:
         fcntl.ioctl(target, _FICLONERANGE, wanted)
     except OSError:
-        return size, 0  # not here, or not these: copying finds out what is wrong, if anything is
+        return size, 0  # copying finds out what is wrong, if anything is
     return before, shared
 
 
-def _reserve(target: int, place: int, size: int) -> None:
-    """Have the file system find room for bytes at once, instead of block by block.
+def _copy(source: int, start: int, target: int, place: int, size: int, where: object) -> int:
+    """Copy bytes piece by piece; return how many there were."""
+    done = 0
+    while done < size:
+        # Pieces end where large pages of the target do.
+        room = min(_PIECE - (place + done) % _PIECE, size - done)
+        moved = 0
+        # Whatever is wrong with a mapping: reading and writing say what it is.
+        with contextlib.suppress(OSError, ValueError):
+            moved = _write_mapped(source, start + done, target, place + done, room)
+        if moved == 0:
+            with read_errors(where):
+                data = os.pread(source, room, start + done)
+            write_all(target, data, place + done)
+            moved = len(data)
+        if moved == 0:
+            break
+        done += moved
+    return done
 
-    A hint only: where it is not available, or the disk is full, writing shows that. File systems
-    without a block device of their own gain nothing; btrfs would not compress what is written
-    into reserved room, tmpfs would clear it first.
+
+def _write_mapped(source: int, start: int, target: int, place: int, size: int) -> int:
+    """Write pages of the source straight from memory; OSError or 0 where they are not there.
+
+    A single copy, and the kernel gets it in pieces for which it takes large pages. Reading ahead
+    is better for what is on the disk: where Python can ask, it is not mapped.
     """
-    has_device = os.major(os.fstat(target).st_dev) != 0
-    if has_device and size >= _WORTH_RESERVING:
-        with contextlib.suppress(OSError):
-            syscalls.fallocate(target, syscalls.KEEP_SIZE, place, size)
+    if hasattr(os, "RWF_NOWAIT"):
+        os.preadv(source, [bytearray(1)], start + size - 1, os.RWF_NOWAIT)
+    before = start % mmap.ALLOCATIONGRANULARITY
+    # Private and writable, though it is never written to: only of such has ctypes the address.
+    with mmap.mmap(
+        source,
+        before + size,
+        flags=mmap.MAP_PRIVATE,
+        prot=mmap.PROT_READ | mmap.PROT_WRITE,
+        offset=start - before,
+    ) as window:
+        if not _populate(window):
+            return 0
+        # Only the kernel touches the pages: it answers EFAULT where anyone else would get SIGBUS.
+        with memoryview(window) as whole, whole[before:] as wanted:
+            moved = os.pwrite(target, wanted, place)
+    # Behind the end of a file that has become shorter, its last page is zeros.
+    return max(0, min(moved, os.fstat(source).st_size - start))
 
 
-def _move(ways: list[Way], source: int, start: int, target: int, place: int, size: int) -> int:
-    """Copy some bytes by the first way that is open; forget those that are not."""
-    for way in tuple(ways):
+def _populate(window: mmap.mmap) -> bool:
+    """Have all pages at hand (Linux 5.14); `mmap.madvise` would keep other threads waiting."""
+    if _madvise is None:
+        return False
+    address = ctypes.addressof(ctypes.c_char.from_buffer(window))
+    pages = ctypes.c_void_p(address), ctypes.c_size_t(len(window))
+    return bool(_madvise(*pages, _MADV_POPULATE_READ) == 0)
+
+
+class Copier:
+    """Copies ranges of bytes from one file to another in a thread, in their order.
+
+    The descriptors are those of duplicates: nothing that is closed or opened meanwhile can make
+    the thread write into another file. `done` counts the bytes that were copied so far.
+    """
+
+    def __init__(self, source: int, target: int, *, where: object, writeback: bool = True) -> None:
+        self.done = 0
+        self._where = where
+        self._writeback = writeback
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._futures: list[Future[None]] = []
+        self._files = os.dup(source), os.dup(target)
+
+    def copy(self, start: int, place: int, size: int) -> None:
+        """Start to copy `size` bytes from `start` to `place`."""
         try:
-            moved = way(source, start, target, place, size)
-        except BlockingIOError:
-            if way is ways[-1]:
-                raise
-            continue  # closed for these bytes alone
-        except OSError as error:
-            if error.errno not in _NOT_HERE or way is ways[-1]:
-                raise
-        else:
-            # Some file systems answer 0 where they mean "not this way": ask the next one first.
-            if moved or way is ways[-1]:
-                return moved
-        ways.remove(way)
-    return 0
+            self._futures.append(self._pool.submit(self._run, start, place, size))
+        except RuntimeError:  # the system gives no more threads
+            self._run(start, place, size)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for all copies, or some seconds; return whether they are done, raise their error."""
+        pending = wait(self._futures, seconds).not_done
+        for future in self._futures:
+            if future not in pending:
+                future.result()
+        return not pending
+
+    def stop(self) -> None:
+        """End the thread, in the middle of a copy too: afterwards nothing more is written."""
+        self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        for fd in self._files:
+            os.close(fd)
+
+    def _run(self, start: int, place: int, size: int) -> None:
+        source, target = self._files
+        copy = functools.partial(copy_range, where=self._where, writeback=self._writeback)
+        with contextlib.suppress(_StoppedError):
+            copy(source, start, target, place, size, progress=self._count)
+
+    def _count(self, size: int) -> None:
+        self.done += size
+        if self._stopped.is_set():
+            raise _StoppedError
 
 
-def write_all(target: int, data: bytes | memoryview, place: int) -> None:
-    """Write all of `data` at `place`; a single ``pwrite`` may write less."""
-    view = memoryview(data).cast("B")
-    while view.nbytes:
-        written = os.pwrite(target, view, place)
-        place += written
-        view = view[written:]
-
-
-def start_writeback(target: int, place: int, size: int) -> None:
-    """Ask the system to begin writing these bytes to the disk, without waiting for it.
-
-    The final fsync then finds most of its work done. A hint only: where it is not available
-    nothing is lost.
-    """
-    with contextlib.suppress(OSError):
-        syscalls.start_writeback(target, place, size)
+class _StoppedError(Exception):
+    """Ends a copy that nobody needs any more."""

@@ -141,6 +141,8 @@ def has_flags(file: FitsInput, unit: Unit | None) -> bool:
 
 def _next_data(fd: int, place: int) -> int:
     """Return where the next bytes that are not in a hole begin."""
+    if not hasattr(os, "SEEK_DATA"):
+        return place
     try:
         return os.lseek(fd, place, os.SEEK_DATA)
     except OSError as error:
