@@ -19,16 +19,15 @@ import numpy.typing as npt
 from benchmarks.ramps import IRIS, write_ramp
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.initialize import combine, new_groupdq
-from tmt_dq.core.sources.group_propagation import propagate_do_not_use
+from tmt_dq.core.initialize import initialize
+from tmt_dq.core.sources.source import FlagSource
 
 __all__ = [
     "CASES",
     "Apply",
-    "Combine",
     "Copy",
     "Count",
-    "GroupDQ",
+    "Initialize",
     "Models",
     "Select",
     "Translate",
@@ -52,40 +51,19 @@ class _Case:
     param_names: ClassVar[list[str]] = ["size"]
 
 
-class Combine(_Case):
-    """PIXELDQ |= mask."""
+class Initialize(_Case):
+    """PIXELDQ and GROUPDQ of ten reads, from a mask."""
 
     def setup(self, size: int) -> None:
         self.mask = frame(size)
-        self.pixeldq = np.zeros((size, size), np.uint32)
-        np.bitwise_or(self.pixeldq, self.mask, out=self.pixeldq)
+        self.data = np.broadcast_to(np.uint16(0), (1, _GROUPS, size, size))
+        self.source = FlagSource("mask", pixels=self.mask)
 
-    def time_combine(self, size: int) -> None:
-        combine(self.pixeldq, self.mask, out=self.pixeldq)
+    def time_initialize(self, size: int) -> Any:
+        return initialize(self.data, [self.source])
 
-    def time_bitwise_or_reference(self, size: int) -> None:
-        np.bitwise_or(self.pixeldq, self.mask, out=self.pixeldq)
-
-
-class GroupDQ(_Case):
-    """A GROUPDQ of ten reads."""
-
-    def setup(self, size: int) -> None:
-        self.mask = frame(size)
-
-    def time_new(self, size: int) -> Any:
-        return new_groupdq((1, _GROUPS, size, size))
-
-    def time_filled_reference(self, size: int) -> Any:
-        return np.full((1, _GROUPS, size, size), 0, np.uint8)
-
-    def time_propagated_plane(self, size: int) -> Any:
-        return propagate_do_not_use(self.mask)
-
-    def time_or_uint32_into_uint8_reference(self, size: int) -> None:
-        """jwst's way for each group: a uint32 plane cast on every read (here one read)."""
-        plane = np.zeros((size, size), np.uint8)
-        np.bitwise_or(plane, self.mask & np.uint32(1), out=plane, casting="unsafe")
+    def time_copied_and_filled_reference(self, size: int) -> Any:
+        return self.mask.copy(), np.full((1, _GROUPS, size, size), 0, np.uint8)
 
 
 class Translate(_Case):
@@ -238,4 +216,4 @@ class Apply(_Files):
         self.apply(self.ramp, self.output, overwrite=True, propagate_do_not_use=True)
 
 
-CASES = (Combine, GroupDQ, Translate, Count, Select, Models, Copy, Apply)
+CASES = (Initialize, Translate, Count, Select, Models, Copy, Apply)

@@ -30,7 +30,8 @@ from builders import (
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
+from tmt_dq.core.initialize import initialize
+from tmt_dq.core.sources.source import FlagSource
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
@@ -118,11 +119,12 @@ def test_functions_against_the_specification(case: Exposure) -> None:
     if case.rows is not None:
         mask, left_out = translate(mask, translation([DefinedBit(*row) for row in case.rows]))
         assert left_out == {}
-    existing = new_pixeldq((ny, nx)) if case.pixeldq is None else case.pixeldq.astype(np.uint32)
-    result = combine(existing, mask[window.slices(reference)])
-    assert np.array_equal(result, case.expected())
+    existing = None if case.pixeldq is None else case.pixeldq.astype(np.uint32)
+    source = FlagSource("mask", pixels=mask[window.slices(reference)])
+    pixels, samples, _ = initialize(np.zeros(case.shape), [source], pixeldq=existing)
+    assert np.array_equal(pixels, case.expected())
     assert np.array_equal(case.mask, before)
-    assert not new_groupdq(case.shape).any()
+    assert not samples.any()
 
 
 @settings(max_examples=60)

@@ -1,92 +1,64 @@
-"""PIXELDQ and GROUPDQ as arrays: zero to begin with, OR-ed, never broadcast."""
+"""PIXELDQ and GROUPDQ of an exposure in memory: OR-ed, never broadcast, made in pieces."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from builders import run_python
-from tmt_dq.core.initialize import combine, new_groupdq, new_pixeldq
-from tmt_dq.core.sources.group_propagation import propagate_do_not_use
+from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.sources.source import FlagSource
 
-flags = hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1))
+
+@pytest.mark.contract
+def test_golden_combination() -> None:
+    """A PIXELDQ that already holds 4, mask 1 -> 5."""
+    mask = FlagSource("mask", pixels=np.array([[1]], np.uint32))
+    pixels, _, _ = initialize(np.zeros((1, 1, 1, 1)), [mask], pixeldq=np.array([[4]], np.uint32))
+    assert pixels.tolist() == [[5]]
 
 
-def test_new_arrays_are_zero() -> None:
-    pixeldq, groupdq = new_pixeldq((3, 4)), new_groupdq((2, 5, 3, 4))
-    assert pixeldq.shape == (3, 4)
-    assert pixeldq.dtype == np.uint32
-    assert not pixeldq.any()
-    assert groupdq.shape == (2, 5, 3, 4)
-    assert groupdq.dtype == np.uint8
-    assert not groupdq.any()
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20)])
+def test_nothing_is_broadcast(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"mask has .* expected \(16, 20\)"):
+        initialize(np.zeros((1, 1, 16, 20)), [FlagSource("mask", pixels=np.ones(shape, np.uint32))])
 
 
 def test_groupdq_of_any_length_takes_no_memory() -> None:
     code = (
         "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-        "from tmt_dq.core.initialize import new_groupdq\n"
+        "import numpy as np\n"
+        "from tmt_dq.core.initialize import initialize\n"
+        "data = np.broadcast_to(np.uint16(0), (1, 6_500_000, 32, 32))\n"
         "before = peak()\n"
-        "array = new_groupdq((1, 416, 4096, 4096))\n"
-        "assert array.nbytes == 416 * 4096 * 4096\n"
+        "groupdq = initialize(data, [])[1]\n"
+        "assert groupdq.nbytes == 6_500_000 * 32 * 32\n"
         "print(peak() - before)\n"
     )
     result = run_python("-c", code)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) < 20_000  # kB; the array is 6.5 GB
+    assert int(result.stdout) < 20_000  # kB; the array is 6.7 GB
 
 
-@pytest.mark.contract
-def test_golden_combination() -> None:
-    # A PIXELDQ that already holds 4, mask 1 -> 5.
-    assert combine(np.array([[4]], np.uint32), np.array([[1]], np.uint32)).tolist() == [[5]]
+def test_large_frames_are_made_in_pieces_of_rows() -> None:
+    """More than 4 MiB of flags: 1,500 rows of 1,000 pixels."""
+    shape = (1, 1, 1500, 1000)
+    old, mask = np.zeros(shape[2:], np.uint32), np.zeros(shape[2:], np.uint32)
+    old[1499, 0], mask[1498:, 0], mask[3, 7] = 4, 1, 1024
+    work = Initialization([FlagSource("mask", "m.fits", mask)])
+    reader = Reader(
+        shape, lambda *_: np.zeros(shape[2:]), lambda *_: None, lambda rows: old[rows].copy()
+    )
+    pieces = list(work.rows(reader))
+    assert len(pieces) > 1
+    np.testing.assert_array_equal(np.concatenate([flags for _, flags in pieces]), old | mask)
+    assert old[1499, 0] == 4
+    assert work.counts == {"GOOD": 1499997, "DO_NOT_USE": 2, "JUMP_DET": 1, "DEAD": 1}
+    (report,) = work.reports()
+    assert (report.flagged, list(report.counts.items())) == (3, [("DO_NOT_USE", 2), ("DEAD", 1)])
+    assert report.describe() == "mask m.fits: 3 pixels flagged"
 
 
-@given(flags, flags, flags)
-def test_or_of_every_source(pixeldq: np.ndarray, one: np.ndarray, two: np.ndarray) -> None:
-    arguments = (pixeldq.copy(), one.copy(), two.copy())
-    result = combine(pixeldq, one, two)
-    expected = [
-        a | b | c for a, b, c in zip(*(x.reshape(-1).tolist() for x in arguments), strict=True)
-    ]
-    assert result.reshape(-1).tolist() == expected
-    for argument, before in zip((pixeldq, one, two), arguments, strict=True):
-        assert np.array_equal(argument, before)
-    assert result is not pixeldq
-    assert np.array_equal(combine(result, one, two), result)
-
-
-def test_result_in_a_given_array() -> None:
-    pixeldq, mask = np.array([[4, 0]], np.uint32), np.array([[1, 2]], np.uint32)
-    out = np.full((1, 2), 99, np.uint32)
-    assert combine(pixeldq, mask, out=out) is out
-    assert out.tolist() == [[5, 2]]
-    assert pixeldq.tolist() == [[4, 0]]
-    assert combine(pixeldq, mask, out=pixeldq) is pixeldq
-    assert pixeldq.tolist() == [[5, 2]]
-
-
-@pytest.mark.parametrize(
-    "mask",
-    [np.ones((1, 1), np.uint32), np.ones((1, 4), np.uint32), np.ones((3, 4), np.int64)],
-    ids=["one pixel", "one row", "another type"],
-)
-def test_nothing_is_broadcast_or_cast(mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="expected uint32 arrays of shape"):
-        combine(new_pixeldq((3, 4)), mask)
-
-
-def test_only_do_not_use_reaches_the_groups() -> None:
-    mask = np.array([[0, 1, 1025, 1024, 2**31 + 1, 2**32 - 2]], np.uint32)
-    plane = propagate_do_not_use(mask)
-    assert plane.dtype == np.uint8
-    assert plane.tolist() == [[0, 1, 1, 0, 1, 0]]
-
-
-def test_report_of_a_source() -> None:
-    source = FlagSource("mask", "crds://a.fits", np.array([[0, 1], [3, 0]], np.uint32))
-    report = source.report()
-    assert (report.kind, report.origin, report.flagged) == ("mask", "crds://a.fits", 2)
-    assert report.counts == {"DO_NOT_USE": 2, "SATURATED": 1}
+def test_thousands_have_separators() -> None:
+    _, _, (report,) = initialize(
+        np.zeros((1, 2, 40, 50)), [FlagSource("mask", pixels=np.ones((40, 50), np.uint32))]
+    )
+    assert report.describe() == "mask: 2,000 pixels flagged"

@@ -9,9 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core.counts import FlagCount, count_flags
+from tmt_dq.core.counts import FlagCount, count_flags, sort_pixels
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.pixel_classes import sort_pixels
 from tmt_dq.delivery.findings import (
     active_part,
 )

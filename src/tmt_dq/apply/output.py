@@ -13,7 +13,7 @@ from tmt_dq.apply.plan import Plan, begin_again
 from tmt_dq.core.initialize import Initialization
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.exposures.dq_sources import EXTENSION
-from tmt_dq.exposures.planes import FileReader
+from tmt_dq.exposures.planes import plane_reader
 from tmt_dq.exposures.ramp import RampFile, read_ramp
 from tmt_dq.exposures.record import Headers
 from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
@@ -145,7 +145,7 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
 
 def _write_flagged(exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:
     """Write the units in their order, those with flags in their new form, then those missing."""
-    reader = FileReader(exposure)
+    reader = plane_reader(exposure)
     shape = exposure.sci.shape
 
     pixeldq = None

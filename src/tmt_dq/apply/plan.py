@@ -204,10 +204,7 @@ def gather_sources(
     mask_flags = None
     if mask is not None:
         mask_flags = cut_out(mask, ramp.window)
-        counts = mask.counts if mask.window == ramp.window else None
-        sources.append(
-            FlagSource("mask", mask_name, mask_flags, remarks=_left_out(mask), counts=counts)
-        )
+        sources.append(FlagSource("mask", mask_name, mask_flags, remarks=_left_out(mask)))
     if user is not None:
         user_flags = cut_out(user, ramp.window)
         # What is needed to read the file again.
@@ -233,4 +230,4 @@ def gather_sources(
 def _left_out(flags: Mask) -> tuple[str, ...]:
     """Describe the bits of a file that were left out on request: the output must not hide it."""
     bits = flags.left_out
-    return tuple(f"bit {bit} of {number} pixels left out" for bit, number in bits.items())
+    return tuple(f"bit {bit} of {number:,} pixels left out" for bit, number in bits.items())

@@ -1,4 +1,4 @@
-"""Pixels per flag, with and without DO_NOT_USE."""
+"""Pixels counted per flag, and sorted into classes: which see light, which are defects."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,13 @@ import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
 
-__all__ = ["FlagCount", "count_flags", "count_usable"]
+__all__ = ["FlagCount", "Planes", "count_flags", "count_usable", "sort_pixels"]
+
+Plane = npt.NDArray[np.bool_]
 
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 _REFERENCE_PIXEL = np.uint32(PIXEL["REFERENCE_PIXEL"])
+_NOT_SKY = np.uint32(PIXEL.encode("REFERENCE_PIXEL NON_SCIENCE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,25 @@ def count_usable(dq: npt.NDArray[np.uint32]) -> tuple[int, int]:
     """Count the flagged pixels without DO_NOT_USE, and all flagged ones; not reference pixels."""
     flagged = dq[(dq != 0) & ((dq & _REFERENCE_PIXEL) == 0)]
     return int(np.count_nonzero((flagged & _DO_NOT_USE) == 0)), flagged.size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planes:
+    """Classes of pixels, each a map as large as the image.
+
+    `flagged` pixels have any flag; those of the `sky` can see light (neither REFERENCE_PIXEL nor
+    NON_SCIENCE); `defects` and `do_not_use` are pixels of the sky with the flags that count as
+    defects, and with DO_NOT_USE.
+    """
+
+    flagged: Plane
+    sky: Plane
+    defects: Plane
+    do_not_use: Plane
+
+
+def sort_pixels(dq: npt.NDArray[np.uint32], wanted: int = PIXEL.mask) -> Planes:
+    """Sort the pixels of an image into classes; `wanted` are the flags that count as defects."""
+    sky = (dq & _NOT_SKY) == 0
+    defects = (dq & np.uint32(wanted)) != 0
+    return Planes(dq != 0, sky, defects & sky, ((dq & _DO_NOT_USE) != 0) & sky)

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import PIXEL, FlagTable
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import MaskFormatError, UnknownFlagError
 
 __all__ = [
-    "COLUMNS",
     "DefinedBit",
     "Translation",
     "Unknown",
@@ -20,11 +19,8 @@ __all__ = [
     "translation",
 ]
 
-COLUMNS = (("BIT", "i4"), ("VALUE", "u4"), ("NAME", "U40"), ("DESCRIPTION", "U80"))
+_COLUMNS = (("BIT", "i4"), ("VALUE", "u4"), ("NAME", "U40"), ("DESCRIPTION", "U80"))
 """Columns of a DQ_DEF table and their types, as in JWST's reference files."""
-
-_SIGNED_BIT_31 = -(1 << 31)
-"""VALUE of bit 31 in a column of signed 32-bit numbers."""
 
 Unknown = Literal["error", "drop"]
 """What to do about a name or bit without a meaning: refuse it (the default) or leave it out."""
@@ -34,37 +30,21 @@ Unknown = Literal["error", "drop"]
 class Translation:
     """What the bits of one file mean in the convention.
 
-    `pairs` holds the value of each declared bit in the file and in the convention; `dropped` the
-    bits that the caller wants left out, with the value in the file and the name there or "".
+    `pairs` has the value of each declared bit in the file and in the convention, 0 for those that
+    the caller wants left out.
     """
 
     pairs: tuple[tuple[int, int], ...]
-    dropped: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def declared(self) -> int:
-        """All bits that the translation knows, the dropped ones included."""
-        value = 0
-        for source, _ in self.pairs:
-            value |= source
-        for source, _ in self.dropped:
-            value |= source
-        return value
 
     @property
     def is_identity(self) -> bool:
         """Whether every declared bit already is the convention's bit."""
-        return not self.dropped and all(source == target for source, target in self.pairs)
+        return all(source == target for source, target in self.pairs)
 
     def undeclared(self, dq: npt.NDArray[np.uint32]) -> dict[int, int]:
         """Count the pixels of each bit, by number, that occurs in `dq` without being declared."""
-        present = int(np.bitwise_or.reduce(dq, axis=None)) if dq.size else 0
-        unknown = present & ~self.declared
-        return {
-            bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
-            for bit in range(unknown.bit_length())
-            if unknown >> bit & 1
-        }
+        declared = sum(source for source, _ in self.pairs)
+        return _count_bits(dq, ~declared)
 
     def apply(self, dq: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """Translate flag values of any shape; return `dq` itself where nothing changes.
@@ -81,40 +61,44 @@ class Translation:
             return dq
         # Only flagged pixels can change: working on those alone is ten times faster than a pass
         # over the frame per declared bit.
-        translated = np.zeros(dq.shape, np.uint32)
         flagged = dq != 0
         values = dq[flagged]
-        result = np.zeros(values.shape, np.uint32)
+        result = np.zeros_like(values)
         for source, target in self.pairs:
-            result |= np.where(values & np.uint32(source), np.uint32(target), np.uint32(0))
+            result |= ((values & np.uint32(source)) != 0) * np.uint32(target)
+        translated = np.zeros_like(dq)
         translated[flagged] = result
         return translated
 
 
-@dataclass(frozen=True, slots=True)
-class DefinedBit:
+def _count_bits(dq: npt.NDArray[np.uint32], wanted: int) -> dict[int, int]:
+    """Count the pixels of each bit of `wanted` that occurs, by number."""
+    present = int(np.bitwise_or.reduce(dq, axis=None, initial=0)) & wanted
+    return {
+        bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
+        for bit in range(present.bit_length())
+        if present >> bit & 1
+    }
+
+
+class DefinedBit(NamedTuple):
     """One row of a DQ_DEF table, BIT and VALUE as the numbers that the file has."""
 
     bit: float
     value: float
     name: str
-    description: str = ""
 
 
-def convention_rows(table: FlagTable = PIXEL) -> npt.NDArray[np.void]:
-    """Return the DQ_DEF table of a convention, one row a flag, as a structured array."""
+def convention_rows() -> npt.NDArray[np.void]:
+    """Return the convention's DQ_DEF table, one row a flag, as a structured array."""
     return np.array(
-        [(flag.bit, flag.value, flag.name, flag.description) for flag in table.flags],
-        dtype=list(COLUMNS),
+        [(flag.bit, flag.value, flag.name, flag.description) for flag in PIXEL.flags],
+        dtype=list(_COLUMNS),
     )
 
 
 def translation(
-    rows: Iterable[DefinedBit],
-    *,
-    where: object = "DQ_DEF",
-    unknown: Unknown = "error",
-    table: FlagTable = PIXEL,
+    rows: Iterable[DefinedBit], *, where: object = "DQ_DEF", unknown: Unknown = "error"
 ) -> Translation:
     """Check a DQ_DEF table and return the translation of the file's bits to the convention's.
 
@@ -124,7 +108,6 @@ def translation(
     problems: list[str] = []
     unknown_names: list[str] = []
     pairs: list[tuple[int, int]] = []
-    dropped: list[tuple[int, str]] = []
     first: dict[int | str, int] = {}
     for number, row in enumerate(rows, start=1):
         name = row.name.strip()
@@ -146,14 +129,14 @@ def translation(
             problems.append(
                 f"row {number} ({name}): VALUE {value} is defined in row {first[value]} too"
             )
-        if name not in table or name.upper() == "GOOD":
+        meaning = PIXEL.get(name, 0)
+        if not meaning:
             unknown_names.append(f"row {number}: {name!r} (value {value})")
-            dropped.append((value, name))
-            continue
-        (canonical,) = table.decode(table[name])
-        if first.setdefault(canonical, number) != number:
-            problems.append(f"row {number}: {name} is defined in row {first[canonical]} too")
-        pairs.append((value, table[name]))
+        elif first.setdefault(PIXEL.decode(meaning)[0], number) != number:
+            problems.append(
+                f"row {number}: {name} is defined in row {first[PIXEL.decode(meaning)[0]]} too"
+            )
+        pairs.append((value, meaning))
     if problems:
         raise MaskFormatError(
             "the DQ_DEF table is contradictory: " + "; ".join(problems),
@@ -164,11 +147,20 @@ def translation(
         raise UnknownFlagError(
             "DQ_DEF has names that are not in the flag convention: " + "; ".join(unknown_names),
             where=where,
-            hint=(
-                "Correct the names, or use unknown='drop' (--unknown drop) to leave these bits out."
-            ),
+            hint="Correct the names, or use unknown='drop' (--unknown drop) to leave these bits "
+            "out.",
         )
-    return Translation(tuple(pairs), tuple(dropped))
+    return Translation(tuple(pairs))
+
+
+def _single_bit(value: float) -> int | None:
+    """Return a table's VALUE as an integer if it is exactly one bit of a uint32."""
+    if not float(value).is_integer():  # NaN and infinity included
+        return None
+    number = int(value)
+    if number == -(1 << 31):  # bit 31 in a column of signed numbers
+        number = 1 << 31
+    return number if 0 < number < 1 << 32 and number & (number - 1) == 0 else None
 
 
 def translate(
@@ -193,22 +185,6 @@ def translate(
             where=where,
             hint="Add them to DQ_DEF, or use unknown='drop' (--unknown drop) to leave them out.",
         )
-    left_out = dict(undeclared)
-    for value, _ in meaning.dropped:
-        count = int(np.count_nonzero(dq & np.uint32(value)))
-        if count:
-            left_out[value.bit_length() - 1] = count
-    everything = Translation(
-        meaning.pairs, meaning.dropped + tuple((1 << bit, "") for bit in undeclared)
-    )
-    return everything.apply(dq), dict(sorted(left_out.items()))
-
-
-def _single_bit(value: float) -> int | None:
-    """Return a table's VALUE as an integer if it is exactly one bit of a uint32."""
-    if not float(value).is_integer():  # NaN and infinity included
-        return None
-    number = int(value)
-    if number == _SIGNED_BIT_31:
-        number = 1 << 31
-    return number if 0 < number < 1 << 32 and number & (number - 1) == 0 else None
+    everything = Translation(meaning.pairs + tuple((1 << bit, 0) for bit in undeclared))
+    dropped = sum(source for source, target in everything.pairs if not target)
+    return everything.apply(dq), _count_bits(dq, dropped)

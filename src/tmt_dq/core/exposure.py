@@ -13,55 +13,29 @@ __all__ = ["Exposure", "Readout"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readout:
-    """Facts of an exposure's readout that its file states, as far as a recipe needs them.
+    """Facts of an exposure's readout that its file states, as far as a recipe needs them."""
 
-    Parameters
-    ----------
-    subarr_map : ndarray of uint32, (ny, nx), or None
-        SUBARR_MAP, where the exposure is the frame around subarrays.
-    guide_windows : tuple of GuideWindow
-        Guide windows of its table or header.
-    guide_origin : str
-        Which of the two.
-    read_numbers : tuple of int or None
-        The read number of each group.
-    incomplete : bool
-        Whether COMPLETE is F.
-    """
-
-    subarr_map: npt.NDArray[np.uint32] | None = None
+    subarr_map: npt.NDArray[np.uint32] | None = None  # of a frame around subarrays
     guide_windows: tuple[GuideWindow, ...] = ()
-    guide_origin: str = ""
-    read_numbers: tuple[int, ...] | None = None
-    incomplete: bool = False
+    guide_origin: str = ""  # where the file names them
+    read_numbers: tuple[int, ...] | None = None  # of each group
+    incomplete: bool = False  # COMPLETE is F
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposure:
-    """Facts of an exposure that flag sources can use.
-
-    Parameters
-    ----------
-    name : object
-        Its file, named in errors.
-    shape : tuple of int
-        (nints, ngroups, ny, nx).
-    window : Window
-        Its detector pixels.
-    frame : Window
-        All pixels of the detector.
-    reference_border : int
-        Width of the detector's border of reference pixels on each side, pixels.
-    mask : ndarray of uint32, (ny, nx), or None
-        Flags of the mask inside `window`.
-    readout : Readout
-        Facts of its readout.
-    """
+    """Facts of an exposure that flag sources can use."""
 
     name: object
+    """Its file, named in errors."""
     shape: tuple[int, int, int, int]
+    """(nints, ngroups, ny, nx)."""
     window: Window
+    """Its detector pixels."""
     frame: Window
+    """All pixels of the detector."""
     reference_border: int = 0
+    """Width of the detector's border of reference pixels on each side, pixels."""
     mask: npt.NDArray[np.uint32] | None = None
+    """Flags of the mask inside `window`, (ny, nx); not to be modified."""
     readout: Readout = field(default_factory=Readout)

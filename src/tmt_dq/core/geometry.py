@@ -6,7 +6,7 @@ Inside tmt-dq positions are 0-based and half open, ``[y, x]`` as NumPy indexes. 
 
 from dataclasses import dataclass
 
-__all__ = ["Window"]
+__all__ = ["Window", "overlap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +113,15 @@ class Window:
             f"x {self.xstart}–{self.x + self.nx}, y {self.ystart}–{self.y + self.ny}"
             f" ({self.nx} × {self.ny})"
         )
+
+
+def overlap(part: Window, window: Window, expand: int = 0) -> tuple[slice, slice]:
+    """Return the index of the pixels of `part`, made larger on all sides, in a window's array."""
+    rows, columns = (
+        slice(max(0, start - expand - origin), max(0, start + length + expand - origin))
+        for start, length, origin in (
+            (part.y, part.ny, window.y),
+            (part.x, part.nx, window.x),
+        )
+    )
+    return rows, columns

@@ -1,24 +1,17 @@
 """The step itself: PIXELDQ and GROUPDQ of an exposure from the flags that apply to it."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.flags import GROUP, PIXEL
-from tmt_dq.core.sources.source import FlagSource, SourceReport, Tally
+from tmt_dq.core.flags import GROUP, PIXEL, FlagTable
+from tmt_dq.core.sources.source import FlagSource, SourceReport
 
-__all__ = [
-    "ArrayReader",
-    "Initialization",
-    "Reader",
-    "combine",
-    "initialize",
-    "new_groupdq",
-    "new_pixeldq",
-]
+__all__ = ["Initialization", "Reader", "initialize"]
 
 Counts = npt.NDArray[np.generic]
 PixelDQ = npt.NDArray[np.uint32]
@@ -26,87 +19,76 @@ GroupDQ = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int, int]
 
 _PIECE_BYTES = 4 * 1024 * 1024
-"""Bytes of PIXELDQ that are made at a time."""
+"""Bytes of PIXELDQ that are made at a time: flags are counted while they are in the cache."""
 
 
-def new_pixeldq(shape: tuple[int, int]) -> PixelDQ:
-    """Return a PIXELDQ without flags, (ny, nx) uint32."""
-    return np.zeros(shape, np.uint32)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An exposure, (nints, ngroups, ny, nx), of which planes are read one by one.
 
-
-def new_groupdq(shape: tuple[int, ...]) -> GroupDQ:
-    """Return a GROUPDQ without flags, (nints, ngroups, ny, nx) uint8.
-
-    The pages come zeroed from the system and are not touched: a GROUPDQ that stays empty takes
-    no memory however long the ramp is.
+    `counts` gives one read, `old_samples` the flags that its samples have already, `old_pixels`
+    those of some rows of pixels; only the last may be modified.
     """
-    return np.zeros(shape, np.uint8)
+
+    shape: Shape
+    counts: Callable[[int, int], Counts]
+    old_samples: Callable[[int, int], GroupDQ | None]
+    old_pixels: Callable[[slice], PixelDQ | None]
 
 
-def combine(pixeldq: PixelDQ, *sources: PixelDQ, out: PixelDQ | None = None) -> PixelDQ:
-    """Combine flags into PIXELDQ with a bitwise OR, in `out` or a new array.
+class _Account:
+    """What one source has given until now."""
 
-    `pixeldq` is modified only if it is also `out`. Shapes and types that differ are a ValueError:
-    broadcasting one pixel over a frame is never meant here.
-    """
-    for array in (pixeldq, *sources, *(() if out is None else (out,))):
-        if array.shape != pixeldq.shape or array.dtype != np.uint32:
-            raise ValueError(
-                f"expected uint32 arrays of shape {pixeldq.shape}, found {array.dtype} "
-                f"{array.shape}"
-            )
-    if out is None:
-        out = pixeldq.copy()
-    elif out is not pixeldq:
-        np.copyto(out, pixeldq)
-    for source in sources:
-        np.bitwise_or(out, source, out=out)
-    return out
+    def __init__(self, source: FlagSource) -> None:
+        self.source = source
+        self.found: PixelDQ | None = None
+        self.flagged = 0
+        self.pixels: Counter[str] = Counter()
+        self.samples: Counter[str] = Counter()
+        self._last: tuple[GroupDQ | None, dict[str, int]] = (None, {})
+
+    def has_samples(self, plane: GroupDQ) -> bool:
+        """Count the flags of one read's samples; tell whether there are any."""
+        if plane is not self._last[0]:  # the same array again, as a mask's, is counted once
+            counts = GROUP.count(plane)
+            del counts["GOOD"]
+            self._last = (plane, counts)
+        self.samples.update(self._last[1])
+        return bool(self._last[1])
+
+    def take_pixels(self, pixels: PixelDQ | None) -> None:
+        """Keep flags of pixels that were found in one read."""
+        if pixels is not None:
+            self.found = pixels if self.found is None else self.found | pixels
+
+    def add_rows(self, flags: PixelDQ, rows: slice) -> None:
+        """Add the source's flags of some rows, and count them."""
+        parts = [given[rows] for given in (self.source.pixels, self.found) if given is not None]
+        if parts:
+            both = parts[0] if len(parts) == 1 else parts[0] | parts[1]
+            if both.shape != flags.shape:  # one row is never meant for a whole frame
+                raise ValueError(f"{self.source.kind} has {both.shape}, expected {flags.shape}")
+            counts = PIXEL.count(both)
+            self.flagged += both.size - counts.pop("GOOD")
+            self.pixels.update(counts)
+            np.bitwise_or(flags, both, out=flags)
+
+    def report(self) -> SourceReport:
+        """Return what the source gave until now."""
+        return SourceReport(
+            kind=self.source.kind,
+            origin=self.source.origin,
+            flagged=self.flagged,
+            counts=_by_bit(self.pixels, PIXEL),
+            samples=_by_bit(self.samples, GROUP),
+            parameters=self.source.parameters,
+            remarks=self.source.remarks,
+        )
 
 
-class Reader(Protocol):
-    """An exposure from which planes are read one by one: a file, or arrays in memory."""
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of the exposure: (nints, ngroups, ny, nx)."""
-
-    def counts(self, integration: int, group: int) -> Counts:
-        """Return one read, (ny, nx); not to be modified."""
-
-    def old_samples(self, integration: int, group: int) -> GroupDQ | None:
-        """Return the flags that one read's samples have already; not to be modified."""
-
-    def old_pixels(self, rows: slice) -> PixelDQ | None:
-        """Return the flags that some rows have already, in an array that may be modified."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ArrayReader:
-    """An exposure in memory: its reads, and flags that it has already; none is modified."""
-
-    data: Counts
-    pixeldq: PixelDQ | None = None
-    groupdq: GroupDQ | None = None
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of the exposure."""
-        nints, ngroups, ny, nx = self.data.shape
-        return nints, ngroups, ny, nx
-
-    def counts(self, integration: int, group: int) -> Counts:
-        """Return one read."""
-        counts: Counts = self.data[integration, group]
-        return counts
-
-    def old_samples(self, integration: int, group: int) -> GroupDQ | None:
-        """Return the flags that one read's samples have already."""
-        return None if self.groupdq is None else self.groupdq[integration, group]
-
-    def old_pixels(self, rows: slice) -> PixelDQ | None:
-        """Return the flags that some rows have already."""
-        return None if self.pixeldq is None else self.pixeldq[rows].copy()
+def _by_bit(counts: Mapping[str, int], table: FlagTable) -> dict[str, int]:
+    """Return the flags that occur, lowest bit first."""
+    return {name: counts[name] for name in table if counts[name]}
 
 
 class Initialization:
@@ -118,39 +100,17 @@ class Initialization:
     """
 
     def __init__(self, sources: Sequence[FlagSource], *, image: bool = False) -> None:
-        self._tallies = [Tally(source) for source in sources]
+        self._accounts = [_Account(source) for source in sources]
         self._image = image
+        self._looks = any(source.look for source in sources)
         self._seen = False
-        self._counts = dict.fromkeys(("GOOD", *(flag.name for flag in PIXEL.flags)), 0)
-
-    @property
-    def needs_counts(self) -> bool:
-        """Whether a source looks at the counts."""
-        return any(tally.source.look is not None for tally in self._tallies)
-
-    @property
-    def _sole_source(self) -> FlagSource | None:
-        """The one source that flags pixels, if no other one can: PIXELDQ is a copy of its flags."""
-        flagging = [
-            tally.source
-            for tally in self._tallies
-            if tally.source.pixels is not None or (tally.source.look and tally.source.pixel_bits)
-        ]
-        if len(flagging) != 1 or self._image or flagging[0].look is not None:
-            return None
-        return flagging[0]
-
-    @property
-    def touches_groups(self) -> bool:
-        """Whether a source can flag samples."""
-        return any(
-            tally.source.group_bits or tally.source.groups is not None for tally in self._tallies
-        )
+        self._counts: Counter[str] = Counter()
+        self.touches_groups = any(source.group_bits for source in sources)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Pixels per flag in the rows that were made: those that occur, and GOOD."""
-        return {name: n for name, n in self._counts.items() if n or name == "GOOD"}
+        """Pixels per flag in the rows that were made: GOOD, and those that occur."""
+        return {"GOOD": self._counts["GOOD"]} | _by_bit(self._counts, PIXEL)
 
     def planes(self, reader: Reader) -> Iterator[GroupDQ | None]:
         """Yield GROUPDQ plane by plane, old flags included; None for a plane without flags.
@@ -159,85 +119,65 @@ class Initialization:
         """
         self._seen = True
         for integration, group in np.ndindex(*reader.shape[:2]):
-            yield self._plane(reader, integration, group, reader.old_samples(integration, group))
+            plane = reader.old_samples(integration, group)
+            counts = reader.counts(integration, group) if self._looks else None
+            for account in self._accounts:
+                for samples in self._give(account, integration, group, counts):
+                    plane = samples if plane is None else plane | samples
+            yield plane
+
+    def _give(
+        self, account: _Account, integration: int, group: int, counts: Counts | None
+    ) -> Iterator[GroupDQ]:
+        """Yield the flags that a source gives to one read's samples; keep those of pixels."""
+        source, planes = account.source, []
+        if source.groups is not None:
+            planes.append(source.groups(integration, group))
+        if source.look is not None and counts is not None:
+            found = source.look(counts)
+            planes.append(found.samples)
+            account.take_pixels(found.pixels)
+        for plane in planes:
+            if plane is None:
+                continue
+            if self._image:
+                account.take_pixels(plane.astype(np.uint32))
+            elif account.has_samples(plane):
+                yield plane
 
     def rows(self, reader: Reader) -> Iterator[tuple[slice, PixelDQ]]:
         """Yield PIXELDQ in pieces of rows, old flags included, counting its flags on the way.
 
         Looks through all groups first where sources need that and `planes` did not.
         """
-        self.look(reader)
+        if not self._seen and (self._looks or self.touches_groups):
+            for _ in self.planes(reader):
+                pass
         ny, nx = reader.shape[2:]
         step = max(1, _PIECE_BYTES // (4 * nx))
-        sole = self._sole_source
         for first in range(0, ny, step):
             rows = slice(first, min(first + step, ny))
-            old = reader.old_pixels(rows)
-            if old is None and sole is not None and sole.pixels is not None and sole.counts:
-                # A mask is counted once for all its exposures: counting takes longer than copying.
-                self._counts |= sole.counts
-                yield rows, sole.pixels[rows].copy()
-                continue
-            flags = new_pixeldq((rows.stop - first, nx)) if old is None else old
-            for tally in self._tallies:
-                known = (tally.source.pixels, tally.found)
-                combine(flags, *(given[rows] for given in known if given is not None), out=flags)
-            for name, number in PIXEL.count(flags).items():
-                self._counts[name] += number
+            flags = reader.old_pixels(rows)
+            if flags is None:
+                flags = np.zeros((rows.stop - first, nx), np.uint32)
+            for account in self._accounts:
+                account.add_rows(flags, rows)
+            self._counts.update(PIXEL.count(flags))
             yield rows, flags
 
-    def look(self, reader: Reader) -> None:
-        """Look through all groups, unless `planes` did or no source flags samples or looks."""
-        if not self._seen and (self.needs_counts or self.touches_groups):
-            for integration, group in np.ndindex(*reader.shape[:2]):
-                self._plane(reader, integration, group, None)
-        self._seen = True
-
-    def _plane(
-        self, reader: Reader, integration: int, group: int, old: GroupDQ | None
-    ) -> GroupDQ | None:
-        """Return the flags of one read's samples; collect what they and its counts flag."""
-        planes = [] if old is None else [old]
-        counts = reader.counts(integration, group) if self.needs_counts else None
-        for tally in self._tallies:
-            source = tally.source
-            if source.groups is not None:
-                planes += self._taken(tally, source.groups(integration, group))
-            if source.look is not None and counts is not None:
-                found = source.look(counts)
-                planes += self._taken(tally, found.samples)
-                if found.pixels is not None:
-                    tally.collect_pixels(found.pixels)
-        if len(planes) < 2:
-            return planes[0] if planes else None
-        result = planes[0] | planes[1]
-        for plane in planes[2:]:
-            np.bitwise_or(result, plane, out=result)
-        return result
-
-    def _taken(self, tally: Tally, plane: GroupDQ | None) -> list[GroupDQ]:
-        if plane is None:
-            return []
-        if self._image:
-            tally.collect_pixels(plane.astype(np.uint32))
-            return []
-        tally.count_samples(plane)
-        return [plane]
+    def reports(self) -> tuple[SourceReport, ...]:
+        """Return what each source gave until now, in their order."""
+        return tuple(account.report() for account in self._accounts)
 
     def longest_reports(self, shape: Shape) -> tuple[SourceReport, ...]:
         """Return reports with the largest numbers that an exposure of `shape` can give."""
         nints, ngroups, ny, nx = shape
         longest = []
-        for tally in self._tallies:
-            names = GROUP.decode(tally.source.group_bits)
-            samples = dict.fromkeys(() if self._image else names, nints * ngroups * ny * nx)
-            report = tally.report()
-            longest.append(dataclasses.replace(report, flagged=ny * nx, samples=samples))
+        for account in self._accounts:
+            names = () if self._image else GROUP.decode(account.source.group_bits)
+            samples = dict.fromkeys(names, nints * ngroups * ny * nx)
+            longest.append(dataclasses.replace(account.report(), flagged=ny * nx, samples=samples))
         return tuple(longest)
-
-    def reports(self) -> tuple[SourceReport, ...]:
-        """Return what each source gave until now, in their order."""
-        return tuple(tally.report() for tally in self._tallies)
 
 
 def initialize(
@@ -249,16 +189,23 @@ def initialize(
 ) -> tuple[PixelDQ, GroupDQ, tuple[SourceReport, ...]]:
     """Initialize the data quality of an exposure in memory; return PIXELDQ, GROUPDQ and reports.
 
-    The parameters are those of `ArrayReader`; `data` is only looked at if a source needs the
-    counts.
+    No argument is modified; `pixeldq` and `groupdq` are flags that the exposure has already.
     """
-    reader, work = ArrayReader(data, pixeldq, groupdq), Initialization(sources)
-    samples = new_groupdq(data.shape) if groupdq is None else groupdq.copy()
+    nints, ngroups, ny, nx = data.shape
+    reader = Reader(
+        shape=(nints, ngroups, ny, nx),
+        counts=lambda integration, group: data[integration, group],
+        old_samples=lambda i, g: None if groupdq is None else groupdq[i, g],
+        old_pixels=lambda rows: None if pixeldq is None else pixeldq[rows].copy(),
+    )
+    work = Initialization(sources)
+    # The pages of zeros are not touched: a GROUPDQ that stays empty takes no memory.
+    samples = np.zeros(data.shape, np.uint8) if groupdq is None else groupdq.copy()
     if work.touches_groups:
-        for place, plane in zip(np.ndindex(*data.shape[:2]), work.planes(reader), strict=True):
+        for place, plane in zip(np.ndindex(nints, ngroups), work.planes(reader), strict=True):
             if plane is not None:
                 samples[place] = plane
-    pixels = new_pixeldq(reader.shape[2:])
+    pixels = np.empty((ny, nx), np.uint32)
     for rows, flags in work.rows(reader):
         pixels[rows] = flags
     return pixels, samples, work.reports()

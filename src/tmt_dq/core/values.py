@@ -23,47 +23,39 @@ def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.ui
     array([[   0, 1024]], dtype=uint32)
     """
     values = np.asarray(array)
-    if values.dtype == np.uint32 and values.dtype.isnative:
-        return np.ascontiguousarray(values)
-    if values.dtype.kind not in "buif":
+    kind = values.dtype.kind
+    if kind not in "buif":
         raise MaskFormatError(
             f"values are of type {values.dtype}; expected whole numbers from 0 to {_LARGEST}",
             where=where,
         )
-    if values.dtype.kind == "f":
-        # 2^32 is exact in every float type that reaches it (2^32 - 1 is not in float32); in
-        # float16 it is infinity, beyond every number.
-        with np.errstate(over="ignore"):
-            limit = values.dtype.type(_LARGEST + 1)
-        bad = ~((values >= 0) & (values < limit))
-        # NaN and infinity are bad already; their floor would only warn.
-        bad |= np.where(bad, False, values) != np.floor(np.where(bad, 0, values))
-    elif values.dtype.kind == "i":
-        bad = (values < 0) | (values > _LARGEST) if values.dtype.itemsize > 4 else values < 0
-    elif values.dtype.itemsize > 4:
-        bad = values > _LARGEST
-    else:
+    if kind in "bu" and values.dtype.itemsize <= 4:
         return np.ascontiguousarray(values, dtype=np.uint32)
+    if kind == "f":
+        with np.errstate(over="ignore"):
+            # 2^32 is exact in every float type that reaches it (2^32 - 1 is not in float32); in
+            # float16 it is infinity, beyond every number.
+            bad = ~((values >= 0) & (values < values.dtype.type(_LARGEST + 1)))
+            bad |= np.trunc(values) != values
+    else:
+        bad = values < 0
+        if values.dtype.itemsize > 4:
+            bad |= values > _LARGEST
     if bad.any():
         first = tuple(int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
         raise MaskFormatError(
-            f"{int(np.count_nonzero(bad))} values are no flags, the first is {values[first]} at "
+            f"{int(np.count_nonzero(bad)):,} values are no flags, the first is {values[first]} at "
             f"index {first}; expected whole numbers from 0 to {_LARGEST}",
             where=where,
         )
-    if values.dtype.kind == "f":
-        _check_precision(values, where)
-    return np.ascontiguousarray(values, dtype=np.uint32)
-
-
-def _check_precision(values: npt.NDArray[np.floating], where: object) -> None:
-    """Refuse floats so large that the lowest bits of a flag value may have been rounded away."""
-    bits = int(np.finfo(values.dtype).nmant) + 1
-    doubtful = 0 if bits >= 32 else int(np.count_nonzero(values >= 1 << bits))
+    # A float so large may have lost the lowest bits of what was written into it.
+    bits = int(np.finfo(values.dtype).nmant) + 1 if kind == "f" else 32
+    doubtful = int(np.count_nonzero(values >= 1 << bits)) if bits < 32 else 0
     if doubtful:
         raise MaskFormatError(
-            f"{doubtful} values are 2^{bits} or larger, and {values.dtype.name} holds {bits} bits; "
-            "expected all 32 bits of a flag value",
+            f"{doubtful:,} values are 2^{bits} or larger, and {values.dtype.name} holds {bits} "
+            "bits; expected all 32 bits of a flag value",
             where=where,
             hint="Bits may be lost: make the flags again as uint32.",
         )
+    return np.ascontiguousarray(values, dtype=np.uint32)

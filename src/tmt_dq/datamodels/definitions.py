@@ -44,14 +44,12 @@ def defined_bits(table: Any, *, where: object) -> list[DefinedBit]:
             where=where,
             hint="The columns are BIT, VALUE, NAME and DESCRIPTION.",
         )
-    texts = names.get("DESCRIPTION", names["NAME"])
     return [
-        DefinedBit(bit, value, _text(name), _text(description))
-        for bit, value, name, description in zip(
+        DefinedBit(bit, value, _text(name))
+        for bit, value, name in zip(
             np.asarray(columns[names["BIT"]]).tolist(),
             np.asarray(columns[names["VALUE"]]).tolist(),
             columns[names["NAME"]],
-            columns[texts],
             strict=True,
         )
     ]

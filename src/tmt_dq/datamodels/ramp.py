@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from tmt_dq.core.initialize import new_groupdq, new_pixeldq
 from tmt_dq.core.values import as_flags
 from tmt_dq.datamodels import nddata
 from tmt_dq.datamodels.display import model_html
@@ -71,9 +70,9 @@ class TMTRampModel(TMTDataModel):
         if self.data is None:
             return
         if self.pixeldq is None:
-            self.pixeldq = new_pixeldq(self.data.shape[2:])
+            self.pixeldq = np.zeros(self.data.shape[2:], np.uint32)
         if self.groupdq is None:
-            self.groupdq = new_groupdq(self.data.shape)
+            self.groupdq = np.zeros(self.data.shape, np.uint8)
         self.check_shapes()
 
     def __setattr__(self, attr: str, value: Any) -> None:

@@ -82,17 +82,8 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
                 where=file.path,
                 hint=_HINT,
             )
-    count = len(columns["BIT"])
-    descriptions = columns.get("DESCRIPTION", np.full(count, ""))
-    return [
-        DefinedBit(
-            bit=columns["BIT"][row].item(),
-            value=columns["VALUE"][row].item(),
-            name=str(columns["NAME"][row]),
-            description=str(descriptions[row]),
-        )
-        for row in range(count)
-    ]
+    rows = zip(columns["BIT"], columns["VALUE"], columns["NAME"], strict=True)
+    return [DefinedBit(bit.item(), value.item(), str(name)) for bit, value, name in rows]
 
 
 def read_columns(

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown, translate, translation
-from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp
@@ -47,11 +46,6 @@ class Mask:
     left_out: Mapping[int, int] = field(default_factory=dict)  # bit of the file to pixels
     placed: bool = False  # whether the file itself states where on the detector its pixels lie
     remarks: tuple[str, ...] = ()  # what else a report has to mention about the file
-
-    @functools.cached_property
-    def counts(self) -> dict[str, int]:
-        """Pixels per flag, GOOD included; counted once for all exposures."""
-        return PIXEL.count(self.dq)
 
 
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:

@@ -42,7 +42,7 @@ def read_user_flags(
     if not added:
         return flags
     dq.flags.writeable = False
-    remark = f"DO_NOT_USE set in {added} pixels, where {', '.join(policy)}"
+    remark = f"DO_NOT_USE set in {added:,} pixels, where {', '.join(policy)}"
     return dataclasses.replace(flags, dq=dq, remarks=(*flags.remarks, remark))
 
 

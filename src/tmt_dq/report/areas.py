@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmt_dq.core.counts import Planes
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.errors import ConfigError
 from tmt_dq.report.image import FlagImage
 from tmt_dq.tables import Table, number

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.counts import Planes
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.pixel_classes import Planes
 from tmt_dq.report import panels
 from tmt_dq.report.figures import new_figure, save_figure
 

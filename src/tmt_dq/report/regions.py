@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tmt_dq.core.boxes import Boxes, cover
-from tmt_dq.core.pixel_classes import Planes
+from tmt_dq.core.counts import Planes
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 from tmt_dq.report.image import FlagImage

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from tmt_dq.core.clusters import Connectivity, find_clusters
-from tmt_dq.core.counts import FlagCount, count_flags
+from tmt_dq.core.counts import FlagCount, Planes, count_flags, sort_pixels
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.pixel_classes import Planes, sort_pixels
 from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.record import SOFTWARE
 from tmt_dq.files.url_arguments import staged

@@ -1,4 +1,9 @@
-"""Limits of the A/D converter: samples at the ends of its range."""
+"""Limits of the A/D converter: samples at the ends of its range.
+
+AD_FLOOR at or below the floor, where the converter saw less than it can measure (0 DN for uint16);
+SATURATED at or above full scale, where it saw more (65535 DN for uint16). At the floor JWST's
+saturation step also sets DO_NOT_USE; that decision is left to that step.
+"""
 
 from collections.abc import Iterator
 
@@ -8,63 +13,49 @@ import numpy.typing as npt
 from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource, Found, flag_where
+from tmt_dq.core.sources.source import FlagSource, Found
 from tmt_dq.errors import ConfigError
 
-__all__ = ["ad_limits", "sources"]
+__all__ = ["sources"]
 
 
 def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""
-    if recipe.ad_floor is not None or recipe.full_scale is not None:
-        yield ad_limits(floor=recipe.ad_floor, full_scale=recipe.full_scale)
-
-
-def ad_limits(*, floor: float | None = None, full_scale: float | None = None) -> FlagSource:
-    """Flag samples at the ends of the A/D converter's range.
-
-    AD_FLOOR at or below `floor`, where the converter saw less than it can measure (0 DN for
-    uint16); SATURATED at or above `full_scale`, where it saw more (65535 DN for uint16). At the
-    floor JWST's saturation step also sets DO_NOT_USE; that decision is left to that step.
-    """
-    for name, limit in (("floor", floor), ("full scale", full_scale)):
+    floor, full_scale = recipe.ad_floor, recipe.full_scale
+    limits = {"ad_floor": floor, "full_scale": full_scale}
+    for name, limit in limits.items():
         if limit is not None and np.isnan(limit):
-            raise ConfigError(f"the {name} is NaN, which no count reaches; expected a number")
+            raise ConfigError(f"{name} is NaN, which no count reaches; expected a number")
     if floor is not None and full_scale is not None and floor >= full_scale:
-        raise ConfigError(f"the floor {floor} is not below the full scale {full_scale}")
+        raise ConfigError(f"ad_floor {floor} is not below full_scale {full_scale}")
     low, high = np.uint8(GROUP["AD_FLOOR"]), np.uint8(GROUP["SATURATED"])
-    bits = (int(low) if floor is not None else 0) | (int(high) if full_scale is not None else 0)
 
     def look(counts: npt.NDArray[np.generic]) -> Found:
-        _check_reach(counts.dtype, floor, full_scale)
-        planes = []
+        _check_reach(counts.dtype, limits)
+        samples = np.zeros(counts.shape, np.uint8)
         if floor is not None:
-            planes.append(flag_where(counts <= floor, low))  # type: ignore[operator]
+            samples |= (counts <= floor) * low  # type: ignore[operator]
         if full_scale is not None:
-            planes.append(flag_where(counts >= full_scale, high))  # type: ignore[operator]
-        present = [plane for plane in planes if plane is not None]
-        if len(present) == 2:
-            return Found(samples=present[0] | present[1])
-        return Found(samples=present[0] if present else None)
+            samples |= (counts >= full_scale) * high  # type: ignore[operator]
+        return Found(samples)
 
     parameters = {"floor": floor, "full_scale": full_scale}
-    return FlagSource(
-        "A/D limits",
-        parameters={key: value for key, value in parameters.items() if value is not None},
-        pixel_bits=0,
-        group_bits=bits,
-        look=look,
-    )
+    if floor is not None or full_scale is not None:
+        yield FlagSource(
+            "A/D limits",
+            parameters={name: limit for name, limit in parameters.items() if limit is not None},
+            group_bits=int(low if floor is not None else 0)
+            | int(high if full_scale is not None else 0),
+            look=look,
+        )
 
 
-def _check_reach(
-    dtype: np.dtype[np.generic], floor: float | None, full_scale: float | None
-) -> None:
+def _check_reach(dtype: np.dtype[np.generic], limits: dict[str, float | None]) -> None:
     """Refuse a limit beyond what the counts can hold: it would never flag anything."""
     if dtype.kind not in "iu":
         return
     range_ = np.iinfo(dtype.str)
-    for name, limit in (("ad_floor", floor), ("full_scale", full_scale)):
+    for name, limit in limits.items():
         if limit is not None and not range_.min <= limit <= range_.max:
             raise ConfigError(
                 f"{name} is {limit:g}, which no count of type {dtype} reaches; expected a number "

@@ -1,6 +1,6 @@
-"""Dropouts: samples at a value that stands for lost data."""
+"""Dropouts: samples at a value, DN, that stands for data lost on their way; NaN stands for NaN."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,28 +8,21 @@ import numpy.typing as npt
 from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource, Found, flag_where
+from tmt_dq.core.sources.source import FlagSource, Found
 
-__all__ = ["dropouts", "sources"]
+__all__ = ["sources"]
 
 
 def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""
-    if recipe.dropout_values:
-        yield dropouts(recipe.dropout_values)
-
-
-def dropouts(values: Sequence[float]) -> FlagSource:
-    """Flag samples at `values`, DN, as DROPOUT: data lost on their way; NaN stands for NaN."""
-    wanted = tuple(float(value) for value in values)
+    values = tuple(map(float, recipe.dropout_values))
     bit = np.uint8(GROUP["DROPOUT"])
 
     def look(counts: npt.NDArray[np.generic]) -> Found:
         lost = np.zeros(counts.shape, bool)
-        for value in wanted:
+        for value in values:
             lost |= np.isnan(counts) if np.isnan(value) else counts == value
-        return Found(samples=flag_where(lost, bit))
+        return Found(lost * bit)
 
-    return FlagSource(
-        "dropouts", parameters={"values": wanted}, pixel_bits=0, group_bits=int(bit), look=look
-    )
+    if values:
+        yield FlagSource("dropouts", parameters={"values": values}, group_bits=int(bit), look=look)

@@ -1,4 +1,8 @@
-"""Subarrays: the pixels of a frame whose data are in files of their own."""
+"""Subarrays: the pixels of a frame whose data are in files of their own.
+
+NON_SCIENCE and DO_NOT_USE: the frame holds no valid data there, which is what these two flags mean
+together. OUTLIER (bit 4), used for this by other pipelines, means something else.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,13 +16,21 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import GeometryError
 
-__all__ = ["inside_subarrays", "merge_subarrays", "sources", "subarray_windows"]
+__all__ = ["merge_subarrays", "sources", "subarray_windows"]
+
+_BITS = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
 
 
 def sources(_recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a frame that was read together with subarrays, whatever the recipe."""
-    if exposure.readout.subarr_map is not None:
-        yield inside_subarrays(exposure.readout.subarr_map)
+    subarr_map = exposure.readout.subarr_map
+    if subarr_map is not None:
+        yield FlagSource(
+            "subarrays",
+            origin="SUBARR_MAP",
+            parameters={"count": int(subarr_map.max(initial=0))},
+            pixels=(subarr_map > 0) * _BITS,
+        )
 
 
 def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
@@ -28,8 +40,8 @@ def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
     pixel. All that is wrong with it is one GeometryError.
     """
     rows, columns = np.nonzero(subarr_map)
-    numbers = np.asarray(subarr_map)[rows, columns].astype(np.int64)
-    found = [int(number) for number in np.unique(numbers)]
+    numbers = subarr_map[rows, columns]
+    found = np.unique(numbers).tolist()
     problems = []
     if found != list(range(1, len(found) + 1)):
         problems.append(
@@ -40,9 +52,7 @@ def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
     for number in found:
         mine = numbers == number
         y, x = rows[mine], columns[mine]
-        window = Window(
-            int(y.min()), int(x.min()), int(y.max() - y.min()) + 1, int(x.max() - x.min()) + 1
-        )
+        window = Window(int(y.min()), int(x.min()), int(np.ptp(y)) + 1, int(np.ptp(x)) + 1)
         if y.size != window.ny * window.nx:
             problems.append(
                 f"subarray {number} has {y.size} pixels between {window.describe()}, which has "
@@ -55,22 +65,6 @@ def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
             hint="Each subarray is one rectangle with a number of its own, from 1 on.",
         )
     return windows
-
-
-def inside_subarrays(subarr_map: npt.NDArray[np.integer]) -> FlagSource:
-    """Flag the pixels of a full frame whose data are in the files of subarrays.
-
-    NON_SCIENCE and DO_NOT_USE: the frame holds no valid data there, which is what these two flags
-    mean together. OUTLIER (bit 4), used for this by other pipelines, means something else.
-    """
-    bits = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
-    return FlagSource(
-        "subarrays",
-        origin="SUBARR_MAP",
-        parameters={"count": int(subarr_map.max(initial=0))},
-        pixel_bits=int(bits),
-        pixels=np.where(np.asarray(subarr_map) > 0, bits, np.uint32(0)),
-    )
 
 
 def merge_subarrays(

@@ -116,7 +116,7 @@ def _check_values(file: FitsInput, reading: Reading) -> None:
     for unit in file.named("DQ_DEF"):
         own = translation(read_dq_def(file, unit), where=file.path, unknown="drop")
         meant = dict(given.pairs) if given is not None else {}
-        wrong = [bit for bit, flag in own.pairs if meant.get(bit) not in (None, flag)]
+        wrong = [bit for bit, flag in own.pairs if flag and meant.get(bit, flag) != flag]
         if wrong:
             raise ConfigError(
                 f"has a table DQ_DEF, which contradicts the values given for the bits "
