@@ -54,15 +54,12 @@ def full_frame() -> npt.NDArray[np.uint32]:
 def small_cache(root: Path, *, config: bool = False, rules: Any = None) -> Path:
     """Make a cache with one context, tmt_0001.pmap, and a mask of the same small subarray."""
     rules = rules or {("IRIS1", "CUSTOM"): {"2015-10-01 00:00:00": OLD}}
-    make_cache(root, rmap_text(rules))
+    declared = (
+        "{'latest_context': 'tmt_0001.pmap', 'operational_context': 'tmt_0001.pmap', "
+        "'observatory': 'tmt', 'bad_files_list': []}"
+    )
+    make_cache(root, rmap_text(rules), config=declared if config else None)
     deliverable(root / "references/tmt/iris" / OLD, np.zeros((6, 8), np.uint32), useafter=None)
-    if config:
-        folder = root / "config/tmt"
-        folder.mkdir(parents=True)
-        (folder / "server_config").write_text(
-            "{'latest_context': 'tmt_0001.pmap', 'operational_context': 'tmt_0001.pmap', "
-            "'observatory': 'tmt', 'bad_files_list': []}"
-        )
     return root
 
 

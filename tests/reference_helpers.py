@@ -87,8 +87,9 @@ def make_cache(
     contexts: Iterable[str] = ("tmt_0001.pmap",),
     pmap: str = "{'IRIS' : 'tmt_iris_0001.imap'}",
     imap: str = "{'MASK' : 'tmt_iris_mask_0001.rmap'}",
+    config: str | None = None,
 ) -> Path:
-    """Make a cache with one rmap, and empty FITS files as references."""
+    """Make a cache with one rmap, empty FITS files as references, and perhaps a server_config."""
     mappings = root / "mappings" / "tmt"
     references = root / "references" / "tmt" / ("" if flat else "iris")
     mappings.mkdir(parents=True)
@@ -104,6 +105,9 @@ def make_cache(
     (mappings / "tmt_iris_mask_0001.rmap").write_text(rmap or rmap_text())
     for file in files:
         (references / file).write_bytes(FITS)
+    if config is not None:
+        (root / "config/tmt").mkdir(parents=True)
+        (root / "config/tmt/server_config").write_text(config)
     return root
 
 

@@ -231,7 +231,7 @@ def test_a_new_cache_starts_as_a_copy_of_the_embedded_one(folder: Path, mask: Pa
     assert len(lines) == 6
     assert [path for path in folder.iterdir() if path.name.startswith(".")] == []
     # What is changed in it does not reach the embedded one.
-    assert embedded.contents().keys() == {f"tmt_iris_mask_010{n}.fits" for n in range(1, 6)}
+    assert not embedded.provides("tmt_iris_mask_0106.fits")
     assert answer(embedded.cache_path(), "2026-05-01T00:00:00") == "tmt_iris_mask_0101.fits"
     rollback(receipt)
     assert default_context(root) == "tmt_0100.pmap"

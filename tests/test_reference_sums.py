@@ -79,32 +79,20 @@ def test_command_line(root: Path, copy: Path, folder: Path) -> None:
 
 
 def test_hashed_once(root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tmt_dq.references import checksums as sums
-
     hashed: list[Path] = []
-    original = sha256_of
 
     def counted(path: Path) -> str:
         hashed.append(path)
-        return original(path)
+        return sha256_of(path)
 
-    monkeypatch.setattr("tmt_dq.references.checksums.sha256_of", counted)
-    select(root)
-    first = len(hashed)
-    # Another process knows no more than what is noted in the user's folder.
-    monkeypatch.setattr(sums, "_VERIFIED", {})
-    select(root)
-    assert len(hashed) == first <= 1
+    copy.touch()
+    monkeypatch.setattr("tmt_dq.files.identity.sha256_of", counted)
+    for _ in range(3):
+        select(root)
+    assert hashed == [copy]
     copy.touch()
     select(root)
-    assert len(hashed) == first + 1
-
-
-def test_without_a_folder_for_notes(
-    root: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMT_DQ_CACHE_DIR", "/proc/none")
-    assert select(root).path == copy
+    assert hashed == [copy, copy]
 
 
 def test_damaged_record(root: Path, copy: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +59,12 @@ class TestExposure:
 
     @pytest.mark.parametrize(
         "date",
-        [
-            "2026-5-1",
-            "01/05/2026",
-            "2026-02-30",
-            "20260501",
-            "May 1 2026",
-            "2026-05-01T10",
-            "x",
-            "",
-        ],
+        ["2026-5-1", "01/05/2026", "2026-02-30", "20260501", "2026-05-01T10", ""],
     )
     def test_malformed_dates(self, date: Any) -> None:
         refused(RampFormatError, "DATE-OBS", "YYYY-MM-DD", header=exposure(DATE_OBS=date))
 
-    @pytest.mark.parametrize("time", ["10:11", "10.11.12", "10:11:12Z", "noon", "", "1:2:3"])
+    @pytest.mark.parametrize("time", ["10:11", "10.11.12", "10:11:12Z", ""])
     def test_malformed_times(self, time: Any) -> None:
         refused(RampFormatError, "TIME-OBS", "hh:mm:ss", header=exposure(TIME_OBS=time))
 
@@ -144,17 +136,7 @@ class TestCacheAndContext:
 
     @pytest.mark.parametrize(
         "context",
-        [
-            "build",
-            "tmt-build",
-            "tmt-versions",
-            "tmt-2026-01-01T00:00:00",
-            "tmt_iris_0001.imap",
-            "../tmt_0001.pmap",
-            "/etc/tmt_0001.pmap",
-            "jwst_1241.pmap",
-            "",
-        ],
+        ["build", "tmt-edit", "tmt_iris_0001.imap", "../tmt_0001.pmap", "jwst_1241.pmap", ""],
     )
     def test_contexts_that_make_no_sense(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Any
@@ -191,11 +173,8 @@ class TestCacheAndContext:
 
     @pytest.mark.parametrize("text", ["", "{", "[1]", "exit()"])
     def test_a_server_config_that_is_damaged(self, tmp_path: Path, text: Any) -> None:
-        cache = make_cache(tmp_path)
-        (cache / "config/tmt").mkdir(parents=True)
-        config = cache / "config/tmt/server_config"
-        config.write_text(text)
-        refused(SelectionError, str(config), crds_path=cache)
+        cache = make_cache(tmp_path, config=text)
+        refused(SelectionError, str(cache / "config/tmt/server_config"), crds_path=cache)
 
     def test_rules_without_the_instrument_or_type(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path / "a", pmap="{'WFOS' : 'tmt_wfos_0001.imap'}")
@@ -220,9 +199,9 @@ class TestClosedFolders:
         [".", "mappings", "mappings/tmt", "config", "config/tmt", "references", "references/tmt"],
     )
     def test_select(self, tmp_path: Path, closed: str) -> None:
-        cache = make_cache(tmp_path / "cache", contexts=("tmt_0001.pmap", "tmt_0002.pmap"))
-        (cache / "config/tmt").mkdir(parents=True)
-        (cache / "config/tmt/server_config").write_text("{'latest_context': 'tmt_0001.pmap'}")
+        config = "{'latest_context': 'tmt_0001.pmap'}"
+        contexts = ("tmt_0001.pmap", "tmt_0002.pmap")
+        cache = make_cache(tmp_path / "cache", contexts=contexts, config=config)
         ramp = make_ramp(tmp_path / "ramp.fits")
         (cache / closed).chmod(0)
         try:
@@ -253,40 +232,27 @@ def as_a_stranger(*words: object) -> subprocess.CompletedProcess[str]:
 class TestReferenceFile:
     def test_not_in_the_cache(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path, files=[])
-        refused(
-            SelectionError,
-            "tmt_iris_mask_0001.fits",
-            f"{cache}/references/tmt/iris\n",
-            f"{cache}/references/tmt\n",
-            crds_path=cache,
-        )
+        folders = (f"{cache}/references/tmt/iris\n", f"{cache}/references/tmt\n")
+        refused(SelectionError, "tmt_iris_mask_0001.fits", *folders, crds_path=cache)
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"", "empty"),
-            (
-                b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7\nsize 67118400\n",
-                "git lfs",
-            ),
-            (b"\x89HDF\r\n\x1a\n", "not a FITS file"),
+            (b"", "starts with b''"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7\n", "git lfs pull"),
             (b"<html>404 not found</html>", "not a FITS file"),
             (b"SIMP", "not a FITS file"),
         ],
     )
-    def test_not_a_reference_file(self, tmp_path: Path, content: Any, words: Any) -> None:
+    def test_not_a_reference_file(self, tmp_path: Path, content: bytes, words: str) -> None:
         cache = make_cache(tmp_path)
         (cache / MASK).write_bytes(content)
         refused(SelectionError, str(cache / MASK), words, crds_path=cache)
 
-    def test_a_folder(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+    def test_not_a_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
         cache = make_cache(tmp_path, files=[])
-        (cache / MASK).mkdir()
-        refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
-
-    def test_a_pipe_does_not_hang(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path, files=[])
-        os.mkfifo(cache / MASK)
+        make(cache / MASK)
         refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
 
     def test_links(self, tmp_path: Path) -> None:

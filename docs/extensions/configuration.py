@@ -18,7 +18,6 @@ from extensions.markdown import GeneratedDirective, escaped, inline_code, table
 from tmt_dq import instruments
 from tmt_dq.core.options import option_table
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.references import cache
 from tmt_dq.step.step import DQInitStep
 
 __all__ = [
@@ -38,18 +37,9 @@ MEANINGS = {
     "TMT_DQ_CRDS_PATH": "the cache, for tmt-dq alone: goes before CRDS_PATH and the others, which "
     "may be there for JWST's",
     "TMT_DQ_CRDS_CONTEXT": "the context, for tmt-dq alone: goes before CRDS_CONTEXT",
-    "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`",
-    "CRDS_MAPPATH": "the folder of the rules, where it is not in CRDS_PATH",
-    "CRDS_REFPATH": "the folder of the references, where it is not in CRDS_PATH",
-    "CRDS_CFGPATH": "the folder of the configuration, where it is not in CRDS_PATH",
-    "CRDS_PATH_SINGLE": "a cache of one observatory: the same folders, without `tmt`",
-    "CRDS_MAPPATH_SINGLE": "its folder of rules, where it is not in CRDS_PATH",
-    "CRDS_REFPATH_SINGLE": "its folder of references, where it is not in CRDS_PATH",
-    "CRDS_CFGPATH_SINGLE": "its folder of the configuration, where it is not in CRDS_PATH",
+    "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`; "
+    "CRDS_MAPPATH and its like, for a cache in several places, are refused",
     "CRDS_CONTEXT": "the context; without it, the cache's newest",
-    "CRDS_IGNORE_MAPPING_CHECKSUM": "1: do not check the sha1sum of rules",
-    "CRDS_ALLOW_BAD_RULES": "1: use rules that the server declared bad all the same",
-    "CRDS_ALLOW_BAD_REFERENCES": "1: use references that the server declared bad all the same",
     "CRDS_OBSERVATORY": "for `tmt-dq crds`: the observatory; without it, `tmt`",
     "CRDS_SERVER_URL": "for `tmt-dq crds`: a server; without it, no network is used",
     "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is written; without it, the "
@@ -60,6 +50,7 @@ MEANINGS = {
 """Variables that users set, and what for, in Markdown."""
 
 _SET_HERE = {
+    "CRDS_CFGPATH",
     "CRDS_EXPLICIT_GARBAGE_COLLECTION",
     "CRDS_READONLY_CACHE",
     "CRDS_USE_PICKLED_CONTEXTS",
@@ -69,7 +60,7 @@ _SET_HERE = {
 
 def variables_in_the_code() -> set[str]:
     """Return the environment variables that the package names."""
-    found = set(cache._VARIABLES)  # noqa: SLF001 - made of parts there, so no literal
+    found = set()
     for path in Path(tmt_dq.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and _VARIABLE.fullmatch(str(node.value)):

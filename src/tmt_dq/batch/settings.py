@@ -23,12 +23,6 @@ __all__ = ["keywords", "make_settings"]
 _OFFERED = set(option_table(ApplyOptions)) - {"output_dir", "overwrite", "dry_run"}
 _DEFAULTS = ApplyOptions()
 _NO_EFFECT = {"sync", "start_over", "crds_path", "context"}
-_SEPARATE = [
-    f"CRDS_{kind}{single}"
-    for kind in ("PATH", "MAPPATH", "REFPATH", "CFGPATH")
-    for single in ("", "_SINGLE")
-    if f"{kind}{single}" != "PATH"
-]
 
 
 def make_settings(options: Mapping[str, Any], *, checksum: bool = False) -> Settings:
@@ -103,23 +97,22 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
     from tmt_dq.references.observatories import available
 
     environ = crds_variables(os.environ)
-    separate = any(environ.get(name) for name in _SEPARATE)
-    if "crds_path" not in given and environ.get("CRDS_PATH") and not separate:
-        given["crds_path"] = environ["CRDS_PATH"]
-    if "crds_path" in given:
-        given["crds_path"] = str(Path(given["crds_path"]).absolute())
+    named = given.get("crds_path")
     given["context"] = given.get("context") or environ.get("CRDS_CONTEXT") or "latest"
     rules: list[Rule] = []
     problems: list[TmtDqError] = []
     embedded = False
     for observatory in available():
         try:
-            cache = open_cache(given.get("crds_path"), observatory, environ)
+            cache = open_cache(named, observatory, environ)
             context = cache.context(given["context"], environ)
         except TmtDqError as error:
             problems.append(error)
             continue
-        embedded = embedded or ("crds_path" not in given and cache.embedded)
+        if named is None and cache.embedded:
+            embedded = True
+        else:
+            given["crds_path"] = str(cache.root)
         rules.append(Rule(observatory, str(cache.root), context))
     if not rules and problems:
         raise next((e for e in problems if given["context"].startswith(str(e.where))), problems[-1])

@@ -26,8 +26,6 @@ _EXTRAS = {
     "distributed": ("distributed",),
 }
 _OWN = ("TMT_DQ_CACHE_DIR", "TMT_DQ_CRDS_CONTEXT", "TMT_DQ_CRDS_PATH", "TMT_DQ_VERIFY")
-_FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
-_CACHES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
 _SECRET = ("PASSWORD", "TOKEN", "KEY")
 
 
@@ -45,7 +43,7 @@ def command(crds_path: Path | None, context: str | None, *, as_json: bool) -> in
       tmt-dq doctor
       tmt-dq doctor --crds-path /data/crds --json
     """
-    from tmt_dq.references.checksums import user_folder
+    from tmt_dq.references.embedded import user_folder
 
     rules, errors = _rules(crds_path, context)
     variables = {
@@ -102,7 +100,9 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         given = ", ".join(name for name in variables if os.environ.get(name))
         return option if value is not None else own if os.environ.get(own) else given or other
 
-    cache_from = origin("--crds-path", path, "TMT_DQ_CRDS_PATH", _CACHES, "comes with tmt-dq")
+    cache_from = origin(
+        "--crds-path", path, "TMT_DQ_CRDS_PATH", ("CRDS_PATH",), "comes with tmt-dq"
+    )
     context_from = origin(
         "--context", context, "TMT_DQ_CRDS_CONTEXT", ("CRDS_CONTEXT",), "newest of the cache"
     )
@@ -112,7 +112,7 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         cache = open_cache(path, instrument.observatory, os.environ)
         rules["cache"] = str(cache.root)
         rules["context"] = name = cache.context(context, os.environ)
-        load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
+        load_rules(cache.mappings, name, instrument)
     except TmtDqError as error:
         return rules, [error]
     return rules, []

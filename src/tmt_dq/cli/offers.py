@@ -32,8 +32,6 @@ __all__ = [
 Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 """What click calls: context, parameter and what is typed already, to what may be meant."""
 
-_CACHE_VARIABLES = ("CRDS_MAPPATH_SINGLE", "CRDS_MAPPATH", "CRDS_PATH_SINGLE", "CRDS_PATH")
-
 
 def _items(
     values: Mapping[str, str | None], incomplete: str, *, before: str = ""
@@ -136,13 +134,9 @@ def contexts(*cache_options: str) -> Offer:
 
 def _context_names(cache: Path | None) -> Iterable[str]:
     """Return the names of the contexts in a cache."""
-    own = os.environ.get("TMT_DQ_CRDS_PATH")
-    if cache is not None or own:
-        folder = (cache or Path(own or "")).expanduser() / "mappings"
-    elif any(os.environ.get(name) for name in _CACHE_VARIABLES):
-        single = os.environ.get("CRDS_MAPPATH_SINGLE") or os.environ.get("CRDS_MAPPATH")
-        root = os.environ.get("CRDS_PATH_SINGLE") or os.environ.get("CRDS_PATH") or ""
-        folder = Path(single) if single else Path(root) / "mappings"
+    named = cache or os.environ.get("TMT_DQ_CRDS_PATH") or os.environ.get("CRDS_PATH")
+    if named:
+        folder = Path(named).expanduser() / "mappings"
     else:
         from tmt_dq.references import embedded
 

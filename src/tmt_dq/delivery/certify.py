@@ -318,7 +318,7 @@ def _ask_crds(
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name = cache.context(context, os.environ)
     # crds executes rules: they are examined first.
-    load_rules(cache.mappings, name, instrument, instrument.reftype, verify_sums=True)
+    load_rules(cache.mappings, name, instrument)
     cards = {} if detector is None else {"DETECTOR": (detector.name, "Detector")}
     with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
         copy = Path(folder) / f"{file.path.stem}.fits"
@@ -329,4 +329,4 @@ def _ask_crds(
             yield Finding("error", "crds certify", error.what, error.hint)
             return
     for message in messages:
-        yield Finding("error" if message.level == "ERROR" else "warning", "CRDS", message.text)
+        yield Finding("error" if message[0] == "ERROR" else "warning", "CRDS", message[1])

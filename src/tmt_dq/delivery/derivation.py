@@ -49,7 +49,7 @@ def derive(
 ) -> Derivation:
     """Derive rules that select a new reference, whose keywords are in `header`, from a context."""
     reftype = instrument.reftype
-    chain = read_chain(cache.mappings, context, instrument, reftype, verify_sums=True)
+    chain = read_chain(cache.mappings, context, instrument)
     if chain[-1].path.suffix != ".rmap":
         raise DeliveryError(
             f"{context} says that no {reftype} applies to {instrument.name}, so there are no "

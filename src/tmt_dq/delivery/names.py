@@ -69,7 +69,7 @@ def new_names(cache: Cache, instrument: Instrument) -> NewNames:
 
 def find_leftovers(cache: Cache, instrument: Instrument, context: str) -> tuple[str, ...]:
     """Return a warning of files newer than all that the context in force mentions, if any."""
-    chain = read_chain(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
+    chain = read_chain(cache.mappings, context, instrument)
     in_force = "\n".join((context, *(file.text for file in chain)))
     files = "\n".join(_files(cache))
     found = [

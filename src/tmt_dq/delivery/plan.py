@@ -109,8 +109,6 @@ def plan_delivery(
 
 def _reference_folder(cache: Cache, instrument: Instrument) -> Path:
     """Return the folder of an instrument's references."""
-    if cache.subdir_mode() == "flat":
-        return cache.references
     return cache.references / instrument.name.lower()
 
 
@@ -123,8 +121,8 @@ def _record(candidate: Candidate, cache: Cache, derivation: Derivation, mask: Pa
     """Return the text of SHA256SUMS, with the new mask and what the rules name and nobody noted."""
     folder = _reference_folder(cache, candidate.instrument).relative_to(cache.references)
     entries = {**checksums.entries(cache.references)}
-    known = checksums.recorded(cache.references)
-    for name in sorted(set(_REFERENCE.findall("".join(derivation.before.values()))) - known.keys()):
+    known = {Path(path).name for path in entries}
+    for name in sorted(set(_REFERENCE.findall("".join(derivation.before.values()))) - known):
         # What is missing, or a Git LFS pointer, is not on record: it may come later.
         with contextlib.suppress(SelectionError):
             path = cache.reference(candidate.instrument.name, name, verify=False)

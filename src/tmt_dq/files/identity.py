@@ -1,11 +1,12 @@
 """Identity of a file: whether it is still the one that was read, and its sha256."""
 
+import functools
 import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Identity", "identify", "sha256_of"]
+__all__ = ["Identity", "digest_of", "identify", "sha256_of"]
 
 
 class Identity(NamedTuple):
@@ -41,3 +42,13 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file, computed once per process as long as it does not change."""
+    return _digest(path.absolute(), Identity.of(path.stat()))
+
+
+@functools.lru_cache(maxsize=32)
+def _digest(path: Path, _identity: Identity) -> str:
+    return sha256_of(path)

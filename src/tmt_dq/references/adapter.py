@@ -1,8 +1,8 @@
 """The package crds, imported in one place and made to know our observatories, with no fork.
 
 crds has no plugin mechanism: its observatories are sub-packages of its own and a list of names. The
-adapter puts modules built from data (see `tmt_dq.references.locate`) where crds looks for them and
-appends to the list in place, since every module of crds shares it. Nothing else of crds is changed.
+adapter puts modules built from data (`tmt_dq.references.observatories`) where crds looks for them
+and appends to the list in place, since every module of crds shares it. Nothing else is changed.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from typing import Any
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.references import observatories
-from tmt_dq.references.locate import LocateModule, ObservatoryModule
 
 __all__ = ["LOCK", "import_crds", "register"]
 
@@ -94,8 +93,8 @@ def _traces_removed() -> Iterator[None]:
 
 def _add(observatory: observatories.Observatory, crds: ModuleType) -> None:
     """Put an observatory's modules where import statements find them."""
-    package = ObservatoryModule(observatory, crds)
-    locate = LocateModule(package, observatory, crds)
+    package = observatories.ObservatoryModule(observatory, crds)
+    locate = observatories.LocateModule(package, observatory, crds)
     # crds looks for hooks in an instrument's module, and it must exist; ours have none.
     hooks = [
         ModuleType(f"{package.__name__}.{instrument}", "An instrument without hooks.")

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.files.identity import Identity, identify
+from tmt_dq.files.identity import identify
 from tmt_dq.references import checksums, embedded
 from tmt_dq.references.rule_files import read_regular
 
 __all__ = ["Cache", "crds_variables", "open_cache"]
 
-_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.pmap")
-_LFS = b"version https://git-lfs"
-_FOLDERS = ("CRDS_PATH", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH")
-_VARIABLES = (*_FOLDERS, *(f"{name}_SINGLE" for name in _FOLDERS))
+_SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
+_SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *_SEPARATE)]
+"""Variables of crds for caches that do not lie in one folder."""
+
 _OWN_PATH, _OWN_CONTEXT = "TMT_DQ_CRDS_PATH", "TMT_DQ_CRDS_CONTEXT"
 """They go before CRDS' variables, which may be there for another observatory's software."""
 
-_EMBEDDED = "the cache that comes with tmt-dq"
 _OTHER = (
     "Name a cache that has them: --crds-path DIR (crds_path=), or TMT_DQ_CRDS_PATH, which goes "
     "before CRDS_PATH. Without any of them, the rules that come with tmt-dq are used."
@@ -34,55 +32,48 @@ _PERMISSIONS = "Check its path, its permissions, and those of the folders above 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The part of a cache that belongs to one observatory.
-
-    `root` is the cache (CRDS_PATH), `mappings`, `references` and `config` are the observatory's
-    folders; `embedded` is true for the cache that comes with the package.
-    """
+    """The part of a cache, `root`, that belongs to one observatory."""
 
     root: Path
     observatory: str
     mappings: Path
     references: Path
     config: Path
-    embedded: bool
+    embedded: bool  # it is the cache that comes with the package
 
-    def server_config(self) -> Mapping[str, Any]:
+    def server_config(self) -> dict[str, Any]:
         """Return what the server of the cache declared; nothing if it never had one."""
         path = self.config / "server_config"
         with _readable(path):
-            found = identify(path)
-        return {} if found is None else _read_server_config(path, found)
+            if identify(path) is None:
+                return {}
+        try:
+            config = ast.literal_eval(read_regular(path)[0].decode("utf-8"))
+            return dict(config)
+        except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+            raise SelectionError(
+                f"the cache's configuration cannot be read ({error}); expected a dictionary",
+                where=path,
+                hint="Repair or remove the file, or name the context (--context, CRDS_CONTEXT).",
+            ) from error
 
     def context(self, wanted: str | None, environ: Mapping[str, str]) -> str:
-        """Return the name of the context to use.
+        """Return the name of the context to use, which is in the cache.
 
-        `wanted` is a name, ``latest`` or ``<observatory>-latest``, ``-operational`` or ``-edit``;
-        without it TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT of `environ` counts. ConfigError is raised
-        for a name that is no context's or another observatory's, SelectionError if the context is
-        not in the cache.
+        `wanted` is a name or ``latest``; without it TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT counts.
         """
         where = "context"
         if wanted is None:
             where = _OWN_CONTEXT if environ.get(_OWN_CONTEXT) else "CRDS_CONTEXT"
             wanted = environ.get(where) or "latest"
-        symbol = wanted.removeprefix(f"{self.observatory}-")
-        if symbol in ("latest", "operational"):
+        name = wanted
+        if wanted.removeprefix(f"{self.observatory}-") in ("latest", "operational"):
             name = self._default_context()
-        elif symbol == "edit" and "edit_context" in self.server_config():
-            name = str(self.server_config()["edit_context"])
-        else:
-            name = wanted
-        if not _CONTEXT.fullmatch(name):
+        if not re.fullmatch(rf"{self.observatory}(_[A-Za-z0-9_.\-]*)?\.pmap", name):
             raise ConfigError(
-                f"{wanted!r} is not a context that can be found without a server; expected a "
-                f"name such as {self.observatory}_0001.pmap, or latest",
-                where=where,
-                hint=f"The cache has: {self._list_contexts()}",
-            )
-        if not name.startswith((f"{self.observatory}_", f"{self.observatory}.")):
-            raise ConfigError(
-                f"{name!r} is not a context of observatory {self.observatory!r}",
+                f"{wanted!r} is not a context of observatory {self.observatory!r} that can be "
+                f"found without a server; expected a name such as {self.observatory}_0001.pmap, or "
+                "latest",
                 where=where,
                 hint=f"The cache {self.root} has: {self._list_contexts()}. Name one with --context "
                 "(context=), or TMT_DQ_CRDS_CONTEXT, which goes before CRDS_CONTEXT.",
@@ -100,9 +91,9 @@ class Cache:
     def _default_context(self) -> str:
         """Return the context that the server last declared, or the one with the highest number."""
         config = self.server_config()
-        for key in ("latest_context", "operational_context"):
-            if config.get(key):
-                return str(config[key])
+        declared = config.get("latest_context") or config.get("operational_context")
+        if declared:
+            return str(declared)
         # Without a number it is the oldest.
         pattern = re.compile(rf"{self.observatory}(?:_(\d+))?\.pmap")
         found = [match for name in self._contexts() if (match := pattern.fullmatch(name))]
@@ -122,14 +113,6 @@ class Cache:
     def _list_contexts(self) -> str:
         return ", ".join(self._contexts()) or "no .pmap at all"
 
-    def subdir_mode(self) -> str:
-        """Return how references lie: ``instrument``, in one folder for each, or ``flat``."""
-        try:
-            return (self.config / "ref_cache_subdir_mode").read_text("utf-8").strip()
-        except OSError:
-            has_files = any(self.references.glob("*.fits"))
-            return "flat" if has_files else "instrument"
-
     def bad_files(self) -> frozenset[str]:
         """Return the files that the server declared bad."""
         config = self.server_config()
@@ -137,10 +120,9 @@ class Cache:
         return frozenset(map(str, listed))
 
     def reference(self, instrument: str, name: str, *, verify: bool = True) -> Path:
-        """Return where a reference file is, after making sure that it is one.
+        """Return where a reference file is, found to be a readable FITS file.
 
-        With `verify` its content must be what the cache has on record. SelectionError is raised if
-        it is not in the cache, not a readable FITS file, or not the file that was put there.
+        With `verify` its sha256 must be the one on record, if there is one.
         """
         folders = [self.references / instrument.lower(), self.references]
         with _readable(folders[0]):
@@ -155,37 +137,38 @@ class Cache:
                 hint="Copy it there, or give a mask yourself (--mask FILE).",
             )
         _check_reference(path)
-        if verify:
-            expected = checksums.recorded(self.references)
-            if name in expected:
-                checksums.verify(path, expected[name])
+        expected = checksums.recorded(self.references, path) if verify else None
+        if expected is not None:
+            checksums.verify(path, expected)
         return path
 
 
 def open_cache(
     crds_path: str | os.PathLike[str] | None, observatory: str, environ: Mapping[str, str]
 ) -> Cache:
-    """Return the cache to use for an observatory.
+    """Return the cache to use for an observatory, ConfigError if there are no rules for it.
 
-    Without `crds_path` it is the one that TMT_DQ_CRDS_PATH of `environ` names, or crds' own
-    variables: CRDS_PATH, or the separate CRDS_MAPPATH, CRDS_REFPATH, CRDS_CFGPATH and the
-    ``_SINGLE`` forms of all. Without them it is the embedded one. ConfigError is raised if there is
-    no such cache, or it has no rules for the observatory.
+    It is the one that is named here, or by TMT_DQ_CRDS_PATH or CRDS_PATH of `environ`, or else the
+    embedded one.
     """
+    where = "crds_path"
     if crds_path is not None:
-        where, variables = "crds_path", {"CRDS_PATH": os.fspath(crds_path)}
+        named = os.fspath(crds_path)
     else:
-        found = crds_variables(environ)
-        variables = {name: found[name] for name in _VARIABLES if found.get(name)}
-        where = "CRDS_PATH_SINGLE" if "CRDS_PATH_SINGLE" in variables else "CRDS_PATH"
-        if where not in variables:
-            where, variables["CRDS_PATH"] = _EMBEDDED, str(embedded.cache_path())
-        elif environ.get(_OWN_PATH):
-            where = _OWN_PATH
+        where = _OWN_PATH if environ.get(_OWN_PATH) else "CRDS_PATH"
+        separate = [name for name in _SEPARATE if environ.get(name)]
+        if separate and where != _OWN_PATH:
+            raise ConfigError(
+                "is set, but tmt-dq expects rules and references in one folder, CRDS_PATH",
+                where=", ".join(separate),
+                hint=f"Unset it, or set {_OWN_PATH}, which goes before the variables of CRDS.",
+            )
+        named = environ.get(where, "")
+        if not named:
+            where, named = "the cache that comes with tmt-dq", str(embedded.cache_path())
     # Absolute, so that what is remembered and returned outlives a change of folder.
-    named = variables.get("CRDS_PATH_SINGLE") or variables["CRDS_PATH"]
     root = Path(named).absolute()
-    mappings = _folder(variables, "CRDS_MAPPATH", "mappings", observatory)
+    mappings = root / "mappings" / observatory
     try:
         has_root, has_rules = named and _is_folder(root), _is_folder(mappings)
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
@@ -206,8 +189,8 @@ def open_cache(
         root=root,
         observatory=observatory,
         mappings=mappings,
-        references=_folder(variables, "CRDS_REFPATH", "references", observatory),
-        config=_folder(variables, "CRDS_CFGPATH", "config", observatory),
+        references=root / "references" / observatory,
+        config=root / "config" / observatory,
         embedded=embedded.is_here(root),
     )
 
@@ -216,25 +199,12 @@ def crds_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for crds itself, which does not know the variables of tmt-dq."""
     found = dict(environ)
     if environ.get(_OWN_PATH):
-        for name in _VARIABLES:
+        for name in _SEPARATE:
             found.pop(name, None)
         found["CRDS_PATH"] = environ[_OWN_PATH]
     if environ.get(_OWN_CONTEXT):
         found["CRDS_CONTEXT"] = environ[_OWN_CONTEXT]
     return found
-
-
-def _folder(variables: Mapping[str, str], name: str, kind: str, observatory: str) -> Path:
-    """Return one of an observatory's folders, by crds' own rules (``crds.core.config``)."""
-    if f"{name}_SINGLE" in variables:
-        folder = Path(variables[f"{name}_SINGLE"])
-    elif name in variables:
-        folder = Path(variables[name]) / observatory
-    elif "CRDS_PATH_SINGLE" in variables:
-        folder = Path(variables["CRDS_PATH_SINGLE"]) / kind
-    else:
-        folder = Path(variables["CRDS_PATH"]) / kind / observatory
-    return folder.absolute()
 
 
 @contextlib.contextmanager
@@ -264,40 +234,26 @@ def _is_folder(path: Path) -> bool:
     return identify(path) is not None and path.is_dir()
 
 
-@functools.lru_cache(maxsize=8)
-def _read_server_config(path: Path, _identity: Identity) -> Mapping[str, Any]:
-    """Read a ``server_config``, once as long as the file does not change."""
-    try:
-        config = ast.literal_eval(read_regular(path)[0].decode("utf-8"))
-        if not isinstance(config, dict):
-            raise TypeError("not a dictionary")  # noqa: TRY301
-    except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise SelectionError(
-            f"the cache's configuration cannot be read ({error}); expected a dictionary",
-            where=path,
-            hint="Repair or remove the file, or name the context with --context or CRDS_CONTEXT.",
-        ) from error
-    return config
-
-
 def _check_reference(path: Path) -> None:
     """Refuse what only looks like a reference file."""
-    what = hint = None
     try:
-        if not path.exists():
-            what, hint = "it is a link to a file that is not there", "Repair the link."
-        elif not path.is_file():
-            what, hint = "it is not a file", "Remove it and put the file in its place."
-        else:
+        start = None
+        if path.is_file():  # not a pipe, which would wait
             with path.open("rb") as file:
                 start = file.read(30)
-            if not start:
-                what, hint = "it is empty", "Copy the file again."
-            elif start.startswith(_LFS):
-                what, hint = "it is a Git LFS pointer", "Fetch the file itself: git lfs pull"
-            elif path.suffix == ".fits" and not start.startswith(b"SIMPLE  ="):
-                what, hint = f"it is not a FITS file; it starts with {start!r}", "Copy it again."
     except OSError as error:
-        what, hint = f"it cannot be read: {error.strerror}", "Check the permissions."
-    if what is not None:
-        raise SelectionError(f"the rules select this reference, but {what}", where=path, hint=hint)
+        problem = f"it cannot be read: {error.strerror}"
+    else:
+        if start is None:
+            problem = "it is not a file, or a link to one that is not there"
+        elif start.startswith(b"version https://git-lfs"):
+            problem = "it is a Git LFS pointer (git lfs pull fetches the file itself)"
+        elif start.startswith(b"SIMPLE  ="):
+            return
+        else:
+            problem = f"it is not a FITS file; it starts with {start!r}"
+    raise SelectionError(
+        f"the rules select this reference, but {problem}",
+        where=path,
+        hint="Put the file itself in its place, readable for you.",
+    )

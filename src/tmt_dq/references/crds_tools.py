@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +16,7 @@ from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
 from tmt_dq.references.cache import Cache, crds_variables, open_cache
 
-__all__ = ["CERTIFY_FILE", "TOOLS", "Message", "certify_reference", "run"]
+__all__ = ["CERTIFY_FILE", "TOOLS", "certify_reference", "run"]
 
 TOOLS = MappingProxyType(
     {
@@ -41,14 +40,6 @@ CERTIFY_FILE = "certify-file"
 """Beside them: certify one reference, and print what crds found as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What crds found in a reference: an ERROR or a WARNING, and its text."""
-
-    level: str
-    text: str
-
-
 def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
     """Run a tool with its arguments; return 0, 1 if it found errors, or 2 if they were wrong.
 
@@ -68,8 +59,8 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
     return 0 if status == -signal.SIGPIPE else status
 
 
-def certify_reference(path: Path, cache: Cache, context: str) -> tuple[Message, ...]:
-    """Run CRDS' certify on a reference, with the observatory's constraints (.tpn files).
+def certify_reference(path: Path, cache: Cache, context: str) -> list[tuple[str, str]]:
+    """Run CRDS' certify on a reference; return what it found: ERROR or WARNING, and a text.
 
     The context's rules must have been examined, since crds executes them. CertificationError is
     raised if crds did not finish.
@@ -77,9 +68,6 @@ def certify_reference(path: Path, cache: Cache, context: str) -> tuple[Message, 
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_")}
     environ |= {
         "CRDS_PATH": str(cache.root),
-        "CRDS_MAPPATH_SINGLE": str(cache.mappings),
-        "CRDS_REFPATH_SINGLE": str(cache.references),
-        "CRDS_CFGPATH_SINGLE": str(cache.config),
         "CRDS_OBSERVATORY": cache.observatory,
         "CRDS_READONLY_CACHE": "1",
     }
@@ -92,7 +80,7 @@ def certify_reference(path: Path, cache: Cache, context: str) -> tuple[Message, 
             where=path,
             hint=f"See all of its output: tmt-dq crds certify {path}",
         )
-    return tuple(Message(level, text) for level, text in json.loads(process.stdout))
+    return [(level, text) for level, text in json.loads(process.stdout)]
 
 
 def _usage(program: str) -> str:
@@ -124,7 +112,7 @@ def _completed(
     found["CRDS_USE_PICKLED_CONTEXTS"] = "False"
     # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
     found["CRDS_EXPLICIT_GARBAGE_COLLECTION"] = "False"
-    if not any(found.get(name) for name in ("CRDS_PATH", "CRDS_PATH_SINGLE")):
+    if not found.get("CRDS_PATH"):
         found["CRDS_PATH"] = str(embedded.cache_path())
         found["CRDS_READONLY_CACHE"] = "1"
         for name in {PurePath(argument).name for argument in arguments}:
@@ -150,18 +138,15 @@ def _provide_config(folder: Path, environ: dict[str, str]) -> None:
     except (ConfigError, SelectionError):
         return  # the tool may not need a context, and says itself what it misses
     config = {
+        **dict.fromkeys(("edit_context", "latest_context", "operational_context"), context),
         "bad_files": "",
         "bad_files_list": [],
-        "edit_context": context,
         "force_remote_mode": False,
         "last_synced": "never: this cache has no server",
-        "latest_context": context,
         "observatory": observatory,
-        "operational_context": context,
         "server": "none",
     }
     (folder / observatory).mkdir()
     (folder / observatory / "server_config").write_text(f"{pprint.pformat(config)}\n", "utf-8")
-    (folder / observatory / "ref_cache_subdir_mode").write_text(cache.subdir_mode(), "utf-8")
-    environ.pop("CRDS_CFGPATH_SINGLE", None)
+    (folder / observatory / "ref_cache_subdir_mode").write_text("instrument", "utf-8")
     environ["CRDS_CFGPATH"] = str(folder)

@@ -8,16 +8,16 @@ the user's cache folder. The folder's name is made from the content, so versions
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from tmt_dq import instruments
 from tmt_dq.core import flags
-from tmt_dq.errors import OutputError
-from tmt_dq.files.atomic import AtomicOutput
-from tmt_dq.files.copying import write_all
+from tmt_dq.errors import ConfigError, OutputError
+from tmt_dq.files.atomic import write_file
 from tmt_dq.fits.cards import primary_header
 from tmt_dq.fits.checksums import sign, sum_bytes
 from tmt_dq.fits.encoding import encode_uint32, image_header
@@ -27,29 +27,30 @@ from tmt_dq.references import checksums
 __all__ = [
     "DATA",
     "cache_path",
-    "contents",
     "ensure",
     "is_here",
     "location",
     "provides",
+    "user_folder",
     "write_copy",
 ]
 
 DATA = Path(__file__).parent / "data"
 """What is shipped: the cache without its masks, whose sums are in SHA256SUMS."""
 
-_REFERENCES = PurePosixPath("references/tmt")
+_REFERENCES = Path("references/tmt")
 _FIRST = 101
 """Number of the first detector's mask; the others follow."""
 
 _MADE = "2026-01-01T00:00:00"
+_FOLDER_HINT = "Set TMT_DQ_CACHE_DIR to a folder that can be written, or name a cache of your own."
 
 
 @functools.cache
-def _shipped() -> Mapping[PurePosixPath, bytes]:
+def _shipped() -> Mapping[Path, bytes]:
     """Return the files that are shipped, by their paths in the cache."""
     paths = sorted(path for path in DATA.rglob("*") if path.is_file())
-    return {PurePosixPath(path.relative_to(DATA)): path.read_bytes() for path in paths}
+    return {path.relative_to(DATA): path.read_bytes() for path in paths}
 
 
 @functools.cache
@@ -60,15 +61,31 @@ def _version() -> str:
 
 
 @functools.cache
-def _masks() -> Mapping[str, tuple[PurePosixPath, str]]:
-    """Return the place among the references, and the sha256, of each mask, by name."""
+def _masks() -> Mapping[str, tuple[Path, str]]:
+    """Return the path in the cache, and the sha256, of each mask, by name."""
     entries = checksums.entries(DATA / _REFERENCES).items()
-    return {PurePosixPath(path).name: (PurePosixPath(path), digest) for path, digest in entries}
+    return {Path(path).name: (_REFERENCES / path, sha256) for path, sha256 in entries}
+
+
+def user_folder() -> Path:
+    """Return the folder for what can be made again: TMT_DQ_CACHE_DIR, or in the user's caches."""
+    base = os.environ.get("TMT_DQ_CACHE_DIR")
+    if not base:
+        import platformdirs
+
+        base = platformdirs.user_cache_dir("tmt-dq")
+    if not os.path.isabs(base):  # noqa: PTH117 (it may start with an unexpanded ~)
+        raise ConfigError(
+            f"the cache folder {base!r} is not an absolute path",
+            where="TMT_DQ_CACHE_DIR",
+            hint=_FOLDER_HINT,
+        )
+    return Path(base)
 
 
 def location() -> Path:
     """Return where the cache is, or will be: ``crds/<version>`` in the user's cache folder."""
-    return checksums.user_folder() / "crds" / _version()
+    return user_folder() / "crds" / _version()
 
 
 def cache_path() -> Path:
@@ -83,11 +100,6 @@ def is_here(root: Path) -> bool:
     return root.name == _version() and root == location()
 
 
-def contents() -> Mapping[str, str]:
-    """Return the sha256 of each mask of the cache, by its name."""
-    return {name: digest for name, (_, digest) in _masks().items()}
-
-
 def provides(name: str) -> bool:
     """Return whether the cache has a mask of this name."""
     return name in _masks()
@@ -95,13 +107,21 @@ def provides(name: str) -> bool:
 
 def ensure(name: str, root: Path | None = None) -> Path:
     """Return the path of a mask that the cache `provides`, making it if it is not there."""
-    path, digest = _masks()[name]
+    path, sha256 = _masks()[name]
     instrument = instruments.load(path.parent.name)
     detector = list(instrument.detectors.values())[int(path.stem[-4:]) - _FIRST]
     rows, columns = detector.shape
-    target = (location() if root is None else root) / _REFERENCES / path
+    target = (root or location()) / path
     if not _has_size(target, 2 * padded(1) + padded(4 * rows * columns)):
-        _write(target, _mask(instrument, detector, name), digest)
+        content = _mask(instrument, detector, name)
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise OutputError(
+                f"the mask was not made as expected: its sha256 is {found}, it must be {sha256}",
+                where=target,
+                hint="Install tmt-dq again. If this does not help, report it as a bug.",
+            )
+        _write(target, content)
     return target
 
 
@@ -115,7 +135,7 @@ def write_copy(root: Path) -> None:
 def _write_rules(root: Path) -> None:
     for path, content in _shipped().items():
         if not _has_size(root / path, len(content)):
-            _write(root / path, [content])
+            _write(root / path, content)
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -126,39 +146,22 @@ def _has_size(path: Path, size: int) -> bool:
         return False
 
 
-def _write(target: Path, pieces: Sequence[bytes | memoryview], sha256: str | None = None) -> None:
-    """Write a file whose content is what it must be."""
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    if sha256 not in (None, digest.hexdigest()):
-        raise OutputError(
-            f"the mask was not made as expected: its sha256 is {digest.hexdigest()}, it must be "
-            f"{sha256}",
-            where=target,
-            hint="Install tmt-dq again. If this does not help, report it as a bug.",
-        )
-    place = 0
+def _write(target: Path, content: bytes) -> None:
+    """Write a file; two processes may do so at once, each gives its own, complete, the name."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes may write the same file at once: each gives its own, complete, the name.
-        with AtomicOutput(target, overwrite=True) as output:
-            for piece in pieces:
-                write_all(output.fd, piece, place)
-                place += len(piece)
+        write_file(target, content, overwrite=True)
     except OSError as error:
         found = error.what if isinstance(error, OutputError) else error.strerror or error
         raise OutputError(
             f"the rules and masks that come with tmt-dq cannot be written here: {found}",
             where=target.parent,
-            hint=checksums.FOLDER_HINT,
+            hint=_FOLDER_HINT,
         ) from error
 
 
-def _mask(
-    instrument: instruments.Instrument, detector: instruments.Detector, name: str
-) -> list[bytes | memoryview]:
-    """Return a baseline mask as a FITS file in pieces, the same bytes at every call.
+def _mask(instrument: instruments.Instrument, detector: instruments.Detector, name: str) -> bytes:
+    """Return a baseline mask as a FITS file, the same bytes at every call.
 
     The bytes are those of the masks that are in use, dates and comments included.
     """
@@ -192,9 +195,6 @@ def _mask(
     )
     header.add_history("No measurement went into it: it knows no bad pixels.")
     data = encode_uint32(dq).data.cast("B")
-    return [
-        sign(header, 0, comment=f"made {_MADE}"),
-        sign(image_header("DQ", 32, dq.shape), sum_bytes(data), comment=f"made {_MADE}"),
-        data,
-        bytes(padded(len(data)) - len(data)),
-    ]
+    head = sign(header, 0, comment=f"made {_MADE}")
+    unit = sign(image_header("DQ", 32, dq.shape), sum_bytes(data), comment=f"made {_MADE}")
+    return b"".join((head, unit, data, bytes(padded(len(data)) - len(data))))

@@ -33,21 +33,11 @@ _MAX_BYTES = 64 * 2**20
 """No rule file comes near this; JWST's largest has 1 MB."""
 
 _KINDS = {".pmap": "PIPELINE", ".imap": "INSTRUMENT", ".rmap": "REFERENCE"}
-_SELECTORS = frozenset(
-    [
-        "Match",
-        "UseAfter",
-        "VersionAfter",
-        "SelectVersion",
-        "ClosestTime",
-        "GeometricallyNearest",
-        "Bracket",
-    ]
-)
+_SELECTORS = ("Match", "UseAfter")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
 _SHA1_LINE = re.compile(r"""\s*(['"])sha1sum\1\s*:\s*(['"])([0-9a-f]{40})\2\s*,?\s*""")
 _DATE = "%Y-%m-%d %H:%M:%S"
-_LFS = "version https://git-lfs"
+_UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +55,12 @@ class RuleFile:
     files: Mapping[str, str]
 
 
-def read_regular(path: Path) -> tuple[bytes, Identity]:
-    """Read a small file of a cache; at most 64 MB and a byte.
+class _NotPlainRulesError(Exception):
+    """What is wrong with a file of rules, and what to do about it."""
 
-    A pipe, a device or a folder is an OSError: the read never waits.
-    """
+
+def read_regular(path: Path) -> tuple[bytes, Identity]:
+    """Read a small file of a cache, at most 64 MB and a byte; OSError for a pipe or a folder."""
     # Without waiting for somebody to write to it, should it be a pipe.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
@@ -79,37 +70,11 @@ def read_regular(path: Path) -> tuple[bytes, Identity]:
         return file.read(_MAX_BYTES + 1), Identity.of(status)
 
 
-def read_rule_file(path: Path, *, verify_sums: bool = True) -> RuleFile:
+def read_rule_file(path: Path) -> RuleFile:
     """Read and examine a file of rules; SelectionError if it is not plain rules.
 
-    With `verify_sums` the header's sha1sum must be right, unless it has ``ignore_checksum``.
+    The header's sha1sum must be right, unless it has ``ignore_checksum``.
     """
-    text, identity = _read(path)
-    tree = _parse(path, text)
-    header = _literal(path, tree["header"])
-    if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
-        _refuse(path, "its header is not a dictionary with text keys")
-    _check_header(path, header)
-    if verify_sums and header.get("ignore_checksum") is not True:
-        _check_sum(path, text)
-    files: dict[str, str] = {}
-    if path.suffix == ".rmap":
-        _check_selector(path, tree["selector"], len(header["parkey"]))
-    else:
-        files = _check_files(path, tree["selector"])
-    return RuleFile(path, identity, text, header, files)
-
-
-def _refuse(
-    path: Path, what: str, hint: str = "Repair the file, or choose another context."
-) -> NoReturn:
-    raise SelectionError(
-        f"this is not a file of rules that can be trusted: {what}", where=path, hint=hint
-    )
-
-
-def _read(path: Path) -> tuple[str, Identity]:
-    """Return a file's text, and its identity."""
     try:
         raw, identity = read_regular(path)
     except FileNotFoundError:
@@ -125,66 +90,94 @@ def _read(path: Path) -> tuple[str, Identity]:
             where=path,
             hint="Check the file and its permissions.",
         ) from error
-    if len(raw) > _MAX_BYTES:
-        _refuse(path, f"it has more than {_MAX_BYTES} bytes")
     try:
-        text = raw.decode("utf-8")
+        return _examine(path, identity, _decode(raw))
+    except _NotPlainRulesError as error:
+        what, hint = error.args
+        raise SelectionError(
+            f"this is not a file of rules that can be trusted: {what}", where=path, hint=hint
+        ) from error
+
+
+def _refuse(what: str, hint: str = "Repair the file, or choose another context.") -> NoReturn:
+    raise _NotPlainRulesError(what, hint)
+
+
+def _examine(path: Path, identity: Identity, text: str) -> RuleFile:
+    tree = _parse(text)
+    header = _literal(tree["header"])
+    if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
+        _refuse("its header is not a dictionary with text keys")
+    _check_header(path, header)
+    if header.get("ignore_checksum") is not True:
+        _check_sum(text)
+    files: dict[str, str] = {}
+    if path.suffix == ".rmap":
+        _check_selector(tree["selector"], len(header["parkey"]))
+    else:
+        extension = ".imap" if path.suffix == ".pmap" else ".rmap"
+        files = _check_files(tree["selector"], extension)
+    return RuleFile(path, identity, text, header, files)
+
+
+def _decode(raw: bytes) -> str:
+    """Return a file's text with the line ends that open() in text mode, which crds uses, makes."""
+    if len(raw) > _MAX_BYTES:
+        _refuse(f"it has more than {_MAX_BYTES} bytes")
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        _refuse(path, f"it is not UTF-8 text ({error.reason} at byte {error.start})")
-    if text.startswith(_LFS):
-        _refuse(path, "it is a Git LFS pointer", "Fetch the file itself: git lfs pull")
-    # What open() in text mode, which crds uses, makes of line ends.
-    return text.replace("\r\n", "\n").replace("\r", "\n"), identity
+        _refuse(f"it is not UTF-8 text ({error.reason} at byte {error.start})")
 
 
-def _parse(path: Path, text: str) -> dict[str, ast.expr]:
+def _parse(text: str) -> dict[str, ast.expr]:
     """Return the expressions of ``header = ...`` and ``selector = ...``."""
     try:
         module = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        _refuse(path, f"it does not parse ({error})")
+    except _UNREADABLE as error:
+        _refuse(f"it does not parse ({error})")
     found: dict[str, ast.expr] = {}
     for statement in module.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id="header" | "selector" | "comment" as name)]):
                 if name in found:
-                    _refuse(path, f"line {statement.lineno} defines {name} a second time")
+                    _refuse(f"line {statement.lineno} defines {name} a second time")
                 found[name] = statement.value
             case _:
-                _refuse(path, f"line {statement.lineno} is not `header = ...` or `selector = ...`")
+                _refuse(f"line {statement.lineno} is not `header = ...` or `selector = ...`")
     for name in ("header", "selector"):
         if name not in found:
-            _refuse(path, f"it has no {name}")
+            _refuse(f"it has no {name}")
     if "comment" in found:
-        _literal(path, found["comment"])
+        _literal(found["comment"])
     return found
 
 
-def _literal(path: Path, node: ast.expr) -> Any:
+def _literal(node: ast.expr) -> Any:
     """Return the value of a literal; no key of a dictionary may appear twice."""
     try:
         value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        _refuse(path, f"line {node.lineno} holds more than literals")
+    except _UNREADABLE:
+        _refuse(f"line {node.lineno} holds more than literals")
     for part in ast.walk(node):
         if isinstance(part, ast.Dict):
-            _items(path, part)
+            _items(part)
     return value
 
 
-def _items(path: Path, node: ast.Dict) -> list[tuple[Any, ast.expr, ast.expr]]:
+def _items(node: ast.Dict) -> list[tuple[Any, ast.expr, ast.expr]]:
     """Return a dictionary's keys, as values and as nodes, and its values as nodes."""
     found: dict[Any, tuple[Any, ast.expr, ast.expr]] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            _refuse(path, f"line {value.lineno} unpacks a dictionary")
+            _refuse(f"line {value.lineno} unpacks a dictionary")
         try:
             name = ast.literal_eval(key)
             twice = name in found
         except (ValueError, TypeError, RecursionError):
-            _refuse(path, f"line {key.lineno} has a key that is not a literal")
+            _refuse(f"line {key.lineno} has a key that is not a literal")
         if twice:
-            _refuse(path, f"line {key.lineno}: {name!r} appears twice, and only one would count")
+            _refuse(f"line {key.lineno}: {name!r} appears twice, and only one would count")
         found[name] = name, key, value
     return list(found.values())
 
@@ -192,29 +185,31 @@ def _items(path: Path, node: ast.Dict) -> list[tuple[Any, ast.expr, ast.expr]]:
 def _check_header(path: Path, header: dict[str, Any]) -> None:
     for key in ("mapping", "observatory", "parkey", "name", "derived_from"):
         if key not in header:
-            _refuse(path, f"its header has no {key!r}")
+            _refuse(f"its header has no {key!r}")
     kind = header["mapping"]
     if str(kind).upper() != _KINDS.get(path.suffix):
-        _refuse(path, f"its header has mapping {kind!r}, its name ends in {path.suffix!r}")
+        _refuse(f"its header has mapping {kind!r}, its name ends in {path.suffix!r}")
     if not isinstance(header["parkey"], tuple):
-        _refuse(path, "its parkey is not a tuple")
+        _refuse("its parkey is not a tuple")
     if "hooks" in header:
-        _refuse(path, "its header has 'hooks', which would call functions by name")
+        _refuse("its header has 'hooks', which would call functions by name")
+    for key, plain in (("rmap_relevance", "ALWAYS"), ("rmap_omit", "NEVER")):
+        if str(header.get(key, plain)).upper() != plain:
+            _refuse(f"its header has {key!r} {header[key]!r}, an expression; expected {plain}")
     substitutions = header.get("substitutions", {})
     tables = substitutions.values() if isinstance(substitutions, dict) else ()
     for value in (value for table in tables if isinstance(table, dict) for value in table.values()):
         if "(" in str(value):
-            _refuse(path, f"its substitutions hold a regular expression, {value!r}")
+            _refuse(f"its substitutions hold a regular expression, {value!r}")
 
 
-def _check_sum(path: Path, text: str) -> None:
+def _check_sum(text: str) -> None:
     """Check the sha1sum as crds does, but allow one line only to be outside the sum."""
     lines = text.splitlines(keepends=True)
     outside = [line for line in lines if "sha1sum" in line]
     match = _SHA1_LINE.fullmatch(outside[0]) if len(outside) == 1 else None
     if match is None:
         _refuse(
-            path,
             f"expected one line 'sha1sum' : '<40 hexadecimal digits>' and found {len(outside)} "
             "lines with that word, which the sum does not protect",
             "Write the sum with: tmt-dq crds checksum FILE",
@@ -223,46 +218,52 @@ def _check_sum(path: Path, text: str) -> None:
     found = hashlib.sha1(kept.encode("utf-8"), usedforsecurity=False).hexdigest()
     if found != match[3]:
         _refuse(
-            path,
             f"its sha1sum is {found}; its header has {match[3]}",
             "The file was changed or damaged. If the change was meant: tmt-dq crds checksum FILE",
         )
 
 
-def _check_files(path: Path, node: ast.expr) -> dict[str, str]:
-    """Return the selector of a .pmap or .imap."""
-    selector = _literal(path, node)
-    extension = ".imap" if path.suffix == ".pmap" else ".rmap"
-    if not isinstance(selector, dict):
-        _refuse(path, "its selector is not a dictionary")
-    for key, name in selector.items():
-        if not isinstance(key, str) or not isinstance(name, str):
-            _refuse(path, f"{key!r} : {name!r} is not text")
-        is_file = _FILE_NAME.fullmatch(name) and name.endswith(extension)
-        if name.upper() not in SPECIAL_VALUES and not is_file:
-            _refuse(path, f"{key!r} leads to {name!r}, which is not the bare name of a {extension}")
+def _check_files(node: ast.expr, extension: str) -> dict[str, str]:
+    """Return the selector of a .pmap or .imap, which leads to files with an extension."""
+    selector = _literal(node)
+    if not isinstance(selector, dict) or not all(isinstance(key, str) for key in selector):
+        _refuse("its selector is not a dictionary with text keys")
+    for name in selector.values():
+        _check_name(node.lineno, name, extension)
     return {key.upper(): name for key, name in selector.items()}
 
 
-def _check_selector(path: Path, node: ast.expr, depth: int) -> None:
+def _check_name(line: int, name: object, extension: str = "") -> None:
+    """Check what a rule leads to: a file in the same folder, or a special value."""
+    if not isinstance(name, str):
+        _refuse(f"line {line} does not lead to a file")
+    is_file = _FILE_NAME.fullmatch(name) and name.endswith(extension)
+    if name.upper() not in SPECIAL_VALUES and not is_file:
+        _refuse(f"line {line} leads to {name!r}, which is not the bare name of a file {extension}")
+
+
+def _check_selector(node: ast.expr, depth: int) -> None:
     """Check the selector of a .rmap: nested calls with literals, as deep as its parkey is long."""
     match node:
         case ast.Call(func=ast.Name(id=name), args=[ast.Dict() as table], keywords=[]) if (
             name in _SELECTORS and depth > 0
         ):
-            for key, key_node, value in _items(path, table):
-                _check_key(path, name, key, key_node)
+            for key, key_node, value in _items(table):
+                _check_key(name, key, key_node)
                 if depth > 1:
-                    _check_selector(path, value, depth - 1)
+                    _check_selector(value, depth - 1)
                 else:
-                    _check_reference(path, value)
+                    _check_name(value.lineno, getattr(value, "value", None))
         case _:
-            _refuse(path, f"line {node.lineno} is not a selector that fits the header's parkey")
+            _refuse(
+                f"line {node.lineno} is not a selector, {' or '.join(_SELECTORS)}, that fits the "
+                "header's parkey"
+            )
 
 
-def _check_key(path: Path, selector: str, key: Any, node: ast.expr) -> None:
+def _check_key(selector: str, key: Any, node: ast.expr) -> None:
     """Check one rule key: no regular expressions; dates in the one form that compares rightly."""
-    if selector in ("UseAfter", "ClosestTime"):
+    if selector == "UseAfter":
         # crds compares dates as text: one with a T sorts after every time of the same day.
         try:
             # Not strftime, which writes year 1 as "1".
@@ -271,17 +272,6 @@ def _check_key(path: Path, selector: str, key: Any, node: ast.expr) -> None:
             exact = False
         if not exact:
             form = "'YYYY-MM-DD HH:MM:SS'"
-            _refuse(path, f"line {node.lineno}: the date {key!r} is not of the form {form}")
+            _refuse(f"line {node.lineno}: the date {key!r} is not of the form {form}")
     elif any("(" in str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant)):
-        _refuse(path, f"line {node.lineno}: the key {key!r} holds a regular expression")
-
-
-def _check_reference(path: Path, node: ast.expr) -> None:
-    """Check what a rule leads to."""
-    value = node.value if isinstance(node, ast.Constant) else None
-    if not isinstance(value, str):
-        _refuse(path, f"line {node.lineno} does not lead to a file")
-    if value.upper() not in SPECIAL_VALUES and not _FILE_NAME.fullmatch(value):
-        _refuse(
-            path, f"line {node.lineno} leads to {value!r}, which is not the bare name of a file"
-        )
+        _refuse(f"line {node.lineno}: the key {key!r} holds a regular expression")

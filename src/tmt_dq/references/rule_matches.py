@@ -13,9 +13,6 @@ __all__ = ["Rule", "RuleCheck", "checks_table", "describe", "list_rules", "winne
 _MAX_LISTED = 12
 """How many rules an error message lists."""
 
-_Level = Iterator[tuple[tuple["_Key", ...], Any]]
-"""The choices of a selector: the keys of each, and a deeper selector or what they lead to."""
-
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
@@ -41,18 +38,13 @@ class RuleCheck:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """One key of a rule, ready to be checked."""
+    """One key of a rule, ready to be checked; `exact` if not everything matches it."""
 
     parkey: str
     sources: tuple[str, ...]
     required: str
     exact: bool
     matches: Callable[[str], bool]
-
-    def check(self, parameters: Mapping[str, str]) -> RuleCheck:
-        """Compare the key with an exposure's parameters."""
-        found = " ".join(parameters.get(source, "UNDEFINED") for source in self.sources)
-        return RuleCheck(self.parkey, self.required, found, self.matches(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +56,22 @@ class Rule:
 
     def check(self, parameters: Mapping[str, str]) -> tuple[RuleCheck, ...]:
         """Compare the rule's keys with an exposure's parameters."""
-        return tuple(key.check(parameters) for key in self.keys)
+        checks = []
+        for key in self.keys:
+            found = " ".join(parameters.get(source, "UNDEFINED") for source in key.sources)
+            checks.append(RuleCheck(key.parkey, key.required, found, key.matches(found)))
+        return tuple(checks)
 
 
 def list_rules(selector: Any, parkeys: Sequence[Any], selectors: Any) -> tuple[Rule, ...]:
-    """Return what is reached through Match and UseAfter; crds' rarer selectors are left out.
+    """Return the rules of a selector.
 
     `selectors` is the module ``crds.core.selectors``, whose matchers decide, and `parkeys` the
     rmap's: for each level of selectors one name or a tuple.
     """
     names = (parkeys[0],) if isinstance(parkeys[0], str) else tuple(parkeys[0])
-    if isinstance(selector, selectors.MatchSelector):
-        level = _match_keys(selector, names, selectors)
-    elif type(selector) is selectors.UseAfterSelector:
-        level = _date_keys(selector, names)
-    else:
-        return ()
+    is_match = isinstance(selector, selectors.MatchSelector)
+    level = _match_keys(selector, names, selectors) if is_match else _date_keys(selector, names)
     rules: list[Rule] = []
     for keys, choice in level:
         if isinstance(choice, str):
@@ -90,7 +82,9 @@ def list_rules(selector: Any, parkeys: Sequence[Any], selectors: Any) -> tuple[R
     return tuple(rules)
 
 
-def _match_keys(selector: Any, names: tuple[str, ...], selectors: Any) -> _Level:
+def _match_keys(
+    selector: Any, names: tuple[str, ...], selectors: Any
+) -> Iterator[tuple[tuple[_Key, ...], Any]]:
     for raw, choice in zip(selector.raw_keys(), selector.raw_choices(), strict=True):
         # The rules as written say GENERIC where, after substitution, they mean N/A: anything.
         meant = selector.condition_key(next(iter(selector.do_substitutions({raw: None}))))
@@ -108,16 +102,15 @@ def _matches(matcher: Any, value: str) -> bool:
     return bool(matcher.match(value) >= 0)
 
 
-def _date_keys(selector: Any, names: tuple[str, ...]) -> _Level:
+def _date_keys(selector: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[_Key, ...], Any]]:
     for start, choice in zip(selector.keys(), selector.choices(), strict=True):
-        key = _Key("USEAFTER", names, f"{start} or later", exact=True, matches=partial(le, start))
-        yield (key,), choice
+        yield (_Key("USEAFTER", names, f"{start} or later", True, partial(le, start)),), choice
 
 
 def winner(
     rules: Sequence[Rule], parameters: Mapping[str, str], name: str
 ) -> tuple[RuleCheck, ...]:
-    """Return the keys of the rule that led crds to `name`; none if it was a rarer selector.
+    """Return the keys of the rule that led crds to `name`, none if there is no such rule.
 
     Among the matching rules for the file crds takes the one with most keys that are not "any", and
     of these the latest.
@@ -127,7 +120,7 @@ def winner(
     for rule in rules:
         if rule.leads_to == name:
             checks = rule.check(parameters)
-            rank = sum(key.exact for key in rule.keys), checks[-1].required if checks else ""
+            rank = sum(key.exact for key in rule.keys), checks[-1].required
             if all(check.matched for check in checks) and rank > best:
                 best, found = rank, checks
     return found
@@ -145,7 +138,7 @@ def checks_table(checks: Sequence[RuleCheck]) -> Table:
 def describe(rules: Sequence[Rule], parameters: Mapping[str, str]) -> str:
     """Return a table of the rule that comes nearest, and a list of what the rules cover."""
     if not rules:
-        return "It has no rules of the kinds Match and UseAfter."
+        return "It has no rules."
     checked = sorted(
         ((rule.check(parameters), rule.leads_to) for rule in rules),
         key=lambda one: -sum(check.matched for check in one[0]),

@@ -1,4 +1,4 @@
-"""The rules of a context for one type of reference: read, examined, and applied by crds.
+"""The rules of a context for an instrument's masks: read, examined, and applied by crds.
 
 The .pmap and the .imap only lead from one file to the next; the .rmap is given to crds as the very
 text that was examined, so that nothing is read twice.
@@ -12,22 +12,20 @@ from typing import Any
 from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.files.identity import identify
 from tmt_dq.instruments import Instrument
-from tmt_dq.references import rule_files
 from tmt_dq.references.adapter import LOCK, import_crds
-from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile
+from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, read_rule_file
 from tmt_dq.references.rule_matches import Rule, RuleCheck, describe, list_rules, winner
 from tmt_dq.references.selectors import UNDEFINED
 
 __all__ = ["Rules", "load_rules", "read_chain"]
 
 _MAX_CACHED = 32
-_NOT_FOUND = "NOT FOUND"
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a context has for one instrument's references of one type.
+    """What a context has for one instrument's masks.
 
     `rmap` is crds' object, None where the .pmap or .imap leads to N/A; `rules` are its rules.
     """
@@ -66,15 +64,13 @@ class Rules:
                     where=self.files[-1].path,
                     hint=_GIVE_ONE,
                 ) from error
-            if isinstance(answer, str) and not answer.startswith(_NOT_FOUND):
+            if isinstance(answer, str) and not answer.startswith("NOT FOUND"):
                 return answer, winner(self.rules, header, answer)
-            if answer == f"{_NOT_FOUND} n/a":
-                for special in NOT_APPLICABLE:
-                    checks = winner(self.rules, header, special)
-                    if checks:
-                        return None, checks
-                if self._is_irrelevant():
-                    return None, ()
+            # crds answers n/a also where no rule matches.
+            for special in NOT_APPLICABLE if answer == "NOT FOUND n/a" else ():
+                checks = winner(self.rules, header, special)
+                if checks:
+                    return None, checks
             raise NoMatchError(
                 f"no rule of {self.rmap.basename} in {self.context} matches this exposure.\n"
                 f"{describe(self.rules, header)}",
@@ -86,53 +82,40 @@ class Rules:
         """Return the parameters that the rmap uses, in crds' form."""
         utils = import_crds().utils
         header: dict[str, str] = utils.condition_header(self.rmap.minimize_header(parameters))
-        for parkey, value in header.items():
-            # crds matches a dataset's N/A or * with every rule; a rule for FULL must not be taken.
-            if value in ("N/A", "*"):
-                header[parkey] = UNDEFINED
-        return header
-
-    def _is_irrelevant(self) -> bool:
-        """Whether the rmap has an expression for its relevance, which excludes this exposure."""
-        relevance = str(self.rmap.header.get("rmap_relevance", "always")).lower()
-        required = str(self.rmap.header.get("reffile_required", "none")).upper()
-        # Without "required", crds answers n/a also where no rule matches.
-        return relevance != "always" and required in ("YES", "NONE")
+        # crds matches a dataset's N/A or * with every rule; a rule for FULL must not be taken.
+        return {
+            parkey: UNDEFINED if value in ("N/A", "*") else value
+            for parkey, value in header.items()
+        }
 
 
-_CACHE: dict[tuple[Path, str, str, str, bool], Rules] = {}
+_CACHE: dict[tuple[Path, str, str], Rules] = {}
 
 
-def load_rules(
-    mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
-) -> Rules:
+def load_rules(mappings: Path, context: str, instrument: Instrument) -> Rules:
     """Return a context's rules, from this process' memory if their files did not change.
 
     `mappings` is the folder of the .pmap, .imap and .rmap. SelectionError is raised if a file is
-    missing, is not plain rules, or has nothing for the instrument or type.
+    missing, is not plain rules, or has nothing for the instrument's masks.
     """
-    key = (mappings, context, instrument.name, reftype, verify_sums)
+    key = (mappings, context, instrument.name)
     with LOCK:
         rules = _CACHE.get(key)
         if rules is None or not rules.is_current:
-            rules = _load(
-                context, read_chain(mappings, context, instrument, reftype, verify_sums=verify_sums)
-            )
+            rules = _load(context, read_chain(mappings, context, instrument))
             while len(_CACHE) >= _MAX_CACHED:
                 _CACHE.pop(next(iter(_CACHE)), None)
             _CACHE[key] = rules
         return rules
 
 
-def read_chain(
-    mappings: Path, context: str, instrument: Instrument, reftype: str, *, verify_sums: bool
-) -> tuple[RuleFile, ...]:
+def read_chain(mappings: Path, context: str, instrument: Instrument) -> tuple[RuleFile, ...]:
     """Read and examine the .pmap, .imap and .rmap; fewer where the rules lead to N/A before."""
     read: list[RuleFile] = []
     name = context
-    for key in (instrument.name, reftype.upper(), None):
-        file = rule_files.read_rule_file(mappings / name, verify_sums=verify_sums)
-        _check_belongs(file, instrument, reftype)
+    for key in (instrument.name, instrument.reftype.upper(), None):
+        file = read_rule_file(mappings / name)
+        _check_belongs(file, instrument)
         read.append(file)
         if key is not None:
             name = _follow(file, key)
@@ -172,18 +155,18 @@ def _follow(file: RuleFile, key: str) -> str:
             f"these rules have {found} for {key.upper()}; they are for "
             f"{', '.join(sorted(file.files))}",
             where=file.path,
-            hint="Choose another context, or give a mask yourself (--mask FILE).",
+            hint=_GIVE_ONE,
         )
     return name
 
 
-def _check_belongs(file: RuleFile, instrument: Instrument, reftype: str) -> None:
+def _check_belongs(file: RuleFile, instrument: Instrument) -> None:
     """Check that a file of rules is for what the rules above use it for: crds does not."""
     expected = {"observatory": instrument.observatory}
     if file.path.suffix != ".pmap":
         expected["instrument"] = instrument.name
     if file.path.suffix == ".rmap":
-        expected["filekind"] = reftype
+        expected["filekind"] = instrument.reftype
     for key, value in expected.items():
         found = str(file.header.get(key, "missing"))
         if found.upper() != value.upper():

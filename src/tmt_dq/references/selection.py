@@ -1,6 +1,5 @@
 """Selection of an exposure's reference file by the rules of a CRDS cache, with the reason."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmt_dq.errors import RampFormatError, SelectionError
+from tmt_dq.errors import NoMatchError, RampFormatError, SelectionError
 from tmt_dq.exposures.ramp import read_selectors
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.fits.file import open_input
@@ -17,7 +16,7 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.rule_matches import RuleCheck, checks_table
-from tmt_dq.references.rules import Rules, load_rules
+from tmt_dq.references.rules import load_rules
 from tmt_dq.references.selectors import parameters
 from tmt_dq.tables import as_astropy, as_html
 
@@ -88,20 +87,16 @@ def select_reference(
     header: Mapping[str, object],
     *,
     instrument: Instrument | None = None,
-    reftype: str | None = None,
     crds_path: str | os.PathLike[str] | None = None,
     context: str | None = None,
     where: object = None,
     verify: bool | None = None,
 ) -> Selection:
-    """Select an exposure's reference file by its FITS keywords, with no server and no network.
+    """Select an exposure's mask by its FITS keywords, with no server and no network.
 
-    By default it is a mask of the instrument that INSTRUME names, in the cache and context of the
-    environment; `where` is the exposure's file, for error messages. A file whose sha256 the cache
-    has on record is compared with it, once as long as the file does not change, unless `verify` is
-    false (TMT_DQ_VERIFY is 0). RampFormatError is raised for keywords that are missing or
-    malformed, ConfigError for an instrument, cache or context that is not known, SelectionError if
-    no rule matches, the rules cannot be trusted, or their file is not there or not the right one.
+    The instrument is by default the one that INSTRUME names, cache and context those of the
+    environment; `where` is the exposure's file, for error messages. A mask whose sha256 the cache
+    has on record is compared with it, unless `verify` is false (TMT_DQ_VERIFY is 0).
 
     Examples
     --------
@@ -111,32 +106,39 @@ def select_reference(
     'tmt_iris_mask_0101.fits'
     """
     instrument, found = parameters(header, instrument, where)
-    reftype = (reftype or instrument.reftype).lower()
     cache = open_cache(crds_path, instrument.observatory, os.environ)
-    rules = _rules(cache, context, instrument, reftype)
+    try:
+        rules = load_rules(cache.mappings, cache.context(context, os.environ), instrument)
+    except SelectionError:
+        # A rollback may have taken the context away since it was chosen: look again, once.
+        rules = load_rules(cache.mappings, cache.context(context, os.environ), instrument)
     name, checks = rules.select(found, where)
+    chosen = name or "N/A"
     _log.info(
-        "%s selects %s for %s; cache %s",
-        rules.context,
-        name or "N/A",
-        where or "a header",
-        cache.root,
+        "%s selects %s for %s; cache %s", rules.context, chosen, where or "a header", cache.root
     )
     for check in checks:
         _log.debug("%s", check)
-    _check_not_bad(cache, rules, name)
+    bad = cache.bad_files() & {name, *(file.path.name for file in rules.files)}
+    if bad:
+        raise SelectionError(
+            f"{', '.join(sorted(bad))} was declared scientifically bad",
+            where=cache.config / "server_config",
+            hint="Choose another context, or give a mask yourself (--mask FILE).",
+        )
     if verify is None:
         verify = os.environ.get("TMT_DQ_VERIFY", "1").lower() not in ("0", "f", "false", "no")
+    path = None if name is None else cache.reference(instrument.name, name, verify=verify)
     return Selection(
         observatory=instrument.observatory,
-        reftype=reftype,
+        reftype=instrument.reftype,
         context=rules.context,
         name=name,
-        path=None if name is None else cache.reference(instrument.name, name, verify=verify),
+        path=path,
         rules=checks,
         crds_version=rules.crds_version,
         cache=cache.root,
-        sha256=checksums.recorded(cache.references).get(name) if name and verify else None,
+        sha256=checksums.recorded(cache.references, path) if path and verify else None,
     )
 
 
@@ -212,45 +214,8 @@ def applicable_name(
     It is that of a file, N/A or ``no rule``. `header` has the exposure's FITS keywords.
     """
     _, found = parameters(header, instrument, None)
-    rules = load_rules(cache.mappings, context, instrument, instrument.reftype, verify_sums=True)
     try:
-        name, _ = rules.select(found)
-    except SelectionError:
+        name, _ = load_rules(cache.mappings, context, instrument).select(found)
+    except NoMatchError:
         return "no rule"
     return name or "N/A"
-
-
-def _rules(cache: Cache, context: str | None, instrument: Instrument, reftype: str) -> Rules:
-    """Return the rules of the context that is named, or in force."""
-    verify_sums = not _is_true(os.environ.get("CRDS_IGNORE_MAPPING_CHECKSUM"))
-
-    def load() -> Rules:
-        name = cache.context(context, os.environ)
-        return load_rules(cache.mappings, name, instrument, reftype, verify_sums=verify_sums)
-
-    with contextlib.suppress(SelectionError):
-        return load()
-    # A rollback may have taken the context away since it was chosen: look again, once.
-    return load()
-
-
-def _check_not_bad(cache: Cache, rules: Rules, name: str | None) -> None:
-    """Refuse files that the cache's server declared scientifically bad, as crds does."""
-    bad = cache.bad_files()
-    if not bad:
-        return
-    used = {file.path.name: "CRDS_ALLOW_BAD_RULES" for file in rules.files}
-    if name is not None:
-        used[name] = "CRDS_ALLOW_BAD_REFERENCES"
-    for file, variable in used.items():
-        if file in bad and not _is_true(os.environ.get(variable)):
-            raise SelectionError(
-                f"{file} was declared scientifically bad",
-                where=cache.config / "server_config",
-                hint=f"Choose another context, or set {variable}=1 to use it all the same.",
-            )
-
-
-def _is_true(value: str | None) -> bool:
-    """Read a variable the way crds does."""
-    return (value or "").lower() in ("1", "t", "true")

@@ -16,70 +16,57 @@ __all__ = ["UNDEFINED", "parameters"]
 UNDEFINED = "UNDEFINED"
 """How crds calls a property that an exposure does not have; only N/A rule keys match it."""
 
-_DATE = "META.OBSERVATION.DATE"
-_TIME = "META.OBSERVATION.TIME"
-_DETECTOR = "META.INSTRUMENT.DETECTOR"
-_INSTRUMENT = "META.INSTRUMENT.NAME"
-_FORM = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d(?:\.\d*)?))?")
+_TIME = r"\d\d:\d\d:\d\d(?:\.\d*)?"
+_FORM = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[T ]({_TIME}))?")
 _LEAP_SECOND = "23:59:60"
-_TIME_FORM = re.compile(r"\d\d:\d\d:\d\d(?:\.\d*)?")
+
+
+def parameters(
+    header: Mapping[str, object], instrument: Instrument | None, where: object
+) -> tuple[Instrument, dict[str, str]]:
+    """Return an exposure's instrument, and what selects its references, by parkey.
+
+    These are the canonical detector, date and time as crds wants them, and the other values as they
+    are; a value that rules would take for "anything" is `UNDEFINED`. Without `instrument` INSTRUME
+    names it. `where` is the file, for error messages.
+    """
+    if instrument is None:
+        instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
+    found = {}
+    keywords = {**observatories.load(instrument.observatory).keywords, **instrument.keywords}
+    for parkey, keyword in keywords.items():
+        if " " in keyword:
+            # Rules with a single key for date and time compare it as "YYYY-MM-DD hh:mm:ss".
+            date_keyword, time_keyword = keyword.split()
+            found[parkey] = " ".join(_date_and_time(header, date_keyword, time_keyword, where))
+        else:
+            value = _text(header, keyword)
+            found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
+    key, keyword = _key(instrument, "META.INSTRUMENT.DETECTOR", "DETECTOR")
+    name = _required(header, keyword, "the detector", where)
+    try:
+        found[key] = instrument.detector(name).name
+    except SelectionError as error:
+        raise SelectionError(error.what, where=where, hint=error.hint) from None
+    found[_key(instrument, "META.INSTRUMENT.NAME", "")[0]] = instrument.name
+    date, date_keyword = _key(instrument, "META.OBSERVATION.DATE", "DATE-OBS")
+    time, time_keyword = _key(instrument, "META.OBSERVATION.TIME", "TIME-OBS")
+    found[date], found[time] = _date_and_time(header, date_keyword, time_keyword, where)
+    return instrument, found
 
 
 def _text(header: Mapping[str, object], keyword: str) -> str | None:
     """Return a keyword's value as text, or None if there is none."""
     value = header.get(keyword)
     # astropy has a class of its own for a card without a value.
-    if value is None or type(value).__name__ == "Undefined":
-        return None
-    return str(value).strip()
+    return None if value is None or type(value).__name__ == "Undefined" else str(value).strip()
 
 
-def parameters(
-    header: Mapping[str, object],
-    instrument: Instrument | None,
-    where: object,
-) -> tuple[Instrument, dict[str, str]]:
-    """Return an exposure's instrument, and what selects its references, by parkey.
-
-    These are the canonical detector, date and time as crds wants them, and the other values as they
-    are; a value that rules would take for "anything" is `UNDEFINED`. Without `instrument` INSTRUME
-    names it. `where` is the file, for error messages. RampFormatError is raised if a keyword is
-    missing, or the date or time cannot be read; SelectionError if the detector is not one of the
-    instrument's.
-    """
-    if instrument is None:
-        instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
-    found = {}
-    keywords = observatories.load(instrument.observatory).keywords
-    both = {key: words.split() for key, words in instrument.keywords.items() if " " in words}
-    for parkey, keyword in {**keywords, **instrument.keywords}.items():
-        if parkey in both:
-            continue
-        value = _text(header, keyword)
-        found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
-    key = _key(instrument, _DETECTOR)
-    name = _required(header, instrument.keywords.get(key, "DETECTOR"), "the detector", where)
-    try:
-        found[key] = instrument.detector(name).name
-    except SelectionError as error:
-        raise SelectionError(error.what, where=where, hint=error.hint) from None
-    found[_key(instrument, _INSTRUMENT)] = instrument.name
-    date, time = _key(instrument, _DATE), _key(instrument, _TIME)
-    found[date], found[time] = _date_and_time(
-        header,
-        instrument.keywords.get(date, "DATE-OBS"),
-        instrument.keywords.get(time, "TIME-OBS"),
-        where,
-    )
-    for parkey, words in both.items():
-        # Rules with a single key for date and time compare it as "YYYY-MM-DD hh:mm:ss".
-        found[parkey] = " ".join(_date_and_time(header, words[0], words[1], where))
-    return instrument, found
-
-
-def _key(instrument: Instrument, name: str) -> str:
-    """Return a parkey as the instrument's rules have it; Roman's begin with ``ROMAN.``."""
-    return next((key for key in instrument.keywords if key.endswith(name)), name)
+def _key(instrument: Instrument, name: str, keyword: str) -> tuple[str, str]:
+    """Return a parkey as the instrument's rules have it (Roman's begin so), and its keyword."""
+    keys = (key for key in instrument.keywords if key.endswith(name))
+    key = next(keys, name)
+    return key, instrument.keywords.get(key, keyword)
 
 
 def _required(header: Mapping[str, object], keyword: str, meaning: str, where: object) -> str:
@@ -115,14 +102,10 @@ def _date_and_time(
     date, time = match.groups()
     if separate == "" and time is not None:
         separate = None
-    if separate is not None and not _TIME_FORM.fullmatch(separate):
+    if separate is not None and not re.fullmatch(_TIME, separate):
         refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
     if time is not None and separate is not None and separate[:8] != time[:8]:
-        raise RampFormatError(
-            f"{date_keyword} is {given!r}, but {time_keyword} is {separate!r}",
-            where=where,
-            hint="Correct one of them in the file's primary header.",
-        )
+        refuse(time_keyword, separate, f"the time in {date_keyword}, {given}")
     time = time or separate
     if time is None:
         refuse(time_keyword, None, f"'hh:mm:ss[.sss]', or the time within {date_keyword}")

@@ -51,14 +51,11 @@ def list_versions(
 ) -> Listing:
     """List a detector's masks: those that a context's rules name, and other files of the cache.
 
-    A mask that is missing or damaged is in the list, with the problem. Cache and context are named,
-    and errors raised, as by `tmt_dq.references.select_reference`.
+    A mask that is missing or damaged is in the list, with the problem.
     """
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name_of_context = cache.context(context, os.environ)
-    rules = load_rules(
-        cache.mappings, name_of_context, instrument, instrument.reftype, verify_sums=True
-    ).rules
+    rules = load_rules(cache.mappings, name_of_context, instrument).rules
     dates: dict[str, str] = {}
     ruled = {rule.leads_to for rule in rules}
     for rule in rules:

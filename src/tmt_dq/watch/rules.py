@@ -57,10 +57,7 @@ def _evidence(settings: Settings) -> object:
     """Return what changes when there is something new to try."""
     options = settings.options
     files = [str(path) for path in (options.mask, options.user_dq) if path is not None]
-    # A mask that comes after its rules changes the folder that it comes into. As in CRDS, masks may
-    # be in another place than rules.
-    root = os.environ.get("CRDS_REFPATH") or (
-        options.crds_path and f"{options.crds_path}/references"
-    )
+    # A mask that comes after its rules changes the folder that it comes into.
+    root = options.crds_path and f"{options.crds_path}/references"
     folders = [folder for folder, _, _ in os.walk(root)] if root else []
     return settings.rules, [(path, state_of(path)) for path in (*files, *folders)]
