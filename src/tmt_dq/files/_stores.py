@@ -9,30 +9,30 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from tmt_dq.errors import ConfigError, RemoteError, TmtDqError
 from tmt_dq.files.urls import WEB, file_name, protocol_of, redacted
 
-__all__ = ["ANSWERS", "State", "attempt", "connect", "remote_errors", "search", "state"]
+__all__ = ["EXISTS", "Options", "State", "attempt", "connect", "remote_errors", "search", "state"]
 
 T = TypeVar("T")
 
 Options = Mapping[str, Any] | None
 
-_CACHES = re.compile(r"(?:^|::)(simplecache|filecache|blockcache|cached)::")
-_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "VersionId", "Last-Modified")
-_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+_MARKS = (
+    *("ETag", "etag", "md5Hash", "content_md5", "VersionId", "Last-Modified"),
+    *("LastModified", "last_modified", "mtime", "updated", "created"),
+)
 _CONNECT_S, _SILENCE_S = 30, 60
 """Seconds until a silent web server is given up; aiohttp's own limit is 300 s for a whole file."""
-# A query may hold any sign but a blank: what it ends with cannot be told from what follows.
-_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s'\"<>)?#]|['\")](?=\S*@))+(?:[?#]\S*)?")
-_LONGEST = 300
 _WAITS_S = (0.5, 1, 2)
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
+_CONNECTION = {
+    *("ConnectionError", "ClientConnectionError", "HTTPClientError", "TimeoutError"),
+    *("ClientPayloadError", "IncompleteRead", "ResponseStreamingError"),
+}
 
-ANSWERS = {"absent": "is not there (404)", "exists": "already exists"}
-"""What `remote_errors` says of these two, for callers that act on it."""
+ABSENT, EXISTS = "is not there (404)", "already exists"
 _CREDENTIALS = (
     "Provide AWS credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or "
     "FSSPEC_S3_ANON=true for public data."
@@ -42,8 +42,11 @@ _CHECK_S3 = (
     "Check bucket and key, and AWS_ENDPOINT_URL if the store is not Amazon's. Without permission "
     "to list a bucket, S3 may answer so for what must not be read."
 )
-_NETWORK = "Check the network, the name of the host, and for S3 AWS_ENDPOINT_URL."
 _LATER = "Try again later; nothing was left half done."
+_NETWORK = (
+    "Check the network, the name of the host, and for S3 AWS_ENDPOINT_URL, or try again later; "
+    "nothing was left half done."
+)
 
 
 class State(NamedTuple):
@@ -55,10 +58,10 @@ class State(NamedTuple):
 
 def connect(url: str, fsspec_kwargs: Options = None) -> tuple[Any, str]:
     """Return fsspec's file system of a URL, and the path of the file in it."""
-    if cache := _CACHES.search(url):
-        what = f"goes through {cache[1]}::, which does not notice that a file has changed"
-        raise ConfigError(what, where=redacted(url), hint=f"Leave {cache[1]}:: out.")
-    options, protocol = dict(fsspec_kwargs or {}), protocol_of(url)
+    options, protocol, shown = dict(fsspec_kwargs or {}), protocol_of(url), redacted(url)
+    if "::" in protocol or re.search(r"::\w+://", url.partition("?")[0]):
+        what = "is a chain of URLs (::), whose caches do not notice that a file has changed"
+        raise ConfigError(what, where=shown, hint="Give the URL of the file itself.")
     try:
         import fsspec
         from fsspec.core import url_to_fs
@@ -80,16 +83,16 @@ def connect(url: str, fsspec_kwargs: Options = None) -> tuple[Any, str]:
             except ValueError:
                 what = f"has the protocol {protocol}, which fsspec does not know"
                 hint = "Use s3://, https:// or another one that fsspec has."
-                raise ConfigError(what, where=redacted(url), hint=hint) from None
+                raise ConfigError(what, where=shown, hint=hint) from None
             fs, path = url_to_fs(url, **options)
             return fs, str(path)
     except ImportError as error:
-        raise ConfigError(
-            f"needs a library that is not installed ({error.name or error})",
-            where=redacted(url),
-            hint="Run: pip install fsspec s3fs aiohttp; other stores than S3 and web servers need "
-            "the library that fsspec names.",
-        ) from None
+        what = f"needs a library that is not installed ({error.name or error})"
+        hint = (
+            "Run: pip install fsspec s3fs aiohttp; other stores than S3 and web servers need the "
+            "library that fsspec names."
+        )
+        raise ConfigError(what, where=shown, hint=hint) from None
 
 
 def state(url: str, fsspec_kwargs: Options = None) -> State | None:
@@ -100,7 +103,7 @@ def state(url: str, fsspec_kwargs: Options = None) -> State | None:
             fs.invalidate_cache()
             return _state_in(attempt(lambda: fs.info(path)))
     except RemoteError as error:
-        if error.what == ANSWERS["absent"]:
+        if error.what == ABSENT:
             return None
         raise
 
@@ -122,7 +125,7 @@ def search(
 
 
 def _state_in(info: Mapping[str, Any]) -> State:
-    marks = (f"{name} {info[name]}" for name in (*_MARKS, *_TIMES) if info.get(name))
+    marks = (f"{name} {info[name]}" for name in _MARKS if info.get(name))
     return State(info.get("size"), next(marks, None))
 
 
@@ -130,14 +133,14 @@ def _state_in(info: Mapping[str, Any]) -> State:
 def remote_errors(url: str) -> Iterator[None]:
     """Turn what fsspec and the libraries below it raise into `RemoteError`.
 
-    The original is not chained: its text, and that of the ones below it, may hold the whole URL.
+    Neither the original nor its text is in it: they may hold the whole URL.
     """
     try:
         yield
     except (TmtDqError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001 - each file system of fsspec has its own
-        what, hint = _describe(error, url)
+        what, hint = _describe(error, on_s3=protocol_of(url) in {"s3", "s3a"})
     else:
         return
     raise RemoteError(what, where=redacted(url), hint=hint) from None
@@ -156,71 +159,45 @@ def attempt(work: Callable[[], T]) -> T:
 
 
 def _may_pass(error: BaseException) -> bool:
-    status, kinds = _status_of(error), _kinds_of(error)
+    status, _, kinds = _examine(error)
     if status is not None:
         return status in _PASSING
     # s3fs has its own attempts, and what took minutes is not worth others.
-    if kinds & {"BotoCoreError", "TimeoutError"}:
-        return False
-    return bool(kinds & {"ConnectionError", "ClientPayloadError", "ClientConnectionError"})
+    return bool(kinds & _CONNECTION) and not kinds & {"BotoCoreError", "TimeoutError"}
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those it came from."""
+def _examine(error: BaseException | None) -> tuple[int | None, str, set[str]]:
+    """Return HTTP status, the store's word and classes of an error and those it came from."""
+    status, word, kinds = None, type(error).__name__, set[str]()
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        yield error
+        kinds |= {kind.__name__ for kind in type(error).__mro__}
+        found = getattr(error, "status", None)
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            word = str(response.get("Error", {}).get("Code", word))
+        if status is None and isinstance(found, int):
+            status = found
         error = error.__cause__ or error.__context__
+    return status, word, kinds
 
 
-def _kinds_of(error: BaseException) -> set[str]:
-    return {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
-
-
-def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status in an error, or in one of those it came from."""
-    for each in _chain(error):
-        response = getattr(each, "response", None)
-        answer = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-        for status in (answer.get("HTTPStatusCode"), getattr(each, "status", None)):
-            if isinstance(status, int):
-                return status
-    return None
-
-
-def _describe(error: BaseException, url: str) -> tuple[str, str]:
+def _describe(error: BaseException, *, on_s3: bool) -> tuple[str, str]:
     """Return what an error of a library means, and what can be done."""
-    on_s3 = protocol_of(url) in {"s3", "s3a"}
-    status, kinds = _status_of(error), _kinds_of(error)
-    text = _plain(error, url)
+    status, word, kinds = _examine(error)
     if status == 412 or "FileExistsError" in kinds:
-        return ANSWERS["exists"], "Use --overwrite (overwrite=True) to replace it."
+        return EXISTS, "Use --overwrite (overwrite=True) to replace it."
     if status in {401, 403} or (status is None and "PermissionError" in kinds):
         shown = f" ({status})" if status else ""
         return f"may not be accessed{shown}", _CREDENTIALS if on_s3 else _SIGNATURE
-    if status in {404, 410}:
-        return ANSWERS["absent"], _CHECK_S3 if on_s3 else "Check the URL."
-    if status is not None and status >= 400:
-        return f"the server answers {status}: {text}", _LATER
+    if status is not None and status >= 400 and status not in {404, 410}:
+        return f"the server answers {status} ({word})", _LATER
     if kinds & {"NoCredentialsError", "PartialCredentialsError"}:
         return "no credentials were found for it", _CREDENTIALS
-    if kinds & {"TimeoutError", "ReadTimeoutError", "ConnectTimeoutError"}:
-        return "the server does not answer in time", _LATER
-    if kinds & {"ClientPayloadError", "IncompleteRead", "ResponseStreamingError"}:
-        return f"the connection broke off: {text}", _LATER
-    if kinds & {"ConnectionError", "ClientConnectionError", "HTTPClientError"}:
-        return f"cannot be reached: {text}", _NETWORK
-    if "FileNotFoundError" in kinds:
-        return ANSWERS["absent"], _CHECK_S3 if on_s3 else "Check the URL."
-    return f"cannot be accessed: {text}", _LATER
-
-
-def _plain(error: BaseException, url: str) -> str:
-    """Return the text of an error in one line, without secrets."""
-    text = str(error) or type(error).__name__
-    query = url.partition("?")[2]
-    for secret in filter(None, (url, quote(url, safe="/:"), query)):
-        text = text.replace(secret, "..." if secret == query else redacted(url))
-    text = _ANY_URL.sub(lambda found: redacted(found.group()), text)
-    return " ".join(text.split())[:_LONGEST]
+    if kinds & _CONNECTION and status not in {404, 410}:
+        return f"cannot be reached ({word})", _NETWORK
+    if status in {404, 410} or "FileNotFoundError" in kinds:
+        return ABSENT, _CHECK_S3 if on_s3 else "Check the URL."
+    return f"cannot be accessed ({word})", _NETWORK

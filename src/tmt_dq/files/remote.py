@@ -5,18 +5,19 @@ Faces (functions, verbs, the step) take URLs; below them there are paths only.
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tmt_dq.errors import OutputError, RemoteError
-from tmt_dq.files._staging import name_of, named, stage, urls_of_staged
+from tmt_dq.errors import OutputError, RemoteError, TmtDqError
 from tmt_dq.files._stores import (
-    ANSWERS,
+    EXISTS,
     Options,
     State,
     attempt,
@@ -29,10 +30,19 @@ from tmt_dq.files.urls import file_name, local_path, protocol_of, redacted
 
 __all__ = ["State", "check_output", "fetch", "local", "name_of", "search", "sent", "state"]
 
+PREFIX = ".tmt-dq-staged-"
+_IN_USE_S = 60
+"""Age at which a folder that nobody holds a lock on was left by a killed process."""
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Stores where a file appears when all of it is there; in others a part could be taken for it."""
 _lock = threading.Lock()
 _kept: dict[tuple[str, State], Path] = {}
+_urls: dict[str, str] = {}
+
+
+def name_of(path: os.PathLike[str] | str) -> str:
+    """Return the name to show and record for a file: of a staged one its URL, without secrets."""
+    return _urls.get(os.fspath(path), os.fspath(path))
 
 
 @contextlib.contextmanager
@@ -53,7 +63,7 @@ def local(
         yield path
         return
     url = str(name)
-    with stage(folder) as made, named(made / file_name(url), url) as path:
+    with _staged(url, folder) as path:
         _fetch(url, path, _state(url, fsspec_kwargs), fsspec_kwargs, copies)
         yield path
 
@@ -72,16 +82,9 @@ def fetch(name: os.PathLike[str] | str, fsspec_kwargs: Options = None) -> Path:
         if (url, found) not in _kept:
             path = Path(tempfile.mkdtemp(dir=_kept_folder()), file_name(url))
             _fetch(url, path, found, fsspec_kwargs)
-            urls_of_staged[str(path)] = redacted(url)
+            _urls[str(path)] = redacted(url)
             _kept[url, found] = path
         return _kept[url, found]
-
-
-@functools.cache
-def _kept_folder() -> Path:
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(stage(None))
 
 
 def check_output(
@@ -108,7 +111,7 @@ def check_output(
             raise OutputError(what, where=shown, hint=hint)
     if not overwrite and state(url, fsspec_kwargs) is not None:
         hint = "Use --overwrite (overwrite=True) to replace it."
-        raise OutputError(ANSWERS["exists"], where=shown, hint=hint)
+        raise OutputError(EXISTS, where=shown, hint=hint)
 
 
 def _object(url: str, fsspec_kwargs: Options) -> tuple[type, str]:
@@ -120,7 +123,7 @@ def _object(url: str, fsspec_kwargs: Options) -> tuple[type, str]:
 @contextlib.contextmanager
 def sent(url: str, *, overwrite: bool = False, fsspec_kwargs: Options = None) -> Iterator[Path]:
     """Yield the path of a local file to write; it is sent to the URL when the block ends well."""
-    with stage(None) as made, named(made / file_name(url), url) as path:
+    with _staged(url, None) as path:
         yield path
         if not path.exists():  # nothing was written, as in a dry run
             return
@@ -155,3 +158,61 @@ def _fetch(url: str, target: Path, before: State, fsspec_kwargs: Options, copies
         what = f"changed while it was fetched ({came} bytes came of {before.size})"
         hint = "Something else writes it; try again when it is complete."
         raise RemoteError(what, where=redacted(url), hint=hint)
+
+
+@contextlib.contextmanager
+def _staged(url: str, folder: Path | None) -> Iterator[Path]:
+    """Yield a path for a file of this block, which is shown by its URL, also in errors."""
+    with _stage(folder) as made:
+        path = made / file_name(url)
+        shown = _urls[str(path)] = redacted(url)
+        try:
+            yield path
+        except TmtDqError as error:
+            error.what = error.what.replace(str(path), shown)
+            error.where = error.where and error.where.replace(str(path), shown)
+            error.hint = error.hint and error.hint.replace(str(path), shown)
+            error.args = (str(error),)
+            raise
+        finally:
+            del _urls[str(path)]
+
+
+@functools.cache
+def _kept_folder() -> Path:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(_stage(None))
+
+
+@contextlib.contextmanager
+def _stage(folder: Path | None) -> Iterator[Path]:
+    """Yield a folder of this block's own; those that killed processes left are removed."""
+    parent = Path(tempfile.gettempdir()) if folder is None else folder
+    for old in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(old):
+            if time.time() - old.stat().st_mtime > _IN_USE_S:
+                shutil.rmtree(old, ignore_errors=True)
+    try:
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:
+        what = f"files cannot be staged in this folder: {error.strerror}"
+        raise OutputError(what, where=parent, hint="Set TMPDIR to another folder.") from None
+    try:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # NFS locks no folders, and removes none then
+                stack.enter_context(_locked(made))
+            yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, whatever ends it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)

@@ -31,7 +31,8 @@ def staged(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        wanted = [*inputs, *kept, *(("output", "output_dir") if output else ())]
+        sources = (*inputs, *kept)
+        wanted = (*sources, "output", "output_dir") if output else sources
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,15 +41,19 @@ def staged(
             named = [name for name in wanted if isinstance(given.get(name), str | os.PathLike)]
             if all(local_path(given[name]) == Path(given[name]) for name in named):
                 return function(*args, **kwargs)
+            options = given.get("fsspec_kwargs")
             with contextlib.ExitStack() as stack:
-                sources = [str(given[name]) for name in named if name in {*inputs, *kept}]
+                folder = None
                 if output:
-                    _stage_output(given, sources, stack)
-                for name in named:
-                    if name in inputs:
-                        given[name] = stack.enter_context(_stage_input(given, name, output=output))
-                    elif name in kept:
-                        given[name] = remote.fetch(given[name], given.get("fsspec_kwargs"))
+                    origins = [str(given[name]) for name in named if name in sources]
+                    folder = _stage_output(given, origins, stack)
+                for name in set(named) & set(inputs):
+                    copy = remote.local(
+                        given[name], fsspec_kwargs=options, folder=folder, copies=1 + output
+                    )
+                    given[name] = stack.enter_context(copy)
+                for name in set(named) & set(kept):
+                    given[name] = remote.fetch(given[name], options)
                 return _shown(function(*bound.args, **bound.kwargs))
 
         return call
@@ -56,31 +61,23 @@ def staged(
     return decorate
 
 
-def _stage_output(given: dict[str, Any], sources: list[str], stack: contextlib.ExitStack) -> None:
-    """Give a function the path of its output; check first what would make a transfer vain."""
+def _stage_output(
+    given: dict[str, Any], sources: list[str], stack: contextlib.ExitStack
+) -> Path | None:
+    """Give a function the path of its output, checked already; return its folder."""
     if given.get("output") is not None and given.get("output_dir") is not None:
-        return  # an error of the caller, which the function names
+        return None  # an error of the caller, which the function names
     options, overwrite = given.get("fsspec_kwargs"), bool(given.get("overwrite"))
     target = given.get("output") or default_place(sources[0], given.pop("output_dir", None))
     path = local_path(target)
-    if path is not None:
-        check_output(path, overwrite=overwrite)
-        given["output"] = path
+    if path is None:
+        url = str(target)
+        remote.check_output(url, overwrite=overwrite, inputs=sources, fsspec_kwargs=options)
+        path = stack.enter_context(remote.sent(url, overwrite=overwrite, fsspec_kwargs=options))
     else:
-        remote.check_output(str(target), overwrite=overwrite, inputs=sources, fsspec_kwargs=options)
-        given["output"] = stack.enter_context(
-            remote.sent(str(target), overwrite=overwrite, fsspec_kwargs=options)
-        )
-
-
-def _stage_input(
-    given: dict[str, Any], name: str, *, output: bool
-) -> contextlib.AbstractContextManager[Path]:
-    folder = given["output"].parent if isinstance(given.get("output"), Path) else None
-    options = given.get("fsspec_kwargs")
-    return remote.local(
-        given[name], fsspec_kwargs=options, folder=folder, copies=2 if output else 1
-    )
+        check_output(path, overwrite=overwrite)
+    given["output"] = path
+    return path.parent
 
 
 def _shown(result: R) -> R:
@@ -88,9 +85,9 @@ def _shown(result: R) -> R:
     if not dataclasses.is_dataclass(result) or isinstance(result, type):
         return result
     values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    staged_names = {
+    urls = {
         name: remote.name_of(value)
         for name, value in values.items()
         if isinstance(value, str | Path) and remote.name_of(value) != str(value)
     }
-    return dataclasses.replace(result, **staged_names)
+    return dataclasses.replace(result, **urls)

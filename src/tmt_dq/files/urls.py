@@ -21,13 +21,9 @@ __all__ = [
 WEB = {"http", "https"}
 _LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/[^/]")
 # A password may hold an @, and by mistake also a slash: then what looks like a port is no number.
-_BROKEN_USER = r"(?<=://)(?!arn:)[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*[/?#].*@"
-_USER = re.compile(rf"(?<=://)[^/?#]*@|{_BROKEN_USER}", re.DOTALL)
-_QUERY = re.compile(r"\?.*", re.DOTALL)
-_QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
-_CHAIN = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::))")
-_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
-"""Where # is a letter of a name."""
+_USER = re.compile(
+    r"(?<=://)(?:[^/?#]*@|(?!arn:)[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*[/?#].*@)", re.DOTALL
+)
 _NOT_IN_NAMES = re.compile(r"[/\x00-\x1f\x7f]|^\.\.?$")
 
 
@@ -41,15 +37,12 @@ def redacted(text: str) -> str:
 
     Those of a presigned URL are keys to the file.
     """
-    if "://" not in text:
-        return text
-    parts = [_USER.sub("", part) for part in _CHAIN.split(text)]
-    return "::".join(_without_query(part, "?...") if "://" in part else part for part in parts)
+    return _without_query(_USER.sub("", text), "?...") if "://" in text else text
 
 
 def protocol_of(url: str) -> str:
-    """Return what is before ``://``; of a chain (``a::b://``) the first; of paths nothing."""
-    return re.split(r"::|://", url, maxsplit=1)[0].lower() if "://" in url else ""
+    """Return what is before ``://``, of paths nothing."""
+    return url.partition("://")[0].lower() if "://" in url else ""
 
 
 def file_name(url: str) -> str:
@@ -57,35 +50,29 @@ def file_name(url: str) -> str:
 
     A server has no say in which folder a file of that name is written: ``%2F`` stays as it is.
     """
-    path = _path_of(url)
-    named = (part for part in _CHAIN.split(path) if "://" in part)
-    name = next(named, path).rstrip("/").rpartition("/")[2]
+    name = _without_query(url, "").rstrip("/").rpartition("/")[2]
     plain = unquote(name) if protocol_of(url) in WEB else name
     return name if _NOT_IN_NAMES.search(plain) else plain
 
 
 def folder_of(url: str) -> str:
     """Return the URL of the folder, without query and fragment."""
-    return _path_of(url).rstrip("/").rpartition("/")[0]
+    return _without_query(url, "").rstrip("/").rpartition("/")[0]
 
 
 def joined(folder: str, name: str) -> str:
     """Return a name in a folder that has a URL; one that is a URL itself as it is."""
     if is_url(name):
         return name
-    folder = _path_of(folder).rstrip("/")
+    folder = _without_query(folder, "").rstrip("/")
     return urljoin(f"{folder}/", name) if protocol_of(folder) in WEB else f"{folder}/{name}"
 
 
-def _path_of(url: str) -> str:
-    return "::".join(_without_query(part, "") for part in _CHAIN.split(url))
-
-
-def _without_query(part: str, mark: str) -> str:
-    """Return a part of a chain of URLs with `mark` for query and fragment."""
-    scheme, sign, rest = part.partition("://")
-    secret = _QUERY if scheme.lower() in _OBJECTS else _QUERY_OR_FRAGMENT
-    return scheme + sign + secret.sub(mark, rest)
+def _without_query(url: str, mark: str) -> str:
+    """Return a URL with `mark` for its query; in stores, # is a letter of a name."""
+    scheme, sign, rest = url.partition("://")
+    secret = re.search(r"[?#]" if scheme.lower() in WEB else r"\?", rest)
+    return url if secret is None else scheme + sign + rest[: secret.start()] + mark
 
 
 def local_path(name: os.PathLike[str] | str) -> Path | None:
@@ -94,25 +81,17 @@ def local_path(name: os.PathLike[str] | str) -> Path | None:
     if "\0" in text:
         what = "has a NUL character in its name, which no file can have"
         raise ConfigError(what, where=text, hint="Check where the name comes from.")
-    if "://" not in text:
-        path = Path(text)
-        if isinstance(name, Path) and _LOST_SLASH.match(text) and not path.exists():
-            raise ConfigError(
-                "looks like a URL that was made a pathlib.Path, which takes one of its slashes",
-                where=redacted(text.replace(":/", "://", 1)),
-                hint="Give the URL as text.",
-            )
-        return path
-    if not is_url(text):
+    if is_url(text):
+        return None
+    if "://" in text:
         host, slash, path_text = text[len("file://") :].partition("/")
         if host.lower() not in {"", "localhost"} or not slash:
             what = f"{text} is no file of this machine; expected file:///folder/name"
             raise ConfigError(what, hint="Give the path itself.")
         return Path(unquote(slash + path_text))
-    if re.search(_BROKEN_USER, text, re.DOTALL):
-        raise ConfigError(
-            "has a / ? or # in the user or password",
-            where=redacted(text),
-            hint="Write them as %2F, %3F and %23; better, keep them out of URLs.",
-        )
-    return None
+    path = Path(text)
+    if isinstance(name, Path) and _LOST_SLASH.match(text) and not path.exists():
+        what = "looks like a URL that was made a pathlib.Path, which takes one of its slashes"
+        shown = redacted(text.replace(":/", "://", 1))
+        raise ConfigError(what, where=shown, hint="Give the URL as text.")
+    return path
