@@ -14,23 +14,19 @@ from hypothesis import strategies as st
 from builders import make_ramp, ramp_hdus, write_hdus
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import BLOCK, FileReader, Keywords, Unit, padded, scan
+from tmt_dq.fits.layout import BLOCK, Keywords, Unit, padded, scan, scan_file
 
 
 def units_of(path: Path) -> list[Unit]:
     fd = os.open(path, os.O_RDONLY)
     try:
-        return list(scan(FileReader(fd), path, size=path.stat().st_size))
+        return list(scan_file(fd, path, path.stat().st_size))
     finally:
         os.close(fd)
 
 
-class Bytes:
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return self.content[offset : offset + size]
+def scan_bytes(content: bytes) -> list[Unit]:
+    return list(scan(lambda at, size: content[at : at + size], "a.fits", size=len(content)))
 
 
 @given(st.integers(0, 10**15))
@@ -70,7 +66,6 @@ def test_offsets_against_astropy(folder: Path) -> None:
             assert unit.data_size == hdu.size
             assert unit.is_image == hdu.is_image
             assert unit.name == hdu.name.replace("PRIMARY", "")
-            assert unit.version == hdu.ver
     assert units[-1].shape == (1, 2)
     assert units[1].shape == (2, 3, 5, 7)
 
@@ -178,24 +173,22 @@ DAMAGED: dict[str, tuple[Any, str]] = {
 def test_damaged_files(case: str) -> None:
     damaged, message = DAMAGED[case]
     with pytest.raises(RampFormatError) as caught:
-        list(scan(Bytes(damaged), "a.fits", size=len(damaged)))
+        scan_bytes(damaged)
     assert str(caught.value).startswith("a.fits: ")
     assert message in str(caught.value)
 
 
 def test_a_header_without_end_does_not_fill_the_memory() -> None:
-    class Endless:
-        largest = 0
+    asked = []
 
-        def read_at(self, offset: int, size: int) -> bytes:
-            self.largest = max(self.largest, offset)
-            first = card("SIMPLE  =                    T") if offset == 0 else card("A       = 1")
-            return first + card("A       = 1") * 35
+    def read_at(offset: int, size: int) -> bytes:
+        asked.append(offset)
+        first = card("SIMPLE  =                    T") if offset == 0 else card("A       = 1")
+        return first + card("A       = 1") * 35
 
-    reader = Endless()
     with pytest.raises(RampFormatError, match="HDU 0 has no END card"):
-        list(scan(reader, "a.fits", size=10**15))
-    assert reader.largest < 100_000_000
+        list(scan(read_at, "a.fits", size=10**15))
+    assert max(asked) < 100_000_000
 
 
 def test_a_string_over_many_cards_takes_linear_time() -> None:
@@ -204,7 +197,7 @@ def test_a_string_over_many_cards_takes_linear_time() -> None:
     text = b"".join(one.ljust(80) for one in [*cards, b"CONTINUE  'z'", b"END"])
     text = text.ljust(padded(len(text)))
     before = time.process_time()
-    (unit,) = scan(Bytes(text), "a.fits", size=len(text))
+    (unit,) = scan_bytes(text)
     assert unit.header["LONG"] == "x" + "y" * 56 * 60_000 + "z"
     assert time.process_time() - before < 5  # 20 to 60 s if joined one by one
 
@@ -216,7 +209,7 @@ def test_random_groups_are_refused() -> None:
     hdu.header["PCOUNT"] = 0
     text = hdu.header.tostring().encode()
     with pytest.raises(RampFormatError, match="random groups"):
-        list(scan(Bytes(text), "a.fits", size=len(text)))
+        scan_bytes(text)
 
 
 def units(*headers: str) -> list[Unit]:

@@ -10,9 +10,9 @@ from astropy.io import fits
 
 from builders import CONVENTION, write_hdus
 from tmt_dq.core.dq_def import DefinedBit, convention_rows
-from tmt_dq.fits.cards import primary_header
 from tmt_dq.fits.checksums import sign, sum_bytes
 from tmt_dq.fits.file import open_input
+from tmt_dq.fits.headers import primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.fits.tables import convention_unit, read_dq_def
 

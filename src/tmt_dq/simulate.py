@@ -12,7 +12,8 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
 from tmt_dq.files.copying import write_all
-from tmt_dq.fits.cards import Header, Value, primary_header
+from tmt_dq.fits.cards import Header, Value
+from tmt_dq.fits.headers import primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.instruments import load
 

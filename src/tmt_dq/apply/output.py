@@ -19,8 +19,9 @@ from tmt_dq.exposures.record import Headers
 from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
 from tmt_dq.files.copying import Progress
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.encoding import count_flagged, has_flags, image_header
+from tmt_dq.fits.encoding import count_flagged, has_flags
 from tmt_dq.fits.file import open_input
+from tmt_dq.fits.headers import image_header
 from tmt_dq.fits.layout import Unit, padded
 from tmt_dq.fits.tables import convention_unit
 from tmt_dq.fits.writer import UnitWriter

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["Card", "Header", "Value", "ascii_text", "primary_header"]
+__all__ = ["Card", "Header", "Value", "ascii_text"]
 
 Value = str | bool | int | float | complex | None
-"""What a card can say; None where it has a keyword without a value."""
+"""Value of a card; None where it has a keyword without a value."""
 
 _LENGTH = 80
 _COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
@@ -31,13 +31,7 @@ _COMMENTARY_ROOM = 72
 
 
 class Card:
-    """One card, or a string that goes on over several.
-
-    Parameters
-    ----------
-    image : str
-        Its text: 80 characters, or a multiple where it goes on.
-    """
+    """One card of 80 characters, or a string that goes on over several."""
 
     __slots__ = ("_parsed", "image", "keyword")
 
@@ -90,8 +84,7 @@ class Card:
 
     def _parse(self) -> tuple[Value, str]:
         if self._parsed is None:
-            found = self._read() or self._ask_astropy()
-            self._parsed = found
+            self._parsed = self._read() or self._ask_astropy()
         return self._parsed
 
     def _read(self) -> tuple[Value, str] | None:
@@ -141,11 +134,6 @@ class Header(Mapping[str, Value]):
     """The cards of a header, in their order, without END and the blank cards before it.
 
     Keywords are found whatever their case. Of a keyword that is there twice, the first card counts.
-
-    Parameters
-    ----------
-    cards : iterable of Card
-        The cards.
     """
 
     __slots__ = ("_cards", "_places")
@@ -192,15 +180,11 @@ class Header(Mapping[str, Value]):
             raise KeyError(f"Keyword {keyword!r} not found.") from None
 
     def integer(self, keyword: str, default: int | None = None) -> int:
-        """Return a keyword's value as a whole number."""
+        """Return a keyword that is a whole number as FITS writes them: neither text nor 8.0."""
         value = self[keyword] if default is None else self.get(keyword, default)
-        if isinstance(value, (int, str)) or (isinstance(value, float) and value.is_integer()):
-            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
         raise ValueError(f"{keyword} is {value!r}; expected a whole number")
-
-    def comment(self, keyword: str) -> str:
-        """Return what is said behind a keyword's value."""
-        return self._cards[self._index()[keyword.upper()]].comment
 
     def commentary(self, keyword: str) -> list[str]:
         """Return the texts of all cards HISTORY or COMMENT."""
@@ -224,7 +208,8 @@ class Header(Mapping[str, Value]):
         if place is not None:
             del self._cards[place]
             self._places = None
-        self._insert(self._end() if before is None else self._index()[before], card)
+        self._cards.insert(self._end() if before is None else self._index()[before], card)
+        self._places = None
 
     def __setitem__(self, keyword: str, value: Value | tuple[Value, str]) -> None:
         if isinstance(value, tuple):
@@ -232,9 +217,10 @@ class Header(Mapping[str, Value]):
         else:
             self.set(keyword, value)
 
-    def append(self, card: Card) -> None:
-        """Add a card behind all others, as it is."""
-        self._insert(len(self._cards), card)
+    def append(self, *cards: Card) -> None:
+        """Add cards behind all others, as they are."""
+        self._cards += cards
+        self._places = None
 
     def remove(self, keyword: str) -> None:
         """Take away all cards of a keyword, if there are any."""
@@ -256,10 +242,6 @@ class Header(Mapping[str, Value]):
         """Return the header in whole blocks of 2880 bytes, with its END card."""
         text = "".join(card.image for card in self._cards) + "END".ljust(_LENGTH)
         return text.ljust(-(-len(text) // 2880) * 2880).encode("latin-1")
-
-    def _insert(self, place: int, card: Card) -> None:
-        self._cards.insert(place, card)
-        self._places = None
 
     def _end(self) -> int:
         """Return where the commentary at the end begins."""
@@ -340,16 +322,6 @@ def _long_text(keyword: str, quoted: str, comment: str) -> str:
     if comment and len(last) + 3 + len(comment) <= _LENGTH:
         last = f"{last} / {comment}"
     return "".join([*cards, last.ljust(_LENGTH)])
-
-
-def primary_header() -> Header:
-    """Return the header of a primary unit without data."""
-    header = Header()
-    header["SIMPLE"] = (True, "conforms to FITS standard")
-    header["BITPIX"] = (8, "array data type")
-    header["NAXIS"] = (0, "number of array dimensions")
-    header["EXTEND"] = True
-    return header
 
 
 def ascii_text(text: str) -> str:

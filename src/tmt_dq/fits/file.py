@@ -13,9 +13,9 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,53 +24,40 @@ from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.copying import Progress, copy_range, read_errors, write_all
 from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import BITPIX, FileReader, Unit, image_size, padded, scan
+from tmt_dq.fits.layout import STORED, Unit, image_size, padded, scan, scan_file
 
-__all__ = ["FitsInput", "as_images", "from_descriptor", "open_input", "scan_stream"]
+__all__ = ["FitsInput", "open_input"]
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 4 * 1024 * 1024
 _TILE_BYTES = 32 * 1024 * 1024
 _BEYOND_HEADERS = 64 * 1024 * 1024
 """Bytes that a compressed file may have beyond those that its headers account for."""
+_CHANGING = "Something else is changing the file; try again when it is complete."
+
+Units = tuple[Unit, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FitsInput:
-    """An input file and where its units lie.
+    """An input file, its plain FITS bytes, and where its units lie in them.
 
-    Parameters
-    ----------
-    path : Path
-        The file as the user named it.
-    fd : int
-        Descriptor of plain FITS bytes: of `path`, or of its expansion. -1 where a compressed file
-        was opened for its headers alone.
-    units : tuple of Unit
-        Its header and data units.
-    compressed : bool
-        Whether `fd` is an expansion.
-    seen : tuple of int and Identity, optional
-        Descriptor of the file itself, and its identity when it was opened.
+    `fd` is -1 where a compressed file was opened for its headers alone; `seen` has the descriptor
+    and the identity of the file itself when it was opened.
     """
 
     path: Path
     fd: int
-    units: tuple[Unit, ...]
+    units: Units
     compressed: bool
-    seen: tuple[int, Identity] | None = field(default=None, kw_only=True)
+    seen: tuple[int, Identity]
 
     def verify(self) -> None:
         """Make sure that nobody wrote into the file since it was opened."""
-        if self.seen is None:
-            return
         fd, identity = self.seen
         if not Identity.of(os.fstat(fd)).has_content_of(identity):
-            raise RampFormatError(
-                "changed while it was being read",
-                where=self.path,
-                hint="Something else is changing the file; try again when it is complete.",
-            )
+            what = "changed while it was being read"
+            raise RampFormatError(what, where=self.path, hint=_CHANGING)
 
     def named(self, name: str) -> list[Unit]:
         """Return the units whose EXTNAME is `name`."""
@@ -84,11 +71,8 @@ class FitsInput:
             with read_errors(self.path):
                 count = os.preadv(self.fd, [buffer[done:]], place)
             if count == 0:
-                raise RampFormatError(
-                    f"ended inside {unit.label} while it was being read",
-                    where=self.path,
-                    hint="Something else is changing the file; try again when it is complete.",
-                )
+                what = f"ended inside {unit.label} while it was being read"
+                raise RampFormatError(what, where=self.path, hint=_CHANGING)
             done += count
 
     def read(self, unit: Unit) -> bytes:
@@ -107,63 +91,48 @@ def open_input(
     Without `scratch`, the folder for the expansion of a compressed file, only the headers of a
     compressed file are read, and the result has no data. RampFormatError if it cannot be read.
     """
-    fd = _open(path)
-    try:
-        yield from from_descriptor(fd, path, scratch, progress)
-    finally:
-        os.close(fd)
-
-
-def from_descriptor(
-    fd: int, path: Path, scratch: Path | None, progress: Progress | None
-) -> Iterator[FitsInput]:
-    """Yield the input that an open file holds, as `open_input` does, which names the arguments."""
-    seen = (fd, Identity.of(os.fstat(fd)))
     with contextlib.ExitStack() as stack:
+        fd = _open(path)
+        stack.callback(os.close, fd)
+        seen = (fd, Identity.of(os.fstat(fd)))
         with read_errors(path):
             compressed = os.pread(fd, 2, 0) == _GZIP
         if compressed and scratch is None:
-            with _unzipped(fd) as stream:
-                units = scan_stream(stream, path)
-            yield FitsInput(path, -1, units, compressed=True)
+            yield FitsInput(path, -1, _as_images(_zipped_units(fd, path), path), True, seen)
             return
-        if compressed:
-            assert scratch is not None
+        if compressed and scratch is not None:
             expanded = stack.enter_context(_nameless(scratch))
             _gunzip(fd, path, expanded, progress)
             fd = expanded
-        units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
+        units = _plain_units(fd, path)
         if any(unit.is_compressed_image for unit in units):
-            compressed = True
+            images = _as_images(units, path)  # damaged headers are found before anything is written
             if scratch is None:
-                yield FitsInput(path, -1, as_images(units, path), compressed=True)
+                yield FitsInput(path, -1, images, True, seen)
                 return
             plain = stack.enter_context(_nameless(scratch))
-            as_images(units, path)  # damaged headers are found before anything is written
             with output_errors(scratch):
                 _expand_tiles(fd, units, plain, path, progress)
-            fd = plain
-            units = tuple(scan(FileReader(fd), path, size=os.fstat(fd).st_size))
-        yield FitsInput(path, fd, units, compressed, seen=seen)
+            fd, compressed = plain, True
+            units = _plain_units(fd, path)
+        yield FitsInput(path, fd, units, compressed, seen)
 
 
 def _open(path: Path) -> int:
     try:
         # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        raise RampFormatError(
-            f"cannot be read: {error.strerror}", where=path, hint="Check the name and permissions."
-        ) from error
+        what = f"cannot be read: {error.strerror}"
+        hint = "Check the name and permissions."
+        raise RampFormatError(what, where=path, hint=hint) from error
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
-        is_folder = stat.S_ISDIR(mode)
-        raise RampFormatError(
-            f"is {'a folder' if is_folder else 'not a regular file'}; expected a FITS file",
-            where=path,
-            hint="Name a file in it; tmt-dq batch takes folders." if is_folder else "Name a file.",
-        )
+        what, hint = "not a regular file", "Name a file."
+        if stat.S_ISDIR(mode):
+            what, hint = "a folder", "Name a file in it; tmt-dq batch takes folders."
+        raise RampFormatError(f"is {what}; expected a FITS file", where=path, hint=hint)
     return fd
 
 
@@ -174,27 +143,12 @@ def _nameless(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-class Stream(Protocol):
-    """A stream that can be read, and sought forward."""
-
-    def seek(self, offset: int, /) -> int:
-        """Go to a place."""
-        ...
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes."""
-        ...
-
-
-class _StreamReader:
-    """A `Reader` of a stream that is decompressed on the way."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        self.stream.seek(offset)
-        return self.stream.read(size)
+@contextlib.contextmanager
+def _unzipped(fd: int) -> Iterator[gzip.GzipFile]:
+    """Open a gzip file through its descriptor, from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file, gzip.open(file) as stream:
+        yield stream
 
 
 @contextlib.contextmanager
@@ -202,21 +156,23 @@ def _gzip_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, OSError) as error:
-        raise RampFormatError(
-            f"is damaged or truncated gzip data: {error}", where=path, hint="Fetch it again."
-        ) from error
+        what = f"is damaged or truncated gzip data: {error}"
+        raise RampFormatError(what, where=path, hint="Fetch it again.") from error
 
 
-def scan_stream(stream: Stream, path: Path) -> tuple[Unit, ...]:
-    """Find the units of a file that is read from its beginning."""
-    with _gzip_errors(path):
-        return tuple(_logical(unit, path) for unit in scan(_StreamReader(stream), path))
+def _plain_units(fd: int, path: Path) -> Units:
+    return tuple(scan_file(fd, path, os.fstat(fd).st_size))
 
 
-def _unzipped(fd: int) -> gzip.GzipFile:
-    """Read a gzip file through its descriptor, from its beginning."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    return gzip.open(open(fd, "rb", closefd=False))
+def _zipped_units(fd: int, path: Path) -> Units:
+    """Find the units of a gzip file, whose data are read but not kept."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        stream.seek(offset)
+        return stream.read(size)
+
+    with _gzip_errors(path), _unzipped(fd) as stream:
+        return tuple(scan(read_at, path))
 
 
 def _gunzip(fd: int, path: Path, target: int, progress: Progress | None) -> None:
@@ -233,34 +189,41 @@ def _gunzip(fd: int, path: Path, target: int, progress: Progress | None) -> None
             if progress is not None:
                 progress(len(piece))
             if place > limit:
-                limit = _declared_end(target, path) + _BEYOND_HEADERS
-            if place > limit:
-                raise RampFormatError(
-                    f"expands to more than {place} bytes; its headers account for "
-                    f"{limit - _BEYOND_HEADERS}",
-                    where=path,
-                    hint="The file is damaged; fetch it again.",
-                )
+                declared = _declared_end(target, path)
+                limit = declared + _BEYOND_HEADERS
+                if place > limit:
+                    raise RampFormatError(
+                        f"expands to more than {place} bytes; its headers account for {declared}",
+                        where=path,
+                        hint="The file is damaged; fetch it again.",
+                    )
 
 
 def _declared_end(fd: int, path: Path) -> int:
     """Return where the data end that the headers so far account for."""
     end = 0
     with contextlib.suppress(RampFormatError):  # of a part; the whole file is examined later
-        for unit in scan(FileReader(fd), path):
+        for unit in scan(lambda at, size: os.pread(fd, size, at), path):
             end = unit.end
     return end
 
 
-def as_images(units: tuple[Unit, ...], path: Path) -> tuple[Unit, ...]:
-    """Return units, tile-compressed images as what they stand for."""
-    return tuple(_logical(unit, path) for unit in units)
+@contextlib.contextmanager
+def _tile_errors(path: Path, label: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Damaged tiles end in whatever the decompressor or NumPy makes of them.
+        what = f"{label} cannot be decompressed: {error}"
+        raise RampFormatError(what, where=path, hint="Fetch the file again.") from error
 
 
-def _logical(unit: Unit, path: Path) -> Unit:
-    """Return a tile-compressed image's unit as the image that it stands for."""
-    if not unit.is_compressed_image:
-        return unit
+def _as_images(units: Units, path: Path) -> Units:
+    """Return units, tile-compressed images as the images that they stand for."""
+    return tuple(_as_image(one, path) if one.is_compressed_image else one for one in units)
+
+
+def _as_image(unit: Unit, path: Path) -> Unit:
     with _tile_errors(path, unit.label):
         header = _image_header(unit.header)
     return Unit(unit.index, header, unit.header_offset, unit.data_offset, 0)
@@ -270,12 +233,12 @@ def _image_header(table: Header) -> Header:
     """Return a table header with the type and shape of the image that its tiles make up."""
     header = table.copy()
     bitpix, axes = image_size(table, "Z")
-    if bitpix not in BITPIX or not axes or min(axes) < 1:
+    if bitpix not in STORED or not axes or min(axes) < 1:
         raise ValueError(f"ZBITPIX is {bitpix}, and the image has the axes {axes}")
-    tiles = [table.get(f"ZTILE{n}", 1 if n > 1 else axes[0]) for n in range(1, len(axes) + 1)]
-    if not all(isinstance(tile, int) and tile > 0 for tile in tiles):
+    tiles = [table.integer(f"ZTILE{n}", 1 if n > 1 else axes[0]) for n in range(1, len(axes) + 1)]
+    if min(tiles) < 1:
         raise ValueError(f"the tiles have the axes {tiles}")
-    count = math.prod(-(-axis // int(str(tile))) for axis, tile in zip(axes, tiles, strict=True))
+    count = math.prod(-(-axis // tile) for axis, tile in zip(axes, tiles, strict=True))
     if count != table.get("NAXIS2"):
         raise ValueError(f"expected {count} tiles, found {table.get('NAXIS2')}")
     header["XTENSION"] = "IMAGE"
@@ -287,7 +250,7 @@ def _image_header(table: Header) -> Header:
 
 
 def _expand_tiles(
-    fd: int, units: tuple[Unit, ...], target: int, path: Path, progress: Progress | None
+    fd: int, units: Units, target: int, path: Path, progress: Progress | None
 ) -> None:
     """Write a file with tile-compressed images again, all of its units plain."""
     from astropy.io import fits
@@ -300,59 +263,34 @@ def _expand_tiles(
     ):
         for unit in units:
             if unit.is_compressed_image:
-                place = _expand_image(hdus, unit, target, place, path, progress)
-                continue
-            size = unit.end - unit.header_offset
-            have = min(size, os.fstat(fd).st_size - unit.header_offset)
-            copy_range(fd, unit.header_offset, target, place, have, where=path, progress=progress)
-            place += size
+                for data in _plain_image(hdus, unit, path):
+                    write_all(target, data, place)
+                    place += len(data)
+                    if progress is not None:
+                        progress(len(data))
+                place = padded(place)
+            else:
+                start, size = unit.header_offset, unit.end - unit.header_offset
+                have = min(size, os.fstat(fd).st_size - start)
+                copy_range(fd, start, target, place, have, where=path, progress=progress)
+                place += size
             os.ftruncate(target, place)
 
 
-@contextlib.contextmanager
-def _tile_errors(path: Path, label: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # Damaged tiles end in whatever the decompressor or NumPy makes of them.
-        raise RampFormatError(
-            f"{label} cannot be decompressed: {error}", where=path, hint="Fetch the file again."
-        ) from error
-
-
-def _expand_image(
-    hdus: Any,
-    unit: Unit,
-    target: int,
-    place: int,
-    path: Path,
-    progress: Progress | None,
-) -> int:
-    """Write one tile-compressed image as a plain unit, a few rows at a time; return its end."""
+def _plain_image(hdus: Any, unit: Unit, path: Path) -> Iterator[bytes]:
+    """Yield the header of a tile-compressed image as a plain unit, then its rows."""
     with _tile_errors(path, unit.label):
         hdu = hdus[unit.index]
         header = Header.from_bytes(hdu.header.tostring().encode("latin-1"))
-        shape = hdu.shape
+        shape, dtype = hdu.shape, np.dtype(STORED[header.integer("BITPIX")])
     for keyword in ("CHECKSUM", "DATASUM"):
         # They were those of the table; astropy keeps the image's own as ZHECKSUM/ZDATASUM.
         header.remove(keyword)
-    head = header.to_bytes()
-    write_all(target, head, place)
-    place += len(head)
-    start = place
-    dtype = np.dtype(
-        {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header.integer("BITPIX")]
-    )
+    yield header.to_bytes()
     rows = max(1, _TILE_BYTES // max(1, shape[-1] * dtype.itemsize))
     for plane in np.ndindex(*shape[:-2]):
         for first in range(0, shape[-2], rows) if len(shape) > 1 else [0]:
             index = (*plane, slice(first, first + rows)) if len(shape) > 1 else (slice(None),)
             with _tile_errors(path, unit.label):
                 data = np.ascontiguousarray(hdu.section[index], dtype=dtype).tobytes()
-            write_all(target, data, place)
-            place += len(data)
-            if progress is not None:
-                progress(len(data))
-    end = start + padded(place - start)
-    os.ftruncate(target, end)
-    return end
+            yield data

@@ -3,38 +3,35 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.copying import read_errors
 from tmt_dq.fits.cards import Card, Header, Value
 
-__all__ = ["BITPIX", "BLOCK", "Keywords", "Reader", "Unit", "image_size", "padded", "scan"]
+__all__ = [
+    "BLOCK",
+    "STORED",
+    "Keywords",
+    "Unit",
+    "image_size",
+    "padded",
+    "scan",
+    "scan_file",
+]
 
 BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
-BITPIX = {8: 1, 16: 2, 32: 4, 64: 8, -32: 4, -64: 8}
-"""Types of FITS' data, and the bytes of each."""
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""Types of FITS' data by BITPIX, as NumPy calls them."""
 
 _CARD = 80
 _DECISIVE = frozenset(
     [
-        "INSTRUME",
-        "DETECTOR",
-        "DATE-OBS",
-        "TIME-OBS",
-        "SUBARRAY",
-        "SUBARRID",
-        "SUBSTRT1",
-        "SUBSTRT2",
-        "SUBSIZE1",
-        "SUBSIZE2",
-        "FASTAXIS",
-        "SLOWAXIS",
-        "COMPLETE",
-        "REFTYPE",
+        *("INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS", "SUBARRAY", "SUBARRID"),
+        *("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS"),
+        *("COMPLETE", "REFTYPE"),
     ]
 )
 """Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
@@ -46,6 +43,10 @@ _MOST_AXES = 999
 _LARGEST_FILE = 2**62
 _LONGEST_HEADER = 32 * 1024 * 1024
 """A larger header is taken for a damaged file: its 400,000 cards take 300 MB of memory."""
+_FETCH = "Fetch the file again."
+
+ReadAt = Callable[[int, int], bytes]
+"""Returns up to some bytes from an offset; fewer at the end of the file."""
 
 
 def padded(size: int) -> int:
@@ -53,28 +54,11 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-class Reader(Protocol):
-    """Bytes at a place: a plain file, or one that is decompressed on the way."""
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset`; fewer at the end of the file."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One header and data unit.
+    """One header and data unit: its number, 0 for the primary one, and where it lies in the file.
 
-    Parameters
-    ----------
-    index : int
-        0 for the primary one.
-    header : Header
-        Its cards; treat as read-only.
-    header_offset, data_offset : int
-        First byte of the header and of the data in the file.
-    data_size : int
-        Bytes of data, without the padding.
+    `data_size` is without the padding.
     """
 
     index: int
@@ -89,19 +73,9 @@ class Unit:
         return str(self.header.get("EXTNAME", "")).strip().upper()
 
     @property
-    def version(self) -> int:
-        """EXTVER, 1 where there is none."""
-        return self.header.integer("EXTVER", 1)
-
-    @property
     def end(self) -> int:
         """First byte after the padded data."""
         return self.data_offset + padded(self.data_size)
-
-    @property
-    def header_size(self) -> int:
-        """Bytes of the header, padding included."""
-        return self.data_offset - self.header_offset
 
     @property
     def is_image(self) -> bool:
@@ -122,10 +96,7 @@ class Unit:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the stored array as NumPy counts it: slowest axis first."""
-        return tuple(
-            self.header.integer(f"NAXIS{axis}")
-            for axis in range(self.header.integer("NAXIS"), 0, -1)
-        )
+        return tuple(reversed(image_size(self.header)[1]))
 
     @property
     def label(self) -> str:
@@ -133,12 +104,17 @@ class Unit:
         return self.name or ("primary HDU" if self.index == 0 else f"HDU {self.index}")
 
 
-def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[Unit]:
-    """Yield the units of a FITS file one by one, reading headers only."""
+def scan_file(fd: int, where: object, size: int) -> Iterator[Unit]:
+    """Yield the units of an open FITS file of `size` bytes one by one, reading headers only."""
+    return scan(lambda at, length: os.pread(fd, length, at), where, size=size)
+
+
+def scan(read_at: ReadAt, where: object, *, size: int | None = None) -> Iterator[Unit]:
+    """Yield the units of FITS bytes one by one, reading headers only."""
     offset = index = 0
     while size is None or offset < size:
         with read_errors(where):
-            start = reader.read_at(offset, BLOCK)
+            start = read_at(offset, BLOCK)
         # A file that is being written may end inside these bytes.
         if index == 0 and not (start and b"SIMPLE  =".startswith(start[:9])):
             raise _not_fits(start, where)
@@ -151,8 +127,8 @@ def scan(reader: Reader, where: object, *, size: int | None = None) -> Iterator[
                     hint="The file is damaged, or cut off and overwritten; fetch it again.",
                 )
             return  # padding beyond the last extension, or the end of a stream
-        text, header_size = _header_text(reader, offset, start, where, index)
-        unit = _unit(index, text, offset, header_size, where)
+        text = _header_text(read_at, offset, start, where, index)
+        unit = _unit(index, text, offset, where)
         if size is not None and unit.data_offset + unit.data_size > size:
             end = unit.data_offset + unit.data_size
             what = f"is truncated: {unit.label} needs {end} bytes, the file has {size}"
@@ -177,9 +153,8 @@ def _not_fits(start: bytes, where: object) -> RampFormatError:
         )
     else:
         found = f"it begins with {start[:12]!r}"
-    return RampFormatError(
-        f"is not a FITS file: {found}; expected 'SIMPLE  ='", where=where, hint=hint
-    )
+    what = f"is not a FITS file: {found}; expected 'SIMPLE  ='"
+    return RampFormatError(what, where=where, hint=hint)
 
 
 def _truncated(what: str, where: object, needs: int) -> RampFormatError:
@@ -189,107 +164,80 @@ def _truncated(what: str, where: object, needs: int) -> RampFormatError:
     return error
 
 
-def _header_text(
-    reader: Reader, offset: int, start: bytes, where: object, index: int
-) -> tuple[bytes, int]:
+def _header_text(read_at: ReadAt, offset: int, start: bytes, where: object, index: int) -> bytes:
     """Read blocks until the one with the END card."""
     blocks = [start]
     while True:
-        block = blocks[-1]
+        block, size = blocks[-1], len(blocks) * BLOCK
         if len(block) < BLOCK:
             what = f"is truncated inside the header of HDU {index}"
-            raise _truncated(what, where, offset + len(blocks) * BLOCK)
+            raise _truncated(what, where, offset + size)
         for card in range(0, BLOCK, _CARD):
             if block[card : card + _CARD].rstrip() == b"END":
-                return b"".join(blocks), len(blocks) * BLOCK
-        if len(blocks) * BLOCK >= _LONGEST_HEADER:
-            raise RampFormatError(
-                f"the header of HDU {index} has no END card in its first "
-                f"{_LONGEST_HEADER >> 20} MB",
-                where=where,
-                hint="Fetch the file again.",
-            )
+                return b"".join(blocks)
+        if size >= _LONGEST_HEADER:
+            limit = f"{_LONGEST_HEADER >> 20} MB"
+            what = f"the header of HDU {index} has no END card in its first {limit}"
+            raise RampFormatError(what, where=where, hint=_FETCH)
         with read_errors(where):
-            blocks.append(reader.read_at(offset + len(blocks) * BLOCK, BLOCK))
+            blocks.append(read_at(offset + size, BLOCK))
 
 
-def _unit(index: int, text: bytes, offset: int, header_size: int, where: object) -> Unit:
+def _unit(index: int, text: bytes, offset: int, where: object) -> Unit:
     """Parse one header and work out the size of its data."""
     try:
         header = Header.from_bytes(text)
         for keyword in _STRUCTURAL:
             header.get(keyword)  # an error here, where the file is known
+        _check_sizes(header)
         bitpix, axes = image_size(header)
-        groups, extra = _whole(header, "GCOUNT", 1), _whole(header, "PCOUNT", 0)
-        size = BITPIX.get(bitpix, 0) * groups * (extra + (math.prod(axes) if axes else 0))
-        valid = (
-            bitpix in BITPIX
-            and min([0, *axes]) == 0 <= extra
-            and groups > 0
-            and offset + size < _LARGEST_FILE
-        )
+        groups, extra = header.integer("GCOUNT", 1), header.integer("PCOUNT", 0)
     except (KeyError, ValueError) as error:
-        raise RampFormatError(
-            f"the header of HDU {index} is damaged: {error}",
-            where=where,
-            hint="Fetch the file again.",
-        ) from error
-    if not valid or (index == 0 and header.get("GROUPS") is True):
+        what = f"the header of HDU {index} is damaged: {error}"
+        raise RampFormatError(what, where=where, hint=_FETCH) from error
+    sample = int(STORED.get(bitpix, "0")[-1])
+    size = sample * groups * (extra + (math.prod(axes) if axes else 0))
+    random_groups = header.get("GROUPS") is True
+    valid = sample and min([0, *axes]) == 0 <= extra and groups > 0
+    if not valid or offset + size >= _LARGEST_FILE or (index == 0 and random_groups):
         raise RampFormatError(
             f"HDU {index} has BITPIX {bitpix} and axes {axes}, PCOUNT {extra}, GCOUNT {groups}"
-            + (" in random groups" if header.get("GROUPS") is True else "")
-            + ", which is not an image or table of this standard",
+            f"{' in random groups' if random_groups else ''}, which is not an image or table of "
+            "this standard",
             where=where,
-            hint="Fetch the file again.",
+            hint=_FETCH,
         )
-    return Unit(index, header, offset, offset + header_size, size)
+    return Unit(index, header, offset, offset + len(text), size)
 
 
 def image_size(header: Header, prefix: str = "") -> tuple[int, list[int]]:
     """Return BITPIX and the lengths of the axes, of a tiled image those with the prefix Z.
 
-    KeyError or ValueError where they are missing, no whole numbers, or there with two values.
+    KeyError or ValueError where they are missing, or no whole numbers.
     """
+    naxis = header.integer(f"{prefix}NAXIS")
+    if not 0 <= naxis <= _MOST_AXES:
+        raise ValueError(f"{prefix}NAXIS is {naxis}; expected 0 to {_MOST_AXES}")
+    axes = [header.integer(f"{prefix}NAXIS{axis}") for axis in range(1, naxis + 1)]
+    return header.integer(f"{prefix}BITPIX"), axes
+
+
+def _check_sizes(header: Header) -> None:
+    """Raise ValueError where a keyword from which a size follows has two values."""
     first: dict[str, Card] = {}
     for card in header.cards:
         if _SIZES.fullmatch(card.keyword):
             other = first.setdefault(card.keyword, card)
-            if other is not card and other.value != card.value:
+            if other.value != card.value:
                 raise ValueError(f"{card.keyword} is {other.value!r} and {card.value!r}")
-    naxis = _whole(header, f"{prefix}NAXIS")
-    if not 0 <= naxis <= _MOST_AXES:
-        raise ValueError(f"{prefix}NAXIS is {naxis}; expected 0 to {_MOST_AXES}")
-    axes = [_whole(header, f"{prefix}NAXIS{axis}") for axis in range(1, naxis + 1)]
-    return _whole(header, f"{prefix}BITPIX"), axes
-
-
-def _whole(header: Header, keyword: str, default: int | None = None) -> int:
-    """Return a keyword that is a whole number as FITS writes them: neither text nor 8.0."""
-    value = header[keyword] if default is None else header.get(keyword, default)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"{keyword} is {value!r}; expected a whole number")
 
 
 class Keywords(Mapping[str, object]):
-    """The keywords of headers, those without a value left out.
+    """The keywords of headers, those without a value left out; the first header with one counts.
 
     Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
-    sensor that was off, keeps nobody from the data.
-
-    Parameters
-    ----------
-    where : object
-        Named in errors: the file.
-    *units : Unit
-        Whose headers: the first that gives a keyword a value counts. Of a keyword that is there
-        twice in one, the first card counts, as for astropy.
-
-    Raises
-    ------
-    RampFormatError
-        Raised if a keyword that decides what is done has two values in one header; and when a
-        keyword is asked for whose card cannot be read.
+    sensor that was off, keeps nobody from the data. RampFormatError, with `where`, if a keyword
+    that decides what is done has two values in one header, or one that is asked for cannot be read.
     """
 
     def __init__(self, where: object, *units: Unit) -> None:
@@ -297,12 +245,15 @@ class Keywords(Mapping[str, object]):
         self._found: dict[str, list[tuple[Unit, Card]]] = {}
         for unit in units:
             first: dict[str, Card] = {}
-            again = [
-                card
-                for card in unit.header.cards
-                if first.setdefault(card.keyword, card) is not card and card.keyword in _DECISIVE
-            ]
-            self._check_same(unit, first, again)
+            twice = []
+            for card in unit.header.cards:
+                other = first.setdefault(card.keyword, card)
+                if other is not card and card.keyword in _DECISIVE:
+                    one, two = self._value(unit, other), self._value(unit, card)
+                    twice += [f"{card.keyword} {one!r} and {two!r}"] if one != two else []
+            if twice:
+                what = f"{unit.label} has keywords with two values: {', '.join(twice)}"
+                raise RampFormatError(what, where=where, hint="Remove the card that is wrong.")
             for keyword, card in first.items():
                 self._found.setdefault(keyword, []).append((unit, card))
 
@@ -330,32 +281,6 @@ class Keywords(Mapping[str, object]):
         try:
             return card.value
         except ValueError as error:
-            raise RampFormatError(
-                f"the header of HDU {unit.index} is damaged: {error}",
-                where=self._where,
-                hint="Correct or remove this card.",
-            ) from error
-
-    def _check_same(self, unit: Unit, first: Mapping[str, Card], again: Iterable[Card]) -> None:
-        twice = []
-        for card in again:
-            one, other = self._value(unit, first[card.keyword]), self._value(unit, card)
-            if one != other:
-                twice.append(f"{card.keyword} {one!r} and {other!r}")
-        if twice:
-            raise RampFormatError(
-                f"{unit.label} has keywords with two values: {', '.join(twice)}",
-                where=self._where,
-                hint="Remove the card that is wrong.",
-            )
-
-
-class FileReader:
-    """A `Reader` of a plain file by its descriptor."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset`."""
-        return os.pread(self.fd, size, offset)
+            what = f"the header of HDU {unit.index} is damaged: {error}"
+            hint = "Correct or remove this card."
+            raise RampFormatError(what, where=self._where, hint=hint) from error

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from tmt_dq.core.dq_def import DefinedBit, convention_rows
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
+from tmt_dq.fits.encoding import as_unsigned
 from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.headers import table_header
 from tmt_dq.fits.layout import Unit, padded
 
 __all__ = ["convention_unit", "read_columns", "read_dq_def", "table_unit"]
@@ -21,12 +23,10 @@ _MOST_FIELDS = 999
 
 _PLAIN_FORM = re.compile(r"([1-9][0-9]*)?([BIJKEDA])")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-_UNSIGNED: dict[tuple[str, object], str] = {
-    ("I", 1 << 15): "u2",
-    ("J", 1 << 31): "u4",
-    ("K", 1 << 63): "u8",
-}
+_FORMS = {"i4": "J", "i8": "K"}
 _HINT = "DQ_DEF is a binary table with the columns BIT, VALUE, NAME and DESCRIPTION."
+
+Columns = dict[str, npt.NDArray[np.generic]]
 
 
 def table_unit(
@@ -37,27 +37,12 @@ def table_unit(
     Columns in `unsigned` are stored as signed integers, 2^31 less. Made by hand: astropy's table
     unit imports astropy.table and more, which costs each process a fifth of a second.
     """
-    header = Header()
-    header["XTENSION"] = ("BINTABLE", "binary table extension")
-    header["BITPIX"] = (8, "array data type")
-    header["NAXIS"] = (2, "number of array dimensions")
-    header["NAXIS1"] = (data.itemsize, "length of dimension 1")
-    header["NAXIS2"] = (len(data), "length of dimension 2")
-    header["PCOUNT"] = (0, "number of group parameters")
-    header["GCOUNT"] = (1, "number of groups")
-    columns = data.dtype.names or ()
-    header["TFIELDS"] = (len(columns), "number of table fields")
-    for number, column in enumerate(columns, start=1):
+    columns = []
+    for column in data.dtype.names or ():
         kind = data.dtype[column]
-        header[f"TTYPE{number}"] = column
-        forms = {"i4": "J", "i8": "K"}
-        header[f"TFORM{number}"] = (
-            f"{kind.itemsize}A" if kind.kind == "S" else forms[f"{kind.kind}{kind.itemsize}"]
-        )
-        if column in unsigned:
-            header[f"TZERO{number}"] = _HALF
-    header["EXTNAME"] = (name, "extension name")
-    return header, data.tobytes()
+        form = f"{kind.itemsize}A" if kind.kind == "S" else _FORMS[kind.str[1:]]
+        columns.append((column, form, _HALF if column in unsigned else None))
+    return table_header(name, data.itemsize, len(data), columns), data.tobytes()
 
 
 @functools.cache
@@ -75,35 +60,31 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
     """Return the rows of a DQ_DEF table."""
     columns = read_columns(file, unit, needed=("BIT", "VALUE", "NAME"), hint=_HINT)
     for name in ("BIT", "VALUE"):
-        if columns[name].ndim != 1 or columns[name].dtype.kind not in "iuf":
+        column = columns[name]
+        if column.ndim != 1 or column.dtype.kind not in "iuf":
             raise RampFormatError(
-                f"DQ_DEF has a column {name} of type {columns[name].dtype} and shape "
-                f"{columns[name].shape}; expected one number a row",
+                f"DQ_DEF has a column {name} of type {column.dtype} and shape {column.shape}; "
+                "expected one number a row",
                 where=file.path,
                 hint=_HINT,
             )
-    rows = zip(columns["BIT"], columns["VALUE"], columns["NAME"], strict=True)
-    return [DefinedBit(bit.item(), value.item(), str(name)) for bit, value, name in rows]
+    rows = zip(
+        columns["BIT"].tolist(), columns["VALUE"].tolist(), columns["NAME"], strict=True
+    )
+    return [DefinedBit(bit, value, str(name)) for bit, value, name in rows]
 
 
 def read_columns(
     file: FitsInput, unit: Unit, *, needed: Sequence[str], hint: str | None = None
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> Columns:
     """Return the columns of a (small) table."""
     if unit.is_image:
-        raise RampFormatError(
-            f"{unit.label} is an image; expected a table", where=file.path, hint=hint
-        )
-    try:
-        count = unit.header.integer("TFIELDS")
-    except (KeyError, ValueError):
-        count = -1
-    if not 0 <= count <= _MOST_FIELDS:
-        raise RampFormatError(
-            f"{unit.label} has TFIELDS {unit.header.get('TFIELDS')}; expected 0 to {_MOST_FIELDS}",
-            where=file.path,
-            hint=hint,
-        )
+        what = f"{unit.label} is an image; expected a table"
+        raise RampFormatError(what, where=file.path, hint=hint)
+    fields = unit.header.get("TFIELDS")
+    if not isinstance(fields, int) or not 0 <= fields <= _MOST_FIELDS:
+        what = f"{unit.label} has TFIELDS {fields}; expected 0 to {_MOST_FIELDS}"
+        raise RampFormatError(what, where=file.path, hint=hint)
     data = file.read(unit)
     try:
         columns = _plain_columns(unit.header, data)
@@ -111,62 +92,49 @@ def read_columns(
             columns = _any_columns(unit.header, data)
     except Exception as error:
         # A damaged table ends in whatever astropy makes of it.
-        raise RampFormatError(
-            f"{unit.label} cannot be read: {error}", where=file.path, hint=hint
-        ) from error
-    missing = [name for name in needed if name not in columns]
+        what = f"{unit.label} cannot be read: {error}"
+        raise RampFormatError(what, where=file.path, hint=hint) from error
+    missing = ", ".join(name for name in needed if name not in columns)
     if missing:
-        raise RampFormatError(
-            f"{unit.label} has no column {', '.join(missing)}; found "
-            f"{', '.join(columns) or 'none'}",
-            where=file.path,
-            hint=hint,
-        )
+        what = f"{unit.label} has no column {missing}; found {', '.join(columns) or 'none'}"
+        raise RampFormatError(what, where=file.path, hint=hint)
     return columns
 
 
-def _plain_columns(header: Header, data: bytes) -> dict[str, npt.NDArray[np.generic]] | None:
+def _plain_columns(header: Header, data: bytes) -> Columns | None:
     """Return the columns of a table of numbers and texts, None if it holds anything else.
 
     astropy reads all tables, but to import what it needs takes longer than all the rest of what
     is done to an exposure.
     """
-    count = header.integer("TFIELDS")
     fields: list[tuple[str, str, tuple[int, ...]]] = []
-    zeros: list[str | None] = []
-    for number in range(1, count + 1):
+    for number in range(1, header.integer("TFIELDS") + 1):
         name = str(header.get(f"TTYPE{number}") or "").strip().upper()
         form = _PLAIN_FORM.fullmatch(str(header[f"TFORM{number}"]).strip())
-        zero = header.get(f"TZERO{number}", 0)
         special = any(f"{key}{number}" in header for key in ("TSCAL", "TNULL", "TDIM"))
         if form is None or not name or special or any(name == field[0] for field in fields):
             return None
         repeat = int(form[1] or 1)
-        if zero and (form[2], zero) not in _UNSIGNED:
-            return None
-        zeros.append(_UNSIGNED[form[2], zero] if zero else None)
-        stored = f"S{repeat}" if form[2] == "A" else _NUMBERS[form[2]]
-        fields.append((name, stored, () if repeat == 1 or form[2] == "A" else (repeat,)))
+        text = form[2] == "A"
+        stored = f"S{repeat}" if text else _NUMBERS[form[2]]
+        fields.append((name, stored, () if repeat == 1 or text else (repeat,)))
     rows, row_size = header.integer("NAXIS2"), header.integer("NAXIS1")
     table = np.dtype(fields)
     if header.integer("PCOUNT", 0) or table.itemsize != row_size or rows * row_size != len(data):
         return None
-    found = np.frombuffer(data, table)
-    columns: dict[str, npt.NDArray[np.generic]] = {}
-    for (name, stored, _), unsigned in zip(fields, zeros, strict=True):
-        values = found[name]
-        if stored.startswith("S"):
-            columns[name] = _texts(values)
-        elif unsigned is None:
-            columns[name] = values.astype(values.dtype.newbyteorder("="))
-        else:
-            # Two's complement: the offset of half the range is the sign bit.
-            native = values.astype(values.dtype.newbyteorder("=")).view(unsigned)
-            columns[name] = native ^ np.array(1 << (8 * native.itemsize - 1), unsigned)
+    columns: Columns = {}
+    for number, name in enumerate(table.names or (), start=1):
+        column = np.frombuffer(data, table)[name]
+        values = column.astype(column.dtype.newbyteorder("="))
+        zero = header.get(f"TZERO{number}", 0)
+        found = as_unsigned(values, zero) if zero else values
+        if found is None:
+            return None
+        columns[name] = _texts(found) if found.dtype.kind == "S" else found
     return columns
 
 
-def _any_columns(header: Header, data: bytes) -> dict[str, npt.NDArray[np.generic]]:
+def _any_columns(header: Header, data: bytes) -> Columns:
     from astropy.io import fits
 
     whole = header.to_bytes() + data + bytes(padded(len(data)) - len(data))

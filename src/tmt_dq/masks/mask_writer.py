@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from tmt_dq import __version__
 from tmt_dq.files.atomic import AtomicOutput, output_errors
-from tmt_dq.fits.cards import Value, ascii_text, primary_header
-from tmt_dq.fits.encoding import image_header
+from tmt_dq.fits.cards import Value, ascii_text
+from tmt_dq.fits.headers import image_header, primary_header
 from tmt_dq.fits.tables import convention_unit
 from tmt_dq.fits.writer import UnitWriter
 

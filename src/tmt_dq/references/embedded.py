@@ -18,9 +18,9 @@ from tmt_dq import instruments
 from tmt_dq.core import flags
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.atomic import write_file
-from tmt_dq.fits.cards import primary_header
 from tmt_dq.fits.checksums import sign, sum_bytes
-from tmt_dq.fits.encoding import encode_uint32, image_header
+from tmt_dq.fits.encoding import encode_uint32
+from tmt_dq.fits.headers import image_header, primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.references import checksums
 

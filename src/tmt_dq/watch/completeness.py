@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import FileReader, scan
+from tmt_dq.fits.layout import scan_file
 
 __all__ = ["Identity", "Look", "Patience", "Structure", "identity_of", "look", "wait_for"]
 
@@ -122,7 +122,7 @@ def read_structure(fd: int, size: int) -> Structure:
         # Room that was made for what is to come: wait for what it will be.
         return Structure("partial", size, what="it begins with zeros")
     try:
-        units = list(scan(FileReader(fd), "the file", size=size))
+        units = list(scan_file(fd, "the file", size))
     except RampFormatError as error:
         if error.needs is None:
             return Structure("damaged", what=error.what)
