@@ -8,60 +8,36 @@ Layout of an ASDF file: ASDF Standard 1.6, "Low-level file layout".
 """
 
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+import yaml  # type: ignore[import-untyped]
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
+from tmt_dq.fits.headers import table_header
 
 __all__ = ["ArrayNode", "asdf_hdu_bytes", "check_proportions", "refresh"]
 
 _MAGIC = b"#ASDF "
-_BLOCK_MAGIC = b"\xd3BLK"
-_BLOCK_HEADER = struct.Struct(">I4sQQQ16s")
-_BLOCK_INDEX = b"#ASDF BLOCK INDEX"
-_STREAMED = 1
 _TREE_END = re.compile(rb"\r?\n\.\.\.(?:\r?\n|$)")
+_BLOCK_INDEX = re.compile(rb"#ASDF BLOCK INDEX\s+%YAML 1\.1\s+---([\s\[\],\d-]*)\.\.\.[\s\0]*\Z")
 _TAG_PREFIX = "tag:stsci.edu:asdf/"
 _FITS_HASH = "_fits_hash"
 _DEEPEST = 500
 """Levels of a tree: at some thousands, libyaml's readers end the process."""
 _MOST_NODES = 1_000_000
 """Nodes of a tree with its aliases written out: 1 kB of aliases to aliases can stand for 10^12."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayNode:
-    """An array of the tree that lies in another extension of the file.
-
-    Parameters
-    ----------
-    source : str
-        Name and version of the extension, such as "PIXELDQ,1".
-    shape : tuple of int
-        Shape of the array.
-    datatype : str or list
-        Type as ASDF calls it, such as "uint32"; a list of columns for a table.
-    """
+class ArrayNode(NamedTuple):
+    """An array that lies in another extension: name and version ("PIXELDQ,1"), shape and type."""
 
     source: str
     shape: tuple[int, ...]
-    datatype: Any
-
-    @classmethod
-    def from_dtype(cls, source: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "ArrayNode":
-        """Return the node of an array of a NumPy type, text being written as ASCII."""
-        if dtype.names is None:
-            return cls(source, shape, _datatype(dtype))
-        columns = [
-            {"name": name, "datatype": _datatype(dtype[name]), "byteorder": "big"}
-            for name in dtype.names
-        ]
-        return cls(source, shape, columns)
+    datatype: str
 
 
 def refresh(
@@ -73,31 +49,25 @@ def refresh(
     where: object = "ASDF",
 ) -> bytes:
     """Return an ASDF file with arrays and values set in its tree, everything else as it was."""
-    import yaml  # type: ignore[import-untyped]
-
     head, tree, blocks = _split(asdf_bytes, where)
     check_proportions(tree, where)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     try:
-        root = yaml.compose(tree, Loader=loader)
+        root = yaml.compose(tree, Loader=_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise _damaged(f"its tree is not YAML: {error}", where) from error
     if not isinstance(root, yaml.MappingNode):
         raise _damaged("its tree is no mapping", where)
-    editor = _Editor(yaml, where)
-    root = editor.without(root, _FITS_HASH)
+    root = _without(root, _FITS_HASH)
     tag = f"{_TAG_PREFIX}core/ndarray-{'1.1.0' if _standard(head) >= (1, 6) else '1.0.0'}"
     for path, array in (arrays or {}).items():
-        root = editor.with_value(root, path.split("."), editor.array(array, tag))
+        root = _with(root, path.split("."), _array_node(array, tag), where)
     for path, value in (metadata or {}).items():
-        node = None if value is None else editor.node(value)
-        root = editor.with_value(root, path.split("."), node)
+        root = _with(root, path.split("."), None if value is None else _node(value), where)
     for entry in history:
-        root = editor.with_history(root, entry)
+        root = _with_history(root, entry, where)
     text: bytes = yaml.serialize(
         root,
-        Dumper=dumper,
+        Dumper=_DUMPER,
         encoding="utf-8",
         explicit_start=True,
         explicit_end=True,
@@ -105,37 +75,34 @@ def refresh(
         tags=_tag_handles(tree),
         allow_unicode=True,
     )
-    return head + text + _moved_blocks(blocks, len(head) + len(text), where)
+    return head + text + _moved(blocks, len(text) - len(tree))
 
 
 def check_proportions(asdf_bytes: bytes, where: object) -> None:
     """Refuse a tree too deep to be read, or whose aliases stand for far more than is written."""
-    import yaml
-
     found = re.search(rb"(?m)^%YAML", asdf_bytes)
     start = 0 if found is None else found.start()
     end = _TREE_END.search(asdf_bytes, start)
-    tree = asdf_bytes[start : end.end() if end else None]
     written = 0
     sizes: dict[str | None, int] = {}
-    levels: list[tuple[str | None, list[int]]] = [(None, [0])]
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    anchors: list[str | None] = []
+    levels = [0]
     try:
-        for event in yaml.parse(tree, Loader=loader):
+        for event in yaml.parse(asdf_bytes[start : end.end() if end else None], Loader=_LOADER):
             size = 1
             if isinstance(event, yaml.CollectionStartEvent):
-                levels.append((event.anchor, [1]))
+                anchors.append(event.anchor)
+                levels.append(1)
                 if len(levels) > _DEEPEST:
                     raise _damaged(f"its tree has more than {_DEEPEST} levels", where)
                 continue
             if isinstance(event, yaml.CollectionEndEvent):
-                anchor, (size,) = levels.pop()
-                sizes[anchor] = size
+                size = sizes[anchors.pop()] = levels.pop()
             elif isinstance(event, yaml.AliasEvent):
                 size = sizes.get(event.anchor, 1)
             written += 1
-            levels[-1][1][0] += size
-            if levels[-1][1][0] > max(_MOST_NODES, 2 * written):
+            levels[-1] += size
+            if levels[-1] > max(_MOST_NODES, 2 * written):
                 raise _damaged("its aliases stand for more than a million values", where)
     except (yaml.YAMLError, UnicodeDecodeError):
         return  # who reads the tree describes this better
@@ -143,32 +110,14 @@ def check_proportions(asdf_bytes: bytes, where: object) -> None:
 
 def asdf_hdu_bytes(asdf_bytes: bytes, original: Header) -> tuple[Header, bytes]:
     """Return the header and the data of the extension that holds an ASDF file."""
-    header = Header()
-    header["XTENSION"] = ("BINTABLE", "binary table extension")
-    header["BITPIX"] = (8, "array data type")
-    header["NAXIS"] = (2, "number of array dimensions")
-    header["NAXIS1"] = (len(asdf_bytes), "length of dimension 1")
-    header["NAXIS2"] = (1, "length of dimension 2")
-    header["PCOUNT"] = (0, "number of group parameters")
-    header["GCOUNT"] = (1, "number of groups")
-    header["TFIELDS"] = (1, "number of table fields")
-    header["TTYPE1"] = "ASDF_METADATA"
-    header["TFORM1"] = f"{len(asdf_bytes)}B"
-    header["EXTNAME"] = ("ASDF", "extension name")
-    stale = {"NAXIS3", "THEAP", "CHECKSUM", "DATASUM", "BSCALE", "BZERO", "TDIM1"}
-    own = {*header, *stale}
-    for card in original.cards:
-        if card.keyword not in own:
-            header.append(card)
-    return header, asdf_bytes
+    size = len(asdf_bytes)
+    column = ("ASDF_METADATA", f"{size}B", None)
+    return table_header("ASDF", size, 1, [column], like=original), asdf_bytes
 
 
 def _damaged(what: str, where: object) -> RampFormatError:
-    return RampFormatError(
-        f"the ASDF extension is damaged: {what}",
-        where=where,
-        hint="Remove the extension, or fetch the file again.",
-    )
+    hint = "Remove the extension, or fetch the file again."
+    return RampFormatError(f"the ASDF extension is damaged: {what}", where=where, hint=hint)
 
 
 def _split(data: bytes, where: object) -> tuple[bytes, bytes, bytes]:
@@ -197,102 +146,77 @@ def _tag_handles(tree: bytes) -> dict[str, str]:
     return {handle.decode(): prefix.decode() for handle, prefix in found} or {"!": _TAG_PREFIX}
 
 
-def _moved_blocks(blocks: bytes, offset: int, where: object) -> bytes:
-    """Return the binary blocks, with their index telling that they begin at `offset`."""
-    place = blocks.find(_BLOCK_MAGIC)
-    if place < 0:
+def _moved(blocks: bytes, shift: int) -> bytes:
+    """Return the binary blocks, with their index, if there is one, telling their new places."""
+    index = _BLOCK_INDEX.search(blocks)
+    if index is None:
         return blocks
-    places = []
-    while blocks.startswith(_BLOCK_MAGIC, place):
-        places.append(place + offset)
-        start = place + len(_BLOCK_MAGIC) + 2
-        if start + _BLOCK_HEADER.size > len(blocks):
-            raise _damaged(f"it is truncated in block {len(places) - 1}", where)
-        (size,) = struct.unpack_from(">H", blocks, start - 2)
-        flags, _, allocated, *_ = _BLOCK_HEADER.unpack_from(blocks, start)
-        if flags & _STREAMED:
-            return blocks
-        place = start + size + allocated
-        if place > len(blocks):
-            raise _damaged(f"it is truncated in block {len(places) - 1}", where)
-    rest = blocks[place:]
-    if not rest.strip(b"\0 \r\n"):
-        return blocks
-    if not rest.startswith(_BLOCK_INDEX) or _TREE_END.search(rest) is None:
-        raise _damaged("after its blocks it has bytes that are no complete index", where)
-    index = f"\n%YAML 1.1\n---\n[{', '.join(map(str, places))}]\n...\n"
-    return blocks[:place] + _BLOCK_INDEX + index.encode()
+    places = ", ".join(str(int(place) + shift) for place in re.findall(rb"\d+", index[1]))
+    text = f"#ASDF BLOCK INDEX\n%YAML 1.1\n---\n[{places}]\n...\n"
+    return blocks[: index.start()] + text.encode()
 
 
-def _datatype(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind in "SU":
-        return ["ascii", dtype.itemsize // (4 if dtype.kind == "U" else 1)]
-    return "bool8" if dtype.kind == "b" else dtype.name
+def _node(value: object) -> Any:
+    """Return a value as a node."""
+    return yaml.compose(yaml.safe_dump(value, allow_unicode=True))
 
 
-class _Editor:
-    """Changes a tree of YAML nodes, copying what it changes: a node may be in several places."""
+def _array_node(array: ArrayNode, tag: str) -> Any:
+    node = _node(
+        {
+            "source": f"fits:{array.source}",
+            "datatype": array.datatype,
+            "byteorder": "big",
+            "shape": list(array.shape),
+        }
+    )
+    node.tag = tag
+    return node
 
-    def __init__(self, yaml: Any, where: object) -> None:
-        self.yaml = yaml
-        self.where = where
 
-    def node(self, value: object) -> Any:
-        """Return a value as a node."""
-        return self.yaml.compose(self.yaml.safe_dump(value, allow_unicode=True))
+def _value(mapping: Any, key: str) -> Any:
+    """Return the node of a key, None where there is none."""
+    return next((value for name, value in mapping.value if name.value == key), None)
 
-    def array(self, array: ArrayNode, tag: str) -> Any:
-        """Return an array's node."""
-        node = self.node(
-            {
-                "source": f"fits:{array.source}",
-                "datatype": array.datatype,
-                "byteorder": "big",
-                "shape": list(array.shape),
-            }
-        )
-        node.tag = tag
-        return node
 
-    def without(self, mapping: Any, key: str) -> Any:
-        """Return a mapping without a key."""
-        pairs = [pair for pair in mapping.value if pair[0].value != key]
-        return self._like(mapping, pairs)
+def _without(mapping: Any, key: str) -> Any:
+    """Return a mapping without a key."""
+    return _like(mapping, [pair for pair in mapping.value if pair[0].value != key])
 
-    def with_value(self, mapping: Any, path: Sequence[str], node: Any) -> Any:
-        """Return a mapping with a node at a place below it; None removes what is there."""
-        if not isinstance(mapping, self.yaml.MappingNode):
-            raise _damaged(f"there is a value where {'.'.join(path)} should begin", self.where)
-        key, *rest = path
-        present = next((value for name, value in mapping.value if name.value == key), None)
-        if rest:
-            empty = self.node({})
-            node = self.with_value(empty if present is None else present, rest, node)
-        if node is None:
-            return self.without(mapping, key)
-        if present is None:
-            return self._like(mapping, [*mapping.value, (self.node(key), node)])
-        return self._like(
-            mapping,
-            [(name, node if name.value == key else value) for name, value in mapping.value],
-        )
 
-    def with_history(self, root: Any, description: str) -> Any:
-        """Return the tree with one more entry in its history."""
-        entry = self.node({"description": description})
-        entry.tag = f"{_TAG_PREFIX}core/history_entry-1.0.0"
-        present = next((value for name, value in root.value if name.value == "history"), None)
-        # The oldest form is a bare list of entries.
-        path = ["history"]
-        if not isinstance(present, self.yaml.SequenceNode):
-            path = ["history", "entries"]
-            pairs = [] if present is None else present.value
-            present = next((value for name, value in pairs if name.value == "entries"), None)
-        entries = present.value if isinstance(present, self.yaml.SequenceNode) else []
-        tag = "tag:yaml.org,2002:seq"
-        return self.with_value(root, path, self.yaml.SequenceNode(tag, [*entries, entry]))
+def _with(mapping: Any, path: Sequence[str], node: Any, where: object) -> Any:
+    """Return a mapping with a node at a place below it; None removes what is there.
 
-    @staticmethod
-    def _like(mapping: Any, pairs: list[Any]) -> Any:
-        flow = mapping.flow_style and bool(mapping.value)
-        return type(mapping)(mapping.tag, pairs, flow_style=flow)
+    What is changed is copied: a node may be in several places.
+    """
+    if not isinstance(mapping, yaml.MappingNode):
+        raise _damaged(f"there is a value where {'.'.join(path)} should begin", where)
+    key, *rest = path
+    present = _value(mapping, key)
+    if rest:
+        node = _with(_node({}) if present is None else present, rest, node, where)
+    if node is None:
+        return _without(mapping, key)
+    if present is None:
+        return _like(mapping, [*mapping.value, (_node(key), node)])
+    pairs = [(name, node if name.value == key else value) for name, value in mapping.value]
+    return _like(mapping, pairs)
+
+
+def _with_history(root: Any, description: str, where: object) -> Any:
+    """Return the tree with one more entry in its history."""
+    entry = _node({"description": description})
+    entry.tag = f"{_TAG_PREFIX}core/history_entry-1.0.0"
+    present, path = _value(root, "history"), ["history"]
+    # The oldest form is a bare list of entries.
+    if not isinstance(present, yaml.SequenceNode):
+        present = None if present is None else _value(present, "entries")
+        path = ["history", "entries"]
+    entries = present.value if isinstance(present, yaml.SequenceNode) else []
+    node = yaml.SequenceNode("tag:yaml.org,2002:seq", [*entries, entry])
+    return _with(root, path, node, where)
+
+
+def _like(mapping: Any, pairs: list[Any]) -> Any:
+    flow = mapping.flow_style and bool(mapping.value)
+    return type(mapping)(mapping.tag, pairs, flow_style=flow)
