@@ -54,7 +54,7 @@ def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]]) -> bytes:
     for keyword, (value, comment) in cards.items():
         header.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
     known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
-    return checksums.unsigned(header) if known is None else checksums.sign(header, known)
+    return checksums.sign(header, known)
 
 
 def wrong_checksums(file: FitsInput) -> list[str]:

@@ -204,8 +204,6 @@ class Headers:
         """
         unit = self._exposure.file.units[0]
         known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
-        if known is None:
-            return checksums.unsigned(self._primary(record), size=size)
         return checksums.sign(self._primary(record), known, size=size)
 
     def _primary(self, record: Record) -> Header:

@@ -24,7 +24,6 @@ _TEXT = re.compile(r" *'((?:[ -&(-~]|'')*)' *(?:/([ -~]*))?")
 _PLAIN = re.compile(r" *([^/' ][^/']*?)? *(?:/([ -~]*))?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[ED][+-]?[0-9]+)?")
-_COMPLEX = re.compile(r"\( *([^ ,]+) *, *([^ ,]+) *\)")
 _ROOM = 70
 """Characters of a card behind "KEYWORD = "."""
 _COMMENTARY_ROOM = 72
@@ -51,30 +50,29 @@ class Card:
         keyword = keyword.upper()
         if _KEYWORD.fullmatch(keyword) is None or keyword in _COMMENTARY:
             raise ValueError(f"{keyword!r} is no keyword of FITS: expected up to 8 of A-Z 0-9 _ -")
-        said = "" if value is None else str(value)
-        for text in (said, comment):
+        for text in (str(value), comment):
             if not text.isascii() or not text.isprintable():
                 raise ValueError(f"{keyword}: {text!r} cannot be written; expected printable ASCII")
         if isinstance(value, str):
             quoted = value.replace("'", "''")
             if len(quoted) + 2 > _ROOM:
                 return cls(_long_text(keyword, quoted, comment))
-            said = f"'{quoted:8}'".ljust(20)
+            field = f"'{quoted:8}'".ljust(20)
         else:
-            said = _number(value).rjust(20)
-        card = f"{keyword:8}= {said}"
+            field = _number(value).rjust(20)
+        card = f"{keyword:8}= {field}"
         if comment and len(card) + 3 + len(comment) <= _LENGTH:
             card = f"{card} / {comment}"
         return cls(card.ljust(_LENGTH))
 
     @property
     def value(self) -> Value:
-        """What the card says."""
+        """Value of the card; ValueError where it has none that FITS knows."""
         return self._parse()[0]
 
     @property
     def comment(self) -> str:
-        """What is said behind the value."""
+        """Comment behind the value."""
         return self._parse()[1]
 
     @property
@@ -115,16 +113,14 @@ class Card:
         return fits.Card.fromstring(self.image.encode("latin-1"))
 
     def _ask_astropy(self) -> tuple[Value, str]:
-        from astropy.io import fits
+        from astropy.io.fits import Undefined, VerifyError
 
         card = self._of_astropy()
         try:
-            value, comment = card.value, card.comment
-        except fits.VerifyError as error:
-            raise RampFormatError(
-                f"the card {self.image.rstrip()!r} has no value that FITS knows"
-            ) from error
-        return None if isinstance(value, fits.card.Undefined) else value, comment
+            return None if isinstance(card.value, Undefined) else card.value, card.comment
+        except VerifyError as error:
+            what = f"the card {self.image.rstrip()!r} has no value that FITS knows"
+            raise RampFormatError(what) from error
 
     def __repr__(self) -> str:
         return f"Card({self.image!r})"
@@ -206,8 +202,7 @@ class Header(Mapping[str, Value]):
             self._cards[place] = card
             return
         if place is not None:
-            del self._cards[place]
-            self._places = None
+            self.remove(keyword)
         self._cards.insert(self._end() if before is None else self._index()[before], card)
         self._places = None
 
@@ -238,10 +233,18 @@ class Header(Mapping[str, Value]):
         ]
         self._places = None
 
-    def to_bytes(self) -> bytes:
-        """Return the header in whole blocks of 2880 bytes, with its END card."""
-        text = "".join(card.image for card in self._cards) + "END".ljust(_LENGTH)
-        return text.ljust(-(-len(text) // 2880) * 2880).encode("latin-1")
+    def to_bytes(self, size: int | None = None) -> bytes:
+        """Return the header in whole blocks of 2880 bytes, with its END card.
+
+        With a larger `size`, blank cards, which FITS allows anywhere before END, fill it.
+        """
+        text = "".join(card.image for card in self._cards)
+        whole = -(-(len(text) + _LENGTH) // 2880) * 2880
+        if size is None or size == whole:
+            return (text + "END").ljust(whole).encode("latin-1")
+        if size < whole:
+            raise AssertionError("a header cannot be made shorter")
+        return (text.ljust(size - _LENGTH) + "END".ljust(_LENGTH)).encode("latin-1")
 
     def _end(self) -> int:
         """Return where the commentary at the end begins."""
@@ -268,43 +271,36 @@ def _number(value: Value) -> str:
         return ""
     if isinstance(value, bool):
         return "T" if value else "F"
-    if isinstance(value, complex):
-        return f"({_number(value.real)}, {_number(value.imag)})"
     text = repr(value).upper()
-    if isinstance(value, float) and not _REAL.fullmatch(text):
+    if isinstance(value, int):
+        return text
+    if not _REAL.fullmatch(text):
         raise ValueError(f"{value!r} cannot be written: FITS has no such number")
-    return text if not isinstance(value, float) or "." in text else text.replace("E", ".0E")
+    return text if "." in text else text.replace("E", ".0E")
 
 
 def _read_plain(text: str) -> Value:
-    """Return the value of a field that is not text, None if it has no form of the standard."""
+    """Return the value of a field that is not text, None for astropy to read it."""
     if text in ("T", "F"):
         return text == "T"
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _REAL.fullmatch(text):
-        return float(text.replace("D", "E"))
-    pair = _COMPLEX.fullmatch(text)
-    if pair is not None and all(_REAL.fullmatch(part) for part in pair.groups()):
-        real, imaginary = (float(part.replace("D", "E")) for part in pair.groups())
-        return complex(real, imaginary)
-    return None
+    return float(text.replace("D", "E")) if _REAL.fullmatch(text) else None
 
 
 def _read_long_text(image: str) -> tuple[str, str] | None:
     """Return the string and the comment of a card with CONTINUE cards."""
-    pieces = []
-    comments = []
+    pieces, comments = [], []
     for start in range(0, len(image), _LENGTH):
         found = _TEXT.fullmatch(image[start + 10 : start + _LENGTH])
         if found is None:
             return None
         pieces.append(found[1].rstrip().replace("''", "'"))
         comments.append((found[2] or "").strip())
-    if not all(piece.endswith("&") for piece in pieces[:-1]):
+    *first, last = pieces
+    if not all(piece.endswith("&") for piece in first):
         return None
-    text = "".join(piece[:-1] for piece in pieces[:-1]) + pieces[-1]
-    return text, " ".join(comment for comment in comments if comment)
+    return "".join([*(piece[:-1] for piece in first), last]), " ".join(filter(None, comments))
 
 
 def _long_text(keyword: str, quoted: str, comment: str) -> str:
@@ -327,7 +323,4 @@ def _long_text(keyword: str, quoted: str, comment: str) -> str:
 def ascii_text(text: str) -> str:
     """Return text as FITS can hold it; other characters are written as escapes, not lost."""
     escaped = text.encode("ascii", "backslashreplace").decode()
-    return "".join(
-        character if character.isprintable() else f"\\x{ord(character):02x}"
-        for character in escaped
-    )
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in escaped)

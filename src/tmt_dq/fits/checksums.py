@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tmt_dq.fits.cards import Header
 
-__all__ = ["add", "datasum", "sign", "sum_bytes", "unsigned"]
+__all__ = ["add", "datasum", "sign", "sum_bytes"]
 
 _ALL_ONES = 0xFFFF_FFFF
 _PUNCTUATION = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
@@ -36,39 +36,26 @@ def datasum(header: Header) -> int | None:
 
 
 def sign(
-    header: Header, data_sum: int, *, size: int | None = None, comment: str | None = None
+    header: Header, data_sum: int | None, *, size: int | None = None, comment: str | None = None
 ) -> bytes:
-    """Return the header as bytes, with DATASUM and CHECKSUM that fit the data."""
+    """Return the header as bytes, filled to a size, with DATASUM and CHECKSUM that fit the data.
+
+    Where the sum of the data is not known (None), there is no CHECKSUM.
+    """
     header = header.copy()
+    if data_sum is None:
+        header.remove("CHECKSUM")
+        return header.to_bytes(size)
     header.set("DATASUM", str(data_sum), comment or "data unit checksum")
     # It may be there twice: only one of them can be right.
     header.remove("CHECKSUM")
     header.set("CHECKSUM", "0" * 16, comment or "HDU checksum", before="DATASUM")
-    zeroed = header.to_bytes()
-    if size is not None and size != len(zeroed):
-        zeroed = _filled(zeroed, size)
-    total = add(sum_bytes(zeroed), data_sum)
-    text = _encode(_ALL_ONES - total)
+    zeroed = header.to_bytes(size)
+    text = _encode(_ALL_ONES - add(sum_bytes(zeroed), data_sum))
     # Only at the start of a card: a comment may hold the same text.
     cards = range(0, len(zeroed), 80)
     place = next(card for card in cards if zeroed.startswith(b"CHECKSUM= '", card)) + 11
     return zeroed[:place] + text + zeroed[place + 16 :]
-
-
-def unsigned(header: Header, *, size: int | None = None) -> bytes:
-    """Return a header as bytes, without a CHECKSUM that would not fit any more."""
-    header = header.copy()
-    header.remove("CHECKSUM")
-    text = header.to_bytes()
-    return text if size is None else _filled(text, size)
-
-
-def _filled(header: bytes, size: int) -> bytes:
-    """Fill a header to a size with blank cards, which FITS allows anywhere before END."""
-    if size < len(header):
-        raise AssertionError("a header cannot be made shorter")
-    cards = header.rstrip()[: -len(b"END")]
-    return cards.ljust(size - 80) + b"END".ljust(80)
 
 
 def _encode(value: int) -> bytes:

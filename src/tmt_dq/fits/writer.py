@@ -21,19 +21,9 @@ __all__ = ["UnitWriter"]
 class UnitWriter:
     """Writes units one after the other into a new file, which is complete after `finish`.
 
-    Data between units, and planes without flags, are never written: a new file reads as zeros.
-
-    Parameters
-    ----------
-    fd : int or None
-        Descriptor of the empty file; None where nothing is written: a dry run, which makes all
-        units and takes their lengths.
-    source : FitsInput, optional
-        The file that units are copied from.
-    progress : callable, optional
-        Called with the number of bytes of each step, always in the caller's thread.
-    writeback : bool
-        Whether the system is asked to begin writing to the disk at once.
+    Data between units, and planes without flags, are never written: a new file reads as zeros. For
+    a dry run `fd` is None: all units are made, and only their lengths are used. `source` is the
+    file that units are copied from; with `writeback` the system begins writing to the disk at once.
     """
 
     def __init__(
@@ -67,7 +57,7 @@ class UnitWriter:
 
         Where `copy` later needs them in another place, they are copied again.
         """
-        start, end = self._units[0].data_offset, self._end(last)
+        start, end = self._file.units[0].data_offset, self._end(last)
         self._ahead, self._shift = range(start, end), place - start
         self._start_copy(start, place, end - start)
 
@@ -104,10 +94,7 @@ class UnitWriter:
     def write_flags(
         self, place: int, header: Header, pieces: Iterable[npt.NDArray[np.uint32]]
     ) -> None:
-        """Write an image of uint32 flags into reserved room, from pieces of rows that are used up.
-
-        The room is that of `reserve_image`.
-        """
+        """Write an image of uint32 flags, pieces of rows that are used up, into reserved room."""
         start = place + len(checksums.sign(header, 0))
         total = 0
         for flags in pieces:
@@ -124,9 +111,9 @@ class UnitWriter:
 
         A plane that is None is zero, and takes no room on the disk.
         """
-        head = len(checksums.sign(header, 0))
         size = shape[-2] * shape[-1]
-        first = self.reserve_image(header, math.prod(shape))
+        place = self.reserve_image(header, math.prod(shape))
+        start = place + len(checksums.sign(header, 0))
         total = 0
         for number, plane in enumerate(planes):
             if plane is None:
@@ -134,10 +121,10 @@ class UnitWriter:
                 continue
             data = np.ascontiguousarray(plane).data.cast("B")
             total = checksums.add(total, _sum_at(data, number * size))
-            self.write_at(first + head + number * size, data)
+            self.write_at(start + number * size, data)
             if self._writeback and self.fd is not None:
-                start_writeback(self.fd, first + head + number * size, size)
-        self.write_at(first, checksums.sign(header, total))
+                start_writeback(self.fd, start + number * size, size)
+        self.write_at(place, checksums.sign(header, total))
 
     def finish(self) -> None:
         """Wait until all is copied, and give the file its size."""
@@ -152,10 +139,6 @@ class UnitWriter:
     def _file(self) -> FitsInput:
         assert self._source is not None
         return self._source
-
-    @property
-    def _units(self) -> tuple[Unit, ...]:
-        return self._file.units
 
     def _end(self, unit: Unit) -> int:
         """Return where a unit ends in the input.
@@ -198,6 +181,5 @@ def _sum_at(data: memoryview, offset: int) -> int:
     """Sum data that begin anywhere in a unit: zeros in front and behind do not change a sum."""
     before = offset % 4
     behind = -(before + data.nbytes) % 4
-    if before or behind:
-        return checksums.sum_bytes(bytes(before) + bytes(data) + bytes(behind))
-    return checksums.sum_bytes(data)
+    whole = bytes(before) + bytes(data) + bytes(behind) if before or behind else data
+    return checksums.sum_bytes(whole)
