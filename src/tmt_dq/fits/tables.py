@@ -68,9 +68,7 @@ def read_dq_def(file: FitsInput, unit: Unit) -> list[DefinedBit]:
                 where=file.path,
                 hint=_HINT,
             )
-    rows = zip(
-        columns["BIT"].tolist(), columns["VALUE"].tolist(), columns["NAME"], strict=True
-    )
+    rows = zip(columns["BIT"].tolist(), columns["VALUE"].tolist(), columns["NAME"], strict=True)
     return [DefinedBit(bit, value, str(name)) for bit, value, name in rows]
 
 
