@@ -580,21 +580,31 @@ def _(folder: Path) -> Options:
 
 
 def twice(keyword: str, value: object, other: object) -> None:
-    def build(folder: Path) -> Options:
+    """Two values, in the primary header alone or in it and SCI's."""
+
+    def same(folder: Path) -> Options:
         hdus = ramp_hdus(header={keyword: value})
         hdus[0].header.append((keyword, other), end=True)
         return {"ramp": write_hdus(folder / "bad.fits", hdus)}
 
-    bad(
-        f"two values of {keyword}",
-        errors.RampFormatError,
-        *("bad.fits", f"{keyword} {value!r} and {other!r}"),
-        select=keyword == "DETECTOR",
-    )(build)
+    def both(folder: Path) -> Options:
+        cards = {"header": {keyword: value}, "sci_header": {keyword: other}}
+        return {"ramp": make_ramp(folder / "bad.fits", **cards)}
+
+    selects = keyword not in {"SUBSTRT1", "FASTAXIS"}
+    for place, build in (("primary HDU", same), ("SCI", both)):
+        told = f"{keyword} has two values: {value!r} in primary HDU, {other!r} in {place}"
+        bad(f"two values of {keyword}, {place}", errors.RampFormatError, told, select=selects)(
+            build
+        )
 
 
 twice("DETECTOR", "IRIS1", "IRIS2")
+twice("INSTRUME", "IRIS", "MODHIS")
+twice("DATE-OBS", "2026-05-01", "2025-05-01")
+twice("SUBARRAY", "CUSTOM", "FULL")
 twice("SUBSTRT1", 1, 51)
+twice("FASTAXIS", 1, 2)
 
 
 @bad("two extensions ASDF", errors.RampFormatError, "bad.fits", "2 extensions ASDF")

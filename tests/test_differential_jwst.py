@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from builders import CONVENTION, Row, Uint32, arrays, make_mask, make_ramp, write_hdus
 from peer_jwst import Answer, JwstPeer, find_python
 from tmt_dq.apply.apply import Applied, apply_dq
-from tmt_dq.apply.plan import gather_sources
+from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.apply.plan import plan_ramp
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
 from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
+from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.exposures.ramp import describe_ramp
@@ -121,9 +123,11 @@ class Case:
             dq, _ = translate(dq, translation([DefinedBit(*row) for row in self.rows]))
         place = Path(__file__)  # a file that exists: the digest of a user's file is recorded
         mask = Mask(place, dq, self.mask_window)
-        user = None if self.user is None else Mask(place, as_flags(self.user), self.window)
         recipe = Recipe(propagate_do_not_use=propagate)
-        sources = gather_sources(ramp, "ramp", mask, "mask", user, recipe, Readout())
+        plan = plan_ramp(ramp, "ramp", recipe, Readout(), ApplyOptions(mask=mask))
+        sources = list(plan.sources)
+        if self.user is not None:
+            sources.append(FlagSource("user DQ", pixels=as_flags(self.user)))
         reads = np.zeros(self.shape, np.uint16)
         pixels, samples, _ = initialize(reads, sources, pixeldq=self.pixeldq, groupdq=self.groupdq)
         return pixels, samples

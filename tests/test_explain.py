@@ -177,6 +177,16 @@ def test_what_apply_read_is_read_again(
     assert [source.problem for source in found.sources] == [None, None]
 
 
+@pytest.mark.parametrize("policy", ["OUTLIER", ("OUTLIER", "DEAD"), "keep", "instrument"])
+def test_the_policy_of_do_not_use_is_recorded(folder: Path, cache: Path, policy: Any) -> None:
+    """OUTLIER sets DO_NOT_USE where the policy names it; IRIS' own does not."""
+    (folder / "a.txt").write_text("# base: 1\nx y flag\n4 3 OUTLIER\n")
+    more = {"user_dq": folder / "a.txt", "user_do_not_use": policy}
+    found = explain(applied_ramp(folder, cache, "2024-06-01", **more), x=4, y=3, crds_path=cache)
+    unusable = {flag.name: flag.sources for flag in found.flags}["DO_NOT_USE"]
+    assert ("user DQ a.txt" in unusable) == ("OUTLIER" in policy)
+
+
 def test_a_flag_that_nothing_recorded_has_set(folder: Path, cache: Path) -> None:
     path = applied_ramp(folder, cache, "2024-06-01")
     with fits.open(path, mode="update") as hdus:

@@ -172,7 +172,10 @@ class TestSubarrays:
 
     @pytest.mark.parametrize(
         ("number", "start", "message"),
-        [(3, (3, 2), r"subarrays \[1, 2\], but SUBARRID is 3"), (1, (4, 2), "puts subarray 1 at")],
+        [
+            (3, (3, 2), r"no subarray 3 at x 3–7, y 2–4 .*; found 1 at x 3–7, y 2–4"),
+            (1, (4, 2), r"no subarray 1 at x 4–8, y 2–4 .*; found 1 at x 3–7, y 2–4"),
+        ],
     )
     def test_a_subarray_that_contradicts_the_map(
         self, folder: Path, number: int, start: tuple[int, int], message: str
@@ -521,10 +524,30 @@ class TestNoMask:
             apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("start", "flagged", "recipe", "lacking"),
+    [
+        ((5, 5), False, {}, 0),
+        ((4, 5), False, {}, 6),  # one column of six pixels is in the border of four
+        ((1, 1), False, {}, 48 - 4 * 2),
+        ((4089, 4091), False, {}, 4 * 8 + 2 * 4),
+        ((1, 1), True, {}, 0),
+        ((1, 1), False, {"reference_pixels": True}, 0),
+    ],
+)
+def test_a_mask_without_the_border_is_reported(
+    folder: Path, start: tuple[int, int], flagged: bool, recipe: dict[str, Any], lacking: int
+) -> None:
+    mask = make_mask(folder / "mask.fits", np.full((6, 8), flagged << 31, np.uint32), start=start)
+    ramp = make_ramp(folder / "ramp.fits", start=start)
+    remarks = apply_dq(ramp, mask=mask, recipe=recipe).sources[0].remarks
+    told = f"it lacks the border of reference pixels, {lacking} in this exposure"
+    assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("rows", [6, 5])
-def test_a_mask_alone_is_counted_once(folder: Path, own: bool, rows: int) -> None:
-    """Its counts are known where PIXELDQ is nothing but the mask, and nobody can tell."""
+def test_a_mask_alone_is_counted(folder: Path, own: bool, rows: int) -> None:
     mask = _mask(folder)
     options = {"pixeldq": np.zeros((rows, 8), np.uint32)} if own else {}
     ramp = make_ramp(folder / "ramp.fits", (1, 2, rows, 8), **options)

@@ -224,33 +224,29 @@ def units(*headers: str) -> list[Unit]:
 
 def test_keywords_of_several_headers() -> None:
     first, second = units(
-        "A       = 1|B       =|C       = 3|C       = 4|D       = NaN",
-        "A       = 5|B       = 6|E       =|D       = 7",
+        "A       = 1|B       =|C       = 3|C       = 3|D       = NaN|T       = 'iris1 '",
+        "A       = 1|B       = 6|E       =|D       = 7|T       = 'IRIS1'",
     )
     both = Keywords("a.fits", first, second)
-    assert (both["A"], both["B"], both["C"]) == (1, 6, 3)
+    assert (both["A"], both["B"], both["C"], both["T"]) == (1, 6, 3, "iris1")
     assert both.get("E") is None
     assert "E" not in both
-    assert list(both) == ["A", "B", "C", "D"]
-    assert len(both) == 4
-    # Not the other header's: the first one has a value, whatever it is.
+    assert list(both) == ["A", "B", "C", "D", "T"]
+    assert len(both) == 5
     with pytest.raises(
         RampFormatError, match=r"^a\.fits: the header of HDU 0 is damaged: the card"
     ):
         both.get("D")
-    assert Keywords("a.fits", second, first)["D"] == 7
 
 
 @pytest.mark.parametrize("keyword", ["DETECTOR", "SUBSTRT1"])
-def test_two_values_of_a_keyword_that_decides(keyword: str) -> None:
-    (same,) = units(f"{keyword:8}= 1|{keyword:8}= 1")
-    assert Keywords("a.fits", same)[keyword] == 1
-    (twice,) = units(f"{keyword:8}= 1|{keyword:8}= 2|DATE-OBS= 'a'|DATE-OBS= 'b'")
+@pytest.mark.parametrize("headers", [("{} 1|{} 2",), ("{} 1", "{} 2"), ("{} 1", "{} 1|{} 2")])
+def test_two_values_of_a_keyword(keyword: str, headers: tuple[str, ...]) -> None:
+    """In one header or in two: an error that names both, where the keyword is asked for."""
+    cards = [header.replace("{}", f"{keyword:8}=") for header in headers]
+    twice = Keywords("a.fits", *units("A       = 5", *cards))
+    assert twice["A"] == 5
     with pytest.raises(RampFormatError) as caught:
-        Keywords("a.fits", twice)
-    assert f"has keywords with two values: {keyword} 1 and 2, DATE-OBS 'a' and 'b'" in str(
-        caught.value
-    )
-    (odd,) = units(f"{keyword:8}= 1|{keyword:8}= NaN")
-    with pytest.raises(RampFormatError, match="has no value that FITS knows"):
-        Keywords("a.fits", odd)
+        twice.get(keyword)
+    label = f"HDU {len(headers)}"
+    assert f"{keyword} has two values: 1 in HDU 1, 2 in {label}" in str(caught.value)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.errors import OutputError
-from tmt_dq.exposures.ramp import read_pixeldq
 from tmt_dq.files.atomic import check_output
 from tmt_dq.references import embedded
 from tmt_dq.report.pictures import draw_flags
@@ -80,9 +79,11 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
             overwrite=True,
             progress=progress,
         )
+    from astropy.io import fits
+
     picture = draw_flags(
         folder / _PICTURE,
-        read_pixeldq(Path(applied.output)),
+        fits.getdata(applied.output, "PIXELDQ"),
         title=f"{Path(applied.output).name}: flags of {applied.mask}",
         overwrite=True,
     )

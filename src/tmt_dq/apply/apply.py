@@ -2,100 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from tmt_dq.apply.options import ApplyOptions, FileName, IfNoMask
-from tmt_dq.apply.output import Output, Written
-from tmt_dq.apply.plan import Plan, plan_exposure
+from tmt_dq.apply.output import Applied, Output
+from tmt_dq.apply.plan import plan_exposure
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_output
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-if TYPE_CHECKING:
-    from astropy import table as astropy_table
-
-    from tmt_dq.references.selection import Selection
-
-__all__ = ["Applied", "account", "apply_dq"]
+__all__ = ["Applied", "apply_dq"]
 
 _log = logging.getLogger(__name__)
-
-Status = Literal["COMPLETE", "SKIPPED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What `apply_dq` did.
-
-    Attributes
-    ----------
-    input, output : Path or str
-        The files; text for a URL, without what is secret in it.
-    status : str
-        S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
-    mask : str
-        R_MASK: ``crds://`` and the reference's name, the path of an override, or "N/A".
-    mask_path : Path, str or None
-        The mask file that was read.
-    selection : Selection or None
-        How the rules chose it; None where the caller named the mask.
-    sources : tuple of SourceReport
-        What each source flagged, in the order they were applied.
-    counts : mapping of str to int
-        Pixels per flag in the output's PIXELDQ; "GOOD" is the number without any flag.
-    shape : tuple of int
-        (nints, ngroups, ny, nx) of the exposure.
-    pixels_before : int
-        Pixels that the exposure had flags of before; they are kept.
-    left_out : mapping of str to mapping of int to int
-        Bits without a meaning that were dropped on request: file to bit to number of pixels.
-    written : bool
-        Whether the output was written; False for a dry run.
-    """
-
-    input: Path | str
-    output: Path | str
-    status: Status
-    mask: str
-    mask_path: Path | str | None
-    selection: "Selection | None"
-    sources: tuple[SourceReport, ...]
-    counts: Mapping[str, int]
-    shape: tuple[int, int, int, int]
-    pixels_before: int = 0
-    left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-    written: bool = True
-
-    def to_table(self) -> "astropy_table.Table":
-        """Return the pixels per flag as a table of astropy: flag, pixels, fraction."""
-        from tmt_dq.tables import as_astropy
-
-        size = self.shape[2] * self.shape[3]
-        rows = [(name, count, count / size) for name, count in self.counts.items()]
-        return as_astropy(rows, ("flag", "pixels", "fraction"), meta={"file": str(self.output)})
-
-    def _repr_html_(self) -> str:
-        """Show what was done in a notebook."""
-        from tmt_dq.tables import as_html, flag_table
-
-        left_out = self.left_out.items()
-        context = "" if self.selection is None else f" (chosen by {self.selection.context})"
-        lines = [
-            f"{self.output}  {self.status}{'' if self.written else ' (dry run: not written)'}",
-            f"mask {self.mask}{context}",
-            *(source.describe() for source in self.sources),
-            *([f"flags from before: {self.pixels_before:,} pixels"] if self.pixels_before else ()),
-            *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
-        ]
-        flags = flag_table(self.counts, self.shape[2] * self.shape[3])
-        return as_html(lines, [flags] if flags.rows else ())
 
 
 @staged("ramp", kept=("mask", "user_dq"), output=True)
@@ -232,9 +155,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     source = Path(ramp)
     target = _target(source, output, output_dir)
     with Output(source, target, options, progress) as out:
-        plan = plan_exposure(out.exposure, options)
-        written = out.write(plan)
-    applied = account(source, target, plan, written, dry_run=dry_run)
+        applied = out.write(plan_exposure(out.exposure, options))
     verb = "would be written" if dry_run else "written"
     _log.info("%s: %s, mask %s; %s %s", ramp, applied.status, applied.mask, target, verb)
     for report in applied.sources:
@@ -251,23 +172,3 @@ def _target(source: Path, output: FileName | None, folder: FileName | None) -> P
             hint="Give output a path with a folder, or output_dir alone.",
         )
     return Path(output)
-
-
-def account(
-    source: Path, target: Path, plan: Plan, written: Written, *, dry_run: bool = False
-) -> Applied:
-    """Return the account of an exposure that was written as planned."""
-    return Applied(
-        input=source,
-        output=target,
-        status=plan.record.status,
-        mask=plan.record.mask,
-        mask_path=None if plan.mask is None else plan.mask.path,
-        selection=plan.selection,
-        sources=written.reports,
-        counts=written.counts,
-        shape=plan.ramp.shape,
-        pixels_before=written.pixels_before,
-        left_out=plan.left_out,
-        written=not dry_run,
-    )

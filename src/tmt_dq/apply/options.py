@@ -191,6 +191,8 @@ class ApplyOptions:
     def __post_init__(self) -> None:
         if self.again and self.start_over:
             raise ConfigError("again and start_over are both given; expected one of them")
+        if not isinstance(self.user_do_not_use, str):
+            object.__setattr__(self, "user_do_not_use", tuple(self.user_do_not_use))
         # Any other word would quietly be taken for the milder choice.
         for name, option in option_table(ApplyOptions).items():
             value = getattr(self, name)

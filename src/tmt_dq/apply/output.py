@@ -4,18 +4,20 @@ import contextlib
 import dataclasses
 import math
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.apply.plan import Plan, begin_again
+from tmt_dq.apply.plan import Plan
 from tmt_dq.core.initialize import Initialization
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.exposures.dq_sources import EXTENSION
+from tmt_dq.exposures.earlier import begin
 from tmt_dq.exposures.planes import plane_reader
 from tmt_dq.exposures.ramp import RampFile, read_ramp
-from tmt_dq.exposures.record import Headers
+from tmt_dq.exposures.record import Headers, Record
 from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
 from tmt_dq.files.copying import Progress
 from tmt_dq.fits.cards import Header
@@ -26,7 +28,12 @@ from tmt_dq.fits.layout import Unit, padded
 from tmt_dq.fits.tables import convention_unit
 from tmt_dq.fits.writer import UnitWriter
 
-__all__ = ["Output", "Written"]
+if TYPE_CHECKING:
+    from astropy import table as astropy_table
+
+    from tmt_dq.references.selection import Selection
+
+__all__ = ["Applied", "Output"]
 
 _CARDS = 20
 """Cards that an output has room for beside its input's: ten keywords, five of HISTORY, and a few
@@ -37,33 +44,78 @@ _WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF", EXTENSI
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Flags that were written: pixels per flag, what each source gave, pixels flagged before."""
+class Applied:
+    """What `tmt_dq.apply_dq` did.
 
-    counts: dict[str, int]
-    reports: tuple[SourceReport, ...]
-    pixels_before: int
+    Attributes
+    ----------
+    input, output : Path or str
+        The files; text for a URL, without what is secret in it.
+    status : str
+        S_DQINIT: "COMPLETE", or "SKIPPED" where the rules or the caller said N/A.
+    mask : str
+        R_MASK: ``crds://`` and the reference's name, the path of an override, or "N/A".
+    mask_path : Path, str or None
+        The mask file that was read.
+    selection : Selection or None
+        How the rules chose it; None where the caller named the mask.
+    sources : tuple of SourceReport
+        What each source flagged, in the order they were applied.
+    counts : mapping of str to int
+        Pixels per flag in the output's PIXELDQ; "GOOD" is the number without any flag.
+    shape : tuple of int
+        (nints, ngroups, ny, nx) of the exposure.
+    pixels_before : int
+        Pixels that the exposure had flags of before; they are kept.
+    left_out : mapping of str to mapping of int to int
+        Bits without a meaning that were dropped on request: file to bit to number of pixels.
+    written : bool
+        Whether the output was written; False for a dry run.
+    """
+
+    input: Path | str
+    output: Path | str
+    status: Literal["COMPLETE", "SKIPPED"]
+    mask: str
+    mask_path: Path | str | None
+    selection: "Selection | None"
+    sources: tuple[SourceReport, ...]
+    counts: Mapping[str, int]
+    shape: tuple[int, int, int, int]
+    pixels_before: int = 0
+    left_out: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    written: bool = True
+
+    def to_table(self) -> "astropy_table.Table":
+        """Return the pixels per flag as a table of astropy: flag, pixels, fraction."""
+        from tmt_dq.tables import as_astropy
+
+        size = self.shape[2] * self.shape[3]
+        rows = [(name, count, count / size) for name, count in self.counts.items()]
+        return as_astropy(rows, ("flag", "pixels", "fraction"), meta={"file": str(self.output)})
+
+    def _repr_html_(self) -> str:
+        """Show what was done in a notebook."""
+        from tmt_dq.tables import as_html, flag_table
+
+        left_out = self.left_out.items()
+        context = "" if self.selection is None else f" (chosen by {self.selection.context})"
+        lines = [
+            f"{self.output}  {self.status}{'' if self.written else ' (dry run: not written)'}",
+            f"mask {self.mask}{context}",
+            *(source.describe() for source in self.sources),
+            *([f"flags from before: {self.pixels_before:,} pixels"] if self.pixels_before else ()),
+            *(f"left out as asked, from {path}: bits {list(bits)}" for path, bits in left_out),
+        ]
+        flags = flag_table(self.counts, self.shape[2] * self.shape[3])
+        return as_html(lines, [flags] if flags.rows else ())
 
 
 class Output:
     """The output of one exposure, open, with its science data on their way.
 
     A context manager: the output gets its name at the end, and nothing is left after an error. For
-    a dry run nothing is written.
-
-    Parameters
-    ----------
-    source, target : Path
-        The exposure, and the file to write.
-    options : ApplyOptions
-        How it is written.
-    progress : callable, optional
-        Called with the number of bytes of each step.
-
-    Attributes
-    ----------
-    exposure : RampFile
-        The open exposure.
+    a dry run nothing is written. `exposure` is the open exposure.
     """
 
     exposure: RampFile
@@ -71,28 +123,29 @@ class Output:
     def __init__(
         self, source: Path, target: Path, options: ApplyOptions, progress: Progress | None = None
     ) -> None:
-        self.source = source
-        self.target = target
+        self._source = source
+        self._target = target
         self._options = options
         self._progress = progress
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        options = self._options
+        inputs = [self._source, *options.named_files()]
         with contextlib.ExitStack() as stack:
-            options = self._options
-            inputs = [self.source, *options.named_files()]
             scratch, fd = Path(tempfile.gettempdir()), None
             if options.dry_run:
-                check_output(self.target, overwrite=options.overwrite, inputs=inputs)
+                check_output(self._target, overwrite=options.overwrite, inputs=inputs)
             else:
                 output = AtomicOutput(
-                    self.target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
+                    self._target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
                 )
-                scratch, fd = self.target.parent, stack.enter_context(output).fd
+                scratch, fd = self._target.parent, stack.enter_context(output).fd
             file = stack.enter_context(
-                open_input(self.source, scratch=scratch, progress=self._progress)
+                open_input(self._source, scratch=scratch, progress=self._progress)
             )
-            self.exposure = begin_again(read_ramp(file, start=options.subarray), options)
+            exposure = read_ramp(file, start=options.subarray)
+            self.exposure = begin(exposure, again=options.again, start_over=options.start_over)
             file = self.exposure.file
             self._writer = stack.enter_context(
                 UnitWriter(fd, file, progress=self._progress, writeback=options.sync)
@@ -100,7 +153,7 @@ class Output:
             # The science data are the input's, whatever the flags: they are copied meanwhile.
             last = _last_unchanged(file.units)
             if last is not None:
-                with output_errors(self.target):
+                with output_errors(self._target):
                     self._writer.copy_ahead(last, _room(file.units[0]))
             self._stack = stack.pop_all()
         return self
@@ -108,16 +161,30 @@ class Output:
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)  # type: ignore[arg-type]
 
-    def write(self, plan: Plan) -> Written:
+    def write(self, plan: Plan) -> Applied:
         """Write all units; afterwards the output is complete."""
-        check_not_input(self.target, plan.files)
-        with output_errors(self.target):
-            written = _write(self.exposure, plan, self._writer, self.target)
+        check_not_input(self._target, plan.files)
+        with output_errors(self._target):
+            record = _write(self.exposure, plan, self._writer, self._target)
         self.exposure.file.verify()
-        return written
+        return Applied(
+            input=self._source,
+            output=self._target,
+            status=record.status,
+            mask=record.mask,
+            mask_path=None if plan.mask is None else plan.mask.path,
+            selection=plan.selection,
+            sources=record.reports,
+            counts=record.counts,
+            shape=plan.ramp.shape,
+            pixels_before=record.pixels_before,
+            left_out=plan.left_out,
+            written=not self._options.dry_run,
+        )
 
 
-def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> Written:
+def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> Record:
+    """Write all units; return the record of what was done."""
     work = Initialization(plan.sources, image=exposure.ramp.is_image)
     headers = Headers(exposure, target)
     record = dataclasses.replace(
@@ -127,21 +194,21 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
     )
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
-    longest = record.with_flags(work.longest_reports(exposure.ramp.shape), work.counts)
+    longest = record.with_flags(work.longest_reports(exposure.ramp.shape), {})
     head_size = max(headers.primary_size(longest), _room(exposure.file.units[0]))
     writer.reserve(head_size)
     if plan.sources:
         _write_flagged(exposure, work, writer)
         writer.write(*convention_unit())
+        record = record.with_flags(work.reports(), work.counts)
     else:
         for unit in exposure.file.units:
             _copy(unit, writer)
-    record = record.with_flags(work.reports(), work.counts)
     for table in headers.tables(record):
         writer.write(*table)
     writer.write_at(0, headers.primary_bytes(record, head_size))
     writer.finish()
-    return Written(work.counts if plan.sources else {}, record.reports, record.pixels_before)
+    return record
 
 
 def _write_flagged(exposure: RampFile, work: Initialization, writer: UnitWriter) -> None:

@@ -15,9 +15,9 @@ from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
+from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.errors import NoMatchError
-from tmt_dq.exposures.earlier import check_earlier, without_earlier
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
@@ -25,38 +25,23 @@ from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.files.remote import name_of
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
-from tmt_dq.masks.reading import Reading
 
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Plan", "begin_again", "choose_recipe", "gather_sources", "plan_exposure", "plan_ramp"]
+__all__ = ["Plan", "choose_recipe", "plan_exposure", "plan_ramp"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The flags that an exposure gets; everything that can be wrong with it was found.
-
-    Parameters
-    ----------
-    ramp : Ramp
-        The exposure.
-    record : Record
-        The outcome, as far as it is known before the flags are counted.
-    sources : tuple of FlagSource
-        What adds flags; none where the step is skipped.
-    mask, user : Mask or None
-        The mask, and the user's flags.
-    selection : Selection or None
-        How CRDS' rules chose the mask; None where the caller gave it.
-    """
+    """The flags that an exposure gets; everything that can be wrong with it was found."""
 
     ramp: Ramp
-    record: Record
-    sources: tuple[FlagSource, ...]
+    record: Record  # as far as it is known before the flags are counted
+    sources: tuple[FlagSource, ...]  # none where the step is skipped
     mask: Mask | None
-    user: Mask | None
-    selection: "Selection | None"
+    user: Mask | None  # the user's flags
+    selection: "Selection | None"  # None where the caller gave the mask
 
     @property
     def files(self) -> list[Path]:
@@ -68,15 +53,6 @@ class Plan:
         """Bits that were dropped on request, by file: bit to number of pixels."""
         given = [flags for flags in (self.mask, self.user) if flags is not None]
         return {name_of(flags.path): flags.left_out for flags in given if flags.left_out}
-
-
-def begin_again(exposure: RampFile, options: ApplyOptions) -> RampFile:
-    """Return an exposure as it is to be initialized: AlreadyInitializedError, or as options say."""
-    if options.start_over:
-        return without_earlier(exposure)
-    if not options.again:
-        check_earlier(exposure)
-    return exposure
 
 
 def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
@@ -91,22 +67,28 @@ def plan_ramp(
 ) -> Plan:
     """Return the plan for an exposure, however it is held; `where` names it in errors."""
     selection, mask, missing = _find_mask(ramp, where, options)
-    user = None
-    if options.user_dq is not None:
-        from tmt_dq.masks.user_flags import read_user_flags
-
-        user = read_user_flags(
-            Path(options.user_dq),
-            ramp,
-            unknown=options.unknown,
-            reading=options.user_reading,
-            do_not_use=options.user_do_not_use,
-        )
+    user = _read_user(ramp, options)
+    for flags in (mask, user):
+        if flags is not None:
+            check_belongs(flags, ramp, where=where)
     name = _mask_name(selection, options)
     sources: list[FlagSource] = []
     if missing is None or options.if_no_mask == "continue":
-        reading = options.user_reading
-        sources = gather_sources(ramp, where, mask, name, user, recipe, readout, reading)
+        exposure = Exposure(
+            name=where,
+            shape=ramp.shape,
+            window=ramp.window,
+            frame=Window.full(*ramp.detector.shape),
+            reference_border=ramp.detector.reference_border,
+            mask=None if mask is None else cut_out(mask, ramp.window),
+            readout=readout,
+        )
+        if mask is not None:
+            remarks = (*_left_out(mask), *lacks_border(recipe, exposure))
+            sources.append(FlagSource("mask", name, exposure.mask, remarks=remarks))
+        if user is not None:
+            sources.append(_user_source(user, ramp, options))
+        sources += recipe_sources(recipe, exposure)
     record = Record(
         status="COMPLETE" if sources else "SKIPPED",
         mask=name,
@@ -132,33 +114,29 @@ def _find_mask(
     ramp: Ramp, where: object, options: ApplyOptions
 ) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
     """Find and read the mask, from the caller or from the rules."""
-    selection = None
     if isinstance(options.mask, Mask):
-        mask = options.mask
-    elif is_file_name(options.mask):
-        mask = read_mask(Path(options.mask), unknown=options.unknown)
-    elif options.mask is not None:
+        return None, options.mask, None
+    if is_file_name(options.mask):
+        return None, read_mask(Path(options.mask), unknown=options.unknown), None
+    if options.mask is not None:
         return None, None, None
-    else:
-        from tmt_dq.references.selection import select_reference
+    from tmt_dq.references.selection import select_reference
 
-        try:
-            selection = select_reference(
-                ramp.selectors,
-                instrument=ramp.instrument,
-                crds_path=None if options.crds_path is None else Path(options.crds_path),
-                context=options.context,
-                where=where,
-            )
-        except NoMatchError as error:
-            if options.if_no_mask == "error":
-                raise
-            return None, None, error
-        if selection.path is None:
-            return selection, None, None
-        mask = read_mask(selection.path, unknown=options.unknown)
-    check_belongs(mask, ramp, where=where)
-    return selection, mask, None
+    try:
+        selection = select_reference(
+            ramp.selectors,
+            instrument=ramp.instrument,
+            crds_path=None if options.crds_path is None else Path(options.crds_path),
+            context=options.context,
+            where=where,
+        )
+    except NoMatchError as error:
+        if options.if_no_mask == "error":
+            raise
+        return None, None, error
+    if selection.path is None:
+        return selection, None, None
+    return selection, read_mask(selection.path, unknown=options.unknown), None
 
 
 def _mask_name(selection: "Selection | None", options: ApplyOptions) -> str:
@@ -186,45 +164,32 @@ def _sha256(path: Path, identity: Identity) -> str:
     return sha256_of(path)
 
 
-def gather_sources(
-    ramp: Ramp,
-    where: object,
-    mask: Mask | None,
-    mask_name: str,
-    user: Mask | None,
-    recipe: Recipe,
-    readout: Readout,
-    reading: Reading | None = None,
-) -> list[FlagSource]:
-    """Return the sources that apply to an exposure, in their order."""
-    sources = []
-    for flags in (mask, user):
-        if flags is not None:
-            check_belongs(flags, ramp, where=where)
-    mask_flags = None
-    if mask is not None:
-        mask_flags = cut_out(mask, ramp.window)
-        sources.append(FlagSource("mask", mask_name, mask_flags, remarks=_left_out(mask)))
-    if user is not None:
-        user_flags = cut_out(user, ramp.window)
-        # What is needed to read the file again.
-        parameters = {"sha256": sha256_of(user.path)}
-        given = {} if reading is None else dataclasses.asdict(reading)
-        parameters |= {name: value for name, value in given.items() if value not in (None, "error")}
-        remarks = (*_left_out(user), *user.remarks)
-        sources.append(
-            FlagSource("user DQ", user.path.name, user_flags, parameters, remarks=remarks)
-        )
-    exposure = Exposure(
-        name=where,
-        shape=ramp.shape,
-        window=ramp.window,
-        frame=Window.full(*ramp.detector.shape),
-        reference_border=ramp.detector.reference_border,
-        mask=mask_flags,
-        readout=readout,
+def _read_user(ramp: Ramp, options: ApplyOptions) -> Mask | None:
+    if options.user_dq is None:
+        return None
+    from tmt_dq.masks.user_flags import read_user_flags
+
+    return read_user_flags(
+        Path(options.user_dq),
+        ramp,
+        unknown=options.unknown,
+        reading=options.user_reading,
+        do_not_use=options.user_do_not_use,
     )
-    return sources + recipe_sources(recipe, exposure)
+
+
+def _user_source(user: Mask, ramp: Ramp, options: ApplyOptions) -> FlagSource:
+    """Return the user's flags as a source, with what is needed to read their file again."""
+    parameters: dict[str, object] = {"sha256": sha256_of(user.path)}
+    if options.user_reading is not None:
+        given = dataclasses.asdict(options.user_reading)
+        parameters |= {name: value for name, value in given.items() if value not in (None, "error")}
+    policy = options.user_do_not_use
+    if policy != "instrument":
+        parameters["do_not_use"] = policy if isinstance(policy, str) else list(policy)
+    remarks = (*_left_out(user), *user.remarks)
+    flags = cut_out(user, ramp.window)
+    return FlagSource("user DQ", user.path.name, flags, parameters, remarks=remarks)
 
 
 def _left_out(flags: Mask) -> tuple[str, ...]:

@@ -37,24 +37,14 @@ _COLUMNS = ("KIND", "NAME", "SHA256", "PIXELS", "PARAMETERS")
 class RecordedSource:
     """A row of DQ_SOURCES: one source of flags.
 
-    Parameters
-    ----------
-    kind : str
-        Kind of source: "mask", "user DQ", "guide windows".
-    name : str
-        Which one: ``crds://tmt_iris_mask_0001.fits``, a file name.
-    sha256 : str
-        Digest of its file, "" where it is none.
-    pixels : int
-        Pixels to which it gave a flag of PIXELDQ.
-    parameters : mapping of str to object
-        Its settings; "samples" has the samples per flag of GROUPDQ, "context" the CRDS context.
+    Its parameters are its settings; "samples" has the samples per flag of GROUPDQ, "context" the
+    CRDS context.
     """
 
-    kind: str
-    name: str
-    sha256: str = ""
-    pixels: int = 0
+    kind: str  # as that of a FlagSource
+    name: str  # its origin: ``crds://tmt_iris_mask_0001.fits``, a file name
+    sha256: str = ""  # of its file
+    pixels: int = 0  # to which it gave a flag of PIXELDQ
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

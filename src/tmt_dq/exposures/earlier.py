@@ -5,11 +5,11 @@ import dataclasses
 from tmt_dq.errors import AlreadyInitializedError, UnexplainedFlagsError
 from tmt_dq.exposures.dq_sources import BEFORE, EXTENSION, read_sources
 from tmt_dq.exposures.ramp import RampFile
+from tmt_dq.fits.cards import Header
 
-__all__ = ["already_initialized", "check_earlier", "without_earlier"]
+__all__ = ["already_initialized", "begin"]
 
 _LEFT_OUT = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", EXTENSION})
-_RAW = "Process the raw ramp."
 
 
 def already_initialized(where: object, mask: object) -> AlreadyInitializedError:
@@ -22,40 +22,33 @@ def already_initialized(where: object, mask: object) -> AlreadyInitializedError:
     )
 
 
-def check_earlier(exposure: RampFile) -> None:
-    """Raise `AlreadyInitializedError` if an exposure was initialized before."""
-    if _status(exposure, "S_DQINIT") == "COMPLETE":
-        mask = exposure.file.units[0].header.get("R_MASK", "unknown")
-        raise already_initialized(exposure.file.path, mask)
+def begin(exposure: RampFile, *, again: bool, start_over: bool) -> RampFile:
+    """Return an exposure as it is to be initialized.
 
-
-def without_earlier(exposure: RampFile) -> RampFile:
-    """Return an initialized exposure as its raw ramp, one that was not as it is.
-
-    UnexplainedFlagsError if other steps have worked on it, or its record does not say that it had
-    no flags before.
+    One that was initialized before is an AlreadyInitializedError, or as it is (`again`), or its raw
+    ramp (`start_over`): UnexplainedFlagsError if other steps have worked on it, or its record does
+    not say that it had no flags before.
     """
-    if _status(exposure, "S_DQINIT") != "COMPLETE":
-        return exposure
     file = exposure.file
-    later = [
-        key
-        for key in file.units[0].header
-        if key.startswith("S_") and key != "S_DQINIT" and _status(exposure, key) == "COMPLETE"
-    ]
-    if later:
-        raise UnexplainedFlagsError(
-            f"other steps have worked on it: {', '.join(later)}", where=file.path, hint=_RAW
-        )
+    header = file.units[0].header
+    if again or not _is_complete(header, "S_DQINIT"):
+        return exposure
+    if not start_over:
+        raise already_initialized(file.path, header.get("R_MASK", "unknown"))
+    steps = (keyword for keyword in header if keyword.startswith("S_") and keyword != "S_DQINIT")
+    later = [step for step in steps if _is_complete(header, step)]
     before = [row for row in read_sources(file) or () if row.kind == BEFORE]
-    if not before or before[0].pixels or before[0].parameters.get("groups", True):
-        raise UnexplainedFlagsError(
-            "its record does not say that it had no flags before", where=file.path, hint=_RAW
-        )
+    problem = None
+    if later:
+        problem = f"other steps have worked on it: {', '.join(later)}"
+    elif not before or before[0].pixels or before[0].parameters.get("groups", True):
+        problem = "its record does not say that it had no flags before"
+    if problem is not None:
+        raise UnexplainedFlagsError(problem, where=file.path, hint="Process the raw ramp.")
     units = tuple(unit for unit in file.units if unit.name not in _LEFT_OUT)
     file = dataclasses.replace(file, units=units)
     return dataclasses.replace(exposure, file=file, pixeldq=None, groupdq=None)
 
 
-def _status(exposure: RampFile, keyword: str) -> str:
-    return str(exposure.file.units[0].header.get(keyword, "")).strip().upper()
+def _is_complete(header: Header, step: str) -> bool:
+    return str(header.get(step, "")).strip().upper() == "COMPLETE"

@@ -1,31 +1,17 @@
 """What DQ initialization must know of an exposure, from its headers alone."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
-from tmt_dq.fits.encoding import read_rows
-from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.problems import Problems
 from tmt_dq.instruments import Detector, Instrument, load
 
-__all__ = [
-    "Ramp",
-    "RampFile",
-    "describe_ramp",
-    "merged_header",
-    "read_pixeldq",
-    "read_ramp",
-    "read_selectors",
-]
+__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp", "read_selectors"]
 
 _FORMS = "4-D (nints, ngroups, ny, nx), 3-D (ngroups, ny, nx) or 2-D (ny, nx)"
 _PLACE = ("SUBSTRT1", "SUBSTRT2")
@@ -36,50 +22,20 @@ _SELECTORS = ("INSTRUME", "DETECTOR", "SUBARRAY", "DATE-OBS", "TIME-OBS")
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """An exposure: whose it is, how large, and where on the detector.
-
-    Parameters
-    ----------
-    instrument : Instrument
-        INSTRUME.
-    detector : Detector
-        DETECTOR.
-    shape : tuple of int
-        (nints, ngroups, ny, nx) of the science data.
-    window : Window
-        The detector pixels that were read.
-    selectors : mapping of str to object
-        FITS keywords that reference selection looks at, as found.
-    orientation : tuple of (int or None)
-        FASTAXIS and SLOWAXIS, None where the header does not say.
-    is_image : bool
-        Whether the science data are one 2-D image, without groups; `shape` then is (1, 1, ny, nx).
-    """
+    """An exposure: whose it is, how large, and where on the detector."""
 
     instrument: Instrument
     detector: Detector
-    shape: tuple[int, int, int, int]
-    window: Window
-    selectors: Mapping[str, object]
-    orientation: tuple[int | None, int | None] = (None, None)
-    is_image: bool = False
+    shape: tuple[int, int, int, int]  # (nints, ngroups, ny, nx); of an image (1, 1, ny, nx)
+    window: Window  # the detector pixels that were read
+    selectors: Mapping[str, object]  # keywords that reference selection looks at, as found
+    orientation: tuple[int | None, int | None] = (None, None)  # FASTAXIS and SLOWAXIS
+    is_image: bool = False  # whether SCI is one 2-D image, without groups
 
 
 @dataclass(frozen=True, slots=True)
 class RampFile:
-    """A ramp in a file.
-
-    Parameters
-    ----------
-    ramp : Ramp
-        What the headers say.
-    file : FitsInput
-        The open file.
-    sci : Unit
-        Extension SCI.
-    pixeldq, groupdq : Unit or None
-        Extensions PIXELDQ (DQ in an image) and GROUPDQ, None where they do not exist.
-    """
+    """A ramp in an open file: its units SCI, PIXELDQ (DQ in an image) and GROUPDQ."""
 
     ramp: Ramp
     file: FitsInput
@@ -92,6 +48,11 @@ class RampFile:
         """Name of the extension with the flags of the pixels."""
         return "DQ" if self.ramp.is_image else "PIXELDQ"
 
+    @property
+    def header(self) -> Keywords:
+        """The keywords of the primary header and of SCI's."""
+        return Keywords(self.file.path, self.file.units[0], self.sci)
+
 
 def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampFile:
     """Return the ramp that an open file holds, checked.
@@ -101,23 +62,21 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     """
     problems = Problems(file.path)
     sci = _only(file, "SCI", problems)
-    if sci is None:
-        if not problems:
-            found = ", ".join(unit.label for unit in file.units)
-            what, hint = wrong_kind(file, "an exposure") or (
-                f"has no SCI extension; found {found}",
-                "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
-            )
-            problems.add(RampFormatError, what, hint)
-        problems.raise_any()
-        raise AssertionError("unreachable")
-    header = _merged(file, [sci])
-    if not sci.is_image:
+    if sci is None and not problems:
+        found = ", ".join(unit.label for unit in file.units)
+        what, hint = wrong_kind(file, "an exposure") or (
+            f"has no SCI extension; found {found}",
+            "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
+        )
+        problems.add(RampFormatError, what, hint)
+    elif sci is not None and not sci.is_image:
         problems.add(
             RampFormatError, f"SCI is a table; expected {_FORMS}", "Write it as an image extension."
         )
-        problems.raise_any()
-    ramp = describe_ramp(header, sci.shape, where=file.path, start=start, problems=problems)
+    problems.raise_any()
+    assert sci is not None
+    header = Keywords(file.path, file.units[0], sci)
+    ramp = describe_ramp(header, sci.shape, where=file.path, start=start)
     _check_names(file, ramp, problems)
     pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
     groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
@@ -175,36 +134,14 @@ def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Pro
         )
 
 
-def read_pixeldq(path: Path) -> npt.NDArray[np.uint32]:
-    """Return the flags of a ramp that has been initialized."""
-    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-        problems = Problems(path)
-        unit = _only(file, "PIXELDQ", problems)
-        if unit is None or not unit.is_image or len(unit.shape) != 2:
-            problems.add(RampFormatError, "has no 2-D image extension PIXELDQ")
-        problems.raise_any()
-        assert unit is not None
-        return read_rows(file, unit, 0, unit.shape[0])
-
-
 def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
     """Return what reference selection must know of an exposure, whatever its geometry."""
     problems = Problems(file.path)
-    header = _merged(file, file.named("SCI"))
+    header = Keywords(file.path, file.units[0], *file.named("SCI")[:1])
     instrument, _ = _instrument(header, problems)
     problems.raise_any()
     assert instrument is not None
     return instrument, _selectors(header, instrument)
-
-
-def merged_header(exposure: RampFile) -> Keywords:
-    """Return the keywords of an exposure: the primary header's, then those only in SCI's."""
-    return _merged(exposure.file, [exposure.sci])
-
-
-def _merged(file: FitsInput, sci: list[Unit]) -> Keywords:
-    """Return the keywords of the primary header, then those only in SCI's."""
-    return Keywords(file.path, file.units[0], *sci[:1])
 
 
 def _selectors(header: Mapping[str, object], instrument: Instrument) -> dict[str, object]:
@@ -232,30 +169,25 @@ def describe_ramp(
     *,
     where: object,
     start: tuple[int, int] | None = None,
-    problems: Problems | None = None,
 ) -> Ramp:
     """Work out whose a ramp is and where on the detector it lies."""
-    problems = Problems(where) if problems is None else problems
+    problems = Problems(where)
     if not 2 <= len(shape) <= 4:
         problems.add(
             RampFormatError,
             f"SCI is {len(shape)}-D {shape}; expected {_FORMS}",
             "Give the array these axes, with length 1 where there is one of a kind.",
         )
-        problems.raise_any()
-    if min(shape) < 1:
+    elif min(shape) < 1:
         problems.add(
             RampFormatError,
             f"SCI has the shape {shape}; expected no length of zero",
             "There is nothing to initialize in an empty ramp.",
         )
-        problems.raise_any()
+    problems.raise_any()
     nints, ngroups, ny, nx = (1,) * (4 - len(shape)) + shape
     instrument, detector = _instrument(header, problems)
-    orientation = (
-        _integer(header, "FASTAXIS", problems),
-        _integer(header, "SLOWAXIS", problems),
-    )
+    fast, slow = (_integer(header, key, problems) for key in ("FASTAXIS", "SLOWAXIS"))
     window = None
     if detector is not None:
         window = _window(header, (ny, nx), detector, start, problems)
@@ -269,7 +201,7 @@ def describe_ramp(
         shape=(nints, ngroups, ny, nx),
         window=window,
         selectors=_selectors(header, instrument),
-        orientation=orientation,
+        orientation=(fast, slow),
         is_image=len(shape) == 2,
     )
 
@@ -278,34 +210,24 @@ def _instrument(
     header: Mapping[str, object], problems: Problems
 ) -> tuple[Instrument | None, Detector | None]:
     """Look up INSTRUME and DETECTOR."""
-    missing = [key for key in ("INSTRUME", "DETECTOR") if _text(header.get(key)) is None]
+    name, detector = (str(header.get(key) or "").strip() for key in ("INSTRUME", "DETECTOR"))
+    missing = [key for key, text in (("INSTRUME", name), ("DETECTOR", detector)) if not text]
     if missing:
         problems.add(
             RampFormatError,
             f"has no {' and no '.join(missing)} keyword in its primary header",
             "The mask is chosen by instrument and detector: add the keywords.",
         )
-    name = _text(header.get("INSTRUME"))
-    if name is None:
-        return None, None
+    instrument = None
     try:
-        instrument = load(name)
+        instrument = load(name) if name else None
+        if instrument is not None and detector:
+            return instrument, instrument.detector(detector)
     except ConfigError as error:
         problems.add(SelectionError, f"INSTRUME: {error.what}", error.hint)
-        return None, None
-    if "DETECTOR" in missing:
-        return instrument, None
-    try:
-        return instrument, instrument.detector(str(header["DETECTOR"]))
     except TmtDqError as error:
         problems.note(error)
-        return instrument, None
-
-
-def _text(value: object) -> str | None:
-    """Return a keyword's value as text, None where it is absent or blank."""
-    text = "" if value is None else str(value).strip()
-    return text or None
+    return instrument, None
 
 
 def _integer(header: Mapping[str, object], key: str, problems: Problems) -> int | None:
@@ -313,16 +235,16 @@ def _integer(header: Mapping[str, object], key: str, problems: Problems) -> int 
     value = header.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not float(value).is_integer()  # infinity is not
+    ):
         problems.add(
             GeometryError, f"{key} is {value!r}; expected a whole number", f"Correct {key}."
         )
         return None
     return int(value)
-
-
-def _is_whole(value: float) -> bool:
-    return isinstance(value, int) or value.is_integer()  # infinity is not
 
 
 def _window(
@@ -338,30 +260,29 @@ def _window(
     _check_detector_size(header, frame, problems)
     sizes = [_integer(header, key, problems) for key in _SIZE]
     for key, size, axis in zip(_SIZE, sizes, (nx, ny), strict=True):
-        if size is not None and size != axis:
+        if size not in (None, axis):
             problems.add(
                 GeometryError,
                 f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",
                 f"Correct {key}, or find out why the array has another size.",
             )
     starts = [_integer(header, key, problems) for key in _PLACE]
-    if start is not None:
-        for key, found, said in zip(_PLACE, starts, start, strict=True):
-            if found is not None and found != said:
-                problems.add(
-                    GeometryError,
-                    f"{key} is {found} in the header, but the caller says {said}",
-                    "--subarray (subarray=) is for headers that do not say where the data lie.",
-                )
-        starts = list(start)
-    missing = [key for key, found in zip(_PLACE, starts, strict=True) if found is None]
-    if missing and shape != frame.shape:
-        all_missing = missing + [k for k, s in zip(_SIZE, sizes, strict=True) if s is None]
+    for key, found, given in zip(_PLACE, starts, start or starts, strict=True):
+        if found not in (None, given):
+            problems.add(
+                GeometryError,
+                f"{key} is {found} in the header, but the caller says {given}",
+                "--subarray (subarray=) is for headers that do not say where the data lie.",
+            )
+    starts = list(start or starts)
+    if None in starts and shape != frame.shape:
+        places = zip(_PLACE + _SIZE, starts + sizes, strict=True)
+        missing = ", ".join(key for key, found in places if found is None)
         problems.add(
             GeometryError,
             f"the data are {nx} × {ny}, not the full frame {frame.nx} × {frame.ny} of "
-            f"{detector.name}, and the keywords {', '.join(all_missing)} that say where on the "
-            "detector they lie are missing",
+            f"{detector.name}, and the keywords {missing} that say where on the detector they lie "
+            "are missing",
             "Add them, or use --subarray X,Y (subarray=(x, y)), the 1-based detector position of "
             "the first pixel.",
         )
@@ -388,10 +309,9 @@ def _window(
 def _check_detector_size(header: Mapping[str, object], frame: Window, problems: Problems) -> None:
     for keys, expected in zip(_DETECTOR_SIZE, (frame.nx, frame.ny), strict=True):
         for key in keys:
-            found = _integer(header, key, problems)
-            if found is not None and found != expected:
+            if _integer(header, key, problems) not in (None, expected):
                 problems.add(
                     GeometryError,
-                    f"{key} is {found}, but the detector is {frame.nx} × {frame.ny}",
+                    f"{key} is {header[key]}, but the detector is {frame.nx} × {frame.ny}",
                     f"Correct {key}, or DETECTOR.",
                 )

@@ -14,7 +14,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import RampFormatError
 from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource, sources_unit
-from tmt_dq.exposures.ramp import Ramp, RampFile, merged_header
+from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
 from tmt_dq.fits.file import FitsInput
@@ -25,43 +25,21 @@ __all__ = ["SOFTWARE", "Headers", "Keyword", "Record", "place_keywords"]
 SOFTWARE = f"tmt-dq {__version__}"
 """CAL_VER: the software that made a file, and its version."""
 
-_NO_FLAGS_BEFORE = "the exposure had no flags before"
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The outcome of an initialization.
-
-    Parameters
-    ----------
-    status : str
-        S_DQINIT.
-    mask : str
-        R_MASK.
-    sha256 : str
-        Digest of the mask's file, "" where there is none.
-    context, crds_version : str or None
-        CRDS_CTX and CRDS_VER, None where the rules were not asked.
-    lines : tuple of str
-        HISTORY, beside the lines of the sources.
-    reports : tuple of SourceReport
-        What each source did.
-    pixels_before, groups_before : int
-        Pixels and, where they were looked at, samples that had flags before.
-    counts : mapping of str to int
-        Pixels per flag of the PIXELDQ that was written.
-    """
+    """The outcome of an initialization."""
 
     status: Literal["COMPLETE", "SKIPPED"]
     mask: str
-    sha256: str = ""
-    context: str | None = None
+    sha256: str = ""  # of the mask's file
+    context: str | None = None  # None, as the next, where the rules were not asked
     crds_version: str | None = None
-    lines: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()  # of HISTORY, beside those of the sources
     reports: tuple[SourceReport, ...] = ()
-    pixels_before: int = 0
-    groups_before: bool = False
-    counts: Mapping[str, int] = field(default_factory=dict)
+    pixels_before: int = 0  # that had flags before
+    groups_before: bool = False  # whether samples had
+    counts: Mapping[str, int] = field(default_factory=dict)  # pixels per flag that were written
 
     def with_flags(self, reports: tuple[SourceReport, ...], counts: Mapping[str, int]) -> "Record":
         """Return the record with what the sources did, and the pixels per flag."""
@@ -79,7 +57,7 @@ class Record:
         chosen = "" if self.context is None else f" (context {self.context})"
         lines = [f"{self.status}, mask {self.mask}{chosen}", *self.lines]
         if self.status == "COMPLETE" and not (self.pixels_before or self.groups_before):
-            lines.append(_NO_FLAGS_BEFORE)
+            lines.append("the exposure had no flags before")
         lines += [report.describe() for report in self.reports]
         return [f"{SOFTWARE} dq_init: {line}" for line in lines]
 
@@ -208,7 +186,7 @@ class Headers:
 
     def _primary(self, record: Record) -> Header:
         primary = self._exposure.file.units[0].header.copy()
-        present = merged_header(self._exposure)
+        present = self._exposure.header
         if "DATAMODL" not in primary:
             primary["DATAMODL"] = "TMTRampModel"
         primary.set("DATE", _now(), "UTC date this file was made")

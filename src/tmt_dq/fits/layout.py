@@ -27,14 +27,6 @@ STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """Types of FITS' data by BITPIX, as NumPy calls them."""
 
 _CARD = 80
-_DECISIVE = frozenset(
-    [
-        *("INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS", "SUBARRAY", "SUBARRID"),
-        *("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS"),
-        *("COMPLETE", "REFTYPE"),
-    ]
-)
-"""Keywords that decide what is done to a file; to guess which of two values is meant is wrong."""
 _STRUCTURAL = ("XTENSION", "EXTNAME", "ZIMAGE", "GROUPS")
 """Keywords that say what a unit is, whatever it is."""
 _SIZES = re.compile(r"Z?(BITPIX|NAXIS\d*)|[PG]COUNT")
@@ -233,39 +225,39 @@ def _check_sizes(header: Header) -> None:
 
 
 class Keywords(Mapping[str, object]):
-    """The keywords of headers, those without a value left out; the first header with one counts.
+    """The keywords of headers, those without a value left out.
 
     Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
-    sensor that was off, keeps nobody from the data. RampFormatError, with `where`, if a keyword
-    that decides what is done has two values in one header, or one that is asked for cannot be read.
+    sensor that was off, keeps nobody from the data. A keyword that is asked for decides something,
+    and to guess which of two values is meant is wrong: two values in one header, or in two of them,
+    are a RampFormatError, as is a card that cannot be read.
     """
 
     def __init__(self, where: object, *units: Unit) -> None:
         self._where = where
-        self._found: dict[str, list[tuple[Unit, Card]]] = {}
+        self._cards: dict[str, list[tuple[Unit, Card]]] = {}
         for unit in units:
-            first: dict[str, Card] = {}
-            twice = []
             for card in unit.header.cards:
-                other = first.setdefault(card.keyword, card)
-                if other is not card and card.keyword in _DECISIVE:
-                    one, two = self._value(unit, other), self._value(unit, card)
-                    twice += [f"{card.keyword} {one!r} and {two!r}"] if one != two else []
-            if twice:
-                what = f"{unit.label} has keywords with two values: {', '.join(twice)}"
-                raise RampFormatError(what, where=where, hint="Remove the card that is wrong.")
-            for keyword, card in first.items():
-                self._found.setdefault(keyword, []).append((unit, card))
+                self._cards.setdefault(card.keyword, []).append((unit, card))
 
     def __getitem__(self, keyword: str) -> object:
-        for unit, card in self._found.get(keyword, ()):
-            value = self._value(unit, card)
-            if value is not None:
-                return value
-        raise KeyError(keyword)
+        cards = [(unit, self._value(unit, card)) for unit, card in self._cards.get(keyword, ())]
+        given = [(unit, value) for unit, value in cards if value is not None]
+        if not given:
+            raise KeyError(keyword)
+        (first, value), *others = given
+        for unit, other in others:
+            if _comparable(other) != _comparable(value):
+                raise RampFormatError(
+                    f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
+                    f"{unit.label}",
+                    where=self._where,
+                    hint="Remove the card that is wrong.",
+                )
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        for keyword in self._found:
+        for keyword in self._cards:
             try:
                 self[keyword]
             except KeyError:
@@ -284,3 +276,8 @@ class Keywords(Mapping[str, object]):
             what = f"the header of HDU {unit.index} is damaged: {error}"
             hint = "Correct or remove this card."
             raise RampFormatError(what, where=self._where, hint=hint) from error
+
+
+def _comparable(value: Value) -> object:
+    """Return a value as it is compared: FITS' texts end where their blanks begin."""
+    return value.strip().upper() if isinstance(value, str) else value

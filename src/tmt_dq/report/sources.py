@@ -115,7 +115,13 @@ def _user_flags(image: FlagImage, row: RecordedSource) -> Mask:
     if row.sha256 and row.sha256 != sha256_of(path):
         raise TmtDqError("the file was changed since")
     # What had no meaning was refused then, or left out.
-    return read_user_flags(path, image.ramp, unknown="drop", reading=_reading(row.parameters))
+    return read_user_flags(
+        path,
+        image.ramp,
+        unknown="drop",
+        reading=_reading(row.parameters),
+        do_not_use=row.parameters.get("do_not_use", "instrument"),
+    )
 
 
 def _reading(parameters: Mapping[str, Any]) -> Reading | None:

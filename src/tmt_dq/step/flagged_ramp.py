@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tmt_dq.apply.apply import Applied, account
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.apply.output import Output
+from tmt_dq.apply.output import Applied, Output
 from tmt_dq.apply.plan import Plan
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files import remote
@@ -136,8 +135,7 @@ class FlaggedRamp:
                     where=self._path,
                     hint="Run the step again, on the file as it is now.",
                 )
-            written = output.write(self._plan)
-        self._applied = account(self._path, target, self._plan, written)
+            self._applied = output.write(self._plan)
         return str(target)
 
     def close(self) -> None:

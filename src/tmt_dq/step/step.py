@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stpipe import Step, config_parser
 
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
-from tmt_dq.apply.plan import Plan, begin_again, plan_exposure
+from tmt_dq.apply.plan import Plan, plan_exposure
 from tmt_dq.datamodels import is_data_model
 from tmt_dq.errors import ConfigError, MaskFormatError
+from tmt_dq.exposures.earlier import begin
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
 from tmt_dq.files import remote
 from tmt_dq.files.names import default_output
@@ -133,7 +134,8 @@ class DQInitStep(Step):
                 scratch = Path(tempfile.gettempdir())
                 file = stack.enter_context(open_input(path, scratch=scratch))
             exposure = read_ramp(file, start=options.subarray)
-            plan = plan_exposure(begin_again(exposure, options), options)
+            exposure = begin(exposure, again=options.again, start_over=options.start_over)
+            plan = plan_exposure(exposure, options)
         self._note(plan, path)
         return FlaggedRamp(path, plan, options)
 

@@ -10,22 +10,24 @@ import numpy as np
 
 from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.geometry import overlap
+from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import FlagSource
 
-__all__ = ["sources"]
+__all__ = ["lacks_border", "sources"]
+
+_BIT = np.uint32(PIXEL["REFERENCE_PIXEL"])
 
 
 def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""
     if not recipe.reference_pixels:
         return
-    bit, border = np.uint32(PIXEL["REFERENCE_PIXEL"]), exposure.reference_border
-    pixels = np.full(exposure.window.shape, bit)
+    border = exposure.reference_border
+    pixels = np.full(exposure.window.shape, _BIT)
     pixels[overlap(exposure.frame, exposure.window, -border)] = 0
     remarks: tuple[str, ...] = ()
-    if exposure.mask is not None and (given := exposure.mask & bit).any():
+    if exposure.mask is not None and (given := exposure.mask & _BIT).any():
         more = int(np.count_nonzero(given & ~pixels))
         less = int(np.count_nonzero(pixels & ~given))
         if more or less:
@@ -42,3 +44,26 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
         pixels=pixels,
         remarks=remarks,
     )
+
+
+def lacks_border(recipe: Recipe, exposure: Exposure) -> tuple[str, ...]:
+    """Return a remark on a mask that has none of an exposure's reference pixels."""
+    if recipe.reference_pixels or exposure.mask is None:
+        return ()
+    frame, border = exposure.frame, exposure.reference_border
+    sides = frame.ny - 2 * border
+    edges = (
+        Window(0, 0, border, frame.nx),
+        Window(frame.ny - border, 0, border, frame.nx),
+        Window(border, 0, sides, border),
+        Window(border, frame.nx - border, sides, border),
+    )
+    flags = [exposure.mask[overlap(edge, exposure.window)] & _BIT for edge in edges]
+    size = sum(edge.size for edge in flags)
+    if not size or any(edge.any() for edge in flags):
+        return ()
+    remark = (
+        f"it lacks the border of reference pixels, {size:,} in this exposure: "
+        "--reference-pixels (reference_pixels=True) flags them"
+    )
+    return (remark,)
