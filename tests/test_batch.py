@@ -15,7 +15,7 @@ from batch_helpers import night, report_lines, run, statuses
 from builders import arrays, folder_state, invoke, make_mask, make_ramp
 from reference_helpers import make_cache
 from tmt_dq import apply_dq
-from tmt_dq.batch import plan_batch, serial, worker
+from tmt_dq.batch import plan_batch, serial, settings
 from tmt_dq.batch.journal import JOURNAL_NAME, JsonLines
 from tmt_dq.errors import (
     BatchError,
@@ -39,7 +39,7 @@ def out(tmp_path: Path) -> Path:
 
 def reasons(folder: Path, out: Path, **options: Any) -> dict[str, tuple[str, str]]:
     plans = plan_batch([folder], output_dir=out, **options)
-    return {Path(plan.job.input).name: (plan.action, plan.reason) for plan in plans}
+    return {Path(plan.input).name: (plan.action, plan.reason) for plan in plans}
 
 
 # --- what is done ----------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_another_version(
 ) -> None:
     night(folder, 1)
     with monkeypatch.context() as older:
-        older.setattr(worker, "__version__", "0.0.9")
+        older.setattr(settings, "__version__", "0.0.9")
         run([folder], out, mask=mask)
     assert set(reasons(folder, out, mask=mask).values()) == {("process", "made by version 0.0.9")}
     assert run([folder], out, mask=mask)[0].done == 1
@@ -468,8 +468,7 @@ def test_journal_of_version_0_1_0(
     ]
     (out / JOURNAL_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     with monkeypatch.context() as older:
-        older.setattr("tmt_dq.batch.records.__version__", "0.1.0")
-        older.setattr("tmt_dq.batch.worker.__version__", "0.1.0")
+        older.setattr(settings, "__version__", "0.1.0")
         assert reasons(folder, out, mask=mask)[ramp.name] == ("skip", "done and still true")
     why = "made by version 0.1.0"
     assert reasons(folder, out, mask=mask)[ramp.name] == ("process", why)
@@ -581,7 +580,7 @@ def test_command(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting a worker takes seconds."""
-    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda _: serial)
+    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda *_, **__: serial)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -83,7 +83,7 @@ def test_only_what_changes(night: Path, tmp_path: Path, root: Path) -> None:
     _, results = run([night], out, context=NEW, **options)
     assert set(statuses(results).values()) == {"skipped"}
     plans = plan_batch([night], output_dir=out, crds_path=root, context=NEW)
-    found = {Path(plan.job.input).name: (plan.action, plan.reason) for plan in plans}
+    found = {Path(plan.input).name: (plan.action, plan.reason) for plan in plans}
     assert found["changed_uncal.fits"] == ("skip", "done and still true")
     assert found["before_uncal.fits"] == ("process", "rules changed")
 
@@ -177,7 +177,7 @@ def test_a_context_that_is_not_there(night: Path, tmp_path: Path, root: Path) ->
 
 
 def test_command(night: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda _: serial)
+    monkeypatch.setattr("tmt_dq.batch.run.Processes", lambda *_, **__: serial)
     out = tmp_path / "out"
     words: list[Any] = ["batch", "--crds-path", root]
     assert invoke(*words, night, "--output-dir", out, "--context", OLD).code == 0

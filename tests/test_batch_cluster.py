@@ -15,9 +15,9 @@ import batch_work
 from batch_helpers import Dask, dask_cluster, look_ahead, night, run, until
 from builders import invoke, make_mask, run_python
 from tmt_dq.batch import Cluster
+from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.journal import JOURNAL_NAME
-from tmt_dq.batch.records import FileResult, Job, Work
-from tmt_dq.batch.shared import Shared, unfit
+from tmt_dq.batch.records import Job, Work
 from tmt_dq.errors import ConfigError, WorkerError
 
 Client = pytest.importorskip("distributed").Client
@@ -41,9 +41,9 @@ def test_night_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path
     out = tmp_path / "out"
     workers: list[str] = []
 
-    def killing(work: Work[Job, FileResult], jobs: Iterable[Job]) -> Any:
+    def killing(work: Work, jobs: Iterable[Job]) -> Any:
         for number, pair in enumerate(mapper(work, jobs)):
-            workers.append(pair[1].worker)  # type: ignore[union-attr]
+            workers.append(pair[1].worker)
             if number == 4:
                 dask.workers[0].send_signal(signal.SIGKILL)
             yield pair
@@ -134,9 +134,8 @@ def test_worker_without_the_files_is_left_out(
     dask: Dask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Workers that see other files are not used; where all do, the batch says so and stops."""
-    shared = Shared(str(tmp_path / JOURNAL_NAME), "nobody's", (str(tmp_path),), ())
     cluster = Cluster(dask.address)
-    cluster.share(shared)
+    cluster.shared = Shared(str(tmp_path / JOURNAL_NAME), "nobody's")
     with pytest.raises(ConfigError, match="no worker of the cluster is fit") as caught:
         list(cluster(batch_work.double, [1]))
     assert f"it does not see the output folder {tmp_path}" in str(caught.value)
@@ -148,21 +147,16 @@ def test_worker_without_the_files_is_left_out(
 def test_what_a_worker_must_see(tmp_path: Path, mask: Path) -> None:
     journal = tmp_path / JOURNAL_NAME
     journal.write_text('{"folder":"ours","format":1}\n')
-    here = (str(tmp_path),)
-    size = mask.stat().st_size
-    assert unfit(Shared(str(journal), "ours", here, ((str(mask), size),))) == ()
+    here, size = (str(tmp_path), 0), mask.stat().st_size
+    assert unfit(Shared(str(journal), "ours", (here, (str(mask), size)))) == ""
     cases: dict[str, Shared] = {
         "it does not see the output folder": Shared(str(journal), "another's"),
-        "it does not see the folder /nowhere": Shared(str(journal), "ours", ("/nowhere",)),
-        "has 8640 bytes; expected 1": Shared(str(journal), "ours", here, ((str(mask), 1),)),
-        "it cannot read /no.fits (No such file": Shared(
-            str(journal), "ours", (), (("/no.fits", 1),)
-        ),
+        "sees another, /nowhere": Shared(str(journal), "ours", (here, ("/nowhere", 0))),
+        f"sees another, {mask}": Shared(str(journal), "ours", (here, (str(mask), 1))),
         "expected 9.9": Shared(str(journal), "ours", version="9.9"),
     }
     for message, shared in cases.items():
-        (problem,) = unfit(shared)
-        assert message in problem
+        assert message in unfit(shared)
 
 
 def test_job_that_kills_every_worker(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_nothing(tree: Path) -> None:
     for inputs, message in (
         ([], "there is no input"),
         ([tree / "empty"], "has no FITS file"),
-        ([f"{tree}/*.nothing"], "matches no FITS file"),
+        ([f"{tree}/*.nothing"], "has no FITS file"),
         ([f"@{tree}/none.txt"], "cannot be read: No such file"),
         (["-"], "names no file"),
     ):

@@ -80,7 +80,7 @@ def test_masks_are_read_once_a_worker(tmp_path: Path) -> None:
         for place, (ramp, settings) in enumerate(jobs)
     ]
     answers = [answer for _, answer in Processes(1)(batch_helpers.masks_read, rounds)]
-    assert [misses for _, misses in answers] == [1, 2, 3, 4, 5] + [5] * 5  # type: ignore[misc]
+    assert [misses for _, misses in answers] == [1, 2, 3, 4, 5] + [5] * 5
 
 
 def test_script_without_a_guard_is_told(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_killed_while_it_writes(folder: Path, tmp_path: Path) -> None:
     night(folder, 10)
     out = tmp_path / "out"
 
-    def killing(work: Work[Job, FileResult], jobs: Iterable[Job]) -> Any:
+    def killing(work: Work, jobs: Iterable[Job]) -> Any:
         for number, pair in enumerate(Processes(2)(work, jobs)):
             if number in {2, 6}:
                 os.kill(children(os.getpid())[0], signal.SIGKILL)

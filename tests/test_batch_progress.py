@@ -106,8 +106,7 @@ def test_workers_tell_of_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a job ends, or its worker dies, what it told is taken back: the sum is zero."""
     monkeypatch.setattr("tmt_dq.batch.pool._REPORT_S", 0.0)
     told: list[int] = []
-    processes = Processes(1)
-    processes.watch(told.append)
+    processes = Processes(1, on_bytes=told.append)
     jobs = [(3, 4), (13,), (5,)]
     results = dict(processes(batch_work.write_pieces, jobs))
     assert results[jobs[0]] == 7

@@ -107,49 +107,51 @@ def planned(folder: Path, out: Path, mask: Path) -> list[str]:
 
 def test_service(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
     """What systemd hears; a killed worker; SIGHUP; SIGTERM while there is much to do; restart."""
-    with manager(tmp_path / "notify") as heard:
-        with started(
+    with (
+        manager(tmp_path / "notify") as heard,
+        started(
             folder, out, "--mask", mask, "--jobs", 2, NOTIFY_SOCKET=str(tmp_path / "notify")
-        ) as running:
-            until(lambda: "READY=1" in heard)
-            until(lambda: "WATCHDOG=1" in heard)
-            running.wait_for_state("watching")
-            os.kill(children(running.process.pid)[0], signal.SIGKILL)
-            (folder / "bad.fits").write_bytes(b"no FITS file")
-            (ramp,) = night(tmp_path / "stage", 1)
-            os.link(ramp, folder / "first.fits")
-            until((out / "first_dqinit.fits").exists)
-            # Set aside once; once more on request.
-            until((out / "set_aside.txt").exists)
-            first = (out / "set_aside.txt").read_text()
-            assert "RampFormatError" in first
-            (folder / "bad.fits").unlink()
-            until(lambda: running.status().get("workers_ready") == 2)
-            # To all processes, as where a terminal closes.
-            os.killpg(running.process.pid, signal.SIGHUP)
-            until(lambda: not (out / "set_aside.txt").exists())
-            for place in range(120):
-                os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
-            until(lambda: len(list(out.glob("iris*.fits"))) > 5)
-            workers = children(running.process.pid)
-            status, stderr = running.end()
-            assert status == 0, stderr
-        until(lambda: "STOPPING=1" in heard)
+        ) as running,
+    ):
+        until(lambda: "READY=1" in heard)
+        until(lambda: "WATCHDOG=1" in heard)
+        running.wait_for_state("watching")
+        (ramp,) = night(tmp_path / "stage", 1)
+        os.link(ramp, folder / "zero.fits")
+        until((out / "zero_dqinit.fits").exists)
+        os.kill(children(running.process.pid)[0], signal.SIGKILL)
+        (folder / "bad.fits").write_bytes(b"no FITS file")
+        os.link(ramp, folder / "first.fits")
+        until((out / "first_dqinit.fits").exists)
+        # Set aside once; once more on request.
+        until((out / "set_aside.txt").exists)
+        first = (out / "set_aside.txt").read_text()
+        assert "RampFormatError" in first
+        (folder / "bad.fits").unlink()
+        # To all processes, as where a terminal closes.
+        os.killpg(running.process.pid, signal.SIGHUP)
+        until(lambda: not (out / "set_aside.txt").exists())
+        for place in range(120):
+            os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
+        until(lambda: len(list(out.glob("iris*.fits"))) > 5)
+        workers = children(running.process.pid)
+        status, stderr = running.end()
+        assert status == 0, stderr
     assert "stopped: " in stderr
     assert "Traceback" not in stderr
     assert running.status()["state"] == "stopped"
-    assert running.status()["workers"]["deaths"] == 1
+    assert running.status()["worker_deaths"] == 1
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     made = list(out.glob("*_dqinit.fits"))
     assert len({path.stat().st_size for path in made}) == 1
     # What was at work was finished, and all that is there is known.
     actions = planned(folder, out, mask)
-    assert actions.count("skip") == len(made) < 121
+    assert actions.count("skip") == len(made) < 122
     assert "refuse" not in actions
     options = ("--mask", mask, "--once", "-q", "--jobs", 1)
     done = run_cli("watch", folder, "--output-dir", out, *options)
     assert (done.returncode, done.stderr) == (0, "")
-    assert planned(folder, out, mask) == ["skip"] * 121
+    assert planned(folder, out, mask) == ["skip"] * 122
     assert sorted(path.name for path in out.iterdir() if path.suffix != ".fits") == [JOURNAL_NAME]
 
 

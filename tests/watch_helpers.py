@@ -26,10 +26,6 @@ class InlinePool:
         self._work = work
         self._ended: list[tuple[Any, Any]] = []
         self.deaths = 0
-        self.ready_count = count
-
-    def fill(self) -> None:
-        pass
 
     @property
     def room(self) -> int:
@@ -49,7 +45,7 @@ class InlinePool:
         ended, self._ended = self._ended, []
         return ended
 
-    def stop(self, *, at_once: bool) -> None:
+    def stop(self) -> None:
         self._ended = []
 
 

@@ -9,23 +9,55 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from tmt_dq.batch.records import Work
-from tmt_dq.batch.shared import Shared, unfit
+from tmt_dq import __version__
+from tmt_dq.batch.journal import Journal, read_lines
+from tmt_dq.batch.records import Work, state_of
+from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import ConfigError, WorkerError
+from tmt_dq.files.urls import is_url
 
-__all__ = ["Cluster"]
-
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["Cluster", "Shared", "unfit"]
 
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 30
 _NO_JOB: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a worker must see: the journal with its identity, paths with sizes; this version."""
+
+    journal: str
+    identity: str
+    paths: tuple[tuple[str, int | None], ...] = ()
+    version: str = __version__
+
+
+def _size(path: str) -> int | None:
+    """Return the size of a file, 0 for a folder, None for what is not there."""
+    found = state_of(path)
+    return None if found is None else 0 if Path(path).is_dir() else found[0]
+
+
+@functools.lru_cache(maxsize=8)
+def unfit(shared: Shared) -> str:
+    """Return why this process cannot work for a batch, "" if it can. Found out once."""
+    journal = Path(shared.journal)
+    if shared.version != __version__:
+        return f"it has tmt-dq {__version__}; expected {shared.version}"
+    first: dict[str, Any] = {}
+    with contextlib.suppress(OSError):
+        first = next(read_lines(journal), first)
+    if first.get("folder") != shared.identity or not os.access(journal.parent, os.W_OK):
+        return f"it does not see the output folder {journal.parent}, or may not write into it"
+    other = [path for path, size in shared.paths if _size(path) != size]
+    return f"it does not see, or sees another, {', '.join(other)}" if other else ""
 
 
 class _UnfitError(Exception):
@@ -49,13 +81,13 @@ def _end_if_unwanted(_size: int) -> None:
         raise _UnwantedError
 
 
-def _on_worker(work: Work[T, R], shared: Shared | None, job: T) -> R:
+def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
     """Do a job, if this worker sees what it must."""
-    problems = () if shared is None else unfit(shared)
-    if problems:
+    problem = "" if shared is None else unfit(shared)
+    if problem:
         from distributed import get_worker
 
-        raise _UnfitError(get_worker().address, "; ".join(problems))
+        raise _UnfitError(get_worker().address, problem)
     return work(job, _end_if_unwanted)
 
 
@@ -94,43 +126,43 @@ class Cluster:
         self._address = address
         self._file = Path(scheduler_file or "")
         self._patience_s = patience_s
-        self._shared: Shared | None = None
+        self.shared: Shared | None = None
 
-    def share(self, shared: Shared) -> None:
-        """Set what workers must see."""
-        self._shared = shared
+    def share(self, journal: Journal, settings: Settings, inputs: Iterable[str]) -> None:
+        """Set what workers must see: the folders of the exposures, the caches, named files."""
+        paths = {str(Path(path).parent) for path in inputs if not is_url(path)}
+        paths |= {path for path in settings.files.values() if not is_url(path)}
+        if not settings.embedded:
+            paths |= {rule.cache for rule in settings.rules}
+        if settings.old_crds_path is not None:
+            paths.add(settings.old_crds_path)
+        sizes = ((path, _size(path)) for path in sorted(paths))
+        seen = tuple((path, size) for path, size in sizes if size is not None)
+        self.shared = Shared(str(journal.path), journal.identity, seen)
 
-    def __call__(self, work: Work[T, R], jobs: Iterable[T]) -> Iterator[tuple[T, R | Exception]]:
-        """Do all jobs; each is taken from `jobs` when the cluster has room for it.
+    def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Do all jobs; yield each with its result, or the error that it ended with.
 
-        Yields
-        ------
-        tuple
-            A job, and its result or the error that it ended with, in the order they end.
-
-        Raises
-        ------
-        ConfigError
-            Raised if the scheduler does not answer, or no worker is fit for the work.
+        A job is taken from `jobs` when the cluster has room for it.
         """
         from distributed import as_completed
 
-        task = functools.partial(_on_worker, work, self._shared)
+        task = functools.partial(_on_worker, work, self.shared)
         source = iter(jobs)
-        running: dict[Any, T] = {}
-        unfit: dict[str, str] = {}
+        running: dict[Any, Any] = {}
+        refused: dict[str, str] = {}
+        again: list[Any] = []
         with self._connected() as client:
             completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
-            again: list[T] = []
             while True:
-                fit = _fit_workers(client, unfit)
+                fit = _fit_threads(client, refused)
                 # One job a thread: dask blames all jobs that a dead worker had, begun or not.
                 while len(running) < max(1, sum(fit.values())):
                     job = again.pop() if again else next(source, _NO_JOB)
                     if job is _NO_JOB:
                         break
                     # A preference, not a condition: where all of these die, others come.
-                    where = {"workers": list(fit), "allow_other_workers": True} if unfit else {}
+                    where = {"workers": list(fit), "allow_other_workers": True} if refused else {}
                     future = client.submit(task, job, pure=False, **where)
                     running[future] = job
                     completed.add(future)
@@ -141,7 +173,7 @@ class Cluster:
                     if isinstance(answer, _UnfitError):
                         address, why = answer.args
                         log.warning("worker %s is left out: %s", address, why)
-                        unfit[address] = why
+                        refused[address] = why
                         again.append(job)
                     else:
                         yield job, answer
@@ -163,8 +195,6 @@ class Cluster:
             ) from error
         ended = False
         try:
-            if not client.nthreads():
-                log.info("waiting for workers")
             client.wait_for_workers(1, timeout=self._patience_s)
             yield client
             ended = True
@@ -182,12 +212,12 @@ class Cluster:
             loop.disabled = was
 
 
-def _fit_workers(client: Any, unfit: Mapping[str, str]) -> dict[str, int]:
+def _fit_threads(client: Any, refused: dict[str, str]) -> dict[str, int]:
     """Return the workers that may be used, and their threads."""
     threads = client.nthreads()
-    fit = {address: number for address, number in threads.items() if address not in unfit}
+    fit = {address: number for address, number in threads.items() if address not in refused}
     if threads and not fit:
-        listing = "\n".join(f"  {address}: {why}" for address, why in unfit.items())
+        listing = "\n".join(f"  {address}: {why}" for address, why in refused.items())
         raise ConfigError(
             f"no worker of the cluster is fit for this batch:\n{listing}",
             hint="Inputs, outputs and the CRDS cache must be at the same place on all machines, "

@@ -2,12 +2,12 @@
 # Half a million names are kept as text: it takes a third of the memory, and a tenth of the time.
 # ruff: noqa: PTH100, PTH112, PTH118, PTH119, PTH120, PTH207
 
-import contextlib
 import csv
 import errno
 import functools
 import glob
 import io
+import itertools
 import json
 import logging
 import os
@@ -49,50 +49,21 @@ def find_inputs(
     stdin: TextIO | None = None,
     outputs: bool = False,
 ) -> list[str]:
-    """Return the exposures of a batch.
+    """Return the absolute names of the exposures of a batch in the order given, each once.
 
-    Parameters
-    ----------
-    names : iterable of str or path
-        Each one a file; a pattern (``night/*_uncal.fits``, ``**`` for all folders below); a folder,
-        searched with all folders below it for FITS files; ``-`` for a list on standard input;
-        ``@FILE`` for a manifest; or a JWST-style association (``.json``), of which the members of
-        type ``science`` are taken. A `Path` is never a pattern, list or manifest.
-    manifests : iterable of path
-        Files with one name a line, or a table (``.csv``) with a column ``input``, ``path``,
-        ``file``, ``filename`` or ``expname``.
-    output_dir : Path
-        Folder of the outputs; it is not searched unless it is named itself.
-    stdin : text stream, optional
-        Read for ``-``.
-    outputs : bool
-        Whether searches find outputs (``*_dqinit.fits``) too.
-
-    Returns
-    -------
-    list of str
-        Absolute names in the order given, each once. Names in a list on standard input count from
-        the current folder, those in a manifest or association from its own folder.
-
-    Raises
-    ------
-    ConfigError
-        Raised if a pattern, folder, list or association gives nothing, or cannot be read. A file
-        that does not exist is no error here: the others can be worked on.
-
-    Notes
-    -----
-    Searches leave out hidden files and folders, and outputs. Links to folders are not followed.
+    A name is a file; a pattern; a folder, searched with all below it; ``-`` for a list on standard
+    input; ``@FILE`` for a manifest; or a JWST-style association (``.json``), of which the members
+    of type ``science`` are taken. A `Path` is never a pattern, list or manifest. Searches leave
+    out hidden files, `output_dir` and, unless `outputs` is set, initialized exposures. Raises
+    `ConfigError` if a name gives nothing, or cannot be read; that a file does not exist is no
+    error here: the others can be worked on.
     """
     found: dict[str, None] = {}
     stream = sys.stdin if stdin is None else stdin
     wanted = functools.partial(is_ramp_name, outputs=outputs)
-    for name in names:
-        for path in _expand(name, output_dir, stream, wanted):
-            found.setdefault(_absolute(path))
-    for manifest in manifests:
-        for path in _manifest(manifest):
-            found.setdefault(_absolute(path))
+    expanded = (_expand(name, output_dir, stream, wanted) for name in names)
+    for path in itertools.chain(*expanded, *map(_manifest, manifests)):
+        found.setdefault(path if is_url(path) else os.path.abspath(path))
     if not found:
         raise ConfigError("there is no input", hint="Name files, folders, or a list of them.")
     return list(found)
@@ -113,27 +84,31 @@ def _expand(
         return _manifest(text[1:])
     if is_url(text):
         return _search_store(text, wanted)
-    if os.path.isdir(text):
-        with _search_errors():
-            paths = list(_search(text, output_dir, wanted))
-        if not paths:
-            raise ConfigError(
-                "has no FITS file that is not hidden or an output (*_dqinit.fits)",
-                where=text,
-                hint="Name the folder of the exposures.",
-            )
-        return paths
-    if not plain and any(sign in text for sign in _MAGIC):
-        with _search_errors():
-            _check_folders(text)
-        paths = list(filter(wanted, sorted(glob.glob(text, recursive=True))))
-        if not paths:
-            raise ConfigError("matches no FITS file", where=text, hint="Check the pattern.")
-        return paths
     if text.lower().endswith(".json"):
         return _listed(Path(text))
-    _check_ramp(text)
-    return [text]
+    pattern = not plain and any(sign in text for sign in _MAGIC)
+    if not (pattern or os.path.isdir(text)):
+        _check_ramp(text)
+        return [text]
+    try:
+        found = list(_match(text, wanted) if pattern else _search(text, output_dir, wanted))
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be searched: {error.strerror}",
+            where=error.filename,
+            hint="Check its permissions, or name the other folders one by one.",
+        ) from error
+    return _not_nothing(found, text)
+
+
+def _not_nothing(found: list[str], where: str) -> list[str]:
+    if not found:
+        raise ConfigError(
+            "has no FITS file that is not hidden or an output (*_dqinit.fits)",
+            where=redacted(where),
+            hint="Name the folder of the exposures, or check the pattern.",
+        )
+    return found
 
 
 def _search_store(url: str, wanted: Callable[[str], bool]) -> list[str]:
@@ -144,18 +119,7 @@ def _search_store(url: str, wanted: Callable[[str], bool]) -> list[str]:
     # Web servers list nothing, and ? begins a query.
     if protocol_of(url) in WEB or (wanted(file_name(url)) and not pattern):
         return [url]
-    found = list(remote.search(url, wanted))
-    if not found:
-        raise ConfigError(
-            "has no FITS file that is not hidden or an output (*_dqinit.fits)",
-            where=redacted(url),
-            hint="Check the bucket and the pattern, or the names before the /.",
-        )
-    return found
-
-
-def _absolute(name: str) -> str:
-    return name if is_url(name) else os.path.abspath(name)
+    return _not_nothing(list(remote.search(url, wanted)), url)
 
 
 def _search(
@@ -176,27 +140,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-@contextlib.contextmanager
-def _search_errors() -> Iterator[None]:
-    """Turn the error of a folder that may not be searched into one of the options."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"the folder cannot be searched: {error.strerror}",
-            where=error.filename,
-            hint="Check its permissions, or name the other folders one by one.",
-        ) from error
-
-
-def _check_folders(pattern: str) -> None:
-    """Raise the system's error if a folder that a pattern leads into is closed: glob skips it."""
+def _match(pattern: str, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Find what a pattern matches; a closed folder, which glob would skip, is an error."""
     folder = os.path.dirname(pattern)
     while folder:
         for path in glob.glob(os.path.join(folder, ""), recursive=True):
             if not os.access(path, os.R_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         folder = os.path.dirname(folder) if any(sign in folder for sign in _MAGIC) else ""
+    return filter(wanted, sorted(glob.glob(pattern, recursive=True)))
 
 
 def _check_ramp(name: str) -> None:
@@ -248,13 +200,10 @@ def _listed(path: Path) -> list[str]:
     read = {".json": _association, ".csv": _table}.get(path.suffix.lower(), _lines)
     name = remote.name_of(path)
     folder = folder_of(name) if is_url(name) else str(path.parent)
-    return [_in_folder(folder, name) for name in read(text, path)]
-
-
-def _in_folder(folder: str, name: str) -> str:
-    if is_url(folder):
-        return joined(folder, name)
-    return name if is_url(name) else os.path.join(folder, name)
+    return [
+        joined(folder, one) if is_url(folder) or is_url(one) else os.path.join(folder, one)
+        for one in read(text, path)
+    ]
 
 
 def _lines(text: str, where: object) -> list[str]:

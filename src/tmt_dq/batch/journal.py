@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt_dq.batch.records import FileResult, FileState, Rule, Terms, state_of
+from tmt_dq.batch.records import FileResult, FileState, state_of
 from tmt_dq.errors import OutputError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.urls import file_name, joined
@@ -26,24 +26,9 @@ __all__ = ["JOURNAL_NAME", "Entry", "Journal", "JsonLines", "read_lines"]
 
 JOURNAL_NAME = ".tmt-dq-batch.jsonl"
 
-_Record = dict[str, Any]
+_Record = Mapping[str, Any]
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
-
-_LINES = {
-    # (outcome, whether our output on the disk is another one than the journal knows): lines
-    ("done", False): ("done",),
-    ("done", True): ("done",),
-    ("same", False): ("done",),
-    ("same", True): ("done",),
-    ("unaffected", False): ("forget",),
-    # Written by a worker that was killed before it was judged again: begun by us, to be repeated.
-    ("unaffected", True): (),
-    ("failed", False): ("failed",),
-    # Likewise: the output stays ours, so that a later batch may replace it.
-    ("failed", True): ("failed", "begin"),
-}
-"""Lines that the outcome of an exposure adds to the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +51,25 @@ class Entry:
     error: str | None = None
 
 
+_NEW = Entry()
+
+
 class Journal:
     """Journal of an output folder, locked against other batches unless it is only read.
 
     `outputs` is the URL of the folder where that is remote: its journal is a local file.
-
     `identity` is a word that no other folder has, `entries` are found by the name of the output,
     `terms` by their key.
     """
 
     def __init__(
-        self, folder: Path, *, outputs: str | None = None, read_only: bool = False
+        self, folder: Path, outputs: str | None = None, *, read_only: bool = False
     ) -> None:
         self.path = folder / JOURNAL_NAME
         self._outputs = outputs
         self.identity = ""
         self.entries: dict[str, Entry] = {}
-        self.terms: dict[str, Terms] = {}
+        self.terms: dict[str, _Record] = {}
         self._ours: set[str] = set()
         self._lines = None if read_only else JsonLines(self.path, lock=True)
         try:
@@ -90,9 +77,8 @@ class Journal:
                 # A line that makes no sense is left out.
                 with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):
                     self._learn(record)
-            if self._lines is not None and not self.identity:
-                self.identity = secrets.token_hex(8)
-                self._lines.append({"folder": self.identity, "format": 1}, sync=True)
+            if not (self.identity or read_only):
+                self._add({"folder": secrets.token_hex(8), "format": 1}, sync=True)
         except BaseException:
             self.close()
             raise
@@ -105,49 +91,49 @@ class Journal:
         names = list(outputs)
         self._ours.update(filter(self._is_ours, names))
         if names:
-            self._add([{"begin": names}], sync=sync)
+            self._add({"begin": names}, sync=sync)
 
     def finish(self, result: FileResult) -> None:
         """Record what became of an output."""
         name = file_name(str(result.output))
-        entry = self.entries.get(name, Entry())
-        now = self._state(name)
-        changed = name in self._ours and now is not None and entry.output_state != now
+        entry, now = self.entries.get(name, _NEW), self._state(name)
+        # Written by us since it was begun: by a worker that was killed before it answered.
+        written = name in self._ours and now is not None and entry.output_state != now
         lines: list[_Record] = []
-        for kind in _LINES[_outcome(result), changed]:
-            if kind == "done":
-                lines += self._done(result, entry)
-            elif kind == "failed":
-                lines.append({"failed": name, "input": str(result.input)})
-                if result.error_class is not None:
-                    lines[-1]["error"] = result.error_class
-            else:
-                lines.append({kind: [name] if kind == "begin" else name})
+        if result.status == "failed":
+            error = {} if result.error_class is None else {"error": result.error_class}
+            lines = [{"failed": name, "input": str(result.input), **error}]
+            # It stays ours, so that a later batch may replace it.
+            lines += [{"begin": [name]}] if written else []
+        elif not result.unaffected:
+            lines = self._done(name, result, entry)
+        elif not written:
+            lines = [{"forget": name}]
         self._ours.discard(name)
         if lines:
-            self._add(lines)
+            self._add(*lines)
 
     def close(self) -> None:
         """Close the file, which also releases the folder."""
         if self._lines is not None:
             self._lines.close()
 
-    def _done(self, result: FileResult, entry: Entry) -> list[_Record]:
+    def _done(self, name: str, result: FileResult, entry: Entry) -> list[_Record]:
         """Return the lines of an output that was made, or whose input has the same content."""
-        key, new = entry.terms, []
-        if result.status == "done":
-            key = None if result.terms is None else _key(result.terms)
-            if result.terms is not None and key not in self.terms:
-                new.append({"terms": key, **_encoded(result.terms)})
+        key, lines = entry.terms, []
+        if result.terms is not None:
+            text = json.dumps(result.terms, sort_keys=True)
+            key = hashlib.sha256(text.encode()).hexdigest()[:16]
+            lines = [] if key in self.terms else [{"terms": key, **result.terms}]
         record = {
-            "done": file_name(str(result.output)),
+            "done": name,
             "input": str(result.input),
             "in": result.input_state,
             "out": result.output_state,
             "terms": key,
             "sha256": result.sha256,
         }
-        return [*new, {name: value for name, value in record.items() if value is not None}]
+        return [*lines, {key: value for key, value in record.items() if value is not None}]
 
     def _is_ours(self, name: str) -> bool:
         """Tell whether an output is as a batch left it, even killed, or absent."""
@@ -159,7 +145,7 @@ class Journal:
             return state_of(joined(self._outputs, name))
         return state_of(self.path.parent / name)
 
-    def _add(self, lines: list[_Record], *, sync: bool = False) -> None:
+    def _add(self, *lines: _Record, sync: bool = False) -> None:
         if self._lines is not None:
             self._lines.append(*lines, sync=sync)
         # Not before: where the disk is full, nothing was written, and it is done again.
@@ -171,10 +157,10 @@ class Journal:
         if "folder" in record:
             self.identity = self.identity or str(record["folder"])
         elif "version" in record:
-            self.terms[record["terms"]] = _decoded(record)
+            self.terms[record["terms"]] = record
         elif "begin" in record:
             for name in record["begin"]:
-                self.entries[name] = replace(self.entries.get(name, Entry()), begun=True)
+                self.entries[name] = replace(self.entries.get(name, _NEW), begun=True)
         elif "forget" in record:
             entry = self.entries.pop(record["forget"])
             if entry.kind != "new":
@@ -182,7 +168,7 @@ class Journal:
         elif "failed" in record:
             name = record["failed"]
             self.entries[name] = replace(
-                self.entries.get(name, Entry()),
+                self.entries.get(name, _NEW),
                 kind="failed",
                 begun=False,
                 input=str(record["input"]),
@@ -199,45 +185,12 @@ class Journal:
             )
 
 
-def _outcome(result: FileResult) -> str:
-    if result.unaffected:
-        return "unaffected"
-    # "skipped": the input's time changed, its content did not.
-    return "same" if result.status == "skipped" else result.status
-
-
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
 def _file_state(value: Any) -> FileState | None:
-    return None if value is None else FileState(int(value[0]), int(value[1]))
-
-
-def _key(terms: Terms) -> str:
-    text = json.dumps({"terms": "", **_encoded(terms)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _encoded(terms: Terms) -> _Record:
-    return {
-        "version": terms.version,
-        "parameters": terms.parameters,
-        "rules": [list(rule) for rule in terms.rules],
-        "references": [[path, *state] for path, state in terms.references],
-    }
-
-
-def _decoded(record: _Record) -> Terms:
-    return Terms(
-        version=str(record["version"]),
-        parameters=str(record["parameters"]),
-        rules=tuple(Rule(*map(str, rule)) for rule in record["rules"]),
-        references=tuple(
-            (str(path), FileState(int(size), int(mtime)))
-            for path, size, mtime in record["references"]
-        ),
-    )
+    return None if value is None else (int(value[0]), int(value[1]))
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -265,20 +218,19 @@ class JsonLines:
         with output_errors(path):
             self._fd = os.open(path, flags, 0o666)
         try:
-            self._check(lock=lock)
+            with output_errors(path):
+                self._examine(lock=lock)
         except BaseException:
             self.close()
             raise
 
-    def _check(self, *, lock: bool) -> None:
-        with output_errors(self.path):
-            if lock:
-                self._lock()
-            size = os.fstat(self._fd).st_size
-            start = os.pread(self._fd, 1, 0) if size else b"{"
-            # A line that was cut short stays alone.
-            self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
-        if start != b"{":
+    def _examine(self, *, lock: bool) -> None:
+        if lock:
+            self._lock()
+        size = os.fstat(self._fd).st_size
+        # A line that was cut short stays alone.
+        self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
+        if size and os.pread(self._fd, 1, 0) != b"{":
             raise OutputError(
                 "already exists and does not hold JSON lines; it is left alone",
                 where=self.path,
@@ -298,30 +250,22 @@ class JsonLines:
             if error.errno not in _NO_LOCKS:
                 raise
 
-    def append(self, *records: Mapping[str, Any], sync: bool = False) -> None:
+    def append(self, *records: _Record, sync: bool = False) -> None:
         """Add records, all of them or none; with `sync` wait until the disk has them."""
-        text = "".join(
-            json.dumps(r, ensure_ascii=True, separators=(",", ":")) + "\n" for r in records
-        )
-        data = (b"\n" if self._torn else b"") + text.encode("ascii")
+        lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
+        data = (b"\n" if self._torn else b"") + "".join(lines).encode("ascii")
         with output_errors(self.path):
             size = os.fstat(self._fd).st_size
             try:
-                written = os.write(self._fd, data)
+                if os.write(self._fd, data) < len(data):
+                    raise OutputError("the disk is full", where=self.path, hint="Free some space.")
             except OSError:
-                self._cut(size)
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, size)
                 raise
-        if written < len(data):
-            self._cut(size)
-            raise OutputError("the disk is full", where=self.path, hint="Free some space.")
-        with output_errors(self.path):
             if sync:
                 os.fsync(self._fd)
         self._torn = False
-
-    def _cut(self, size: int) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, size)
 
     def close(self) -> None:
         """Close the file, which also releases the lock."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tmt_dq.batch.inputs import is_output_name
 from tmt_dq.batch.journal import Entry, Journal
-from tmt_dq.batch.records import FileState, Job, Planned, Settings, remote_state, state_of
+from tmt_dq.batch.records import FileState, Job, remote_state, state_of
+from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_place
 from tmt_dq.files.remote import search
@@ -87,34 +88,36 @@ class Planner:
         self._listed: dict[str, dict[str, FileState | None]] = {}
         self._differences: dict[str | None, str | None] = {}
 
-    def plan(self, path: str, output: str) -> Planned:
+    def plan(self, path: str, output: str) -> Job:
         """Decide about one exposure; both names are absolute."""
         entry = self._journal.entries.get(os.path.basename(output))
         now, out = self._state(path), self._state(output)
-        size = 0 if now is None else now.size
+        size = 0 if now is None else now[0]
         there = out is not None or (not is_url(output) and os.path.lexists(output))
         ours = entry is not None and out is not None and entry.output_state == out
-        if self._retry_failed and (entry is None or entry.kind != "failed"):
-            return Planned(Job(path, output), "skip", "did not fail", size)
         begun = entry is not None and entry.begun
-        if there and not ours and not self._overwrite and not begun:
-            return Planned(Job(path, output), "refuse", "output exists", size)
+        if self._retry_failed and (entry is None or entry.kind != "failed"):
+            return Job(path, output, "skip", "did not fail", size)
+        if there and not (ours or begun or self._overwrite):
+            return Job(path, output, "refuse", "output exists", size)
         reason = _unfinished(entry, path, there=there, ours=ours)
         if reason is None and entry is not None:
             reason = self.difference(entry) or self._input(entry, now)
         if reason is None:
-            return Planned(Job(path, output), "skip", "done and still true", size)
-        job = Job(path, output, ours or (there and self._overwrite), _digest(entry, reason, now))
+            return Job(path, output, "skip", "done and still true", size)
+        # With this digest, an input need not be done again.
+        digest = None
+        if entry is not None and reason in {_CHANGED, _TO_COMPARE} and entry.input_state and now:
+            digest = entry.sha256 if entry.input_state[0] == now[0] else None
         _log.debug("%s: to be processed: %s", path, reason)
-        return Planned(job, "process", reason, size)
+        replace = ours or (there and self._overwrite)
+        return Job(path, output, "process", reason, size, replace, digest)
 
     def difference(self, entry: Entry) -> str | None:
         """Return why the settings would give another output than that of an entry."""
         if entry.terms not in self._differences:
             terms = self._journal.terms.get(entry.terms or "")
-            self._differences[entry.terms] = (
-                "made under unknown terms" if terms is None else terms.difference(self._settings)
-            )
+            self._differences[entry.terms] = self._settings.difference(terms)
         return self._differences[entry.terms]
 
     def _state(self, path: str) -> FileState | None:
@@ -146,13 +149,3 @@ def _unfinished(entry: Entry | None, path: str, *, there: bool, ours: bool) -> s
     if not ours:
         return "output changed"
     return None if entry.input == redacted(path) else "another input"
-
-
-def _digest(entry: Entry | None, reason: str, now: FileState | None) -> str | None:
-    """Return the digest with which an input, if it still has it, need not be done again."""
-    if entry is None or reason not in {_CHANGED, _TO_COMPARE}:
-        return None
-    before = entry.input_state
-    if before is None or now is None or before.size != now.size:
-        return None
-    return entry.sha256

@@ -11,19 +11,17 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
-from tmt_dq.batch.interrupts import sigint_held
 from tmt_dq.batch.records import Progress, Work
 from tmt_dq.errors import ConfigError, WorkerError
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "Processes"]
 
-T = TypeVar("T")
-
+_NO_JOB: Any = object()
 _ATTEMPTS = 2
 _STARTS = 3
 _GRACE_S = 0.7  # until workers that do not end on request are killed; Ctrl-C promises 2 s
@@ -32,219 +30,206 @@ _REPORT_S = 0.5
 _CONTEXT = get_context("spawn")
 
 
-class _Moved(NamedTuple):
-    """Message of a worker: bytes written since its last one."""
+class Processes:
+    """Mapper that does jobs in processes of this machine.
 
-    size: int
-
-
-class _Ticket(Generic[T]):
-    """A job, and how often a worker died of it."""
-
-    def __init__(self, job: T) -> None:
-        self.job = job
-        self.deaths = 0
-
-
-class _Worker(Generic[T]):
-    """A process, its connection, and the job that it has."""
-
-    def __init__(
-        self, work: Work[T, Any], prepare: Callable[[], object] | None, on_bytes: Progress | None
-    ) -> None:
-        self.connection, theirs = _CONTEXT.Pipe()
-        arguments = (theirs, work, prepare, None if on_bytes is None else _REPORT_S)
-        self.process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
-        self._on_bytes = on_bytes
-        self._moved = 0
-        self.ready = False
-        self.ticket: _Ticket[T] | None = None
-        # The resource tracker lets SIGINT through when it starts: not in the middle of this.
-        resource_tracker.ensure_running()
-        with sigint_held():  # the process inherits that, and never gets a Ctrl-C of its own
-            self.process.start()
-        theirs.close()
-
-    def give(self, ticket: _Ticket[T]) -> None:
-        """Send a job; one that is sent before the worker is ready waits in the connection."""
-        self.ticket = ticket
-        # A worker that is gone is noticed where its answer is read.
-        with contextlib.suppress(OSError):
-            self.connection.send(ticket.job)
-
-    def receive(self) -> tuple[T, Any] | None:
-        """Return a job and its result; None if the message is about something else."""
-        answer = self.connection.recv()
-        if isinstance(answer, _Moved):
-            self.count(answer.size)
-            return None
-        if not self.ready:
-            self.ready = True
-            return None
-        assert self.ticket is not None
-        ticket, self.ticket = self.ticket, None
-        self.count(-self._moved)
-        return ticket.job, answer
-
-    def count(self, size: int) -> None:
-        """Add to the bytes of the job at hand."""
-        self._moved += size
-        if self._on_bytes is not None and size:
-            self._on_bytes(size)
-
-    def bury(self) -> str:
-        """Clean up after a worker that is gone; return how it ended."""
-        self.count(-self._moved)
-        self.process.join(_GRACE_S)
-        code = self.process.exitcode
-        self.connection.close()
-        if code is None:
-            self.process.kill()
-            return "closed its connection"
-        if code < 0:
-            name = signal.Signals(-code).name
-            killed = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
-            return f"was ended by {name}{killed}"
-        return f"ended with status {code}"
-
-
-class Pool(Generic[T]):
-    """Workers that jobs are handed to, one each.
-
-    A worker is started when a job needs it, or by `fill` before that. `prepare` is called in each
-    worker before its first job. `deaths` counts workers that died.
+    Parameters
+    ----------
+    count : int, optional
+        Number of processes; by default that of the cores this process may use.
+    on_bytes : callable, optional
+        Called with bytes written, and when a job ends with minus their sum.
     """
 
-    def __init__(
-        self,
-        count: int,
-        work: Work[T, Any],
-        *,
-        prepare: Callable[[], object] | None = None,
-        on_bytes: Progress | None = None,
-    ) -> None:
+    def __init__(self, count: int | None = None, *, on_bytes: Progress | None = None) -> None:
+        if count is not None and count < 1:
+            raise ConfigError(f"jobs is {count}; expected at least 1")
+        self.count = count or len(os.sched_getaffinity(0))
+        self._on_bytes = on_bytes
+
+    def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Do all jobs; yield each with its result, or the error that it ended with.
+
+        A job is taken from `jobs` when a worker is free for it, not before. One whose worker dies
+        is done again once; the second time the result is `WorkerError`.
+        """
+        pool = Pool(self.count, work, on_bytes=self._on_bytes)
+        source = iter(jobs)
+        try:
+            while True:
+                # In this order: a job is taken only where there is room for it.
+                while pool.room and (job := next(source, _NO_JOB)) is not _NO_JOB:
+                    pool.give(job)
+                if not pool.busy:
+                    return
+                yield from pool.wait()
+        finally:
+            pool.stop()
+
+
+class _Worker:
+    """A process, its connection, the job that it has, and how often a worker died of that."""
+
+    def __init__(self, work: Work, report_s: float | None) -> None:
+        self.connection, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, work, report_s), daemon=True)
+        self.ready = False
+        self.job = _NO_JOB
+        self.deaths = 0
+        self.moved = 0
+        # The resource tracker lets SIGINT through when it starts: not in the middle of this.
+        resource_tracker.ensure_running()
+        # The process inherits that SIGINT is blocked, and never gets a Ctrl-C of its own.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+
+class Pool:
+    """Workers that jobs are handed to, one each; a worker is started when a job needs it.
+
+    `deaths` counts workers that died.
+    """
+
+    def __init__(self, count: int, work: Work, *, on_bytes: Progress | None = None) -> None:
         self._count = count
-        self._start: Callable[[], _Worker[T]] = lambda: _Worker(work, prepare, on_bytes)
-        self._workers: list[_Worker[T]] = []
-        self._again: deque[_Ticket[T]] = deque()
+        self._work = work
+        self._on_bytes = on_bytes
+        self._workers: list[_Worker] = []
+        self._again: deque[tuple[Any, int]] = deque()
         self._failed_starts = 0
         self.deaths = 0
+
+    @property
+    def busy(self) -> list[Any]:
+        """Jobs that workers have, or that are to be done again."""
+        jobs = [one.job for one in self._workers if one.job is not _NO_JOB]
+        return jobs + [job for job, _ in self._again]
 
     @property
     def room(self) -> int:
         """Number of jobs that can be given now."""
         return self._count - len(self.busy)
 
-    @property
-    def busy(self) -> list[T]:
-        """Jobs that workers have, or that are to be done again."""
-        tickets = [one.ticket for one in self._workers if one.ticket is not None]
-        return [ticket.job for ticket in [*tickets, *self._again]]
-
-    @property
-    def ready_count(self) -> int:
-        """Number of workers that are at work or could begin at once."""
-        return sum(one.ready for one in self._workers)
-
-    def fill(self) -> None:
-        """Start the workers that are missing."""
-        while len(self._workers) < self._count:
-            self._workers.append(self._start())
-
-    def give(self, job: T) -> None:
+    def give(self, job: Any, deaths: int = 0) -> None:
         """Hand a job to a worker; there must be room."""
-        self._hand_over(_Ticket(job))
+        idle = [one for one in self._workers if one.job is _NO_JOB]
+        if not idle:
+            idle = [_Worker(self._work, None if self._on_bytes is None else _REPORT_S)]
+            self._workers += idle
+        worker = max(idle, key=lambda one: one.ready)
+        worker.job, worker.deaths = job, deaths
+        # A worker that is gone is noticed where its answer is read.
+        with contextlib.suppress(OSError):
+            worker.connection.send(job)
 
-    def wait(self, timeout: float | None = None, *others: Any) -> list[tuple[T, Any]]:
+    def wait(self, timeout: float | None = None, *others: Any) -> list[tuple[Any, Any]]:
         """Wait until a worker, or one of `others`, has something to read.
 
         Returns jobs and their answers, or the errors that they ended with. Raises `ConfigError` if
         workers end before they begin to work.
         """
         waiting = {one.connection: one for one in self._workers}
-        answers: list[tuple[T, Any]] = []
+        answers: list[tuple[Any, Any]] = []
         for readable in wait([*waiting, *others], timeout):
             worker = waiting.get(readable)  # type: ignore[call-overload]  # others are not found
             if worker is None:
                 continue
             try:
-                answer = worker.receive()
+                kind, content = worker.connection.recv()
             except (EOFError, OSError):
-                answers += self._lost(worker)
+                answers += self._bury(worker)
                 continue
-            if worker.ready:
-                self._failed_starts = 0
-            if answer is not None:
-                answers.append(answer)
+            if kind == "bytes":
+                self._count_bytes(worker, content)
+            elif kind == "ready":
+                worker.ready, self._failed_starts = True, 0
+            else:
+                self._count_bytes(worker, -worker.moved)
+                answers.append((worker.job, content))
+                worker.job = _NO_JOB
         while self._again:
-            self._hand_over(self._again.popleft())
+            self.give(*self._again.popleft())
         return answers
 
-    def stop(self, *, at_once: bool) -> None:
+    def stop(self) -> None:
         """End the workers; those at work clean up and end, or are killed."""
         for worker in self._workers:
-            if at_once:
-                worker.process.terminate()
-            else:
-                worker.connection.close()
+            worker.process.terminate()
         end = time.monotonic() + _GRACE_S
         for worker in self._workers:
             worker.process.join(max(0.0, end - time.monotonic()))
             if worker.process.is_alive():
                 worker.process.kill()
-        for worker in self._workers:
-            # One that waits for a disk dies when the disk answers; nobody waits for that.
-            worker.process.join(_GRACE_S / 2)
+                # One that waits for a disk dies when the disk answers; nobody waits for that.
+                worker.process.join(_GRACE_S / 2)
             worker.connection.close()
         self._workers = []
 
-    def _hand_over(self, ticket: _Ticket[T]) -> None:
-        idle = [one for one in self._workers if one.ticket is None]
-        if not idle:
-            idle.append(self._start())
-            self._workers += idle
-        max(idle, key=lambda one: one.ready).give(ticket)
+    def _count_bytes(self, worker: _Worker, size: int) -> None:
+        worker.moved += size
+        if self._on_bytes is not None and size:
+            self._on_bytes(size)
 
-    def _lost(self, worker: _Worker[T]) -> list[tuple[T, Any]]:
+    def _bury(self, worker: _Worker) -> list[tuple[Any, Any]]:
         """Take a dead worker out; return its job with an error if it was tried often enough."""
         self._workers.remove(worker)
-        what = worker.bury()
+        self._count_bytes(worker, -worker.moved)
+        worker.process.join(_GRACE_S)
+        worker.process.kill()
+        worker.connection.close()
+        what = _end_of(worker.process.exitcode)
         self.deaths += 1
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                raise _cannot_start(what)
-        ticket = worker.ticket
-        if ticket is None:
+                raise ConfigError(
+                    f"worker processes end before they begin to work: the last one {what}",
+                    hint="What it wrote is above. A script that calls run_batch must do so under "
+                    '`if __name__ == "__main__":`, because every worker imports it.',
+                )
+        deaths = worker.deaths + worker.ready
+        if worker.job is _NO_JOB:
             return []
-        ticket.deaths += worker.ready
-        if ticket.deaths >= _ATTEMPTS:
-            return [(ticket.job, _died(what))]
-        self._again.append(ticket)
-        return []
+        if deaths < _ATTEMPTS:
+            self._again.append((worker.job, deaths))
+            return []
+        error = WorkerError(
+            f"the worker process {what}, twice, while it had this file",
+            hint="Look at the memory of the machine; try fewer --jobs, or the file on its own.",
+        )
+        return [(worker.job, error)]
 
 
-def _serve(
-    connection: Connection,
-    work: Work[Any, Any],
-    prepare: Callable[[], object] | None,
-    report_s: float | None,
-) -> None:
+def _end_of(status: int | None) -> str:
+    """Return how a process ended."""
+    if status is None:
+        return "closed its connection"
+    if status >= 0:
+        return f"ended with status {status}"
+    killed = ", as the system does when memory runs out" if -status == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-status).name}{killed}"
+
+
+def _serve(connection: Connection, work: Work, report_s: float | None) -> None:
     """Do jobs until there are no more, or the process that sends them is gone."""
     # An exception, so that files without a name of their own are cleaned up on every file system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # It goes to all processes where a terminal closes; what it means is up to the first one.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     progress = None if report_s is None else _reporter(connection, report_s)
     try:
-        if prepare is not None:
-            prepare()
-        connection.send("ready")
+        connection.send(("ready", None))
         while True:
             job = connection.recv()
             try:
                 answer = work(job, progress)
             except Exception as error:  # noqa: BLE001 - it belongs to the job
                 answer = error
-            connection.send(answer)
+            connection.send(("answer", answer))
     except (EOFError, OSError):
         return
     except SystemExit as stop:
@@ -261,22 +246,7 @@ def _reporter(connection: Connection, every_s: float) -> Progress:
         total += size
         now = time.monotonic()
         if now - sent >= every_s:
-            connection.send(_Moved(total))
+            connection.send(("bytes", total))
             total, sent = 0, now
 
     return progress
-
-
-def _died(what: str) -> WorkerError:
-    return WorkerError(
-        f"the worker process {what}, twice, while it had this file",
-        hint="Look at the memory of the machine; try fewer --jobs, or the file on its own.",
-    )
-
-
-def _cannot_start(what: str) -> ConfigError:
-    return ConfigError(
-        f"worker processes end before they begin to work: the last one {what}",
-        hint="What it wrote is above. A script that calls run_batch must do so under "
-        '`if __name__ == "__main__":`, because every worker imports it.',
-    )

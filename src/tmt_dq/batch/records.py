@@ -4,131 +4,80 @@ import hashlib
 import os
 import socket
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, Self
 
-from tmt_dq import __version__
-from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.errors import OutputError, TmtDqError
+from tmt_dq.errors import BatchError, OutputError, TmtDqError
+from tmt_dq.files import remote
+from tmt_dq.files.identity import identify
 from tmt_dq.files.urls import is_url, redacted
 
-if TYPE_CHECKING:
-    from tmt_dq.files.remote import State
-
 __all__ = [
+    "BatchResult",
     "FileResult",
     "FileState",
     "Job",
-    "Planned",
     "Progress",
-    "Reprocessing",
-    "Rule",
-    "Settings",
-    "Terms",
     "Work",
     "remote_state",
-    "shown",
     "state_of",
 ]
 
 Progress = Callable[[int], None]
 """Called with the bytes that a job writes, piece by piece; may raise to end the job."""
 
-_JobT_contra = TypeVar("_JobT_contra", contravariant=True)
-_ResultT_co = TypeVar("_ResultT_co", covariant=True)
+Work = Callable[..., Any]
+"""Does one job, wherever a mapper runs it: called with the job and, optionally, a `Progress`."""
 
+FileState = tuple[int, int]
+"""Size and time of change of a file: what shows, without reading it, that it changed."""
 
-class Work(Protocol[_JobT_contra, _ResultT_co]):
-    """Function that does one job, wherever a mapper runs it."""
-
-    def __call__(self, job: _JobT_contra, progress: Progress | None = None, /) -> _ResultT_co:
-        """Do the job; call `progress` with the bytes written, where it is given."""
-        ...
-
-
-class FileState(NamedTuple):
-    """Size and time of change of a file: what shows, without reading it, that it changed."""
-
-    size: int
-    mtime_ns: int
-
-
-class Rule(NamedTuple):
-    """CRDS rules that chose a mask: observatory, folder of the cache, context."""
-
-    observatory: str
-    cache: str
-    context: str
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Everything that an output depends on beside its input: version, options, rules, files."""
-
-    version: str
-    parameters: str
-    rules: tuple[Rule, ...] = ()
-    references: tuple[tuple[str, FileState], ...] = ()
-
-    def difference(self, settings: "Settings") -> str | None:
-        """Return why these settings would give another output; None if they would not."""
-        if self.version != __version__:
-            return f"made by version {self.version}"
-        if self.parameters != settings.parameters:
-            return "parameters changed"
-        if not set(self.rules) <= set(settings.rules):
-            return "rules changed"
-        for path, state in self.references:
-            if state_of(settings.full_name(path)) != state:
-                return f"{Path(path).name} changed"
-        return None
+_KEPT_ERRORS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One exposure to work on.
+    """One exposure, and what is to be done with it.
 
-    `replace` allows to replace an existing output. `sha256` is the digest of the input that the
-    existing output was made of: where it is still the same, there is nothing to do.
+    Attributes
+    ----------
+    input, output : str
+        Its files.
+    action : str
+        "process"; "skip": done and still true, or not wanted; or "refuse": its output exists
+        already and was not written by this batch.
+    reason : str
+        Why.
+    size : int
+        Bytes of the input; 0 if it is not there.
+    replace : bool
+        Whether an existing output may be replaced.
+    sha256 : str or None
+        Digest of the input that the existing output was made of: where it is still the same, there
+        is nothing to do.
     """
 
     input: str
     output: str
+    action: Literal["process", "skip", "refuse"] = "process"
+    reason: str = ""
+    size: int = 0
     replace: bool = False
     sha256: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Reprocessing:
-    """Selection of those exposures that new rules change, compared with `old_context`."""
-
-    old_context: str
-    old_crds_path: str | None = None
-    flags_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What all exposures of a batch share.
-
-    `options` are those of `tmt_dq.apply_dq`, `parameters` those of them that change the result, as
-    JSON. `rules` are the rules that exist, `embedded` tells whether those of the package are
-    used: each machine has them in a folder of its own.
-    """
-
-    options: ApplyOptions
-    parameters: str
-    rules: tuple[Rule, ...] = ()
-    checksum: bool = False
-    embedded: bool = False
-    again: Reprocessing | None = None
-
-    def full_name(self, path: str) -> str:
-        """Return the name of a mask or list as it was given: records have URLs without secrets."""
-        given = map(str, (self.options.mask, self.options.user_dq))
-        return next((name for name in given if redacted(name) == path), path)
+    def settled(self) -> "FileResult":
+        """Return the result of an exposure with which nothing is to be done."""
+        if self.action == "skip":
+            return FileResult.of(self, "skipped", size=self.size, reason=self.reason)
+        error = OutputError(
+            "already exists and was not written by this batch (or was modified since)",
+            where=redacted(self.output),
+            hint="Name another --output-dir, or use --overwrite (overwrite=True) to replace it.",
+        )
+        return FileResult.failure(self, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +110,11 @@ class FileResult:
         Host and process that did it.
     reason : str
         Why it was to be done, or why not.
-    input_state, output_state : FileState or None
-        Size and times of the files, for the batch's own journal.
     sha256 : str or None
         Digest of the input, where it was wanted.
-    terms : Terms or None
-        What the output depends on, beside its input.
-    unaffected : bool
-        Whether it was left out because the new rules change nothing in it.
+    input_state, output_state, terms, unaffected
+        For the journal: size and times of the files, what the output depends on beside its input,
+        whether it was left out because the new rules change nothing in it.
     """
 
     input: Path | str
@@ -183,18 +129,24 @@ class FileResult:
     size: int = 0
     error: TmtDqError | None = None
     error_class: str | None = None
-    worker: str = ""
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     reason: str = ""
+    sha256: str | None = None
     input_state: FileState | None = None
     output_state: FileState | None = None
-    sha256: str | None = None
-    terms: Terms | None = None
+    terms: Mapping[str, Any] | None = None
     unaffected: bool = False
 
     @classmethod
-    def failure(
-        cls, job: Job, error: Exception, *, seconds: float = 0.0, size: int = 0
-    ) -> "FileResult":
+    def of(cls, job: Job, status: Literal["done", "skipped", "failed"], **more: Any) -> Self:
+        """Return the result of a job."""
+        source, target = (
+            redacted(name) if is_url(name) else Path(name) for name in (job.input, job.output)
+        )
+        return cls(source, target, status, **more)
+
+    @classmethod
+    def failure(cls, job: Job, error: Exception) -> Self:
         """Return the result of a job that failed; an unforeseen error keeps its traceback."""
         kind = type(error).__name__
         if not isinstance(error, TmtDqError):
@@ -204,121 +156,102 @@ class FileResult:
                 where=redacted(job.input),
                 hint=f"This is not an error of the file that tmt-dq foresees.\n{text}",
             )
-        return cls(
-            shown(job.input),
-            shown(job.output),
-            "failed",
-            error=error,
-            error_class=kind,
-            seconds=seconds,
-            size=size,
-            worker=_worker(),
-        )
-
-    @classmethod
-    def success(
-        cls, job: Job, status: Literal["done", "skipped"], before: FileState | None, **more: Any
-    ) -> "FileResult":
-        """Return the result of a job that went well; `before` is the input as it was."""
-        return cls(
-            shown(job.input),
-            shown(job.output),
-            status,
-            size=0 if before is None else before.size,
-            input_state=before,
-            output_state=state_of(job.output),
-            worker=_worker(),
-            **more,
-        )
+        return cls.of(job, "failed", error=error, error_class=kind, size=job.size)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line of a report, without entries that are empty."""
-        error = self.error
+        same = ("s_dqinit", "mask", "mask_path", "context", "worker", "sha256")
         record: dict[str, Any] = {
             "input": str(self.input),
             "output": str(self.output),
             "status": self.status,
-            "s_dqinit": self.s_dqinit,
-            "mask": self.mask,
-            "mask_path": self.mask_path,
-            "context": self.context,
+            **{name: getattr(self, name) for name in same},
             "counts": dict(self.counts) or None,
             "seconds": round(self.seconds, 4),
             "bytes": self.size,
-            "error": self.error_class,
-            "message": None if error is None else error.what,
-            "where": None if error is None else error.where,
-            "hint": None if error is None else error.hint,
-            "worker": self.worker or None,
             "reason": self.reason or None,
-            "sha256": self.sha256,
         }
+        if self.error is not None:
+            record |= {"error": self.error_class, "message": self.error.what}
+            record |= {"where": self.error.where, "hint": self.error.hint}
         return {name: value for name, value in record.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What is to be done with one exposure.
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch.
 
     Attributes
     ----------
-    job : Job
-        The exposure: ``job.input`` and ``job.output`` are its files.
-    action : str
-        "process"; "skip": done and still true, or not wanted; or "refuse": its output exists
-        already and was not written by this batch.
-    reason : str
-        Why.
+    done, skipped, failed : int
+        Number of exposures: worked on; done before and still true, or not wanted; failed.
     size : int
-        Bytes of the input; 0 if it is not there.
+        Bytes of the inputs that were worked on.
+    seconds : float
+        Time that it took.
+    masks : mapping of str to int
+        Masks that were used, and for how many exposures.
+    counts : mapping of str to int
+        Pixels per flag, of all outputs together.
+    reasons : mapping of str to int
+        Why exposures were skipped, and how many.
+    failures : mapping of str to int
+        Classes of errors and how often they came.
+    errors : list of TmtDqError
+        The first 1000 errors.
     """
 
-    job: Job
-    action: Literal["process", "skip", "refuse"]
-    reason: str
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
     size: int = 0
+    seconds: float = 0.0
+    masks: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    errors: list[TmtDqError] = field(default_factory=list)
 
-    def settled(self) -> FileResult:
-        """Return the result of an exposure with which nothing is to be done."""
-        if self.action == "skip":
-            files = shown(self.job.input), shown(self.job.output)
-            return FileResult(*files, "skipped", size=self.size, reason=self.reason)
-        error = OutputError(
-            "already exists and was not written by this batch (or was modified since)",
-            where=redacted(self.job.output),
-            hint="Name another --output-dir, or use --overwrite (overwrite=True) to replace it.",
-        )
-        return FileResult.failure(self.job, error, size=self.size)
+    @property
+    def total(self) -> int:
+        """Number of exposures."""
+        return self.done + self.skipped + self.failed
+
+    def add(self, result: FileResult, *, worked_on: bool) -> None:
+        """Add what became of an exposure; `worked_on` tells whether a worker had it."""
+        setattr(self, result.status, getattr(self, result.status) + 1)
+        if worked_on and result.status != "skipped":
+            self.size += result.size
+        if result.status == "skipped":
+            self.reasons[result.reason or "the same content"] += 1
+        if result.mask is not None:
+            self.masks[result.mask] += 1
+        self.counts.update(result.counts)
+        if result.error is not None:
+            self.failures[result.error_class or ""] += 1
+            if len(self.errors) < _KEPT_ERRORS:
+                self.errors.append(result.error)
+
+    def raise_failures(self) -> None:
+        """Raise `BatchError` if exposures failed."""
+        if self.failed:
+            raise BatchError(f"{self.failed} of {self.total} exposures failed", self.errors)
 
 
 def state_of(path: str | os.PathLike[str]) -> FileState | None:
     """Return the state of a file; None if it is not there or cannot be examined."""
-    if is_url(path):
-        from tmt_dq.files.remote import state
-
-        try:
-            return remote_state(state(str(path)))
-        except TmtDqError:
-            return None
     try:
-        status = os.stat(path)
-    except (OSError, ValueError):
+        if is_url(path):
+            return remote_state(remote.state(str(path)))
+        found = identify(Path(path))
+    except (TmtDqError, OSError, ValueError):
         return None
-    return FileState(status.st_size, status.st_mtime_ns)
+    return None if found is None else (found.size, found.mtime_ns)
 
 
-def remote_state(found: "State | None") -> FileState | None:
+def remote_state(found: remote.State | None) -> FileState | None:
     """Return the state of a remote file, with a number for its ETag in the place of a time."""
     if found is None:
         return None
     digest = hashlib.sha256((found.mark or "").encode()).digest()
-    return FileState(found.size or 0, int.from_bytes(digest[:7], "big"))
-
-
-def shown(name: str) -> Path | str:
-    """Return the name of a file as a path; a URL as text without what is secret in it."""
-    return redacted(name) if is_url(name) else Path(name)
-
-
-def _worker() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return found.size or 0, int.from_bytes(digest[:7], "big")

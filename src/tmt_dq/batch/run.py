@@ -7,28 +7,38 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from tmt_dq.batch.cluster import Cluster
 from tmt_dq.batch.inputs import find_inputs
 from tmt_dq.batch.journal import Journal, JsonLines
-from tmt_dq.batch.mappers import Mapper, Processes
 from tmt_dq.batch.plan import Planner, name_outputs
-from tmt_dq.batch.records import FileResult, Job, Planned, Reprocessing, Settings
-from tmt_dq.batch.settings import make_settings
-from tmt_dq.batch.totals import BatchResult, Totals
+from tmt_dq.batch.pool import Processes
+from tmt_dq.batch.records import BatchResult, FileResult, Job, Work
+from tmt_dq.batch.settings import Settings, make_settings
 from tmt_dq.batch.worker import process, rehearse
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.urls import file_name, is_url, redacted
 
-__all__ = ["make_folder", "plan_batch", "remove_leftovers", "run_batch"]
+__all__ = ["Mapper", "make_folder", "plan_batch", "remove_leftovers", "run_batch", "serial"]
 
 PathLike = str | os.PathLike[str]
 
 _BLOCK = 32
 """Jobs that are entered into the journal at once, with a single wait for the disk."""
+
+
+Results = Iterator[tuple[Job, FileResult | Exception]]
+Mapper = Callable[[Work, Iterable[Job]], Results]
+"""Way to do jobs: takes them one by one, and returns them with their results as they end."""
+
+
+def serial(work: Work, jobs: Iterable[Job]) -> Results:
+    """Do one job after the other in this process: a mapper for tests and debuggers."""
+    for job in jobs:
+        yield job, work(job)
 
 
 def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -125,123 +135,87 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     (1200, 0, 0)
     """
     start = time.perf_counter()
-    again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
-    settings = _settings(options, again, checksum=checksum)
+    settings = make_settings(
+        {
+            **options,
+            "checksum": checksum,
+            "affected_by": affected_by,
+            "old_crds_path": old_crds_path,
+            "flags_only": flags_only,
+        }
+    )
     outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
     if mapper is None:
-        mapper = Processes(jobs)
+        mapper = Processes(jobs, on_bytes=on_bytes)
+    total = BatchResult()
     with contextlib.ExitStack() as stack:
-        folder = _journal_folder(output_dir, state_dir)
-        make_folder(folder)
-        journal = Journal(folder, outputs=_url_of(output_dir))
+        journal = Journal(*_journal_place(output_dir, state_dir, make=True))
         stack.enter_context(contextlib.closing(journal))
-        planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
         lines = None
         if report is not None:
             lines = stack.enter_context(contextlib.closing(JsonLines(Path(report))))
-        totals = Totals(journal, lines, on_result)
+        enter = functools.partial(_enter, total, journal, lines, on_result)
         if on_start is not None:
             on_start(len(outputs))
-        watch = getattr(mapper, "watch", None)
-        if watch is not None and on_bytes is not None:
-            watch(on_bytes)
-        share = getattr(mapper, "share", None)
-        if share is not None:
-            from tmt_dq.batch.shared import shared_files
+        if isinstance(mapper, Cluster):
+            mapper.share(journal, settings, outputs)
+        planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
+        todo = _todo(itertools.starmap(planner.plan, outputs.items()), journal, enter)
+        results = mapper(functools.partial(process, settings=settings), todo)
+        # Now, not when the garbage is collected: it ends the workers.
+        stack.callback(getattr(results, "close", int))
+        for job, answer in results:
+            enter(job, answer)
+    total.seconds = time.perf_counter() - start
+    return total
 
-            share(shared_files(journal, settings, outputs))
-        plans = itertools.starmap(planner.plan, outputs.items())
-        _work(mapper, settings, _todo(plans, journal, totals), totals)
-    return totals.result(time.perf_counter() - start)
 
-
-def plan_batch(  # noqa: PLR0913 - those of run_batch, keyword-only
+def plan_batch(
     inputs: PathLike | Iterable[PathLike],
     *,
     output_dir: PathLike,
     manifests: Iterable[PathLike] = (),
     retry_failed: bool = False,
-    checksum: bool = False,
     overwrite: bool = False,
-    affected_by: str | None = None,
-    old_crds_path: PathLike | None = None,
-    flags_only: bool = False,
     state_dir: PathLike | None = None,
     stdin: TextIO | None = None,
     **options: Any,
-) -> Iterator[Planned]:
+) -> Iterator[Job]:
     """Return what `run_batch` would do with the same arguments; nothing is written.
 
     Parameters
     ----------
-    inputs, output_dir, manifests, retry_failed, checksum, overwrite, affected_by, old_crds_path, \
-flags_only, state_dir, stdin, **options
+    inputs, output_dir, manifests, retry_failed, overwrite, state_dir, stdin, **options
         As in `run_batch`.
 
     Returns
     -------
-    iterator of Planned
+    iterator of Job
         One for each exposure.
     """
-    again = _reprocessing(affected_by, old_crds_path, options, flags_only=flags_only)
-    settings = _settings(options, again, checksum=checksum)
+    settings = make_settings(options)
     outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
-    folder = _journal_folder(output_dir, state_dir)
-    journal = Journal(folder, outputs=_url_of(output_dir), read_only=True)
+    journal = Journal(*_journal_place(output_dir, state_dir), read_only=True)
     planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
     return (rehearse(planner.plan(*pair), settings) for pair in outputs.items())
 
 
-def _reprocessing(
-    affected_by: str | None,
-    old_crds_path: PathLike | None,
-    options: Mapping[str, Any],
-    *,
-    flags_only: bool,
-) -> Reprocessing | None:
-    """Return which exposures are wanted; None for all."""
-    if affected_by is None:
-        for name, value in {"old_crds_path": old_crds_path, "flags_only": flags_only}.items():
-            if value:
-                raise ConfigError(
-                    f"{name} is given, but not affected_by",
-                    hint="It is about what new rules change: name the context of before.",
-                )
-        return None
-    if options.get("mask") is not None:
-        raise ConfigError(
-            "a mask and affected_by are both given; expected one of them",
-            hint="affected_by compares masks that rules choose.",
-        )
-    old = None if old_crds_path is None else str(Path(old_crds_path).absolute())
-    return Reprocessing(affected_by, old, flags_only)
+def _journal_place(
+    output_dir: PathLike, state_dir: PathLike | None, *, make: bool = False
+) -> tuple[Path, str | None]:
+    """Return the folder of the journal: that of the outputs, or a local one and their URL."""
+    url = str(output_dir).rstrip("/") if is_url(output_dir) else None
+    folder = Path(output_dir).absolute()
+    if url is not None:
+        if state_dir is None:
+            import platformdirs
 
-
-def _settings(
-    options: Mapping[str, Any], again: Reprocessing | None, *, checksum: bool
-) -> Settings:
-    """Check what all exposures share, the rules of before included."""
-    settings = make_settings(options, checksum=checksum)
-    if again is None:
-        return settings
-    from tmt_dq.delivery.affected import check_context
-
-    check_context(again.old_crds_path or settings.options.crds_path, again.old_context)
-    # What is affected is made of the raw ramp or, where that is gone, of the initialized exposure.
-    return replace(settings, again=again, options=replace(settings.options, start_over=True))
-
-
-def _journal_folder(output_dir: PathLike, state_dir: PathLike | None) -> Path:
-    """Return the folder of the journal: that of the outputs, or a local one if that is remote."""
-    if not is_url(output_dir):
-        return Path(output_dir).absolute()
-    if state_dir is None:
-        import platformdirs
-
-        state_dir = platformdirs.user_state_path("tmt-dq") / "batches"
-    url = os.fspath(output_dir).rstrip("/")
-    digest = hashlib.sha256(redacted(url).encode()).hexdigest()[:16]
-    return Path(state_dir).absolute() / f"{file_name(url) or 'root'}-{digest}"
+            state_dir = platformdirs.user_state_path("tmt-dq") / "batches"
+        digest = hashlib.sha256(redacted(url).encode()).hexdigest()[:16]
+        folder = Path(state_dir).absolute() / f"{file_name(url) or 'root'}-{digest}"
+    if make:
+        make_folder(folder)
+    return folder, url
 
 
 def _outputs(
@@ -257,18 +231,14 @@ def _outputs(
     found = find_inputs(
         names, manifests=manifests, output_dir=output_dir, stdin=stdin, outputs=again
     )
-    folder = _url_of(output_dir) or Path(output_dir)
+    folder = str(output_dir) if is_url(output_dir) else Path(output_dir)
     outputs = name_outputs(found, folder, start_over=again)
-    if settings.again is not None and any(map(is_url, (*outputs, *outputs.values()))):
+    if settings.affected_by is not None and any(map(is_url, (*outputs, *outputs.values()))):
         raise ConfigError(
             "affected_by is about local exposures and outputs, and some are URLs",
             hint="Copy them to this machine, or leave affected_by out.",
         )
     return outputs
-
-
-def _url_of(folder: PathLike) -> str | None:
-    return str(folder) if is_url(folder) else None
 
 
 def make_folder(folder: Path) -> None:
@@ -283,33 +253,41 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _todo(plans: Iterator[Planned], journal: Journal, totals: Totals) -> Iterator[Job]:
+def _enter(
+    total: BatchResult,
+    journal: Journal,
+    report: JsonLines | None,
+    on_result: Callable[[FileResult], None] | None,
+    job: Job,
+    answer: FileResult | Exception,
+) -> None:
+    """Enter what became of an exposure everywhere."""
+    result = FileResult.failure(job, answer) if isinstance(answer, Exception) else answer
+    # What the journal has is skipped next time: by then, it must have a line in the report.
+    if report is not None:
+        report.append(result.as_dict())
+    if job.action != "skip":
+        journal.finish(result)
+    total.add(result, worked_on=job.action == "process")
+    if on_result is not None:
+        on_result(result)
+
+
+def _todo(
+    jobs: Iterator[Job], journal: Journal, enter: Callable[[Job, FileResult], None]
+) -> Iterator[Job]:
     """Yield the jobs; what is not to be done is entered on the way."""
-    while block := list(itertools.islice(plans, _BLOCK)):
-        for plan in block:
-            if plan.action != "process":
-                totals.enter(plan.settled(), worked_on=False)
-        work = [plan for plan in block if plan.action == "process"]
+    while block := list(itertools.islice(jobs, _BLOCK)):
+        for job in block:
+            if job.action != "process":
+                enter(job, job.settled())
+        work = [job for job in block if job.action == "process"]
         # From here on these outputs are ours, even if the batch is killed before they are done.
-        journal.begin(os.path.basename(plan.job.output) for plan in work)  # noqa: PTH119 - text
-        for plan in work:
-            if plan.reason == "interrupted":
-                remove_leftovers(plan.job.output)
-            yield plan.job
-
-
-def _work(mapper: Mapper, settings: Settings, jobs: Iterator[Job], totals: Totals) -> None:
-    """Do the jobs; no more of them exist at a time than the mapper takes."""
-    results = mapper(functools.partial(process, settings=settings), jobs)
-    try:
-        for job, answer in results:
-            result = FileResult.failure(job, answer) if isinstance(answer, Exception) else answer
-            totals.enter(result, worked_on=True)
-    finally:
-        # Now, not when the garbage is collected: it ends the workers.
-        close = getattr(results, "close", None)
-        if close is not None:
-            close()
+        journal.begin(os.path.basename(job.output) for job in work)  # noqa: PTH119 - text
+        for job in work:
+            if job.reason == "interrupted":
+                remove_leftovers(job.output)
+            yield job
 
 
 def remove_leftovers(output: str) -> None:

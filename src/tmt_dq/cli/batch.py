@@ -156,14 +156,14 @@ def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: boo
             total[plan.action] = total.get(plan.action, 0) + 1
             add(
                 {
-                    "input": redacted(plan.job.input),
-                    "output": redacted(plan.job.output),
+                    "input": redacted(plan.input),
+                    "output": redacted(plan.output),
                     "action": plan.action,
                     "reason": plan.reason,
                 }
             )
             if not as_json:
-                echo(f"{plan.action:8}{redacted(plan.job.input)}  ({plan.reason})")
+                echo(f"{plan.action:8}{redacted(plan.input)}  ({plan.reason})")
     if not as_json:
         echo(", ".join(f"{number} to {action}" for action, number in total.items()))
 

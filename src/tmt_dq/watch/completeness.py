@@ -1,4 +1,4 @@
-"""Completeness of a file: what is seen of it at one look, and what must be waited for."""
+"""Completeness of a file: what one look at it shows, and what must be waited for."""
 
 import contextlib
 import errno
@@ -6,150 +6,111 @@ import fcntl
 import os
 import signal
 import stat
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from tmt_dq.errors import RampFormatError
+from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import scan_file
+from tmt_dq.fits.layout import BLOCK, scan_file
 
-__all__ = ["Identity", "Look", "Patience", "Structure", "identity_of", "look", "wait_for"]
+__all__ = ["Look", "identity_of", "look"]
 
 _GZIP = b"\x1f\x8b"
-_START = 2880
 _NO_LEASE = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
-_CONFIRM_S = 0.1
-"""Between two looks at a file with COMPLETE = T, where writers cannot be seen."""
 
+Kind = Literal["partial", "whole", "opaque", "damaged"]
 Writers = Literal["none", "some", "unknown"]
+Wait = Literal["no", "confirm", "settle", "stalled"]
 
 
-class Identity(NamedTuple):
-    """Size, time and inode: what shows that a name stands for another file or content."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """Length of a file by its headers.
-
-    `kind` is "empty"; "partial": the headers announce more bytes than there are; "whole": the file
-    ends where a header and data unit ends, and has its SCI; "headless": it ends at such a place,
-    but SCI is not there (yet); "opaque": compressed as a whole, so that its length means nothing;
-    "damaged": no number of further bytes can make it a FITS file. `needs` bytes must be there
-    before it is worth reading again; `complete` is the keyword COMPLETE; `what` is missing.
-    """
-
-    kind: Literal["empty", "partial", "whole", "headless", "opaque", "damaged"]
-    needs: int = 0
-    complete: bool | None = None
-    what: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """File at one moment.
 
-    `writers` is "none": no process of this machine has it open for writing; "some"; or "unknown":
-    the system does not show it, or other machines may write. `moved` tells that the last thing that
-    happened to it was a change of its name or attributes, not of its content: it was moved or
-    linked to where it is, or a copying program has set its times.
+    `wait` names how long it must be unchanged before it is taken: not at all, 0.1 s, or as the
+    options of these names say; `why` is the reason for people.
     """
 
     identity: Identity
-    structure: Structure
-    writers: Writers
-    moved: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds without a change: `settle_s` for a whole file, `stalled_s` for one that is not."""
-
-    settle_s: float = 2.0
-    stalled_s: float = 60.0
+    wait: Wait
+    why: str = ""
 
 
 def identity_of(path: str) -> Identity | None:
-    """Return the identity of a regular file; None if there is none."""
+    """Return the identity of a regular file; None if there is none, or it cannot be examined."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return _identity(status) if stat.S_ISREG(status.st_mode) else None
-
-
-def _identity(status: os.stat_result) -> Identity:
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+    return Identity.of(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def look(path: str, *, remote: bool) -> Look | None:
-    """Look at a file; None if it is not there, not a file, or changed meanwhile.
-
-    `remote` tells that other machines write to the file system. Raises `OSError` if the file is
-    there and cannot be opened.
-    """
+    """Look at a file; None if there is none. `remote`: other machines write to the file system."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        # The worker reports what is wrong, if it stays so.
+        identity = identity_of(path)
+        why = f"it cannot be read ({error.strerror})"
+        return None if identity is None else Look(identity, "settle", why)
     try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             return None
-        structure = read_structure(fd, before.st_size)
-        final = structure.kind in {"whole", "opaque", "damaged"}
-        writers: Writers = _writers(fd) if final and not remote else "unknown"
+        kind, complete, what = structure(fd, before.st_size)
+        writers: Writers = "unknown" if remote or kind == "partial" else _writers(fd)
         after = os.fstat(fd)
+    except OSError as error:
+        return Look(Identity.of(before), "settle", f"it cannot be read ({error.strerror})")
     finally:
         os.close(fd)
-    if _identity(before) != _identity(after):
-        return None
-    return Look(_identity(after), structure, writers, after.st_ctime_ns > after.st_mtime_ns)
+    if Identity.of(before) != Identity.of(after):
+        return Look(Identity.of(after), "stalled", "it changes just now")
+    # Not its content was changed last, but its name or attributes.
+    moved = after.st_ctime_ns > after.st_mtime_ns
+    wait, why = wait_for(kind, writers, complete=complete, moved=moved)
+    return Look(Identity.of(after), wait, why or what)
 
 
-def read_structure(fd: int, size: int) -> Structure:
-    """Read the headers of a file, as far as they are there."""
+def structure(fd: int, size: int) -> tuple[Kind, bool | None, str]:
+    """Read headers; return what the file is, its keyword COMPLETE, and what is missing or wrong.
+
+    "whole": it ends where a header and data unit ends, and has its SCI; "opaque": compressed, so
+    that its length means nothing; "damaged": further bytes cannot make it a FITS file.
+    """
     if size == 0:
-        return Structure("empty", 1, what="it is empty")
-    start = os.pread(fd, _START, 0)
+        return "partial", None, "it is empty"
+    start = os.pread(fd, BLOCK, 0)
     if start.startswith(_GZIP):
-        return Structure("opaque", size, what="it is compressed, and its full length is not known")
+        return "opaque", None, ""
     if not start.strip(b"\0 "):
         # Room that was made for what is to come: wait for what it will be.
-        return Structure("partial", size, what="it begins with zeros")
+        return "partial", None, "it begins with zeros"
     try:
         units = list(scan_file(fd, "the file", size))
     except RampFormatError as error:
         if error.needs is None:
-            return Structure("damaged", what=error.what)
-        return _partial(error.needs, size)
-    if units[-1].end > size:
-        return _partial(units[-1].end, size)
-    if units[-1].end < size:
-        return Structure("partial", size, what=f"from byte {units[-1].end} on it has zeros")
+            return "damaged", None, error.what
+        needs = error.needs
+    else:
+        needs = units[-1].end
+    if needs > size:
+        return "partial", None, f"at least {needs} bytes are needed, the file has {size}"
+    if needs < size:
+        return "partial", None, f"from byte {needs} on it has zeros"
     science = next((unit for unit in units if unit.name == "SCI"), None)
     if science is None:
-        return Structure("headless", size + 1, what="it has no extension SCI")
-    complete = _complete(units[0].header)
-    return Structure("whole", size, _complete(science.header) if complete is None else complete)
-
-
-def _partial(needs: int, size: int) -> Structure:
-    what = f"at least {needs} bytes are needed, the file has {size}"
-    return Structure("partial", needs, what=what)
+        return "partial", None, "it has no extension SCI"
+    found = (_complete(unit.header) for unit in (units[0], science))
+    return "whole", next((value for value in found if value is not None), None), ""
 
 
 def _complete(header: Header) -> bool | None:
     """Return the keyword COMPLETE; None if it is not there or no logical value."""
-    try:
+    with contextlib.suppress(ValueError):
         value = header.get("COMPLETE")
-    except ValueError:
-        return None
-    return value if isinstance(value, bool) else None
+        return value if isinstance(value, bool) else None
+    return None
 
 
 def _writers(fd: int) -> Writers:
@@ -174,26 +135,21 @@ def _writers(fd: int) -> Writers:
     return "none"
 
 
-def wait_for(seen: Look, patience: Patience) -> tuple[float, str]:
-    """Return for how many seconds a file must be unchanged before it is taken, and why.
-
-    0 and no reason mean that it can be taken now.
-    """
-    kind = seen.structure.kind
-    settle, stalled = patience.settle_s, patience.stalled_s
-    if kind == "damaged" and seen.writers != "some":
-        return settle, seen.structure.what
-    # A program that adds reads may write at the end how many there are.
-    if kind not in {"whole", "opaque", "damaged"}:
-        return stalled, seen.structure.what
-    if seen.writers == "some":
-        return stalled, "a program has it open for writing"
-    if seen.structure.complete is False and not seen.moved:
-        return settle, "COMPLETE is F: reads may still come"
-    if seen.writers == "none":
-        return 0.0, ""
-    if kind == "whole" and seen.structure.complete:
-        return min(_CONFIRM_S, settle), "COMPLETE is T; it is looked at once more"
-    if seen.moved:
-        return min(_CONFIRM_S, settle), "it was moved there; it is looked at once more"
-    return settle, "it is whole, but a program may still write to it"
+def wait_for(
+    kind: Kind, writers: Writers, *, complete: bool | None, moved: bool
+) -> tuple[Wait, str]:
+    """Return how long a file must be unchanged before it is taken, and why if it is not known."""
+    if kind == "partial":
+        return "stalled", ""
+    if writers == "some":
+        # A program that adds reads may write at the end how many there are.
+        return "stalled", "a program has it open for writing"
+    if kind == "damaged":
+        return "settle", ""
+    if complete is False and not moved:
+        return "settle", "COMPLETE is F: reads may still come"
+    if writers == "none":
+        return "no", ""
+    if complete or moved:
+        return "confirm", "it is looked at once more"
+    return "settle", "it seems whole, but a program may still write to it"

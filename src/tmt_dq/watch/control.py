@@ -1,6 +1,7 @@
 """Control of a running watch: stop it, wake it, make it search again."""
 
-import socket
+import contextlib
+import os
 from typing import Literal
 
 __all__ = ["Control"]
@@ -29,9 +30,7 @@ class Control:
     """
 
     def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.stopping: Literal["no", "finish", "now"] = "no"
         self.reload_wanted = False
 
@@ -47,24 +46,18 @@ class Control:
 
     def ring(self) -> None:
         """Wake the watch."""
-        try:
-            self._writer.send(b".")
-        except OSError:
-            return  # it was rung before and not answered yet, or it is closed
+        with contextlib.suppress(OSError):  # it is closed
+            os.eventfd_write(self._bell, 1)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when it is rung."""
-        return self._reader.fileno()
+        return self._bell
 
     def answer(self) -> None:
         """Take the rings so far away."""
-        try:
-            while self._reader.recv(4096):
-                pass
-        except BlockingIOError:
-            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
 
     def close(self) -> None:
-        """Close the sockets."""
-        self._reader.close()
-        self._writer.close()
+        """Close the descriptor."""
+        os.close(self._bell)

@@ -1,4 +1,4 @@
-"""Events in a folder: from the kernel (watchfiles), and from searches from time to time.
+"""Events in a folder: names from the kernel (watchfiles), and searches from time to time.
 
 A search finds what the kernel did not report: what came before the watch began, what was dropped
 because a queue was full, what other machines did, and what lay in a folder before the folder was
@@ -7,14 +7,13 @@ watched.
 
 import logging
 import os
-import stat
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from tmt_dq.errors import ConfigError
-from tmt_dq.watch.completeness import Identity
+from tmt_dq.files.identity import Identity
 from tmt_dq.watch.options import WatchOptions
 
 __all__ = ["Events", "walk"]
@@ -24,168 +23,122 @@ log = logging.getLogger(__name__)
 _STEP_MS = 10
 _DEBOUNCE_MS = 20
 _TIMEOUT_MS = 250
-_AGAIN_S = 0.25
+_AGAIN_S = 1.0
 _SHARE = 0.02
 """Searches of a large folder may take this part of the time."""
-_BACKLOG = 256
 
 
 class Events:
-    """Names of files that came or changed; `ring` is called, from a thread, when there are some.
+    """Ramps that came or changed: `found` has their names, `ring` is called when there are some.
 
-    `searches` counts finished searches, `failure` is why the last one did not finish, `listening`
-    tells whether the kernel reports.
+    `failure` is why the last search did not find all, `searches` counts them.
     """
 
     def __init__(self, options: WatchOptions, ring: Callable[[], None]) -> None:
         self._options = options
         self._ring = ring
-        self._live: deque[str] = deque()
-        self._found: deque[str] = deque()
+        self._reported: deque[str] = deque()
         self._known: dict[str, Identity] = {}
-        self._request = threading.Event()
         self._end = threading.Event()
         self._due = 0.0
-        self._pause = _AGAIN_S
         self._warned: set[str] = set()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self.found: deque[str] = deque()
         self.failure: OSError | None = None
         self.searches = 0
-        self.listening = options.events
         if options.events:
-            _import_watchfiles()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Begin to listen and to search."""
-        self._thread.start()
+            try:
+                import watchfiles  # noqa: F401 - whether it is there
+            except ImportError as error:
+                hint = "Run: pip install watchfiles, or search with --poll SECONDS."
+                raise ConfigError("watchfiles is not installed", hint=hint) from error
+            self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
         self._end.set()
-        self._request.set()
-        self._thread.join(2)
+        if self._thread.ident is not None:
+            self._thread.join(2)
 
-    def search(self) -> None:
-        """Search the folder now, as if nothing were known of it."""
-        self._known = {}
-        self._request.set()
+    def forget(self) -> None:
+        """Search the folder next time as if nothing were known of it."""
+        self._known, self._due = {}, 0.0
 
-    @property
-    def more(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._live or self._found)
-
-    def take(self, limit: int) -> Iterator[tuple[str, bool]]:
-        """Yield names, and whether they were noticed when it happened.
-
-        All of these come first, then what the first search found: no more than `limit` of them, so
-        that half a million hold up nothing.
-        """
-        while self._live:
-            yield self._live.popleft(), True
-        for _ in range(min(limit, len(self._found))):
-            yield self._found.popleft(), False
-
-    def _run(self) -> None:
-        while not self._end.is_set():
-            if not self._options.events:
-                self._search()
-                self._request.wait(self._options.search_s)
-                continue
-            try:
-                self._listen()
-            except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
-                # A single name that is no text ends it, too, and is found by a search.
-                self.listening = False
-                if not isinstance(error, FileNotFoundError):  # the service looks after the folder
-                    self._warn(
-                        f"file-system events are not available ({error}); the folder is searched "
-                        f"now and every {self._options.search_s:.1f} s, until they are again"
-                    )
-                self._search()
-            # It goes on soon after what passes; it does not try all the time in vain.
-            self._end.wait(self._pause)
-            self._pause = min(2 * self._pause, self._options.search_s)
+    def collect(self) -> None:
+        """Take what the kernel reported, and search if it is time."""
+        while self._reported:
+            self._take(self._reported.popleft())
+        if time.monotonic() >= self._due:
+            self._search()
 
     def _listen(self) -> None:
-        """Take what the kernel reports, and search now and then, until the folder is gone."""
+        """Note what the kernel reports, in a thread."""
         from watchfiles import watch
 
-        watched = _inode(self._options.folder)
-        self._due = 0.0
-        for changes in watch(
-            self._options.folder,
-            watch_filter=None,
-            step=_STEP_MS,
-            debounce=_DEBOUNCE_MS,
-            rust_timeout=_TIMEOUT_MS,
-            yield_on_timeout=True,
-            stop_event=self._end,
-            raise_interrupt=False,
-            ignore_permission_denied=True,
-        ):
-            self.listening, self._pause = True, _AGAIN_S
-            for change, path in changes:
-                if change.name != "deleted":
-                    self._happened(path)
-            if changes:
-                self._ring()
-            # Only now is the kernel known to report: what came before is searched for.
-            if time.monotonic() >= self._due or self._request.is_set():
-                self._search()
-            if _inode(self._options.folder) != watched:
-                return
+        folder = self._options.folder
+        while not self._end.is_set():
+            # Only once the kernel is known to report is what came before searched for.
+            begun = False
+            try:
+                for changes in watch(
+                    folder,
+                    watch_filter=None,
+                    step=_STEP_MS,
+                    debounce=_DEBOUNCE_MS,
+                    rust_timeout=_TIMEOUT_MS,
+                    yield_on_timeout=True,
+                    stop_event=self._end,
+                    raise_interrupt=False,
+                    ignore_permission_denied=True,
+                ):
+                    self._reported.extend(path for change, path in changes)
+                    if not begun:
+                        self._reported.append(str(folder))
+                    if changes or not begun:
+                        self._ring()
+                    begun = True
+            except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
+                # A single name that is no text ends it, too, and is found by a search.
+                self._warn(
+                    f"file-system events are not available ({error}); the folder is searched every "
+                    f"{self._options.search_s:.1f} s, until they are again"
+                )
+            self._end.wait(_AGAIN_S)
 
-    def _happened(self, path: str) -> None:
-        try:
-            is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
-        except (OSError, ValueError):
-            return  # gone meanwhile
+    def _take(self, path: str) -> None:
+        """Take a file that was reported, or, of a folder, what was in it before it was watched."""
         place = os.path.dirname(path)  # noqa: PTH120 - names are text here
-        if os.path.realpath(place) != place:
+        if path == str(self._options.folder):
+            self._due = 0.0
+        elif os.path.realpath(place) != place:
             return  # the kernel follows links to folders; searches do not, and batches
-        if not is_folder:
-            if self._options.wanted(path):
-                self._live.append(path)
-        elif self._options.enter(path):
-            # What was in it before the kernel watched it is not reported.
-            self._live.extend(found for found, _ in walk(path, self._options, self._unreadable))
+        elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+            if self._options.enter(path):
+                self.found.extend(name for name, _ in walk(path, self._options, self._unreadable))
+        elif self._options.wanted(path) and os.path.lexists(path):
+            self.found.append(path)
 
     def _search(self) -> None:
-        self._request.clear()
         start = time.monotonic()
-        before, found = self._known, {}
-        # What is there when a watch begins did not come just now.
-        queue = self._live if self.searches else self._found
+        before, self._known = self._known, {}
         failures: list[OSError] = []
         for path, identity in walk(str(self._options.folder), self._options, failures.append):
-            found[path] = identity
+            self._known[path] = identity
             if before.get(path) != identity:
-                queue.append(path)
-                if len(queue) % _BACKLOG == 0:
-                    self._ring()
-            if self._end.is_set():
-                return
+                self.found.append(path)
         for error in failures:
             self._unreadable(error)
         # A single run is to see all ramps; else, what is in other folders is worth going on for.
         top, once = str(self._options.folder), self._options.once
-        fatal = [
-            error
-            for error in failures
-            if error.filename == top or (once and not isinstance(error, FileNotFoundError))
-        ]
-        self.failure = fatal[0] if fatal else None
-        if not fatal:
-            if self._known is before:
-                self._known = found
-            self.searches += 1
+        self.failure = next(
+            (one for one in failures if one.filename == top or (once and not _is_gone(one))), None
+        )
+        self.searches += 1
         now = time.monotonic()
         self._due = now + max(self._options.search_s, (now - start) / _SHARE)
-        self._ring()
 
     def _unreadable(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not _is_gone(error):
             self._warn(
                 f"{error.filename} cannot be searched: {error.strerror}; ramps in it are not seen. "
                 "Check its permissions."
@@ -196,6 +149,10 @@ class Events:
         if text not in self._warned:
             self._warned.add(text)
             log.warning("%s", text)
+
+
+def _is_gone(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError)
 
 
 def walk(
@@ -216,27 +173,8 @@ def walk(
                 if options.enter(entry.path):
                     folders.append(entry.path)
             elif options.wanted(entry.path):
-                status = entry.stat()
-                yield entry.path, Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+                yield entry.path, Identity.of(entry.stat())
         except OSError:
             continue  # gone meanwhile
     for below in folders:
         yield from walk(below, options, on_error)
-
-
-def _import_watchfiles() -> None:
-    try:
-        import watchfiles  # noqa: F401 - whether it is there
-    except ImportError as error:
-        raise ConfigError(
-            "watchfiles is not installed",
-            hint="Run: pip install watchfiles, or search with --poll SECONDS.",
-        ) from error
-
-
-def _inode(folder: os.PathLike[str]) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -3,55 +3,24 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.plan import Planner
 from tmt_dq.batch.records import FileResult
-from tmt_dq.batch.run import make_folder
 from tmt_dq.batch.settings import make_settings
-from tmt_dq.errors import BatchError, ConfigError, TmtDqError
-from tmt_dq.watch.completeness import Identity, look, wait_for
+from tmt_dq.watch.completeness import look
 from tmt_dq.watch.control import Control
-from tmt_dq.watch.decisions import Decider
+from tmt_dq.watch.decisions import decide
 from tmt_dq.watch.events import walk
-from tmt_dq.watch.options import WatchOptions, folder_of
+from tmt_dq.watch.options import WatchOptions, local_folder
+from tmt_dq.watch.service import Service, WatchResult
 
 __all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
 
 PathLike = str | os.PathLike[str]
 
-
-@dataclass(frozen=True, slots=True)
-class WatchResult:
-    """What was done while a folder was watched.
-
-    Attributes
-    ----------
-    done, failed, skipped : int
-        Number of exposures: worked on; set aside, each time it was; done before.
-    size : int
-        Bytes of the exposures that were worked on.
-    set_aside : mapping of str to TmtDqError
-        The exposures that are set aside now, and why.
-    unfinished : mapping of str to str
-        Files that were not complete, and what was waited for.
-    """
-
-    done: int
-    failed: int
-    skipped: int
-    size: int
-    set_aside: dict[str, TmtDqError] = field(default_factory=dict)
-    unfinished: dict[str, str] = field(default_factory=dict)
-
-    def raise_failures(self) -> None:
-        """Raise `BatchError` if exposures are set aside."""
-        if self.set_aside:
-            number = len(self.set_aside)
-            what = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
-            raise BatchError(what, list(self.set_aside.values()))
+_OWN = {"patterns", "recursive", "redo", "overwrite"}
 
 
 def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -137,19 +106,19 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         Raised if a file named in the options, or the context, is not there.
     OutputError
         Raised if the output folder cannot be written when it starts (later it is waited for, unless
-        `once`), if it is gone, or if another watch or batch works in it.
+        `once`), if it or the watched folder is gone, or if another watch or batch works in it.
 
     Examples
     --------
     >>> from tmt_dq import watch_folder
     >>> watch_folder("incoming", output_dir="reduced", once=True)  # doctest: +SKIP
     """
-    settings = make_settings(options)
     chosen = WatchOptions(
-        folder=folder_of(folder),
-        output_dir=folder_of(output_dir),
+        folder=local_folder(folder),
+        output_dir=local_folder(output_dir),
         patterns=tuple(patterns),
         recursive=recursive,
+        jobs=jobs,
         settle_s=settle_s,
         stalled_s=stalled_s,
         poll_s=poll_s,
@@ -157,109 +126,44 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         grace_s=grace_s,
         redo=redo,
         overwrite=overwrite,
-        report=None if report is None else Path(report).absolute(),
-        heartbeat=None if heartbeat is None else Path(heartbeat).absolute(),
+        report=report,
+        heartbeat=heartbeat,
         prometheus=prometheus,
         apply=options,
     )
-    make_folder(chosen.output_dir)
-    if jobs is not None and jobs < 1:
-        raise ConfigError(f"jobs is {jobs}; expected at least 1")
-    from tmt_dq.watch.service import Service
-
-    count = jobs or len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
         if control is None:
             control = stack.enter_context(contextlib.closing(Control()))
-        service = Service(chosen, settings, control, jobs=count, on_result=on_result)
+        service = Service(chosen, control, on_result)
         service.run()
-    counts = service.counts
-    return WatchResult(
-        done=counts.files["done"],
-        failed=counts.files["failed"],
-        skipped=counts.files["skipped"],
-        size=counts.size,
-        set_aside=service.quarantine.errors,
-        unfinished=dict(service.arrivals.waiting()),
-    )
+    return service.result
 
 
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """What a watch would do with a file that is there.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    action : str
-        "process", "skip", "aside", or "wait".
-    reason : str
-        Why.
-    """
+class Prospect(NamedTuple):
+    """What a watch would do with a file: "process", "skip", "aside" or "wait", and why."""
 
     path: str
     action: str
     reason: str
 
 
-def plan_watch(
-    folder: PathLike,
-    *,
-    output_dir: PathLike,
-    patterns: Iterable[str] = (),
-    recursive: bool = True,
-    redo: bool = False,
-    overwrite: bool = False,
-    **options: Any,
-) -> Iterator[Prospect]:
-    """Return what `watch_folder` would do with the files that are there; nothing is written.
-
-    Parameters
-    ----------
-    folder, output_dir, patterns, recursive, redo, overwrite, **options
-        As in `watch_folder`.
-
-    Returns
-    -------
-    iterator of Prospect
-        One for each file.
-    """
+def plan_watch(folder: PathLike, *, output_dir: PathLike, **options: Any) -> Iterator[Prospect]:
+    """Yield what `watch_folder` would do with each file that is there; nothing is written."""
+    own = {name: options.pop(name) for name in list(options) if name in _OWN}
+    places = local_folder(folder), local_folder(output_dir)
+    chosen = WatchOptions(*places, apply=options, **own)
     settings = make_settings(options)
-    chosen = WatchOptions(
-        folder=folder_of(folder),
-        output_dir=folder_of(output_dir),
-        patterns=tuple(patterns),
-        recursive=recursive,
-        redo=redo,
-        overwrite=overwrite,
-        apply=options,
-    )
     journal = Journal(chosen.output_dir, read_only=True)
-    return _prospects(chosen, Decider(journal, settings, chosen))
-
-
-def _prospects(options: WatchOptions, decider: Decider) -> Iterator[Prospect]:
+    planner = Planner(journal, settings, overwrite=chosen.overwrite)
     unreadable: list[OSError] = []
-    for path, identity in walk(str(options.folder), options, unreadable.append):
-        yield _prospect(path, identity, options, decider)
+    for path, identity in walk(str(chosen.folder), chosen, unreadable.append):
+        job, _ = decide(path, identity, chosen, journal, planner, {})
+        seen = look(path, remote=chosen.remote) if job.action == "process" else None
+        if seen is not None and seen.wait != "no":
+            seconds = chosen.patience_s[seen.wait]
+            yield Prospect(path, "wait", f"{seen.why} (until unchanged for {seconds:g} s)")
+        else:
+            yield Prospect(path, "aside" if job.action == "refuse" else job.action, job.reason)
     for error in unreadable:
         why = f"the folder cannot be searched ({error.strerror})"
         yield Prospect(str(error.filename), "wait", why)
-
-
-def _prospect(path: str, identity: Identity, options: WatchOptions, decider: Decider) -> Prospect:
-    decision = decider.decide(path, identity)
-    if decision.action != "process":
-        action = "aside" if decision.action == "refuse" else decision.action
-        return Prospect(path, action, decision.reason)
-    try:
-        seen = look(path, remote=options.remote)
-    except OSError as error:
-        return Prospect(path, "aside", f"it cannot be read ({error.strerror})")
-    if seen is None:
-        return Prospect(path, "wait", "it changes just now")
-    seconds, why = wait_for(seen, options.patience)
-    if seconds:
-        return Prospect(path, "wait", f"{why} (until unchanged for {seconds:g} s)")
-    return Prospect(path, "process", decision.reason)

@@ -1,134 +1,150 @@
 """Service: the loop in which events become arrivals, arrivals tasks, and tasks outputs."""
 
 import contextlib
-import functools
 import itertools
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tmt_dq.batch.journal import Journal, JsonLines
+from tmt_dq.batch.plan import Planner
 from tmt_dq.batch.pool import Pool
-from tmt_dq.batch.records import FileResult, Settings
-from tmt_dq.batch.run import remove_leftovers
-from tmt_dq.errors import ConfigError, OutputError, TmtDqError, WorkerError
-from tmt_dq.watch.arrivals import Arrival, Arrivals
-from tmt_dq.watch.backoff import Backoff, is_outside
+from tmt_dq.batch.records import BatchResult, FileResult, Job, state_of
+from tmt_dq.batch.run import make_folder, remove_leftovers
+from tmt_dq.batch.settings import make_settings
+from tmt_dq.errors import BatchError, ConfigError, OutputError, RampFormatError, TmtDqError
+from tmt_dq.files.identity import Identity
+from tmt_dq.watch.arrivals import Arrivals
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.control import Control
-from tmt_dq.watch.decisions import Decider, Decision
+from tmt_dq.watch.decisions import decide
 from tmt_dq.watch.events import Events
 from tmt_dq.watch.options import WatchOptions
 from tmt_dq.watch.quarantine import Quarantine, explained
-from tmt_dq.watch.rules import Rules
-from tmt_dq.watch.status import Counts, Reporter
-from tmt_dq.watch.worker import Answer, Task, prepare, work
+from tmt_dq.watch.status import Reporter
+from tmt_dq.watch.worker import Answer, Task, work
 
-__all__ = ["Service"]
+__all__ = ["Service", "WatchResult"]
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_RULES_S = 2.0
+_PAUSE_S = 5.0
 _AT_ONCE = 200
 _NAMED = 20
 """Files that the heartbeat names of each kind."""
 
 
+@dataclass(slots=True)
+class WatchResult(BatchResult):
+    """What was done while a folder was watched; `failed` counts each time a ramp was set aside.
+
+    Attributes
+    ----------
+    set_aside : mapping of str to TmtDqError
+        The exposures that are set aside now, and why.
+    unfinished : mapping of str to str
+        Files that were not complete, and what was waited for.
+    """
+
+    set_aside: dict[str, TmtDqError] = field(default_factory=dict)
+    unfinished: dict[str, str] = field(default_factory=dict)
+
+    def raise_failures(self) -> None:
+        """Raise `BatchError` if exposures are set aside."""
+        if self.set_aside:
+            number = len(self.set_aside)
+            what = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
+            raise BatchError(what, list(self.set_aside.values()))
+
+
 class Service:
-    """Watch of one folder. `counts`, `quarantine` and `arrivals` are its outcome."""
+    """Watch of one folder; `result` is its outcome."""
 
     def __init__(
         self,
         options: WatchOptions,
-        settings: Settings,
         control: Control,
-        *,
-        jobs: int,
         on_result: Callable[[FileResult], None] | None = None,
     ) -> None:
         self._options = options
-        self._settings = settings
+        self._settings = make_settings(options.apply)
         self._control = control
         self._on_result = on_result
-        self.arrivals = Arrivals(options.patience, remote=options.remote)
-        self.counts = Counts()
-        self.quarantine = Quarantine(options.output_dir)
-        self._jobs = jobs
-        self._pool: Pool[Task] = Pool(jobs, work, prepare=functools.partial(prepare, settings))
-        self._events = Events(options, control.ring)
-        self._rules = Rules(options.apply, settings)
-        self._backoff = Backoff(options.output_dir)
-        # What arrived just now goes before what was there.
-        self._live: deque[tuple[Arrival, Decision]] = deque()
-        self._backlog: deque[tuple[Arrival, Decision]] = deque()
-        self._running: dict[str, tuple[Arrival, float]] = {}
-        self._unwritten: deque[Callable[[], None]] = deque()
-        self._outdated: set[str] = set()
-        self._state = "starting"
-        self._folder_present = True
-        self._output_id = _folder_id(options.output_dir)
-        self._tick_due = self._searched = 0.0
+        self.result = WatchResult()
+        make_folder(options.output_dir)
+        self._folders = {place: _id(place) for place in (options.folder, options.output_dir)}
+        self._arrivals = Arrivals(options.patience_s, remote=options.remote)
+        self._quarantine = Quarantine(options.output_dir)
+        self._pool = Pool(options.jobs or len(os.sched_getaffinity(0)), work)
+        self._taken: dict[str, str] = {}
+        self._queue: deque[tuple[Job, Identity, float]] = deque()
+        self._running: dict[str, tuple[Identity, float]] = {}
+        self._unwritten: deque[tuple[FileResult, bool]] = deque()
+        self._state, self._why = "watching", ""
+        self._again_at = self._tick_due = self._rules_due = self._searched = 0.0
         self._report: JsonLines | None = None
         with contextlib.ExitStack() as stack:
             self._journal = stack.enter_context(contextlib.closing(Journal(options.output_dir)))
             if options.report is not None:
-                self._report = stack.enter_context(contextlib.closing(JsonLines(options.report)))
+                report = JsonLines(Path(options.report).absolute())
+                self._report = stack.enter_context(contextlib.closing(report))
             self._reporter = stack.enter_context(contextlib.closing(Reporter(options)))
+            self._events = Events(options, control.ring)
             self._open = stack.pop_all()
-        self._decider = Decider(self._journal, settings, options)
+        self._planner = Planner(self._journal, self._settings, overwrite=options.overwrite)
+        self._evidence = self._look_at_rules()
 
     def run(self) -> None:
         """Watch until stopped, or, with `once`, until all is done that is complete."""
+        log.info("watching %s, outputs go to %s", self._options.folder, self._options.output_dir)
         try:
-            self._pool.fill()
-            self._events.start()
-            log.info(
-                "watching %s, outputs go to %s", self._options.folder, self._options.output_dir
-            )
-            self._show_status()
             while self._control.stopping == "no" and not self._is_done():
                 self._step()
             self._finish()
-        except BaseException:
-            self._pool.stop(at_once=True)
-            raise
         finally:
             self._events.stop()
-            self._pool.stop(at_once=False)
+            self._pool.stop()
             self._state = "stopped"
-            self._show_status()
+            self._show()
             self._open.close()
-            log.info(
-                "stopped: %(done)d done, %(failed)d failed, %(skipped)d were done before",
-                self.counts.files,
+            total = self.result
+            total.set_aside, total.unfinished = (
+                self._quarantine.errors,
+                dict(self._arrivals.waiting()),
             )
+            numbers = (total.done, total.failed, total.skipped)
+            log.info("stopped: %d done, %d failed, %d were done before", *numbers)
 
     def _step(self, *, take: bool = True) -> None:
-        ended = self._pool.wait(self._pause(), self._control.fileno())
+        ended = self._pool.wait(self._pause(take=take), self._control)
         self._control.answer()
         for task, answer in ended:
             self._ended(task, answer)
         if take:
-            self._listen()
+            self._events.collect()
+            self._notice()
             self._hand_out()
         if time.monotonic() >= self._tick_due:
             self._tick_due = time.monotonic() + _TICK_S
             self._tick(take=take)
 
-    def _pause(self) -> float:
-        if self._control.stopping != "no":  # nothing is looked at any more
-            return max(0.0, self._tick_due - time.monotonic())
-        if self._events.more:
+    def _pause(self, *, take: bool) -> float:
+        """Return the seconds until there is something to do, if nothing happens."""
+        if take and self._events.found:
             return 0.0
-        due = min(self._tick_due, self.arrivals.next_due() or self._tick_due)
-        return max(0.0, due - time.monotonic())
+        due = self._arrivals.next_due() if take else None
+        return max(0.0, min(self._tick_due, due or self._tick_due) - time.monotonic())
 
     def _is_done(self) -> bool:
-        if not self._options.once:
+        """Tell whether a single run has done all that is complete; raise what stops it."""
+        if not (self._options.once and self._events.searches):
             return False
         if self._events.failure is not None:
             raise ConfigError(
@@ -136,262 +152,247 @@ class Service:
                 where=self._events.failure.filename,
                 hint="Check that it is there, and its permissions.",
             )
-        if not self._events.searches or self._events.more:
-            return False
-        if self._backoff.why:
-            raise OutputError(self._backoff.why, hint="What is done is known; run it again.")
-        if self._live or self._backlog or self._pool.busy:
+        if self._why:
+            raise OutputError(self._why, hint="What is done is known; run it again.")
+        if self._events.found or self._queue or self._pool.busy:
             return False
         self._searched = self._searched or time.monotonic()
         waited = time.monotonic() - self._searched
-        return not self.arrivals or waited > self._options.patience.settle_s + _TICK_S
+        return not self._arrivals or waited > self._options.settle_s + _TICK_S
 
     def _finish(self) -> None:
         """Let tasks end, for as long as they may."""
         self._state = "stopping"
-        self._show_status()
-        if self._pool.busy:
-            log.info("stopping: %d ramps are at work", len(self._pool.busy))
+        self._show()
         end = time.monotonic() + self._options.grace_s
         while self._pool.busy and time.monotonic() < end and self._control.stopping != "now":
             self._tick_due = min(self._tick_due, end)
             self._step(take=False)
         if self._pool.busy:
             log.warning("%d ramps are left undone; nothing half-written", len(self._pool.busy))
-            self._pool.stop(at_once=True)
 
     # --- from events to tasks -------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        for path, live in self._events.take(_AT_ONCE):
+    def _notice(self) -> None:
+        """Take files that were found; queue those that are complete and not done."""
+        for _ in range(min(_AT_ONCE, len(self._events.found))):
+            path = self._events.found.popleft()
             # What is done need not even be opened.
-            identity = None if live else identity_of(path)
-            decision = None if identity is None else self._decide(path, identity)
-            if decision is not None and decision.action == "skip":
-                self._skipped(path, decision, live=live)
+            identity = identity_of(path)
+            if identity is not None and self._decide(path, identity)[0].action == "skip":
+                # Searches find again what was reported when it came.
+                self.result.skipped += self._events.searches <= 1
             else:
-                self.arrivals.notice(path, live=live)
-        for arrival in self.arrivals.ready():
-            self._arrived(arrival)
+                self._arrivals.notice(path)
+        for path, identity in self._arrivals.ready():
+            job, error = self._decide(path, identity)
+            if error is not None:
+                self._enter(FileResult.failure(job, error), identity, journal=False)
+            # One that is queued, or at work, is compared with what it was when it ends.
+            elif job.action == "process" and job.output not in self._taken:
+                self._taken[job.output] = path
+                self._queue.append((job, identity, time.monotonic()))
 
-    def _decide(self, path: str, identity: Any) -> Decision:
-        decision = self._decider.decide(path, identity)
-        if self.quarantine.holds(path, identity):
-            return Decision(decision.job, "skip", "set aside")
-        return decision
-
-    def _skipped(self, path: str, decision: Decision, *, live: bool) -> None:
-        if not live:
-            # Others are those that a search finds again which were noticed when they came.
-            self.counts.files["skipped"] += 1
-        if decision.outdated:
-            self._outdated.add(path)
-        log.debug("%s: %s", path, decision.reason)
-
-    def _arrived(self, arrival: Arrival) -> None:
-        path = arrival.path
-        decision = self._decide(path, arrival.identity)
-        if self._decider.taken.get(decision.job.output) == path:
-            return  # it is queued, or at work: when it ends, the file is compared with what it was
-        if decision.action == "skip":
-            self._skipped(path, decision, live=arrival.live)
-        elif decision.error is not None:
-            job, size = decision.job, arrival.identity.size
-            self._enter(FileResult.failure(job, decision.error, size=size), arrival, journal=False)
-        else:
-            self._decider.taken[decision.job.output] = path
-            (self._live if arrival.live else self._backlog).append((arrival, decision))
+    def _decide(self, path: str, identity: Identity) -> tuple[Job, TmtDqError | None]:
+        if self._quarantine.holds(path, identity):
+            return Job(path, path, "skip", "set aside"), None
+        return decide(path, identity, self._options, self._journal, self._planner, self._taken)
 
     def _hand_out(self) -> None:
-        """Give tasks to workers that have none."""
-        room = self._pool.room
-        if self._backoff.why:
-            if not (self._backoff.is_over() and self._write()):
-                return
-            room = min(room, 1)  # one to try with
-        while room > 0 and (self._live or self._backlog):
-            queue = self._live or self._backlog
-            arrival, decision = queue[0]
-            job, path = decision.job, arrival.path
-            if identity_of(path) != arrival.identity:
+        """Give tasks to workers that have none; after an error of the disk, one to try with."""
+        while self._queue and self._pool.room > 0 and self._may_try():
+            job, identity, at = self._queue.popleft()
+            if identity_of(job.input) != identity:
                 # A whole folder may have been taken away with thousands that wait.
-                queue.popleft()
-                del self._decider.taken[job.output]
-                self.arrivals.notice(path, live=arrival.live)
+                self._again(job)
                 continue
-            if decision.reason == "interrupted":
+            if job.reason == "interrupted":
                 remove_leftovers(job.output)
             try:
                 # From here on the output is ours. The worker flushes this to the disk.
                 self._journal.begin([Path(job.output).name], sync=False)
             except OutputError as error:
-                self._pause_for(error)
+                self._again(job)
+                self._wait_out(error)
                 return
-            queue.popleft()
             journal = str(self._journal.path) if self._settings.options.sync else None
-            self._running[path] = arrival, time.monotonic()
-            self._pool.give(Task(job, self._settings, arrival.identity, journal))
-            room -= 1
+            self._running[job.input] = identity, at
+            self._pool.give(Task(job, self._settings, identity, journal))
+
+    def _again(self, job: Job) -> None:
+        """Look at the file of a job again, which is not done now."""
+        del self._taken[job.output]
+        self._arrivals.notice(job.input)
 
     # --- from tasks to outputs ------------------------------------------------------------------
 
     def _ended(self, task: Task, answer: Answer | Exception) -> None:
         """Take the answer of a worker."""
-        path = task.job.input
-        arrival, _ = self._running.pop(path)
-        del self._decider.taken[task.job.output]
+        job = task.job
+        identity, at = self._running.pop(job.input)
         if isinstance(answer, Exception):
-            error = answer if isinstance(answer, TmtDqError) else WorkerError(str(answer))
-            answer = Answer(FileResult.failure(task.job, error))
+            answer = Answer(FileResult.failure(job, answer))
         result = answer.result
-        if result is None or (result.error is not None and identity_of(path) is None):
-            log.info("%s changed or went away while it was read; nothing was made of it", path)
-            self.arrivals.notice(path, live=arrival.live)
+        if result is None or answer.outside:
+            self._again(job)
+            if result is not None and result.error is not None:
+                self._wait_out(result.error)
             return
-        if is_outside(result.error, answer.errno, self._options.output_dir):
-            assert result.error is not None
-            self._pause_for(result.error, result.size)
-            self.arrivals.notice(path, live=arrival.live)
-            return
-        if self._enter(result, arrival) and result.error is None:
-            self._backoff.end()
-        if identity_of(path) not in {arrival.identity, None}:
-            self.arrivals.notice(path, live=True)
-
-    def _enter(self, result: FileResult, arrival: Arrival, *, journal: bool = True) -> bool:
-        """Enter a result everywhere; return whether it could be written down.
-
-        Of an exposure whose output is another's, the journal learns nothing.
-        """
-        path = arrival.path
-        if journal:
-            self._unwritten.append(functools.partial(self._journal.finish, result))
-        if self._report is not None:
-            self._unwritten.append(functools.partial(self._report.append, result.as_dict()))
-        written = self._write()
+        del self._taken[job.output]
+        seconds = time.monotonic() - at
+        self._enter(result, identity)
+        self._reporter.count(result, seconds)
         if result.error is None:
-            latency = time.monotonic() - arrival.at
-            self.counts.done(result, latency, live=arrival.live)
-            self.quarantine.remove(path)
-            self._outdated.discard(path)
             text = "%s: %s in %.2f s, mask %s"
-            log.info(text, result.output, result.s_dqinit, latency, result.mask)
+            log.info(text, result.output, result.s_dqinit, seconds, result.mask)
+        if identity_of(job.input) not in {identity, None}:
+            self._arrivals.notice(job.input)
+
+    def _enter(self, result: FileResult, identity: Identity, *, journal: bool = True) -> None:
+        """Enter a result everywhere; of one whose output is another's, the journal learns nothing.
+
+        What cannot be written down now is written later.
+        """
+        self._unwritten.append((result, journal))
+        self._write()
+        self.result.add(result, worked_on=True)
+        path = str(result.input)
+        if result.error is None:
+            self._quarantine.remove(path)
         else:
-            kind = result.error_class or ""
-            self.counts.failed(kind)
-            self.quarantine.add(path, arrival.identity, result.error, kind)
+            self._quarantine.add(path, identity, result.error)
             log.error("set aside: %s", explained(path, result.error))
         if self._on_result is not None:
             self._on_result(result)
-        return written
 
     def _write(self) -> bool:
-        """Write what could not be written before; pause if it cannot be written now."""
+        """Write down what was not yet; tell whether it could be, which also ends a pause."""
         try:
             while self._unwritten:
-                self._unwritten[0]()
+                result, journal = self._unwritten[0]
+                if self._report is not None:
+                    self._report.append(result.as_dict())
+                if journal:
+                    self._journal.finish(result)
                 self._unwritten.popleft()
+                if journal and result.error is None:
+                    self._go_on()
         except OutputError as error:
-            self._pause_for(error)
+            self._wait_out(error)
             return False
         return True
 
-    def _pause_for(self, error: TmtDqError, needs: int = 0) -> None:
-        self._check_output_folder()
-        self._backoff.begin(error, needs)
+    # --- errors of the disk ---------------------------------------------------------------------
 
-    def _check_output_folder(self) -> None:
-        if _folder_id(self._options.output_dir) != self._output_id:
-            raise OutputError(
-                "the output folder is gone, or is another one than at the start; the watch ends",
-                where=self._options.output_dir,
-                hint="Mount it or make it again, then start the watch: it goes on.",
-            )
+    def _wait_out(self, error: TmtDqError) -> None:
+        """Pause after an error that would meet any ramp, as of a full disk."""
+        self._check_folders()
+        self._again_at = time.monotonic() + _PAUSE_S
+        if not self._why:
+            self._why = error.what if error.where is None else f"{error.where}: {error.what}"
+            log.error("paused: %s. %s New ramps are queued.", self._why, error.hint or "")
+
+    def _may_try(self) -> bool:
+        """Tell whether a task may be handed out; while it is paused, one after the other."""
+        if not self._why:
+            return True
+        return time.monotonic() >= self._again_at and not self._pool.busy and self._write()
+
+    def _go_on(self) -> None:
+        if self._why:
+            log.warning("going on after a pause")
+        self._why = ""
+
+    def _check_folders(self) -> None:
+        for place, before in self._folders.items():
+            if _id(place) != before:
+                kind = OutputError if place == self._options.output_dir else ConfigError
+                raise kind(
+                    "the folder is gone, or is another one than at the start; the watch ends",
+                    where=place,
+                    hint="Mount it or make it again, then start the watch: it goes on.",
+                )
 
     # --- now and then ---------------------------------------------------------------------------
 
     def _tick(self, *, take: bool) -> None:
-        self._pool.fill()
-        self._check_output_folder()
-        self._check_watched_folder()
-        settings = self._rules.changed() if take else None
-        if settings is not None:
-            self._settings = settings
-            self._decider.use(settings)
-        reload, self._control.reload_wanted = self._control.reload_wanted, False
-        if reload:
+        self._check_folders()
+        if take and time.monotonic() >= self._rules_due:
+            self._rules_due = time.monotonic() + _RULES_S
+            self._follow_rules()
+        if self._control.reload_wanted:
+            self._control.reload_wanted = False
             log.info("searching again, and trying again what was set aside")
-            self._events.search()
-        rules = settings is not None
-        for path in self.quarantine.release(rules=rules, everything=reload):
-            self.arrivals.notice(path, live=False)
-        idle = not (self._live or self._backlog or self._running or len(self.arrivals))
-        if take and idle and self._backoff.why and self._backoff.is_over() and self._write():
-            self._backoff.end()
-        self._backoff.remind()
-        self._show_status()
+            self._events.forget()
+            self._retry()
+        if self._why and not self._queue and self._may_try() and not self._arrivals:
+            self._go_on()
+        self._show()
 
-    def _check_watched_folder(self) -> None:
-        present = os.path.isdir(self._options.folder)  # noqa: PTH112 - Path's raises where closed
-        if present != self._folder_present:
-            self._folder_present = present
-            if present:
-                log.warning("%s is there again", self._options.folder)
-                self._events.search()
-            else:
-                log.error("%s is not there; waiting for it", self._options.folder)
+    def _look_at_rules(self) -> object:
+        """Return what changes where there is something new to try: rules, files that are named."""
+        return self._settings.rules, [state_of(path) for path in self._settings.files.values()]
 
-    # --- status ---------------------------------------------------------------------------------
+    def _follow_rules(self) -> None:
+        """Use new rules from now on, and try again with them what may well be in order.
 
-    def _show_status(self) -> None:
-        if self._state == "starting" and self._pool.ready_count and self._events.searches:
-            self._state = "watching"
-        self._reporter.attempt(self.quarantine.path, self.quarantine.write_list)
-        self._reporter.show(self._status())
+        Workers look up the rules for each exposure anyway. This is for what is made of an answer
+        that there is no mask, and for the journal.
+        """
+        try:
+            settings = make_settings(self._options.apply)
+        except (TmtDqError, OSError) as error:
+            log.warning("the rules cannot be read: %s", error)
+            return
+        before, self._settings = self._settings, settings
+        evidence = self._look_at_rules()
+        if evidence == self._evidence:
+            return
+        if settings.rules != before.rules:
+            names = ", ".join(rule.context for rule in settings.rules) or "none"
+            log.warning("the rules are %s from now on", names)
+        self._evidence = evidence
+        self._planner = Planner(self._journal, settings, overwrite=self._options.overwrite)
+        self._retry(RampFormatError)
 
-    def _status(self) -> dict[str, Any]:
-        """Return all that the heartbeat has."""
-        state, why = self._condition()
-        now, options, events = time.monotonic(), self._options, self._events
-        running = {path: now - began for path, (_, began) in self._running.items()}
-        return {
-            "state": state,
+    def _retry(self, *kept: type[TmtDqError]) -> None:
+        for path in self._quarantine.release(*kept):
+            self._arrivals.notice(path)
+
+    def _show(self) -> None:
+        """Write the list of what is set aside, and show the status."""
+        self._reporter.attempt(self._quarantine.path, self._quarantine.write_list)
+        state, why = self._state, self._why
+        if self._events.failure is not None:
+            failure = self._events.failure
+            why = why or f"{failure.filename} cannot be searched: {failure.strerror}"
+        now, total = time.monotonic(), self.result
+        status: dict[str, Any] = {
+            "state": "waiting" if state == "watching" and why else state,
             "why": why,
-            "folder_present": int(self._folder_present),
-            "events": "kernel" if events.listening else f"a search every {options.search_s:g} s",
             "contexts": [rule.context for rule in self._settings.rules],
-            **self.counts.as_dict(),
-            "arriving": len(self.arrivals),
-            "arriving_files": [
-                f"{path}: {why}" for path, why in itertools.islice(self.arrivals.waiting(), _NAMED)
-            ],
-            "queued": len(self._live) + len(self._backlog),
-            "running": len(running),
-            "running_files": dict(list(running.items())[:_NAMED]),
-            "oldest_running_seconds": round(max(running.values(), default=0.0), 3),
-            "set_aside": len(self.quarantine),
-            "outdated": len(self._outdated),
-            "workers": {"count": self._jobs, "deaths": self._pool.deaths},
-            "workers_ready": self._pool.ready_count,
-            "searches": events.searches,
+            "files": {"done": total.done, "failed": total.failed, "skipped": total.skipped},
+            "errors": total.failures,
+            "masks": total.masks,
+            "bytes": total.size,
+            "arriving": len(self._arrivals),
+            "arriving_files": dict(itertools.islice(self._arrivals.waiting(), _NAMED)),
+            "queued": len(self._queue),
+            "running": len(self._running),
+            "running_files": {
+                path: round(now - at, 3)
+                for path, (_, at) in itertools.islice(self._running.items(), _NAMED)
+            },
+            "set_aside": len(self._quarantine),
+            "worker_deaths": self._pool.deaths,
         }
-
-    def _condition(self) -> tuple[str, str]:
-        """Return the state, and why it is "waiting"."""
-        failure = self._events.failure
-        why = self._backoff.why
-        if not why and not self._folder_present:
-            why = f"{self._options.folder} is not there"
-        if not why and failure is not None:
-            why = f"{self._options.folder} cannot be searched: {failure.strerror}"
-        if self._state in {"stopping", "stopped"}:
-            return self._state, ""
-        return ("waiting", why) if why else (self._state, "")
+        self._reporter.show(status)
 
 
-def _folder_id(folder: Path) -> tuple[int, int] | None:
+def _id(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another one of its name; None if it is not there."""
     try:
-        status = os.stat(folder)
+        status = folder.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
