@@ -444,7 +444,7 @@ add_masks(
         "mask: infinity": (mask_of(np.float64("inf")), ("inf",)),
         "mask: no DQ": (
             lambda path: make_mask(path, GOOD_DQ, name="BADPIX"),
-            ("no image extension DQ", "BADPIX", "A mask has its flags"),
+            ("no image extensions DQ", "BADPIX", "A mask has its flags"),
         ),
         "mask: two DQ": (
             lambda path: make_mask(path, GOOD_DQ, extra=[fits.ImageHDU(GOOD_DQ, name="DQ")]),
@@ -683,7 +683,7 @@ def _(folder: Path) -> Options:
     return {"user_dq": folder / "bad.fits"}
 
 
-@bad("user DQ: two images", errors.MaskFormatError, "bad.fits", "2 2-D images", "extension DQ")
+@bad("user DQ: two images", errors.ConfigError, "bad.fits", "2 2-D images", "OTHER (6, 8)")
 def _(folder: Path) -> Options:
     hdus = fits.HDUList([fits.PrimaryHDU(GOOD_DQ), fits.ImageHDU(GOOD_DQ, name="OTHER")])
     return {"user_dq": write_hdus(folder / "bad.fits", hdus)}

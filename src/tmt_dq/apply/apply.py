@@ -64,7 +64,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         The mask to use instead of the one that CRDS' rules choose; "N/A" for none.
     user_dq : path or URL, optional
         Flags of your own: a FITS image as large as the data or the detector, a list of pixels or
-        boxes, or DS9 or CRTF regions.
+        boxes, or DS9 regions.
     user_reading : Reading, optional
         What that file does not state itself: the flag, which values are bad, the base of a list.
     user_do_not_use : "instrument", "keep", or names of flags

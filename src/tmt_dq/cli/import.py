@@ -39,7 +39,7 @@ def command(source: Path, output: Path | None, *, as_json: bool, **options: Any)
 
     SOURCE is a FITS image (a mask, or a map where a value means bad), a list of pixels (columns
     x y [flag], ranges a:b with both ends) or boxes (x0 y0 width height [flag]) as text, CSV, ECSV
-    or FITS table, an HST bad pixel table, or a DS9 or CRTF region file. What it does not say is
+    or FITS table, an HST bad pixel table, or a DS9 region file. What it does not say is
     asked for, never guessed.
 
     \b

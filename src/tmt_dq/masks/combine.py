@@ -17,8 +17,7 @@ from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.dq_image import open_mask_file
 from tmt_dq.masks.formats import Target, read_flags
-from tmt_dq.masks.formats.images import place_on_detector
-from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.mask import Mask, place_on_detector, read_mask
 from tmt_dq.masks.new_mask import (
     Contribution,
     Made,
@@ -143,10 +142,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     described, chip = _detector(given[0], instrument, detector)
     reading = Reading(unknown=unknown)
     contributions = [contribution_of("mask", mask, reading, described, chip) for mask in given]
-    frames = [
-        place_on_detector(mask, mask.window if mask.placed else None, chip.shape, at=None).dq
-        for mask in given
-    ]
+    frames = [place_on_detector(mask, chip.shape).dq for mask in given]
     lines = []
     if len(paths) == 1:
         with open_mask_file(paths[0]) as file:

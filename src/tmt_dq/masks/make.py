@@ -129,7 +129,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     """Make a mask from a file of any kind that people keep bad pixels in.
 
     FITS images of either polarity, lists of pixels and boxes (text, CSV, ECSV, FITS tables, HST's
-    bad pixel tables), DS9 and CRTF regions: `tmt_dq.masks.formats` lists them. What a file does
+    bad pixel tables), DS9 regions: `tmt_dq.masks.formats` lists them. What a file does
     not say is asked for, never guessed.
 
     Parameters

@@ -1,5 +1,6 @@
 """Mask files and user DQ images, read into flags of the convention."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown, translate, translation
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import GeometryError, MaskFormatError
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput
@@ -26,8 +27,16 @@ from tmt_dq.masks.dq_image import (
     size_text,
 )
 
-__all__ = ["MASK_TYPES", "Mask", "check_belongs", "cut_out", "read_dq_image", "read_mask"]
-
+__all__ = [
+    "MASK_TYPES",
+    "Mask",
+    "check_belongs",
+    "cut_out",
+    "flags_of",
+    "place_on_detector",
+    "read_dq_image",
+    "read_mask",
+]
 
 MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
 """REFTYPEs of bad-pixel masks."""
@@ -54,12 +63,12 @@ def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
     The result is kept for the life of the process and given again as long as the file's size and
     time of change stay the same: a night's exposures read their mask once.
     """
-    return _cached(path, _state(path), "mask", unknown)
+    return _cached(path, _state(path), unknown, is_mask=True)
 
 
 def read_dq_image(path: Path, *, unknown: Unknown = "error") -> Mask:
     """Read an image of flags of any name, kept in memory as `read_mask` does."""
-    return _cached(path, _state(path), "user", unknown)
+    return _cached(path, _state(path), unknown, is_mask=False)
 
 
 def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
@@ -121,30 +130,35 @@ def _state(path: Path) -> tuple[str, int, int]:
 
 # A batch meets IRIS' five detectors in turns: all their masks must have room, and a user's files.
 @functools.lru_cache(maxsize=8)
-def _cached(path: Path, state: tuple[str, int, int], kind: str, unknown: Unknown) -> Mask:
+def _cached(path: Path, state: tuple[str, int, int], unknown: Unknown, *, is_mask: bool) -> Mask:
     del state  # part of the key only
     with open_mask_file(path) as file:
-        if kind == "user":
-            return _read(file, find_dq_image(file, ambiguous=MaskFormatError), unknown)
-        _check_reftype(file)
-        return _read(file, find_dq_image(file, names=("DQ",), only_named=True), unknown)
+        reftype = name_of(file.units[0].header.get("REFTYPE"))
+        if is_mask and reftype is not None and reftype.upper() not in MASK_TYPES:
+            raise MaskFormatError(
+                f"REFTYPE is {reftype}; expected MASK",
+                where=file.path,
+                hint="The file is a reference of another type.",
+            )
+        return flags_of(file, find_dq_image(file, is_mask=is_mask), unknown)
 
 
-def _check_reftype(file: FitsInput) -> None:
-    reftype = name_of(file.units[0].header.get("REFTYPE"))
-    if reftype is not None and reftype.upper() not in MASK_TYPES:
-        raise MaskFormatError(
-            f"REFTYPE is {reftype}; expected MASK",
-            where=file.path,
-            hint="The file is a reference of another type.",
-        )
-
-
-def _read(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
+def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
+    """Return an image of flags, which the file's table DQ_DEF gives a meaning if there is one."""
     header = Keywords(file.path, file.units[0], unit)
     dq = read_rows(file, unit, 0, unit.shape[0])
     window, placed = place_of_image(header, dq.shape, file.path)
-    dq, left_out = _translated(file, dq, unknown)
+    left_out: dict[int, int] = {}
+    tables = file.named("DQ_DEF")
+    if len(tables) > 1:
+        raise MaskFormatError(
+            f"has {len(tables)} tables DQ_DEF; expected one",
+            where=file.path,
+            hint="Leave the table that gives the meaning of the bits.",
+        )
+    for table in tables:
+        meaning = translation(read_dq_def(file, table), where=file.path, unknown=unknown)
+        dq, left_out = translate(dq, meaning, where=file.path, unknown=unknown)
     dq.flags.writeable = False
     return Mask(
         path=file.path,
@@ -158,18 +172,43 @@ def _read(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
     )
 
 
-def _translated(
-    file: FitsInput, dq: npt.NDArray[np.uint32], unknown: Unknown
-) -> tuple[npt.NDArray[np.uint32], dict[int, int]]:
-    """Translate flags by the file's DQ_DEF, if there is one; return the bits left out, too."""
-    tables = file.named("DQ_DEF")
-    if not tables:
-        return dq, {}
-    if len(tables) > 1:
-        raise MaskFormatError(
-            f"has {len(tables)} tables DQ_DEF; expected one",
-            where=file.path,
-            hint="Leave the table that gives the meaning of the bits.",
+def place_on_detector(
+    mask: Mask, shape: tuple[int, int], *, at: tuple[int, int] | None = None
+) -> Mask:
+    """Return a mask of the whole detector, of `shape`, with the flags of an image in their place.
+
+    `at` is the 1-based position (x, y) of the first pixel, where the file does not state it.
+    """
+    ny, nx = mask.dq.shape
+    window, frame = mask.window, Window.full(*shape)
+    if at is not None:
+        window = Window.from_fits(xstart=at[0], ystart=at[1], xsize=nx, ysize=ny)
+        if mask.placed and window != mask.window:
+            raise ConfigError(
+                f"lies at {mask.window.describe()} by its header, but at {window.describe()} by "
+                "the position given",
+                where=mask.path,
+                hint="Leave the position out.",
+                options=("at",),
+            )
+    elif not mask.placed and mask.dq.shape != shape:
+        raise GeometryError(
+            f"is {size_text(mask.dq.shape)} and does not state where it lies; expected the "
+            f"detector's {size_text(shape)}",
+            where=mask.path,
+            hint="Give the 1-based detector position of its first pixel.",
+            options=("at",),
         )
-    meaning = translation(read_dq_def(file, tables[0]), where=file.path, unknown=unknown)
-    return translate(dq, meaning, where=file.path, unknown=unknown)
+    if not frame.contains(window):
+        raise GeometryError(
+            f"lies at {window.describe()}, which is not on the detector: {frame.describe()}",
+            where=mask.path,
+            hint="Correct its position, or name the right detector.",
+            options=("at",),
+        )
+    dq = mask.dq
+    if dq.shape != shape:
+        dq = np.zeros(shape, np.uint32)
+        dq[window.slices(frame)] = mask.dq
+        dq.flags.writeable = False
+    return dataclasses.replace(mask, dq=dq, window=frame, placed=True)

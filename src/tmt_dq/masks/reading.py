@@ -1,5 +1,6 @@
 """Reading: how a file of bad pixels is to be understood where it does not state that itself."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,18 +45,17 @@ class BitMeanings:
         """Return the meanings in ``convention``, ``16=HOT,4=DEAD`` or ``16:HOT;4:DEAD``."""
         if text.strip().lower() == "convention":
             return "convention"
-        # Parameter files take "=" and "," for their own, so that both forms are needed.
-        between, after = (",", "=") if "=" in text else (";", ":")
         meanings: dict[int, str] = {}
-        for item in text.split(between):
-            number, separator, names = item.partition(after)
-            if not separator or not number.strip().isdecimal() or int(number) in meanings:
+        # Parameter files take "=" and "," for their own, so that both forms are needed.
+        for item in re.split("[,;]", text):
+            found = re.fullmatch(r"\s*([0-9]+)\s*[=:](.*)", item)
+            if found is None or int(found[1]) in meanings:
                 raise ConfigError(
                     f"{item!r} does not give the meaning of one more bit; expected 'convention', "
                     "16=HOT,4=DEAD or 16:HOT;4:DEAD",
                     where="values",
                 )
-            meanings[int(number)] = names.strip()
+            meanings[int(found[1])] = found[2].strip()
         return meanings
 
 

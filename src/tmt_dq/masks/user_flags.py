@@ -25,7 +25,7 @@ def read_user_flags(
     reading: Reading | None = None,
     do_not_use: str | Iterable[str] = "instrument",
 ) -> Mask:
-    """Read a user's own flags: an image, a list of pixels or boxes, or DS9 or CRTF regions.
+    """Read a user's own flags: an image, a list of pixels or boxes, or DS9 regions.
 
     Without a `reading`, the values of a FITS image are flags of the convention or of the file's own
     DQ_DEF. Positions in lists and regions are those of the detector. `do_not_use` is the policy by

@@ -9,14 +9,14 @@ from tmt_dq.core.options import option_table
 from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.masks.formats.fits import FITS
 from tmt_dq.masks.formats.format import Format, Target
-from tmt_dq.masks.formats.regions import CRTF, DS9
+from tmt_dq.masks.formats.regions import DS9
 from tmt_dq.masks.formats.text import TEXT
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags"]
 
-FORMATS: tuple[Format, ...] = (FITS, CRTF, DS9, TEXT)
+FORMATS: tuple[Format, ...] = (FITS, DS9, TEXT)
 """All formats; the first one that recognizes a file reads it, so that TEXT comes last."""
 
 _HEAD = 4096
@@ -26,9 +26,11 @@ def format_of(path: Path) -> Format:
     """Return the format of a file, which its first bytes tell, or its name."""
     try:
         if path.exists() and not path.is_file():
-            found = "a folder" if path.is_dir() else "not a regular file"
+            what = "a folder" if path.is_dir() else "not a regular file"
             raise MaskFormatError(
-                f"is {found}; expected a file", where=path, hint="Name a file of bad pixels."
+                f"is {what}; expected a file with bad pixels",
+                where=path,
+                hint="Name one file. tmt-dq batch takes folders, of exposures.",
             )
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -44,7 +46,7 @@ def format_of(path: Path) -> Format:
     raise MaskFormatError(
         "is neither FITS nor text",
         where=path,
-        hint="Bad pixels may come as FITS, text, CSV, ECSV, and DS9 or CRTF regions.",
+        hint="Bad pixels may come as FITS, text, CSV, ECSV, and DS9 regions.",
     )
 
 

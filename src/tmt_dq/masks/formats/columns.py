@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.errors import ConfigError, MaskFormatError
-from tmt_dq.masks.reading import Reading
+from tmt_dq.errors import MaskFormatError
 
-__all__ = ["Columns", "spans", "whole_number", "whole_numbers"]
+__all__ = ["Columns", "numbers_of"]
 
+Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A table as a file holds it, column by column."""
+    """A table as a file holds it, column by column, names in lower case."""
 
     path: Path
     values: dict[str, npt.NDArray[Any]]
@@ -36,76 +36,61 @@ class Columns:
         values = {name: column[chosen] for name, column in self.values.items()}
         return replace(self, values=values, rows=np.asarray(self.rows)[chosen].tolist())
 
-    def first_of(self, names: Sequence[str]) -> str | None:
-        """Return the first of some names that is a column."""
-        return next((name for name in names if name in self.values), None)
-
-
-def whole_numbers(table: Columns, name: str) -> Numbers:
-    """Return a column as whole numbers."""
-    column = table.values[name]
-    if column.ndim > 1 and column.size == len(column):
-        column = column.reshape(-1)
-    if column.ndim != 1:
-        raise MaskFormatError(
-            f"has {column.shape[1:]} values a row in the column {name}; expected one",
-            where=table.path,
-        )
-    if column.dtype.kind in "iu" and (column.dtype != np.uint64 or not (column >> 63).any()):
-        return column.astype(np.int64)
-    numbers = np.zeros(len(column), np.int64)
-    for index, value in enumerate(column.tolist()):
-        number = whole_number(value)
-        if number is None:
+    def cells(self, name: str) -> list[Any]:
+        """Return the values of a column, one a row."""
+        column = self.values[name]
+        if column.size != len(column):
             raise MaskFormatError(
-                f"{table.where(index)}: {name} is {value!r}; expected a whole number",
-                where=table.path,
-                hint="Ranges a:b are for the columns x and y only." if ":" in str(value) else None,
+                f"has {column.shape[1:]} values a row in the column {name}; expected one",
+                where=self.path,
             )
-        numbers[index] = number
-    return numbers
+        return list(column.reshape(-1).tolist())
+
+    def whole_numbers(self, name: str) -> Numbers:
+        """Return a column as whole numbers, also those that are written as 12.0."""
+        return self._whole(name, self.cells(name), "a whole number")
+
+    def ranges(self, name: str, first: int, last: int, *, is_open: bool) -> tuple[Numbers, Numbers]:
+        """Return first positions and lengths of a column of positions and ranges ``a:b``.
+
+        Where ranges may be open, an end that is left out is `first` or `last`.
+        """
+        starts, ends = [], []
+        for cell in self.cells(name):
+            start, colon, end = (part.strip() for part in str(cell).partition(":"))
+            starts.append(start or (first if colon and is_open else ""))
+            ends.append((end or (last if is_open else "")) if colon else start)
+        expected = "a whole number, or a range a:b of whole numbers a ≤ b with both ends included"
+        low = self._whole(name, starts, expected)
+        high = self._whole(name, ends, expected)
+        self.check(name, high >= low, expected)
+        return low, high - low + 1
+
+    def check(self, name: str, good: npt.NDArray[np.bool_], expected: str) -> None:
+        """Refuse a column with values that are not good; the error names the first."""
+        if not good.all():
+            row = int(np.argmin(good))
+            raise MaskFormatError(
+                f"{self.where(row)}: {name} is {self.cells(name)[row]!r}; expected {expected}",
+                where=self.path,
+            )
+
+    def _whole(self, name: str, values: Sequence[object], expected: str) -> Numbers:
+        numbers = numbers_of(values)
+        with np.errstate(invalid="ignore"):
+            good = (abs(numbers) < 1 << 53) & (numbers == np.floor(numbers))
+        self.check(name, good, expected)
+        return numbers.astype(np.int64)
 
 
-def whole_number(value: object) -> int | None:
-    """Return a whole number, also one written as 12.0; None if it is not one."""
-    text = str(value).strip()
+def numbers_of(values: Sequence[object]) -> Floats:
+    """Return values as numbers; NaN for those that are none."""
+    return np.array([_number(value) for value in values], np.float64)
+
+
+def _number(value: object) -> float:
     try:
         # Python takes an underscore for a separator of thousands.
-        number = math.nan if "_" in text or isinstance(value, bool) else float(text)
+        return math.nan if isinstance(value, bool) or "_" in str(value) else float(str(value))
     except ValueError:
-        return None
-    return int(number) if number.is_integer() and abs(number) < 1 << 53 else None
-
-
-def spans(
-    table: Columns, name: str, reading: Reading, base: int, size: int
-) -> tuple[Numbers, Numbers]:
-    """Return first positions and lengths of a column of positions and ranges."""
-    column = table.values[name]
-    ranges = []
-    if column.dtype.kind not in "iuf":
-        ranges = [index for index, text in enumerate(column.tolist()) if ":" in str(text)]
-    plain = column.astype(object) if ranges else column
-    plain[ranges] = str(base)
-    first = whole_numbers(replace(table, values={name: plain}), name)
-    length = np.ones_like(first)
-    for index in ranges:
-        start, _, end = (part.strip() for part in str(column[index]).partition(":"))
-        if not (start and end) and reading.at is not None:
-            raise ConfigError(
-                f"{table.where(index)}: {name} is {str(column[index])!r}, a range without an end, "
-                "in a list that is placed on the detector: where does it end?",
-                where=table.path,
-                hint="Write both ends.",
-            )
-        low = base if not start else whole_number(start)
-        high = size - 1 + base if not end else whole_number(end)
-        if low is None or high is None or high < low:
-            raise MaskFormatError(
-                f"{table.where(index)}: {name} is {str(column[index])!r}; expected a range a:b "
-                "with whole numbers a ≤ b, both ends included",
-                where=table.path,
-                hint="An end may be left out: 10: reaches to the detector's edge.",
-            )
-        first[index], length[index] = low, high - low + 1
-    return first, length
+        return math.nan

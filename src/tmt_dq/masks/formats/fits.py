@@ -4,67 +4,53 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from astropy.io import fits
+import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.core.dq_def import translation
+from tmt_dq.core.values import as_flags
 from tmt_dq.errors import ConfigError, MaskFormatError
+from tmt_dq.fits.encoding import read_plane, scaling
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns, read_dq_def
 from tmt_dq.masks.dq_image import find_dq_image, name_of, open_mask_file, place_of_image
 from tmt_dq.masks.formats.columns import Columns
 from tmt_dq.masks.formats.format import Format, Target
-from tmt_dq.masks.formats.images import image_flags, place_on_detector
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
-from tmt_dq.masks.mask import MASK_TYPES, Mask, read_mask
+from tmt_dq.masks.mask import MASK_TYPES, Mask, flags_of, place_on_detector
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["FITS"]
 
 _IMAGE_OPTIONS = frozenset({"flag", "bad", "good", "values", "at", "extension"})
+_SHOWN = 8
 
 
 def _read(path: Path, reading: Reading, target: Target) -> Mask:
-    try:
-        with open_mask_file(path) as file:
-            header = Keywords(path, file.units[0])
-            instrument, detector = (name_of(header.get(key)) for key in ("INSTRUME", "DETECTOR"))
-            table = _list_unit(file, reading)
-            if table is not None:
-                mask = _read_table(file, table, reading, target)
-            elif not _states_flags(file, reading):
-                mask = _read_map(file, reading, target)
-            else:
-                mask = None
-    except fits.VerifyError as error:
-        raise MaskFormatError(f"has a damaged header: {error}", where=path) from error
-    if mask is not None:
-        return dataclasses.replace(mask, instrument=instrument, detector=detector)
-    mask = read_mask(path, unknown=reading.unknown)
-    window = mask.window if mask.placed else None
-    return place_on_detector(mask, window, target.shape, at=reading.at)
+    with open_mask_file(path) as file:
+        header = file.units[0].header
+        table = _list_unit(file, reading)
+        if table is not None:
+            unused = _IMAGE_OPTIONS - LIST_OPTIONS - {"extension"}
+            reading.refuse(path, "this is a list, not an image", *sorted(unused))
+            mask = _read_table(file, table, reading, target)
+        else:
+            unused = LIST_OPTIONS - _IMAGE_OPTIONS
+            reading.refuse(path, "this is an image, not a list", *sorted(unused))
+            mask = _read_image(file, reading, target)
+    return dataclasses.replace(
+        mask,
+        instrument=mask.instrument or name_of(header.get("INSTRUME")),
+        detector=mask.detector or name_of(header.get("DETECTOR")),
+    )
 
 
 def _read_table(file: FitsInput, unit: Unit, reading: Reading, target: Target) -> Mask:
-    unused = _IMAGE_OPTIONS - LIST_OPTIONS - {"extension"}
-    reading.refuse(file.path, "this is a list, not an image", *sorted(unused))
     columns = {name.lower(): values for name, values in read_columns(file, unit, needed=()).items()}
     rows = range(1, len(next(iter(columns.values()))) + 1)
     table = Columns(file.path, columns, rows, f"{unit.label} row")
     return list_mask(table, reading, target)
-
-
-def _read_map(file: FitsInput, reading: Reading, target: Target) -> Mask:
-    unused = LIST_OPTIONS - _IMAGE_OPTIONS
-    reading.refuse(file.path, "this is an image, not a list", *sorted(unused))
-    unit = find_dq_image(file, extension=reading.extension)
-    flags = image_flags(file, unit, reading)
-    place, placed = place_of_image(Keywords(file.path, file.units[0], unit), flags.shape, file.path)
-    window = place if placed else None
-    if window is None and target.data is not None and reading.at is None:
-        window = target.data if flags.shape == target.data.shape else None
-    mask = Mask(path=file.path, dq=flags, window=place)
-    return place_on_detector(mask, window, target.shape, at=reading.at)
 
 
 def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
@@ -93,38 +79,103 @@ def _is_list(header: Mapping[str, object]) -> bool:
     return (name_of(header.get("XTENSION")) or "").upper() == "BINTABLE" and is_list(names)
 
 
-def _states_flags(file: FitsInput, reading: Reading) -> bool:
-    """Whether a FITS file itself states that its image DQ holds flags, and of which convention."""
-    if reading.values is not None:
-        _check_values(file, reading)
-    if reading.has_polarity or reading.values is not None or reading.extension is not None:
-        return False
-    reftype = (name_of(Keywords(file.path, file.units[0]).get("REFTYPE")) or "").upper()
-    named = len(file.named("DQ")) == 1
-    states = named and (reftype in MASK_TYPES or bool(file.named("DQ_DEF")))
-    if states:
+def _read_image(file: FitsInput, reading: Reading, target: Target) -> Mask:
+    unit = find_dq_image(file, extension=reading.extension)
+    header = Keywords(file.path, file.units[0], unit)
+    _check_values(file, reading)
+    is_asked = reading.has_polarity or reading.values is not None or reading.extension is not None
+    is_mask = (name_of(header.get("REFTYPE")) or "").upper() in MASK_TYPES
+    if unit.name == "DQ" and (is_mask or file.named("DQ_DEF")) and not is_asked:
         why = "its image DQ holds flags already; to read it as a map, give bad, good or values"
         reading.refuse(file.path, why, "flag")
-        unused = LIST_OPTIONS - _IMAGE_OPTIONS
-        reading.refuse(file.path, "this is an image, not a list", *sorted(unused))
-    return states
+        return place_on_detector(flags_of(file, unit, reading.unknown), target.shape, at=reading.at)
+    flags = _flags(file, unit, reading)
+    window, placed = place_of_image(header, flags.shape, file.path)
+    data = target.data
+    if data is not None and flags.shape == data.shape and not placed and reading.at is None:
+        window, placed = data, True
+    mask = Mask(path=file.path, dq=flags, window=window, placed=placed)
+    return place_on_detector(mask, target.shape, at=reading.at)
 
 
 def _check_values(file: FitsInput, reading: Reading) -> None:
     """Refuse meanings of bits that contradict the file's own table DQ_DEF."""
-    given = reading.meanings
-    for unit in file.named("DQ_DEF"):
+    given = {} if reading.meanings is None else dict(reading.meanings.pairs)
+    for unit in file.named("DQ_DEF") if given else ():
         own = translation(read_dq_def(file, unit), where=file.path, unknown="drop")
-        meant = dict(given.pairs) if given is not None else {}
-        wrong = [bit for bit, flag in own.pairs if flag and meant.get(bit, flag) != flag]
+        wrong = [str(bit) for bit, flag in own.pairs if flag and given.get(bit, flag) != flag]
         if wrong:
             raise ConfigError(
                 f"has a table DQ_DEF, which contradicts the values given for the bits "
-                f"{', '.join(map(str, wrong))}",
+                f"{', '.join(wrong)}",
                 where=file.path,
                 hint="Leave the values out: the table gives the meaning of the bits.",
                 options=("values",),
             )
+
+
+def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint32]:
+    """Return the flags of an image whose values the user gives a meaning."""
+    values = _numbers(file, unit)
+    if reading.values is not None:
+        return reading.translated(as_flags(values, where=file.path), file.path)
+    if not reading.has_polarity:
+        raise ConfigError(
+            f"does not state which of its values are bad; found {_census(values)}",
+            where=file.path,
+            hint="Give the value of bad or of good pixels and a flag; if the values are flags, "
+            "their meaning.",
+            options=("bad", "good", "flag", "values"),
+        )
+    if reading.flag is None:
+        raise ConfigError(
+            f"does not state which flag its bad pixels get; found {_census(values)}",
+            where=file.path,
+            hint="Give a flag, for example HOT.",
+            options=("flag",),
+        )
+    good = None if reading.good is None else values == reading.good
+    bad = values != 0 if reading.bad == "nonzero" else values == reading.bad
+    if reading.bad is None:
+        bad = ~np.asarray(good)
+    elif good is not None and not bool((bad | good).all()):
+        raise MaskFormatError(
+            f"has values besides bad={reading.bad} and good={reading.good}: {_census(values)}",
+            where=file.path,
+            hint="Give only one of the two, if all other values are the opposite.",
+        )
+    return np.asarray(bad, bool).astype(np.uint32) * reading.flag_value
+
+
+def _numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:
+    """Return an image's whole numbers, negative ones too, in native byte order."""
+    values = read_plane(file, unit, 0)
+    wrong = np.zeros(values.shape, bool)
+    blank = unit.header.get("BLANK")
+    if isinstance(blank, int):
+        zero, scale = scaling(unit, file.path)
+        wrong |= values == blank * scale + zero
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            wrong |= ~(np.isfinite(values) & (values == np.floor(values)))
+    if wrong.any():
+        raise MaskFormatError(
+            f"{unit.label} has {np.count_nonzero(wrong)} pixels that are undefined or no whole "
+            "numbers",
+            where=file.path,
+            hint="A map of bad pixels has a value in every pixel; give these one.",
+        )
+    return values
+
+
+def _census(values: npt.NDArray[np.generic]) -> str:
+    """List the values of an image and how many pixels have each."""
+    numbers, counts = np.unique(values, return_counts=True)
+    shown = ", ".join(
+        f"{int(number)} ({count:,} pixels)"
+        for number, count in zip(numbers[:_SHOWN], counts[:_SHOWN], strict=True)
+    )
+    return shown if len(numbers) <= _SHOWN else f"{shown} and {len(numbers) - _SHOWN} more values"
 
 
 FITS = Format(

@@ -1,5 +1,7 @@
 """Lists of bad pixels, boxes, runs and shapes: columns in, flags of the detector out."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +10,9 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
-from tmt_dq.masks.formats.columns import Columns, spans, whole_number, whole_numbers
+from tmt_dq.masks.formats.columns import Columns, numbers_of
 from tmt_dq.masks.formats.format import Target, whole_detector
-from tmt_dq.masks.formats.regions import table_shapes
-from tmt_dq.masks.formats.shapes import draw
+from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -22,27 +23,50 @@ Flags = npt.NDArray[np.uint32]
 LIST_OPTIONS = frozenset({"flag", "values", "base", "at", "ignore_columns"})
 """Fields of `Reading` that mean something to all lists."""
 
-_X = ("x", "col", "column")
-_Y = ("y", "row", "line")
-_BOX = ("x0", "y0", "width", "height")
-_RUN = ("pix1", "pix2", "length", "axis")
-_RADIUS = ("r", "radius")
-_SHAPE = ("shape", "r", "rotang", "component")
+_KINDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("pix1", "pix2", "length", "axis"): (),
+    ("x0", "y0", "width", "height"): (),
+    ("x", "y", "shape"): ("r", "rotang"),
+    ("x", "y"): ("r",),
+}
+"""Columns that each kind of list needs, and those that it may have besides."""
 _FLAGS = ("flag", "flags", "value", "dq")
-_DETECTOR = ("detector", "det", "chip", "ccdchip", "ccd", "sensor", "sca")
+_OTHER_NAMES = {
+    "x": ("col", "column"),
+    "y": ("row", "line"),
+    "r": ("radius",),
+    "detector": ("det", "chip", "ccdchip", "ccd", "sensor", "sca"),
+}
+_SIZES = {"point": 0, "circle": 1, "annulus": 2, "box": 2, "ellipse": 2}
+"""How many of the numbers in the column R each shape of a FITS region table has."""
+_ON_OUTLINE = 1e-6
+"""So much farther than its outline a shape of a table reaches, in pixels, for rounding."""
 _SHOWN = 5
 
-POSITION_NAMES = frozenset({*_X, *_Y, *_BOX[:2], *_RUN[:2]})
+POSITION_NAMES = frozenset(
+    {"x", "y", *_OTHER_NAMES["x"], *_OTHER_NAMES["y"], "x0", "y0", "pix1", "pix2"}
+)
 """Columns of positions: a line with one of these names is a line of column names."""
 
 
-def is_list(names: set[str]) -> bool:
+def is_list(names: Iterable[str]) -> bool:
     """Whether a table with these columns, in lower case, is a list of bad pixels."""
-    return (
-        names.issuperset(_BOX)
-        or names.issuperset({*_RUN, "value"})
-        or (not names.isdisjoint(_X) and not names.isdisjoint(_Y))
-    )
+    return _kind_of(_usual_names(names).values()) is not None
+
+
+def _kind_of(names: Iterable[str]) -> tuple[str, ...] | None:
+    found = set(names)
+    return next((kind for kind in _KINDS if found.issuperset(kind)), None)
+
+
+def _usual_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the usual name of each column; a second column for the same keeps its own."""
+    usual = {name: name for name in names}
+    for name, others in _OTHER_NAMES.items():
+        other = next((other for other in others if other in usual), None)
+        if name not in usual and other is not None:
+            usual[other] = name
+    return usual
 
 
 def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
@@ -51,90 +75,72 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     - x, y: pixels; each may be a range ``a:b``, both ends included, an end left out meaning the
       detector's edge;
     - x0, y0, width, height: boxes by their first pixel, as LSST's defects are written;
-    - x, y, shape, r, rotang: shapes by their centre, as FITS region tables; x, y, radius: circles;
+    - x, y, shape, r, rotang: shapes by their centre, as FITS region tables; x, y, r: circles;
     - PIX1, PIX2, LENGTH, AXIS, VALUE: HST's bad pixel tables, runs of LENGTH pixels along x
       (AXIS 1) or y (AXIS 2) that start at the 1-based pixel (PIX1, PIX2).
 
     Each may have a column with the flags (names or numbers) and one with the detector, whose other
     rows are left out. A column that is not understood is an error.
     """
-    names = set(table.values)
-    if not is_list(names):
+    table, kind = _understood(table, reading)
+    table, remarks = _own_rows(table, target)
+    base = _base(table, reading)
+    flags = _flags(table, reading)
+    if "shape" in kind or "r" in table.values:
+        dq = _draw(table, reading, base, flags, target.shape)
+    else:
+        dq = _paint(table, kind, reading, base, flags, target.shape)
+    return whole_detector(table.path, dq, remarks=remarks)
+
+
+def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, ...]]:
+    """Return the columns that are used, by their usual names, and the kind of list."""
+    ignored = {name.strip().lower() for name in reading.ignore_columns or ()}
+    absent = sorted(ignored - set(table.values))
+    if absent:
+        raise ConfigError(
+            f"has no column {', '.join(absent)}, which is to be ignored; found "
+            f"{' '.join(table.values)}",
+            where=table.path,
+            options=("ignore_columns",),
+        )
+    usual = _usual_names(name for name in table.values if name not in ignored)
+    kind = _kind_of(usual.values())
+    if kind is None:
         raise MaskFormatError(
-            f"has the columns {' '.join(table.values)}; expected x y, x0 y0 width height, x y "
-            "shape r, or PIX1 PIX2 LENGTH AXIS VALUE",
+            f"has the columns {' '.join(usual)}; expected x y, x0 y0 width height, x y shape r, or "
+            "PIX1 PIX2 LENGTH AXIS VALUE",
             where=table.path,
             hint="Rename the columns; name them if the file does not.",
             options=("columns",),
         )
-    used = _used(table)
-    _check_all_understood(table, used, reading)
-    table, remarks = _own_rows(table, reading, target)
-    base = _base(table, reading)
-    flags = _flags(table, reading)
-    if {"shape", *_RADIUS} & used:
-        dq = _draw(table, reading, base, flags, target.shape)
-    else:
-        dq = _paint(table, reading, base, flags, target.shape)
-    return whole_detector(table.path, dq, remarks=remarks)
-
-
-def _used(table: Columns) -> set[str]:
-    """Return the columns that are understood."""
-    names = set(table.values)
-    x, y = table.first_of(_X), table.first_of(_Y)
-    if names.issuperset({*_RUN, "value"}):
-        used: set[str | None] = {*_RUN}
-    elif names.issuperset(_BOX):
-        used = {*_BOX}
-    elif "shape" in names:
-        used = {x, y, *_SHAPE}
-    else:
-        used = {x, y, table.first_of(_RADIUS)}
-    used |= {*_FLAGS, table.first_of(_DETECTOR)}
-    return {name for name in used if name in names}
-
-
-def _check_all_understood(table: Columns, used: set[str], reading: Reading) -> None:
-    ignored = {name.strip().lower() for name in reading.ignore_columns or ()}
-    absent = sorted(ignored - set(table.values))
-    needed = sorted(ignored & used - set(_DETECTOR) - set(_FLAGS))
-    if absent or needed:
-        what = f"has no column {', '.join(absent)}" if absent else f"needs {', '.join(needed)}"
-        raise ConfigError(
-            f"{what}, which is to be ignored; found {' '.join(table.values)}",
-            where=table.path,
-            options=("ignore_columns",),
-        )
-    unknown = [name for name in table.values if name not in used | ignored]
+    used = {*kind, *_KINDS[kind], *_FLAGS, "detector"}
+    unknown = [name for name, meaning in usual.items() if meaning not in used]
     if unknown:
         raise MaskFormatError(
             f"has columns that are not understood: {' '.join(unknown)}; understood are "
-            f"{' '.join(name for name in table.values if name in used)}",
+            f"{' '.join(name for name in usual if name not in unknown)}",
             where=table.path,
             hint="Boxes are x0 y0 width height (first pixel and size), circles x y radius. Name "
             "columns that have nothing to do with the flags as ignored.",
             options=("ignore_columns",),
         )
+    return replace(table, values={usual[name]: table.values[name] for name in usual}), kind
 
 
-def _own_rows(table: Columns, reading: Reading, target: Target) -> tuple[Columns, tuple[str, ...]]:
-    """Return the table without the columns to ignore and the rows of other detectors."""
-    ignored = {name.strip().lower() for name in reading.ignore_columns or ()}
-    values = {name: column for name, column in table.values.items() if name not in ignored}
-    table = replace(table, values=values)
-    column = table.first_of(_DETECTOR)
-    if column is None:
+def _own_rows(table: Columns, target: Target) -> tuple[Columns, tuple[str, ...]]:
+    """Return the table without the rows of other detectors."""
+    if "detector" not in table.values:
         return table, ()
-    names = np.array([str(value).strip().upper() for value in values[column]], dtype=object)
+    names = [str(cell).strip().upper() for cell in table.cells("detector")]
     known = target.names | target.others
-    unknown = sorted({name for name in names if name not in known})
+    unknown = sorted(set(names) - known)
     if unknown:
         raise MaskFormatError(
-            f"has rows of {column} {', '.join(unknown[:_SHOWN])}; expected "
+            f"has rows of detector {', '.join(unknown[:_SHOWN])}; expected "
             f"{', '.join(sorted(known)) or 'no such column: the detector is not known'}",
             where=table.path,
-            hint=f"Write the names of detectors into {column}, or ignore the column.",
+            hint="Write the names of detectors into the column, or ignore it.",
             options=("ignore_columns",),
         )
     own = np.array([name in target.names for name in names], bool)
@@ -149,44 +155,71 @@ def _own_rows(table: Columns, reading: Reading, target: Target) -> tuple[Columns
 
 
 def _paint(
-    table: Columns, reading: Reading, base: int, flags: Flags, shape: tuple[int, int]
+    table: Columns,
+    kind: tuple[str, ...],
+    reading: Reading,
+    base: int,
+    flags: Flags,
+    shape: tuple[int, int],
 ) -> Flags:
     """Return the flags of pixels, boxes and runs."""
-    if "pix1" in table.values:
-        x, y, length, axis = (whole_numbers(table, name) for name in _RUN)
-        wrong = np.flatnonzero((axis != 1) & (axis != 2))
-        if wrong.size:
-            raise MaskFormatError(
-                f"{table.where(int(wrong[0]))}: AXIS is {axis[wrong[0]]}; expected 1 (along x) or "
-                "2 (along y)",
-                where=table.path,
-            )
-        ny, nx = np.where(axis == 2, length, 1), np.where(axis == 1, length, 1)
-    elif "x0" in table.values:
-        x, y, nx, ny = (whole_numbers(table, name) for name in _BOX)
+    if kind == ("x", "y"):
+        (x, nx), (y, ny) = (
+            table.ranges(name, base, size - 1 + base, is_open=reading.at is None)
+            for name, size in (("x", shape[1]), ("y", shape[0]))
+        )
     else:
-        x, nx = spans(table, table.first_of(_X) or "", reading, base, shape[1])
-        y, ny = spans(table, table.first_of(_Y) or "", reading, base, shape[0])
+        x, y, nx, ny = (table.whole_numbers(name) for name in kind)
+    if "axis" in kind:
+        length, axis = nx, ny
+        table.check("axis", (axis == 1) | (axis == 2), "1 (along x) or 2 (along y)")
+        nx, ny = np.where(axis == 1, length, 1), np.where(axis == 2, length, 1)
     shift_x, shift_y = reading.shift
     boxes = Boxes(y - base + shift_y, x - base + shift_x, ny, nx)
-    _check_inside(table, boxes, base, shape)
+    misplaced = boxes.misplaced(shape)
+    if misplaced.size:
+        number = int(misplaced[0])
+        raise GeometryError(
+            f"{misplaced.size} of {len(boxes)} entries are empty or not on the detector, the first "
+            f"is {table.where(number)}: x = {x[number] + shift_x}, y = {y[number] + shift_y}, "
+            f"{nx[number]} × {ny[number]} pixels; expected x from {base} to {shape[1] - 1 + base} "
+            f"and y from {base} to {shape[0] - 1 + base}",
+            where=table.path,
+            hint="Check the base (0 or 1), and whether x and y are exchanged.",
+        )
     return paint(boxes, flags, shape)
 
 
 def _draw(
     table: Columns, reading: Reading, base: int, flags: Flags, shape: tuple[int, int]
 ) -> Flags:
-    """Return the flags of shapes by their centre."""
-    columns = {"SHAPE": table.values.get("shape", np.full(len(table.rows), "circle"))}
-    for name, found in (("X", _X), ("Y", _Y), ("R", _RADIUS), ("ROTANG", ("rotang",))):
-        given = table.first_of(found)
-        if given is not None:
-            columns[name] = table.values[given]
-    for name in "XY":
-        if columns[name].dtype.kind in "iuf":
-            columns[name] = columns[name] - float(base)
-    shapes = table_shapes(table.path, columns, flags, table.where)
-    return draw(table.path, shapes, reading.shift, shape, closed=True)
+    """Return the flags of shapes by their centre; as CFITSIO has it, with their outline."""
+    count = len(table.rows)
+    x, y = (numbers_of(table.cells(name)) for name in ("x", "y"))
+    angles = numbers_of(table.cells("rotang")) if "rotang" in table.values else np.zeros(count)
+    names = table.cells("shape") if "shape" in table.values else ["circle"] * count
+    radii = table.values.get("r", np.zeros((count, 0)))
+    radii = radii.reshape(count, math.prod(radii.shape[1:]))
+    shapes = []
+    for number, text in enumerate(names):
+        word = str(text).strip().lower()
+        name = word.removeprefix("!").replace("rotbox", "box")
+        title = f"{table.where(number)} ({word})"
+        sizes = numbers_of(radii[number, : _SIZES.get(name, 0)].tolist()).tolist()
+        if name in {"box", "ellipse"}:
+            sizes.append(angles[number])
+        try:
+            found = outlines_of(name, [x[number], y[number], *sizes], border=_ON_OUTLINE)
+        except (ValueError, OverflowError):
+            raise MaskFormatError(
+                f"{title} cannot be understood: its numbers are {sizes}; expected one of "
+                f"{', '.join(_SIZES)}",
+                where=table.path,
+            ) from None
+        include = not word.startswith("!")
+        shapes += [Shape(title, *each, int(flags[number]), include) for each in found]
+    shift_x, shift_y = reading.shift
+    return draw(table.path, shapes, (shift_x - base, shift_y - base), shape)
 
 
 def _base(table: Columns, reading: Reading) -> int:
@@ -211,8 +244,8 @@ def _base(table: Columns, reading: Reading) -> int:
 
 def _flags(table: Columns, reading: Reading) -> Flags:
     """Return the flags of each row, from its own column or from the user."""
-    name = table.first_of(_FLAGS)
-    if name is None:
+    columns = [name for name in _FLAGS if name in table.values]
+    if not columns:
         if reading.flag is None:
             raise ConfigError(
                 f"does not state which flag its {len(table.rows)} entries get",
@@ -222,16 +255,14 @@ def _flags(table: Columns, reading: Reading) -> Flags:
             )
         reading.refuse(table.path, "the list has no column of values", "values")
         return np.full(len(table.rows), reading.flag_value)
-    column = table.values[name]
-    if not len(column):
+    if not table.rows:
         return np.zeros(0, np.uint32)
-    if column.dtype.kind in "iuf" or all(whole_number(text) is not None for text in set(column)):
-        flags = _numbered(table, name, reading)
-    else:
-        flags = _by_name(table, name, reading)
-    for other in (each for each in _FLAGS if each in table.values and each != name):
+    name, *others = columns
+    has_numbers = np.isfinite(numbers_of(table.cells(name))).all()
+    flags = _numbered(table, name, reading) if has_numbers else _named(table, name, reading)
+    for other in others:
         # Our own tables have names and values of the same flags.
-        if not np.array_equal(whole_numbers(table, other), flags):
+        if not np.array_equal(table.whole_numbers(other), flags):
             raise MaskFormatError(
                 f"has the columns {name} and {other}, which are not the same flags",
                 where=table.path,
@@ -241,12 +272,29 @@ def _flags(table: Columns, reading: Reading) -> Flags:
     return flags
 
 
-def _by_name(table: Columns, name: str, reading: Reading) -> Flags:
-    """Return the flags of rows with names."""
+def _named(table: Columns, name: str, reading: Reading) -> Flags:
+    """Return the flags of rows with names; the error lists all names that are unknown."""
     reading.refuse(table.path, f"the column {name} has names of flags", "values")
-    texts = [str(text).strip() for text in table.values[name].tolist()]
-    known = _named(table, texts)
-    flags = np.array([known[text] for text in texts], np.uint32)
+    known: dict[str, int] = {}
+    unknown: list[str] = []
+    hint = "Each entry has one or more flags; good pixels need not be listed."
+    cells = [str(cell).strip() for cell in table.cells(name)]
+    for number, text in enumerate(cells):
+        if text not in known:
+            try:
+                known[text] = PIXEL.encode(text)
+            except UnknownFlagError as error:
+                known[text], hint = 0, error.hint or hint
+            if not known[text]:
+                unknown.append(f"{table.where(number)}: {text!r}")
+    if unknown:
+        more = "" if len(unknown) <= _SHOWN else f" and {len(unknown) - _SHOWN} more"
+        raise UnknownFlagError(
+            f"has names that are no flags of PIXELDQ: {'; '.join(unknown[:_SHOWN])}{more}",
+            where=table.path,
+            hint=hint,
+        )
+    flags = np.array([known[text] for text in cells], np.uint32)
     if reading.flag is not None and bool((flags != reading.flag_value).any()):
         raise ConfigError(
             f"has flags of its own in the column {name}, but flag is {reading.flag}",
@@ -257,40 +305,10 @@ def _by_name(table: Columns, name: str, reading: Reading) -> Flags:
     return flags
 
 
-def _named(table: Columns, texts: list[str]) -> dict[str, int]:
-    """Return the value of each name; the error lists all names that are unknown."""
-    known: dict[str, int] = {}
-    unknown: list[str] = []
-    hint = None
-    for text in dict.fromkeys(texts):
-        try:
-            known[text] = PIXEL.encode(text)
-        except UnknownFlagError as error:
-            unknown.append(f"{table.where(texts.index(text))}: {text!r}")
-            hint = hint or error.hint
-            continue
-        if not known[text]:
-            unknown.append(f"{table.where(texts.index(text))}: {text!r} is no flag")
-    if unknown:
-        more = "" if len(unknown) <= _SHOWN else f" and {len(unknown) - _SHOWN} more"
-        raise UnknownFlagError(
-            f"has names that are not flags of PIXELDQ: {'; '.join(unknown[:_SHOWN])}{more}",
-            where=table.path,
-            hint=hint or "Each entry has one or more flags; good pixels need not be listed.",
-        )
-    return known
-
-
 def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
     """Return the flags of rows with numbers, whose meaning the user gives."""
-    numbers = whole_numbers(table, name)
-    wrong = np.flatnonzero((numbers < 0) | (numbers > 0xFFFF_FFFF))
-    if wrong.size:
-        raise MaskFormatError(
-            f"{table.where(int(wrong[0]))}: {name} is {numbers[wrong[0]]}; expected a number from "
-            "0 to 2^32 - 1",
-            where=table.path,
-        )
+    numbers = table.whole_numbers(name)
+    table.check(name, (numbers >= 0) & (numbers <= 0xFFFF_FFFF), "a number from 0 to 2^32 - 1")
     if reading.flag is not None:
         return np.where(numbers != 0, reading.flag_value, np.uint32(0))
     if reading.values is None:
@@ -302,18 +320,3 @@ def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
             options=("flag", "values"),
         )
     return reading.translated(numbers.astype(np.uint32), table.path)
-
-
-def _check_inside(table: Columns, boxes: Boxes, base: int, shape: tuple[int, int]) -> None:
-    misplaced = boxes.misplaced(shape)
-    if not misplaced.size:
-        return
-    number = int(misplaced[0])
-    raise GeometryError(
-        f"{misplaced.size} of {len(boxes)} entries are empty or not on the detector, the first is "
-        f"{table.where(number)}: x = {boxes.x[number] + base}, y = {boxes.y[number] + base}, "
-        f"{boxes.nx[number]} × {boxes.ny[number]} pixels; expected x from {base} to "
-        f"{shape[1] - 1 + base} and y from {base} to {shape[0] - 1 + base}",
-        where=table.path,
-        hint="Check the base (0 or 1), and whether x and y are exchanged.",
-    )

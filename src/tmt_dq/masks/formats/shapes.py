@@ -1,233 +1,237 @@
-"""Shapes of bad pixels (circles, ellipses, boxes, polygons, annuli, points), drawn as pixels.
+"""Shapes of bad pixels (boxes, ellipses, polygons, annuli, points), drawn as pixels.
 
-A pixel belongs to a shape if its centre lies inside, not on, the outline; to a point, if the point
-lies in the pixel. That is what astropy-regions' bitmaps show; those take the area of each shape's
-bounding box, these the number of rows, which is what files with many or large shapes need.
+A pixel belongs to a shape if its centre lies inside, not on, the outline, as in the bitmaps of
+astropy-regions; to a point, if the point lies in the pixel. All shapes are drawn as boxes, most of
+them one row high, so that the cost is the number of rows and not the area.
 """
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.errors import GeometryError, MaskFormatError
+from tmt_dq.core.boxes import Boxes, Cover, separate
+from tmt_dq.errors import GeometryError
 
-__all__ = ["Shape", "draw"]
+__all__ = ["Shape", "draw", "outlines_of"]
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
+Outline = tuple[str, Sequence[float]]
+"""A "box" (x, y, half width, half height), "ellipse" (and radians) or "polygon" (x, y, x, y, …)."""
 
+_OUTLINES = 10_000
+"""Outlines that are drawn at a time."""
 _ROWS = 500_000
 """Rows of pixels that are drawn at a time: bounds the memory, some tens of MB."""
-
-_FAR = float(1 << 40)
-"""Columns beyond this are all the same: off the detector, and still whole numbers."""
-
-_LARGEST = 4
-"""A shape may be so many times as large as the detector; a larger one has wrong units."""
+_FAR = 4
+"""A shape farther away than this many times the detector's size has wrong units."""
 
 
 class Shape(NamedTuple):
-    """A shape, 0-based: (x, y) of its centre and half sizes, or the corners of a polygon."""
+    """What lies inside an outline, and outside another one if it is an annulus."""
 
     name: str  # what it is and where in the file, for messages
-    kind: str  # "point", "ellipse", "box" or "polygon"
-    numbers: Sequence[float]  # x, y; of ellipses and boxes half width, half height, radians, too
+    outline: Outline
+    hole: Outline | None = None
     flags: int = 0
-    hole: tuple[float, float] | None = None  # half sizes of the inner outline of an annulus
     include: bool = True
 
 
-def draw(
-    path: Path,
-    shapes: Sequence[Shape],
-    shift: tuple[int, int],
-    shape: tuple[int, int],
-    *,
-    closed: bool = False,
-) -> npt.NDArray[np.uint32]:
-    """Return the flags of shapes, (ny, nx); the excluded ones are taken away from all others.
+def outlines_of(
+    name: str, numbers: Sequence[float], *, border: float = 0
+) -> list[tuple[Outline, Outline | None]]:
+    """Return outlines and holes of a shape as DS9 and FITS region tables give it, by its centre.
 
-    With `closed`, centres on the outline are inside, as CFITSIO has it for FITS region tables.
+    Angles are in degrees; an annulus has several sizes, and outlines grow by `border`. ValueError
+    if the numbers do not fit the name.
     """
+    if name == "polygon" and len(numbers) >= 6 and len(numbers) % 2 == 0:
+        return [(("polygon", numbers), None)]
+    x, y, *sizes = numbers
+    if name == "point" and not sizes:
+        return [(("box", (math.floor(x + 0.5), math.floor(y + 0.5), 0.5, 0.5)), None)]
+    pairs, angle = [], 0.0
+    if name in {"box", "ellipse"}:
+        angle = sizes.pop() if len(sizes) % 2 else 0.0
+        scale = 0.5 if name == "box" else 1.0
+        pairs = [(scale * a, scale * b) for a, b in zip(sizes[::2], sizes[1::2], strict=True)]
+    elif name == {1: "circle"}.get(len(sizes), "annulus"):
+        pairs = [(size, size) for size in sizes]
+    steps = itertools.pairwise([(0.0, 0.0), *pairs])
+    if not pairs or not all(c > a and d > b for (a, b), (c, d) in steps):
+        raise ValueError(f"{name} has sizes that make no sense")
+
+    def outline(a: float, b: float) -> Outline:
+        turned = math.radians(angle % 360)
+        return _box(x, y, a, b, angle) if name == "box" else ("ellipse", (x, y, a, b, turned))
+
+    outer = [outline(a + border, b + border) for a, b in pairs]
+    if len(pairs) == 1:
+        return [(outer[0], None)]
+    return list(zip(outer[1:], (outline(*pair) for pair in pairs[:-1]), strict=True))
+
+
+def _box(x: float, y: float, a: float, b: float, angle: float) -> Outline:
+    if angle % 90 == 0:
+        return "box", (x, y, b, a) if angle % 180 else (x, y, a, b)
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    corners = ((a, b), (-a, b), (-a, -b), (a, -b))
+    turned = ((x + u * cosine - v * sine, y + u * sine + v * cosine) for u, v in corners)
+    return "polygon", [number for corner in turned for number in corner]
+
+
+def draw(
+    path: Path, shapes: Sequence[Shape], shift: tuple[int, int], shape: tuple[int, int]
+) -> npt.NDArray[np.uint32]:
+    """Return the flags of shapes, (ny, nx); the excluded ones are taken away from all others."""
     dq = np.zeros(shape, np.uint32)
-    groups: dict[tuple[bool, int], list[int]] = {}
-    for number, each in enumerate(shapes):
-        groups.setdefault((each.include, each.flags if each.include else 0), []).append(number)
-    for (include, flags), numbers in sorted(groups.items(), reverse=True):
-        chosen = [shapes[number] for number in numbers]
-        covered = _covered(path, chosen, shift, shape, closed=closed)
-        if include:
-            np.bitwise_or(dq, np.uint32(flags), out=dq, where=covered)
-        else:
-            dq[covered] = 0
+    included = [each for each in shapes if each.include]
+    flags = np.array([each.flags for each in included], np.uint32)
+    for value in separate(flags):
+        has_value = (flags & value == value).tolist()
+        chosen = list(itertools.compress(included, has_value))
+        np.bitwise_or(dq, value, out=dq, where=_covered(path, chosen, shift, shape))
+    excluded = [each for each in shapes if not each.include]
+    if excluded:
+        dq[_covered(path, excluded, shift, shape)] = 0
     return dq
 
 
 def _covered(
+    path: Path, shapes: Sequence[Shape], shift: tuple[int, int], shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Return the pixels that any of the shapes covers; GeometryError if one covers none."""
+    cover = Cover(shape)
+    area = np.zeros(len(shapes))
+    outlines = [(number, 1, each.outline) for number, each in enumerate(shapes)]
+    outlines += [(number, -1, each.hole) for number, each in enumerate(shapes) if each.hole]
+    for kind, rows_of in _ROWS_OF.items():
+        of_kind = [each for each in outlines if each[2][0] == kind]
+        for first in range(0, len(of_kind), _OUTLINES):
+            part = of_kind[first : first + _OUTLINES]
+            owners, weights = np.array([each[:2] for each in part]).T
+            numbers = [each[2][1] for each in part]
+            _check_near(path, [shapes[owner] for owner in owners], numbers, shape)
+            for index, boxes in rows_of(numbers, shift, shape):
+                owner, weight = owners[index], weights[index]
+                area += np.bincount(owner, weight * boxes.ny * boxes.nx, len(shapes))
+                cover.add(boxes, weight)
+    if not area.all():
+        raise GeometryError(
+            f"{shapes[int(np.argmin(area != 0))].name} covers no pixel of the detector: no centre "
+            "of a pixel lies inside it",
+            where=path,
+            hint=f"The detector has {shape[1]} × {shape[0]} pixels (x × y).",
+        )
+    return cover.covered()
+
+
+def _check_near(
     path: Path,
     shapes: Sequence[Shape],
-    shift: tuple[int, int],
+    outlines: Sequence[Sequence[float]],
     shape: tuple[int, int],
-    *,
-    closed: bool,
-) -> npt.NDArray[np.bool_]:
-    """Return the pixels that any of the shapes covers.
-
-    Each row of a shape adds 1 where it begins and takes 1 away where it ends; the running sum along
-    a row is the number of shapes that cover a pixel.
-    """
-    steps = np.zeros((shape[0], shape[1] + 1), np.int32)
-    flat = steps.reshape(-1)
-    for part in _parts(path, shapes, shape):
-        area = np.zeros(len(part))
-        for owner, row, first, stop, weight in _rows(part, shift, shape, closed=closed):
-            begin, end = np.clip(first, 0, shape[1]), np.clip(stop, 0, shape[1])
-            area += weight * np.bincount(owner, np.maximum(end - begin, 0), len(part))
-            filled = end > begin
-            place = row[filled] * steps.shape[1]
-            np.add.at(flat, place + begin[filled], np.int32(weight))
-            np.add.at(flat, place + end[filled], np.int32(-weight))
-        if not area.all():
+) -> None:
+    limit = _FAR * max(shape)
+    if (abs(np.fromiter(itertools.chain.from_iterable(outlines), np.float64)) <= limit).all():
+        return
+    for each, numbers in zip(shapes, outlines, strict=True):
+        if not all(abs(number) <= limit for number in numbers):
+            shown = ", ".join(f"{number:g}" for number in numbers[:4])
             raise GeometryError(
-                f"{part[int(np.argmin(area != 0))].name} covers no pixel of the detector: no "
-                "centre of a pixel lies inside it",
+                f"{each.name} lies or reaches far outside the detector, or has a number that is "
+                f"not finite: {shown}",
                 where=path,
-                hint=f"The detector has {shape[1]} × {shape[0]} pixels (x × y).",
+                hint=f"Numbers are pixels; the detector has {shape[1]} × {shape[0]} (x × y).",
             )
-    np.cumsum(steps, axis=1, out=steps)
-    return steps[:, :-1] > 0
 
 
-def _parts(
-    path: Path, shapes: Sequence[Shape], shape: tuple[int, int]
-) -> Iterator[Sequence[Shape]]:
-    """Yield shapes with together not too many rows, after a look at their sizes."""
-    first, rows = 0, 0.0
-    for number, each in enumerate(shapes):
-        height = _height(path, each, shape)
-        if rows + height > _ROWS:
-            yield shapes[first:number]
-            first, rows = number, 0.0
-        rows += height
-    if first < len(shapes):
-        yield shapes[first:]
+Rows = Iterator[tuple[Numbers, Boxes]]
+"""Indices of outlines, and boxes inside them, on the detector."""
 
 
-def _height(path: Path, shape: Shape, detector: tuple[int, int]) -> float:
-    if shape.kind == "point":
-        return 1
-    if shape.kind == "polygon":
-        if len(shape.numbers) < 6:
-            raise MaskFormatError(f"{shape.name} has fewer than three corners", where=path)
-        ys = np.asarray(shape.numbers[1::2])
-        size = float(np.ptp(shape.numbers[::2])), float(np.ptp(ys))
-        rows = float(np.abs(np.diff(ys, append=ys[:1])).sum())
-    else:
-        size = 2 * shape.numbers[2], 2 * shape.numbers[3]
-        rows = 2 * max(size) if shape.hole else max(size)
-    if not math.isfinite(sum(shape.numbers)):
-        raise MaskFormatError(f"{shape.name} has a number that is not finite", where=path)
-    if max(size) > _LARGEST * max(detector):
-        raise GeometryError(
-            f"{shape.name} is {size[0]:g} × {size[1]:g} pixels (x × y), far larger than the "
-            f"detector's {detector[1]} × {detector[0]}",
-            where=path,
-            hint="Check its units: lengths are in pixels.",
-        )
-    return rows + 1
+def _box_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield upright boxes."""
+    x, y, a, b = np.array(outlines).T
+    x, y = x + shift[0], y + shift[1]
+    row, stop = _whole(y - b, y + b, shape[0])
+    yield _clipped(np.arange(len(x)), row, stop - row, *_whole(x - a, x + a, shape[1]))
 
 
-Rows = tuple[Numbers, Numbers, Numbers, Numbers, int]
-"""Number of the shape, row, first column, column after the last one, and what the rows count."""
-
-
-def _rows(
-    shapes: Sequence[Shape], shift: tuple[int, int], shape: tuple[int, int], *, closed: bool
-) -> Iterator[Rows]:
-    """Yield the rows of pixels inside shapes, on the detector."""
-    points = [number for number, each in enumerate(shapes) if each.kind == "point"]
-    if points:
-        place = np.array([shapes[number].numbers for number in points]) + shift
-        x, y = np.floor(np.clip(place, -1, 2**31) + 0.5).astype(np.int64).T
-        inside = (y >= 0) & (y < shape[0])
-        yield np.array(points)[inside], y[inside], x[inside], x[inside] + 1, 1
-    for kind in ("ellipse", "box"):
-        chosen = [number for number, each in enumerate(shapes) if each.kind == kind]
-        holes = [number for number in chosen if shapes[number].hole]
-        for numbers, weight in ((chosen, 1), (holes, -1)):
-            if not numbers:
-                continue
-            table = np.array([shapes[number].numbers for number in numbers], np.float64)
-            if weight < 0:
-                table[:, 2:4] = [shapes[number].hole for number in numbers]
-            table[:, :2] += shift
-            on_outline = closed and weight > 0
-            owner, row, first, stop = _convex_rows(
-                table, shape[0], box=kind == "box", closed=on_outline
-            )
-            yield np.array(numbers)[owner], row, first, stop, weight
-    for number, each in enumerate(shapes):
-        if each.kind == "polygon":
-            corners = np.asarray(each.numbers, np.float64).reshape(-1, 2) + shift
-            row, first, stop = _polygon_rows(corners, shape[0])
-            yield np.full(row.size, number), row, first, stop, 1
-
-
-def _convex_rows(
-    table: Floats, count: int, *, box: bool, closed: bool
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Return the rows of ellipses or boxes with x, y, half width, half height, angle."""
-    x, y, a, b, angle = table.T
+def _ellipse_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield the rows of ellipses."""
+    x, y, a, b, angle = np.array(outlines).T
+    x, y = x + shift[0], y + shift[1]
     sine, cosine = np.sin(angle), np.cos(angle)
-    height = a * abs(sine) + b * abs(cosine) if box else np.hypot(a * sine, b * cosine)
-    low = np.clip(np.ceil(y - height), 0, count).astype(np.int64)
-    rows = np.clip(np.floor(y + height) + 1, 0, count).astype(np.int64) - low
-    rows = np.maximum(rows, 0)
-    owner = np.repeat(np.arange(len(table)), rows)
-    row = np.arange(owner.size) - np.repeat(np.cumsum(rows) - rows, rows) + low[owner]
-    x, a, b, sine, cosine = (each[owner] for each in (x, a, b, sine, cosine))
-    dy = row - y[owner]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if box:
-            across = np.sort([(-a - sine * dy) / cosine, (a - sine * dy) / cosine], axis=0)
-            along = np.sort([(cosine * dy - b) / sine, (cosine * dy + b) / sine], axis=0)
-            left, right = np.fmax(across[0], along[0]), np.fmin(across[1], along[1])
-        else:
-            square = (cosine * b) ** 2 + (sine * a) ** 2
-            middle = sine * cosine * (a**2 - b**2) * dy / square
-            half = a * b * np.sqrt(np.maximum(square - dy**2, 0)) / square
-            left, right = middle - half, middle + half
-
-    def inside(column: Numbers) -> npt.NDArray[np.bool_]:
-        dx = column - x
-        u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
-        below = np.less_equal if closed else np.less
-        if box:
-            return np.asarray(below(abs(u), a) & below(abs(v), b))
-        return np.asarray(below((u * b) ** 2 + (v * a) ** 2, (a * b) ** 2))
-
-    first = np.clip(np.floor(np.nan_to_num(x + left)) + 1, -_FAR, _FAR).astype(np.int64)
-    stop = np.clip(np.ceil(np.nan_to_num(x + right)), -_FAR, _FAR).astype(np.int64)
-    # The ends are rounded; the definition decides about the pixels next to them.
-    first += np.where(inside(first - 1), -1, np.where(inside(first), 0, 1))
-    stop += np.where(inside(stop), 1, np.where(inside(stop - 1), 0, -1))
-    return owner, row, first, np.where(inside(first), stop, first)
+    square = (cosine * b) ** 2 + (sine * a) ** 2
+    height = np.hypot(a * sine, b * cosine)
+    for owner, row in _bands(y - height, y + height, shape[0]):
+        dy = row - y[owner]
+        middle = x[owner] + (sine * cosine * (a**2 - b**2) / square)[owner] * dy
+        inside = np.sqrt(np.maximum(square[owner] - dy**2, 0))
+        half = (a * b / square)[owner] * inside
+        ends = _whole(middle - half, middle + half, shape[1])
+        yield _clipped(owner, row, np.ones_like(row), *ends)
 
 
-def _polygon_rows(corners: Floats, count: int) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the rows of a polygon, by the rule of even and odd crossings of its edges."""
-    (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
-    low = np.clip(np.ceil(np.minimum(y0, y1)), 0, count).astype(np.int64)
-    rows = np.clip(np.ceil(np.maximum(y0, y1)), 0, count).astype(np.int64) - low
-    edge = np.repeat(np.arange(len(corners)), rows)
-    row = np.arange(edge.size) - np.repeat(np.cumsum(rows) - rows, rows) + low[edge]
-    slope = (x1 - x0)[edge] / (y1 - y0)[edge]
-    crossing = x0[edge] + (row - y0[edge]) * slope
-    order = np.lexsort((crossing, row))
-    crossing = np.clip(np.ceil(crossing[order]), -_FAR, _FAR).astype(np.int64)
-    row = row[order]
-    return row[::2], crossing[::2], crossing[1::2]
+def _polygon_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield the rows of polygons, by the rule of even and odd crossings of their edges."""
+    corners = [np.reshape(outline, (-1, 2)) + shift for outline in outlines]
+    polygon = np.repeat(np.arange(len(corners)), [len(each) for each in corners])
+    x0, y0 = np.concatenate(corners).T
+    x1, y1 = np.concatenate([np.roll(each, -1, axis=0) for each in corners]).T
+    # The lower end of an edge is part of it, the upper end is not.
+    for edge, row in _bands(np.minimum(y0, y1), np.maximum(y0, y1), shape[0], closed=True):
+        slope = (x1 - x0)[edge] / (y1 - y0)[edge]
+        crossing = x0[edge] + (row - y0[edge]) * slope
+        order = np.lexsort((crossing, row, polygon[edge]))
+        column = np.clip(np.ceil(crossing[order]), 0, shape[1]).astype(np.int64)
+        first, stop, start = column[::2], column[1::2], order[::2]
+        yield _clipped(polygon[edge][start], row[start], np.ones_like(start), first, stop)
+
+
+_ROWS_OF: dict[str, Callable[..., Rows]] = {
+    "box": _box_rows,
+    "ellipse": _ellipse_rows,
+    "polygon": _polygon_rows,
+}
+
+
+def _bands(
+    low: Floats, high: Floats, count: int, *, closed: bool = False
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """Yield indices of intervals and rows of the detector in them, not too many at a time."""
+    first = np.clip(np.ceil(low), 0, count).astype(np.int64)
+    stop = np.clip(np.ceil(high) if closed else np.floor(high) + 1, 0, count).astype(np.int64)
+    pieces = int(np.maximum(stop - first, 0).sum()) // _ROWS + 1
+    for begin, end in itertools.pairwise(np.linspace(0, count, pieces + 1, dtype=np.int64)):
+        start = np.maximum(first, begin)
+        rows = np.maximum(np.minimum(stop, end) - start, 0)
+        index = np.repeat(np.arange(len(rows)), rows)
+        yield index, np.arange(index.size) - (np.cumsum(rows) - rows - start)[index]
+
+
+def _whole(low: Floats, high: Floats, count: int) -> tuple[Numbers, Numbers]:
+    """Return the first whole number above `low`, and that after the last one below `high`."""
+    first = np.clip(np.floor(low) + 1, 0, count).astype(np.int64)
+    return first, np.clip(np.ceil(high), 0, count).astype(np.int64)
+
+
+def _clipped(
+    owner: Numbers, row: Numbers, rows: Numbers, first: Numbers, stop: Numbers
+) -> tuple[Numbers, Boxes]:
+    """Return the boxes that have pixels, and their owners."""
+    boxes = Boxes(row, first, rows, stop - first)
+    filled = (boxes.ny > 0) & (boxes.nx > 0)
+    return owner[filled], boxes.only(filled)
