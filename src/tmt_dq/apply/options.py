@@ -1,12 +1,12 @@
 """Options of an initialization: the table from which every face takes them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
-from tmt_dq.core.options import Option, option_table
+from tmt_dq.core.options import option_table, row
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError
 from tmt_dq.masks.reading import Reading
@@ -25,7 +25,8 @@ IfNoMask = Literal["error", "skip", "continue"]
 NOT_APPLICABLE = "N/A"
 """Stands for a mask, in options and records, where none applies."""
 
-_ALL = ("function", "apply", "batch", "step")
+_FILES = ("function", "apply", "batch")
+"""Faces that take files and write outputs."""
 
 
 def is_file_name(mask: object) -> TypeGuard[FileName]:
@@ -33,12 +34,6 @@ def is_file_name(mask: object) -> TypeGuard[FileName]:
     if not isinstance(mask, str | PathLike):
         return False
     return str(mask).strip().upper() != NOT_APPLICABLE
-
-
-def _row(default: Any, text: str, group: str, **details: Any) -> Any:
-    """Return a field of the options: its default, and its row of the option table."""
-    option = Option(help=text, group=group, **{"faces": _ALL, **details})
-    return field(default=default, metadata={"option": option})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,137 +45,121 @@ class ApplyOptions:
     the instrument's own.
     """
 
-    output_dir: FileName | None = _row(
+    output_dir: FileName | None = row(
         None,
         "Folder of the outputs.",
-        "Output",
+        group="Output",
         kind=Path,
-        optional=True,
         metavar="DIR",
         shown_default="that of each ramp",
         faces=("function", "apply"),
     )
-    overwrite: bool = _row(
-        False, "Replace existing outputs.", "Output", faces=("function", "apply", "batch")
-    )
-    sync: bool = _row(
+    overwrite: bool = row(False, "Replace existing outputs.", group="Output", faces=_FILES)
+    sync: bool = row(
         True,
         "Wait until the output is safely on the disk before it gets its name.",
-        "Output",
+        group="Output",
         shown_default="sync",
-        faces=("function", "apply", "batch"),
+        faces=_FILES,
     )
-    dry_run: bool = _row(
+    dry_run: bool = row(
         False,
         "Do everything but write the outputs.",
-        "Output",
+        group="Output",
         faces=("function", "apply"),
     )
-    mask: "FileName | Mask | None" = _row(
+    mask: "FileName | Mask | None" = row(
         None,
         "Use this mask instead of the one that the rules choose; N/A for none.",
-        "Mask",
+        group="Mask",
         kind=Path,
-        optional=True,
         metavar="FILE",
         aliases=("override_mask",),
         step_name="override_mask",
     )
-    if_no_mask: IfNoMask = _row(
+    if_no_mask: IfNoMask = row(
         "error",
         "Where no rule matches: stop, write SKIPPED, or apply the other sources.",
-        "Mask",
+        group="Mask",
         kind=str,
         choices=("error", "skip", "continue"),
-        shown_default="error",
     )
-    unknown: "Unknown" = _row(
+    unknown: "Unknown" = row(
         "error",
         "What to do about mask bits that have no meaning.",
-        "Mask",
+        group="Mask",
         kind=str,
         choices=("error", "drop"),
-        shown_default="error",
     )
-    subarray: tuple[int, int] | None = _row(
+    subarray: tuple[int, int] | None = row(
         None,
         "1-based detector position of the first pixel, where the header does not give it.",
-        "Mask",
+        group="Mask",
         kind=int,
         many=True,
         size=2,
-        optional=True,
         metavar="X,Y",
     )
-    user_dq: FileName | None = _row(
+    user_dq: FileName | None = row(
         None,
         "Add the flags of this image, list of pixels or boxes, or region file.",
-        "Your own flags",
+        group="Your own flags",
         kind=Path,
-        optional=True,
         metavar="FILE",
         step_name="user_supplied_dq",
     )
-    user_reading: Reading | None = _row(
+    user_reading: Reading | None = row(
         None,
         "How the file of user_dq is to be understood, where it does not state that itself.",
-        "Your own flags",
+        group="Your own flags",
         kind=Reading,
-        optional=True,
         prefix="user_",
     )
-    user_do_not_use: str | Iterable[str] = _row(
+    user_do_not_use: str | Iterable[str] = row(
         "instrument",
         "Flags of user_dq that set DO_NOT_USE: the instrument's, none (keep), or these.",
-        "Your own flags",
+        group="Your own flags",
         kind=str,
         metavar="instrument|keep|NAME,...",
     )
-    propagate_do_not_use: bool | None = _row(
+    propagate_do_not_use: bool | None = row(
         None,
         "Set the mask's DO_NOT_USE in every group of GROUPDQ too; overrides the recipe.",
-        "More sources of flags",
-        optional=True,
+        group="More sources of flags",
         faces=("function",),
     )
-    recipe: Recipe | Mapping[str, object] | None = _row(
-        None,
-        "Other sources of flags.",
-        "More sources of flags",
-        kind=Recipe,
-        optional=True,
+    recipe: Recipe | Mapping[str, object] | None = row(
+        None, "Other sources of flags.", group="More sources of flags", kind=Recipe
     )
-    again: bool = _row(
+    again: bool = row(
         False,
         "Initialize an exposure that was initialized already: keep its flags and add.",
-        "Mask",
+        group="Mask",
     )
-    start_over: bool = _row(
+    start_over: bool = row(
         False,
         "Leave the flags of an earlier initialization out, where the record says that there were "
         "none before.",
-        "Mask",
+        group="Mask",
     )
-    crds_path: FileName | None = _row(
+    crds_path: FileName | None = row(
         None,
         "CRDS cache.",
-        "CRDS",
+        group="CRDS",
         kind=Path,
-        optional=True,
         metavar="DIR",
         aliases=("cache",),
         shown_default="TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with tmt-dq",
-        faces=("function", "apply", "batch"),
+        faces=_FILES,
     )
-    context: str | None = _row(
+    context: str | None = row(
         None,
         "CRDS context, for example tmt_0001.pmap.",
-        "CRDS",
+        group="CRDS",
         kind=str,
-        optional=True,
         metavar="NAME",
         shown_default="TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, or the newest of the cache",
-        faces=("function", "apply", "batch"),
+        faces=_FILES,
     )
 
     def named_files(self) -> list[Path]:

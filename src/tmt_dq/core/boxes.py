@@ -12,14 +12,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """Rectangles of pixels; single pixels are rectangles of one.
+    """Rectangles of pixels: 0-based row and column of each first pixel, rows and columns of each.
 
-    Parameters
-    ----------
-    y, x : ndarray of int64, (n,)
-        0-based row and column of each first pixel.
-    ny, nx : ndarray of int64, (n,)
-        Rows and columns of each.
+    Single pixels are rectangles of one.
     """
 
     y: Integers
@@ -101,8 +96,7 @@ def paint(
 ) -> npt.NDArray[np.uint32]:
     """Return an array of `shape` with the flags of each box; where boxes overlap, combined.
 
-    Callers check `Boxes.misplaced` first, with a message that names their file: a box that leaves
-    the array is a ValueError.
+    Callers check `Boxes.misplaced` first, with a message that names their file.
 
     Examples
     --------

@@ -16,18 +16,10 @@ Connectivity = Literal[4, 8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clusters:
-    """Connected groups of pixels, in the order of their first pixels.
+    """Connected groups of pixels, in the order of their first pixels."""
 
-    Parameters
-    ----------
-    size : ndarray of int64, (n,)
-        Pixels of each.
-    bounds : Boxes
-        The smallest rectangle around each.
-    """
-
-    size: Integers
-    bounds: Boxes
+    size: Integers  # pixels of each
+    bounds: Boxes  # the smallest rectangle around each
 
 
 def find_clusters(flagged: npt.NDArray[np.bool_], *, connectivity: Connectivity = 8) -> Clusters:

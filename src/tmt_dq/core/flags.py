@@ -79,7 +79,6 @@ class FlagTable(Mapping[str, int]):
         self._dtype = dtype
         self.aliases = dict(aliases or {})
         self._values = {"GOOD": 0} | {flag.name: flag.value for flag in self.flags}
-        self._by_bit = {flag.bit: flag for flag in self.flags}
 
     def __getitem__(self, name: str) -> int:
         canonical = str(name).strip().upper()
@@ -122,10 +121,8 @@ class FlagTable(Mapping[str, int]):
 
     def describe(self, name: str) -> str:
         """Return the meaning of the flag `name`."""
-        value = self[name]
-        if value == 0:
-            return "No flag is set"
-        return self._by_bit[value.bit_length() - 1].description
+        meanings = {flag.value: flag.description for flag in self.flags}
+        return meanings.get(self[name], "No flag is set")
 
     def encode(self, names: str | Iterable[str]) -> int:
         """Combine flag names into one value.
@@ -163,7 +160,8 @@ class FlagTable(Mapping[str, int]):
         number = int(value)
         unknown = number & ~self.mask
         if number < 0 or unknown:
-            found = f"{number}" if number < 0 else f"{number} (bits {_bits_text(unknown)})"
+            bits = ", ".join(str(bit) for bit in range(unknown.bit_length()) if unknown >> bit & 1)
+            found = f"{number}" if number < 0 else f"{number} (bits {bits})"
             raise UnknownFlagError(
                 f"{found} is not a combination of {self.title} flags",
                 hint=f"Values lie between 0 and {self.mask} and use only the table's bits.",
@@ -199,11 +197,6 @@ class FlagTable(Mapping[str, int]):
         for name in self.decode(present):
             counts[name] = int(np.count_nonzero(flagged & flagged.dtype.type(self[name])))
         return counts
-
-
-def _bits_text(value: int) -> str:
-    """List the numbers of the bits set in `value`."""
-    return ", ".join(str(bit) for bit in range(value.bit_length()) if value >> bit & 1)
 
 
 PIXEL = FlagTable(
@@ -247,20 +240,9 @@ PIXEL = FlagTable(
 )
 """Flags of PIXELDQ and of masks."""
 
-GROUP = FlagTable(
-    "GROUPDQ",
-    [
-        Flag(name, PIXEL[name].bit_length() - 1, PIXEL.describe(name))
-        for name in (
-            "DO_NOT_USE",
-            "SATURATED",
-            "JUMP_DET",
-            "DROPOUT",
-            "PERSISTENCE",
-            "AD_FLOOR",
-            "CHARGELOSS",
-        )
-    ],
-    "uint8",
+_OF_SAMPLES = frozenset(
+    ["DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "PERSISTENCE", "AD_FLOOR", "CHARGELOSS"]
 )
+
+GROUP = FlagTable("GROUPDQ", [flag for flag in PIXEL.flags if flag.name in _OF_SAMPLES], "uint8")
 """Flags of GROUPDQ."""

@@ -1,13 +1,13 @@
 """Rows of an option table: what every face needs to offer, read and check one field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["Option", "option_table", "values_of"]
+__all__ = ["Option", "option_table", "row", "values_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,14 @@ class Option:
         return ConfigError(
             f"{name} is {value!r} ({type(value).__name__}); expected {expected}", where=where
         )
+
+
+def row(default: Any, text: str, **details: Any) -> Any:
+    """Return a field of an option table: its default, and its row."""
+    if details.get("choices"):
+        details["shown_default"] = default if isinstance(default, str) else ",".join(default)
+    option = Option(help=text, optional=default is None, **details)
+    return field(default=default, metadata={"option": option})
 
 
 def option_table(table: type) -> dict[str, Option]:

@@ -1,11 +1,11 @@
 """The recipe: which flag sources run, and how; the option table of all sources."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.options import Option, option_table
+from tmt_dq.core.options import option_table, row
 from tmt_dq.errors import ConfigError
 
 __all__ = ["GUIDE_PARTS", "GuideWindow", "Recipe"]
@@ -35,9 +35,10 @@ class GuideWindow:
     groups: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name, value, kind in (("window", self.window, Window), ("groups", self.groups, tuple)):
-            if not isinstance(value, kind) and not (name == "groups" and value is None):
-                raise ConfigError(f"guide window's {name} is {value!r}; expected a {kind.__name__}")
+        if not isinstance(self.window, Window):
+            raise ConfigError(f"guide window's window is {self.window!r}; expected a Window")
+        if not isinstance(self.groups, tuple | None):
+            raise ConfigError(f"guide window's groups is {self.groups!r}; expected a tuple")
         if min(self.window.shape) < 1:
             raise ConfigError(f"the guide window {self.window.describe()} is empty")
         if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
@@ -91,12 +92,9 @@ class GuideWindow:
         return f"{text},{self.groups[0] + 1}:{self.groups[1]}"
 
 
-def _row(default: Any, text: str, **details: Any) -> Any:
-    """Return a field of the recipe: its default, and its row of the option table."""
-    if isinstance(default, bool):
-        details["shown_default"] = "the instrument's; off for IRIS"
-    option = Option(help=text, group="More sources of flags", **details)
-    return field(default=default, metadata={"option": option})
+_GROUP = "More sources of flags"
+_SWITCH = {"group": _GROUP, "shown_default": "the instrument's; off for IRIS"}
+_COUNTS: dict[str, Any] = {"group": _GROUP, "kind": float, "unit": "DN", "metavar": "V"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,69 +142,56 @@ class Recipe:
     ['reference pixels', 'A/D limits']
     """
 
-    propagate_do_not_use: bool = _row(
-        False, "Set the mask's DO_NOT_USE in every group of GROUPDQ too."
+    propagate_do_not_use: bool = row(
+        False, "Set the mask's DO_NOT_USE in every group of GROUPDQ too.", **_SWITCH
     )
-    reference_pixels: bool = _row(
-        False, "Flag the border of reference pixels if the mask does not."
+    reference_pixels: bool = row(
+        False, "Flag the border of reference pixels if the mask does not.", **_SWITCH
     )
-    guide_windows: tuple[GuideWindow, ...] = _row(
+    guide_windows: tuple[GuideWindow, ...] = row(
         (),
         "Flag this window, read for guiding: X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST (groups).",
+        group=_GROUP,
         kind=GuideWindow,
         many=True,
         one="guide_window",
         metavar="X,Y,NX,NY[,GROUPS]",
     )
-    guide_windows_from_file: bool = _row(
+    guide_windows_from_file: bool = row(
         False,
         "Flag the guide windows that the file's table or header names.",
         aliases=("guide_windows",),
+        **_SWITCH,
     )
-    guide_parts: tuple[str, ...] = _row(
+    guide_parts: tuple[str, ...] = row(
         GUIDE_PARTS,
         "What of guide windows to flag.",
+        group=_GROUP,
         kind=str,
         many=True,
         choices=GUIDE_PARTS,
         metavar="PARTS",
-        shown_default=",".join(GUIDE_PARTS),
     )
-    guide_expand: int = _row(
+    guide_expand: int = row(
         0,
         "Make the boxes of guide windows larger by N pixels on all sides.",
+        group=_GROUP,
         kind=int,
         minimum=0,
         unit="pixels",
         metavar="N",
     )
-    dropout_values: tuple[float, ...] = _row(
-        (),
-        "Flag samples of this value as DROPOUT.",
-        kind=float,
-        many=True,
-        unit="DN",
-        one="dropout_value",
-        metavar="V",
+    dropout_values: tuple[float, ...] = row(
+        (), "Flag samples of this value as DROPOUT.", many=True, one="dropout_value", **_COUNTS
     )
-    missing_reads: bool = _row(False, "Flag groups next to missing reads as DROPOUT.")
-    ad_floor: float | None = _row(
-        None,
-        "Flag samples at or below this value as AD_FLOOR; 0 for uint16.",
-        kind=float,
-        optional=True,
-        unit="DN",
-        metavar="V",
+    missing_reads: bool = row(False, "Flag groups next to missing reads as DROPOUT.", **_SWITCH)
+    ad_floor: float | None = row(
+        None, "Flag samples at or below this value as AD_FLOOR; 0 for uint16.", **_COUNTS
     )
-    full_scale: float | None = _row(
-        None,
-        "Flag samples at or above this value as SATURATED; 65535 for uint16.",
-        kind=float,
-        optional=True,
-        unit="DN",
-        metavar="V",
+    full_scale: float | None = row(
+        None, "Flag samples at or above this value as SATURATED; 65535 for uint16.", **_COUNTS
     )
-    non_finite: bool = _row(False, "Flag pixels with NaN or infinite values.")
+    non_finite: bool = row(False, "Flag pixels with NaN or infinite values.", **_SWITCH)
 
     def __post_init__(self) -> None:
         for name, option in option_table(Recipe).items():

@@ -4,7 +4,6 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -87,53 +86,43 @@ class Record:
 
 
 class Keyword(NamedTuple):
-    """A keyword of outputs, the place of the same in a model and ASDF, and its value."""
+    """A keyword of outputs, the place of the same in a model and ASDF, and where it comes from."""
 
     name: str
     model: str
     comment: str
-    value: Callable[[Any], Value]
+    source: str | Callable[[Any], Value]
+    """An attribute of what the keyword describes, or a function of it."""
+
+    def value(self, described: Any) -> Value:
+        """Return the keyword's value."""
+        if callable(self.source):
+            return self.source(described)
+        value: Value = getattr(described, self.source)
+        return value
 
 
 _KEYWORDS = (
-    Keyword(
-        "S_DQINIT", "meta.cal_step.dq_init", "Data quality initialization", attrgetter("status")
-    ),
-    Keyword(
-        "R_MASK", "meta.ref_file.mask.name", "Bad-pixel mask reference file", attrgetter("mask")
-    ),
+    Keyword("S_DQINIT", "meta.cal_step.dq_init", "Data quality initialization", "status"),
+    Keyword("R_MASK", "meta.ref_file.mask.name", "Bad-pixel mask reference file", "mask"),
     Keyword(
         "CAL_VER",
         "meta.calibration_software_version",
         "Calibration software version",
         lambda _: SOFTWARE,
     ),
-    Keyword("CRDS_CTX", "meta.ref_file.crds.context_used", "CRDS context", attrgetter("context")),
-    Keyword(
-        "CRDS_VER",
-        "meta.ref_file.crds.sw_version",
-        "CRDS software version",
-        attrgetter("crds_version"),
-    ),
+    Keyword("CRDS_CTX", "meta.ref_file.crds.context_used", "CRDS context", "context"),
+    Keyword("CRDS_VER", "meta.ref_file.crds.sw_version", "CRDS software version", "crds_version"),
 )
 """The keywords of an outcome, from a `Record`."""
 
 _PLACE = (
-    Keyword(
-        "SUBSTRT1",
-        "meta.subarray.xstart",
-        "First detector pixel in x, from 1",
-        attrgetter("xstart"),
-    ),
-    Keyword(
-        "SUBSTRT2",
-        "meta.subarray.ystart",
-        "First detector pixel in y, from 1",
-        attrgetter("ystart"),
-    ),
-    Keyword("SUBSIZE1", "meta.subarray.xsize", "Pixels in x", attrgetter("nx")),
-    Keyword("SUBSIZE2", "meta.subarray.ysize", "Pixels in y", attrgetter("ny")),
+    Keyword("SUBSTRT1", "meta.subarray.xstart", "First detector pixel in x, from 1", "xstart"),
+    Keyword("SUBSTRT2", "meta.subarray.ystart", "First detector pixel in y, from 1", "ystart"),
+    Keyword("SUBSIZE1", "meta.subarray.xsize", "Pixels in x", "nx"),
+    Keyword("SUBSIZE2", "meta.subarray.ysize", "Pixels in y", "ny"),
 )
+"""The keywords of a place, from a `Window`."""
 
 
 def place_keywords(ramp: Ramp) -> list[tuple[Keyword, Value]]:
