@@ -3,28 +3,19 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from tmt_dq.core.counts import FlagCount, count_flags
-from tmt_dq.core.flags import PIXEL
-from tmt_dq.delivery.findings import (
+from tmt_dq.delivery.checks import (
+    CHECKS,
     Finding,
-    active_part,
-    check_border,
-    check_flags,
-)
-from tmt_dq.delivery.mask_headers import (
+    Subject,
     check_identity,
     check_kind,
-    check_place,
-    check_provenance,
-    check_structure,
+    error,
     text,
 )
 from tmt_dq.delivery.reference_files import write_reference
@@ -38,7 +29,7 @@ from tmt_dq.errors import (
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.mask import read_mask
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
@@ -218,8 +209,8 @@ def certify_mask(
             if kind:
                 return Certification(path, kind)
             return _examine(file, crds_path, context, max_flagged, border=border)
-    except RampFormatError as error:
-        return Certification(path, (Finding("error", "file", error.what, error.hint),))
+    except RampFormatError as problem:
+        return Certification(path, (error("file", problem.what, problem.hint),))
 
 
 def _examine(
@@ -232,29 +223,26 @@ def _examine(
 ) -> Certification:
     header = Keywords(file.path, file.units[0])
     findings, instrument, detector = check_identity(header)
-    findings += [*check_provenance(header), *check_structure(file)]
     mask = None
     counts: tuple[FlagCount, ...] = ()
     try:
         mask = read_mask(file.path)
-    except TmtDqError as error:
-        findings.append(Finding("error", "DQ", error.what, error.hint))
-    else:
         counts = count_flags(mask.dq)
-        findings += check_flags(counts)
-    if mask is not None and instrument is not None and detector is not None:
-        findings += _check_pixels(header, mask, instrument, detector, max_flagged, border=border)
+    except TmtDqError as problem:
+        findings.append(error("DQ", problem.what, problem.hint))
+    subject = Subject(file, header, instrument, detector, mask, counts, max_flagged, border)
+    findings += (finding for check in CHECKS for finding in check(subject))
     if instrument is not None and not file.compressed:
-        known = {f"'{found.where}'" for found in findings}
+        known = {f"'{finding.where}'" for finding in findings}
         findings += [
-            found
-            for found in _ask_crds(file, instrument, detector, crds_path, context)
-            if not any(keyword in found.what for keyword in known)
+            finding
+            for finding in _ask_crds(file, instrument, detector, crds_path, context)
+            if not any(keyword in finding.what for keyword in known)
         ]
     rank = ("error", "warning", "info").index
     return Certification(
         path=file.path,
-        findings=tuple(sorted(findings, key=lambda found: rank(found.severity))),
+        findings=tuple(sorted(findings, key=lambda finding: rank(finding.severity))),
         instrument=None if instrument is None else instrument.name,
         detector=None if detector is None else detector.name,
         subarray=text(header, "SUBARRAY"),
@@ -262,45 +250,6 @@ def _examine(
         shape=None if mask is None else mask.window.shape,
         flags=counts,
     )
-
-
-def _check_pixels(
-    header: Mapping[str, object],
-    mask: Mask,
-    instrument: Instrument,
-    detector: Detector,
-    max_flagged: float | None,
-    *,
-    border: bool,
-) -> Iterator[Finding]:
-    """Compare a mask's pixels with what is known of the detector."""
-    place = tuple(check_place(header, mask.window, detector))
-    yield from place
-    active = active_part(mask.window, detector.shape, detector.reference_border)
-    if not any(found.severity == "error" for found in place):
-        yield from check_border(mask.dq, active, detector.reference_border, required=border)
-    limits = instrument.limits
-    for what, bits, limit in (
-        ("flagged", np.uint32(PIXEL.mask), limits.flagged_fraction),
-        ("DO_NOT_USE", np.uint32(PIXEL["DO_NOT_USE"]), limits.do_not_use_fraction),
-    ):
-        yield from _check_fraction(
-            mask.dq[active], what, bits, limit if max_flagged is None else max_flagged
-        )
-
-
-def _check_fraction(
-    dq: npt.NDArray[np.uint32], what: str, bits: np.uint32, limit: float | None
-) -> Iterator[Finding]:
-    count = int(np.count_nonzero(dq & bits))
-    if limit is not None and count > limit * dq.size:
-        yield Finding(
-            "error",
-            "DQ",
-            f"{count:,} of {dq.size:,} active pixels ({count / dq.size:.1%}) are {what}; plausible "
-            f"are up to {limit:.1%}",
-            "Look at the mask (tmt-dq inspect). If it is right, use --max-flagged FRACTION.",
-        )
 
 
 def _ask_crds(
@@ -325,8 +274,8 @@ def _ask_crds(
         write_reference(file, copy, cards, leave_out=("ASDF",))
         try:
             messages = certify_reference(copy, cache, name)
-        except CertificationError as error:
-            yield Finding("error", "crds certify", error.what, error.hint)
+        except CertificationError as problem:
+            yield error("crds certify", problem.what, problem.hint)
             return
-    for message in messages:
-        yield Finding("error" if message[0] == "ERROR" else "warning", "CRDS", message[1])
+    for level, what in messages:
+        yield Finding("error" if level == "ERROR" else "warning", "CRDS", what)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.geometry import Window
+from tmt_dq.core.geometry import overlap
+from tmt_dq.masks.mask import Mask
 
 __all__ = ["Changes", "compare_masks"]
 
@@ -45,31 +45,19 @@ class Changes:
         return f"changes the flags of {pixels}{detail} compared with {self.mask}"
 
 
-def compare_masks(
-    name: str | None,
-    old: tuple[npt.NDArray[np.uint32], Window] | None,
-    new: tuple[npt.NDArray[np.uint32], Window],
-) -> Changes:
-    """Compare a new mask with the one in force, called `name`; None if there is none."""
-    after, window = new
-    before = np.zeros_like(after) if old is None else _cut_out(*old, window)
-    added, removed = PIXEL.count(after & ~before), PIXEL.count(before & ~after)
+def compare_masks(name: str | None, old: Mask | None, new: Mask) -> Changes:
+    """Compare a new mask with the one in force, called `name`; None if there is none.
+
+    A pixel where the mask in force does not reach counts as GOOD before.
+    """
+    before = np.zeros_like(new.dq)
+    if old is not None:
+        before[overlap(old.window, new.window)] = old.dq[overlap(new.window, old.window)]
+    added, removed = PIXEL.count(new.dq & ~before), PIXEL.count(before & ~new.dq)
     flags = {
         flag.name: (added.get(flag.name, 0), removed.get(flag.name, 0))
         for flag in PIXEL.flags
         if flag.name in {*added, *removed}
     }
-    pixels = int(np.count_nonzero(before != after))
-    return Changes(name, pixels, pixels / after.size, flags)
-
-
-def _cut_out(dq: npt.NDArray[np.uint32], place: Window, window: Window) -> npt.NDArray[np.uint32]:
-    """Return the flags in a window; GOOD where `dq`, which lies at `place`, does not reach."""
-    y, x = max(place.y, window.y), max(place.x, window.x)
-    ny = min(place.y + place.ny, window.y + window.ny) - y
-    nx = min(place.x + place.nx, window.x + window.nx) - x
-    cut = np.zeros(window.shape, np.uint32)
-    if ny > 0 and nx > 0:
-        common = Window(y, x, ny, nx)
-        cut[common.slices(window)] = dq[common.slices(place)]
-    return cut
+    pixels = int(np.count_nonzero(before != new.dq))
+    return Changes(name, pixels, pixels / new.dq.size, flags)

@@ -7,13 +7,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tmt_dq.delivery.candidate import Candidate, prepare_candidate
+from tmt_dq.delivery.caches import exclusive, is_new, make_cache, publish
 from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes, compare_masks
-from tmt_dq.delivery.locks import exclusive
-from tmt_dq.delivery.new_cache import is_new, make_cache
-from tmt_dq.delivery.plan import Delivery, plan_delivery
-from tmt_dq.delivery.publication import publish
+from tmt_dq.delivery.plan import Candidate, Delivery, plan_delivery, prepare_candidate
 from tmt_dq.delivery.receipts import Receipt, find_receipt
 from tmt_dq.errors import ConfigError, DeliveryError, TmtDqError
 from tmt_dq.masks.mask import read_mask
@@ -175,11 +172,7 @@ def _compare(
             old = read_mask(cache.reference(instrument.name, name))
     except TmtDqError as error:
         return None, (f"the mask was not compared with {name}, which is in force: {error.what}",)
-    changes = compare_masks(
-        None if old is None else name,
-        None if old is None else (old.dq, old.window),
-        (new.dq, new.window),
-    )
+    changes = compare_masks(None if old is None else name, old, new)
     if old is not None and not changes.pixels and not force:
         receipt = find_receipt(cache.root, cache.observatory, str(name))
         raise DeliveryError(

@@ -3,19 +3,20 @@
 import contextlib
 import datetime as dt
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq import __version__
-from tmt_dq.delivery.candidate import Candidate
+from tmt_dq.delivery.answers import check_answers
+from tmt_dq.delivery.caches import config_text, write_text
+from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes
-from tmt_dq.delivery.derivation import Derivation, derive
-from tmt_dq.delivery.names import NewNames, find_leftovers, new_names
-from tmt_dq.delivery.publication import config_text, write_text
+from tmt_dq.delivery.checks import check_identity, check_kind, text
+from tmt_dq.delivery.new_rules import Names, NewRules, derive, find_leftovers, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
-from tmt_dq.delivery.rule_regression import check_answers
-from tmt_dq.errors import DeliveryError, SelectionError
+from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError, SelectionError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.file import open_input
@@ -24,10 +25,29 @@ from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.selection import applicable_name, select_reference
 
-__all__ = ["Delivery", "plan_delivery"]
+__all__ = ["Candidate", "Delivery", "plan_delivery", "prepare_candidate"]
 
 _REFERENCE = re.compile(r"'([\w.\-]+\.fits)'")
 """A reference file in the text of rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A copy of a mask as it will be delivered, but for its name."""
+
+    source: Path
+    copy: Path
+    instrument: Instrument
+    header: Mapping[str, str]
+    """INSTRUME, DETECTOR, SUBARRAY, USEAFTER and REFTYPE, as rules see them."""
+    remarks: tuple[str, ...]
+    """What differs from the source, in words."""
+
+    @property
+    def exposure(self) -> dict[str, str]:
+        """Keywords of the first exposure that the mask is for."""
+        date, time = self.header["USEAFTER"].split("T")
+        return {**self.header, "DATE-OBS": date, "TIME-OBS": time}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,40 @@ class Delivery:
     """Relative to the cache, in the order in which they get there."""
     replaced: frozenset[str]
     """Those of them that the cache has already."""
+
+
+def prepare_candidate(source: Path, scratch: Path, useafter: str | None) -> Candidate:
+    """Copy the mask, so that what is certified is what is delivered."""
+    copy = scratch / "mask.fits"
+    try:
+        with open_input(source) as file:
+            header = file.units[0].header
+            _, instrument, detector = check_identity(header)
+            if file.compressed or instrument is None or detector is None or any(check_kind(file)):
+                certify_mask(source).raise_errors()
+            assert instrument is not None
+            assert detector is not None
+            cards: dict[str, tuple[str, str]] = {}
+            remarks = []
+            if text(header, "DETECTOR") != detector.name:
+                cards["DETECTOR"] = (detector.name, "Detector")
+                remarks.append(f"DETECTOR: {text(header, 'DETECTOR')} is {detector.name} in rules")
+            if file.named("ASDF"):
+                remarks.append("ASDF: left out, CRDS allows no such extension in a FITS reference")
+            if useafter is not None:
+                cards["USEAFTER"] = (useafter, "First observation date this file is for")
+            with output_errors(copy):
+                write_reference(file, copy, cards, leave_out=("ASDF",))
+    except RampFormatError as error:
+        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
+    selectors = {
+        "INSTRUME": instrument.name,
+        "DETECTOR": detector.name,
+        "SUBARRAY": text(header, "SUBARRAY").upper(),
+        "USEAFTER": useafter or text(header, "USEAFTER"),
+        "REFTYPE": instrument.reftype.upper(),
+    }
+    return Candidate(source, copy, instrument, selectors, tuple(remarks))
 
 
 def plan_delivery(
@@ -53,28 +107,29 @@ def plan_delivery(
     """Write all files of the delivery into the stage, and try the new rules there."""
     instrument, before = candidate.instrument, cache.context("latest", {})
     names = new_names(cache, instrument)
-    derivation = derive(cache, before, instrument, candidate.header, names)
+    rules = derive(cache, before, instrument, candidate.header, names)
 
     def relative(path: Path) -> str:
         return path.relative_to(cache.root).as_posix()
 
-    mask = relative(_reference_folder(cache, instrument) / names.mask)
+    mask = relative(cache.references / instrument.name.lower() / names.mask)
     with output_errors(stage / mask), open_input(candidate.copy) as file:
         (stage / mask).parent.mkdir(parents=True)
         write_reference(file, stage / mask, {"FILENAME": (names.mask, "Name of the file")})
-    texts = {relative(cache.mappings / name): rules for name, rules in derivation.texts.items()}
+    texts = {relative(cache.mappings / name): content for name, content in rules.texts.items()}
     rmap, imap, pmap = texts
     record = relative(cache.references / checksums.FILE_NAME)
-    texts[record] = _record(candidate, cache, derivation, stage / mask)
-    config = config_text(cache, names.pmap)
+    texts[record] = _record(candidate, cache, rules, stage / mask)
     last = [pmap]
+    config = config_text(cache, names.pmap)
     if config is not None:
         last.append(relative(cache.config / "server_config"))
         texts[last[-1]] = config
     for target, content in texts.items():
         write_text(stage / target, content)
+    own = receipt_name(cache.observatory, names.pmap)
     receipt = Receipt(
-        path=cache.root / receipt_name(cache.observatory, names.pmap),
+        path=cache.root / own,
         cache=cache.root,
         observatory=cache.observatory,
         instrument=instrument.name,
@@ -83,12 +138,16 @@ def plan_delivery(
         useafter=candidate.header["USEAFTER"],
         mask=names.mask,
         source=str(candidate.source.absolute()),
-        source_sha256=candidate.source_sha256,
+        source_sha256=sha256_of(candidate.source),
         context=names.pmap,
         context_before=before,
-        files=tuple(_delivered(stage, target) for target in (mask, *texts)),
-        replaces=derivation.replaces,
-        difference=derivation.difference,
+        files=tuple(
+            DeliveredFile(target, path.stat().st_size, sha256_of(path))
+            for target in (mask, *texts)
+            for path in [stage / target]
+        ),
+        replaces=rules.replaces,
+        difference=rules.difference,
         changes=changes,
         border=border,
         warnings=(
@@ -100,58 +159,47 @@ def plan_delivery(
         delivered=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         software=f"tmt-dq {__version__}",
     )
-    own = receipt_name(cache.observatory, names.pmap)
     write_text(stage / own, receipt.as_json())
-    return Delivery(
-        receipt, (mask, record, rmap, imap, own, *last), replaced=frozenset({record, *last[1:]})
-    )
+    files = (mask, record, rmap, imap, own, *last)
+    return Delivery(receipt, files, replaced=frozenset({record, *last[1:]}))
 
 
-def _reference_folder(cache: Cache, instrument: Instrument) -> Path:
-    """Return the folder of an instrument's references."""
-    return cache.references / instrument.name.lower()
-
-
-def _delivered(stage: Path, target: str) -> DeliveredFile:
-    path = stage / target
-    return DeliveredFile(target, path.stat().st_size, sha256_of(path))
-
-
-def _record(candidate: Candidate, cache: Cache, derivation: Derivation, mask: Path) -> str:
+def _record(candidate: Candidate, cache: Cache, rules: NewRules, mask: Path) -> str:
     """Return the text of SHA256SUMS, with the new mask and what the rules name and nobody noted."""
-    folder = _reference_folder(cache, candidate.instrument).relative_to(cache.references)
-    entries = {**checksums.entries(cache.references)}
-    known = {Path(path).name for path in entries}
-    for name in sorted(set(_REFERENCE.findall("".join(derivation.before.values()))) - known):
+    entries = dict(checksums.entries(cache.references))
+    named = {name for file in rules.before for name in _REFERENCE.findall(file.text)}
+    for name in sorted(named - {Path(path).name for path in entries}):
         # What is missing, or a Git LFS pointer, is not on record: it may come later.
         with contextlib.suppress(SelectionError):
             path = cache.reference(candidate.instrument.name, name, verify=False)
             entries[path.relative_to(cache.references).as_posix()] = sha256_of(path)
-    entries[(folder / mask.name).as_posix()] = sha256_of(mask)
+    entries[f"{mask.parent.name}/{mask.name}"] = sha256_of(mask)
     return checksums.text(entries)
 
 
 def _try_rules(
-    candidate: Candidate, cache: Cache, stage: Path, before: str, names: NewNames
-) -> tuple[str, ...]:
+    candidate: Candidate, cache: Cache, stage: Path, before: str, names: Names
+) -> Iterator[str]:
     """Make sure that the new rules select the mask, with its file, and compare them with the old.
 
-    Returned is what may be unexpected, though it follows from the rules.
+    Yielded is what may be unexpected, though it follows from the rules.
     """
     header, instrument = candidate.header, candidate.instrument
-    exposure = candidate.exposure
     staged = open_cache(stage, instrument.observatory, {})
-    name = applicable_name(exposure, instrument=instrument, cache=staged, context=names.pmap)
+    name = applicable_name(
+        candidate.exposure, instrument=instrument, cache=staged, context=names.pmap
+    )
     if name != names.mask:
+        advice = f"Look at the rules for this detector and subarray ({header['SUBARRAY']})."
+        if header["SUBARRAY"] == "N/A":
+            advice = "These rules call what serves all subarrays GENERIC: write SUBARRAY = GENERIC "
+            advice += "into the mask."
         raise DeliveryError(
             f"the new rules would select {name} for the mask's own keywords; expected {names.mask}",
             where=names.pmap,
-            hint="Nothing was delivered. These rules call what serves all subarrays GENERIC: write "
-            "SUBARRAY = GENERIC into the mask."
-            if header["SUBARRAY"] == "N/A"
-            else "Nothing was delivered. Look at the rules for this detector and subarray "
-            f"({header['SUBARRAY']}).",
+            hint=f"Nothing was delivered. {advice}",
         )
     # With the file: it must be one, with the sum that will be on record.
-    select_reference(exposure, instrument=instrument, crds_path=stage, context=names.pmap)
-    return check_answers((cache, before), (staged, names.pmap), instrument, header, names.mask)
+    select_reference(candidate.exposure, instrument=instrument, crds_path=stage, context=names.pmap)
+    sides = (cache, before), (staged, names.pmap)
+    yield from check_answers(*sides, instrument, header, names.mask)

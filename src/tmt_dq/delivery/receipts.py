@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,17 +125,6 @@ class Receipt:
         return f"{json.dumps(table, indent=2)}\n"
 
 
-_TEXTS = {
-    field.name: field.type is not str
-    for field in dataclasses.fields(Receipt)
-    if field.type in (str, str | None)
-}
-"""The entries that are text, and whether they may be null."""
-
-_FREE_TEXTS = {"source", "difference"}
-"""Entries that may hold anything: the others are names, which are shown as they are."""
-
-
 def receipts_folder(root: Path, observatory: str) -> Path:
     """Return the folder of a cache's receipts, those of deliveries taken back included."""
     return root / _FOLDER / observatory
@@ -162,12 +150,11 @@ def read_receipt(path: Path) -> Receipt:
         if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
             raise ValueError(f"it has no entry 'format': {_FORMAT!r}")  # noqa: TRY301
         receipt = _from_table(table, path.absolute())
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise DeliveryError(
             f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
             where=path,
-            hint="Receipts are JSON files in the folder deliveries of the cache; tmt-dq deliver "
-            "names the one that it writes.",
+            hint="Receipts are in the folder deliveries of the cache.",
         ) from error
     if path.absolute() != receipt.cache / receipt_name(receipt.observatory, receipt.context):
         raise DeliveryError(
@@ -179,43 +166,35 @@ def read_receipt(path: Path) -> Receipt:
     return receipt
 
 
-def _from_table(table: Mapping[str, Any], path: Path) -> Receipt:
-    if len(path.parents) < _DEPTH:
-        raise ValueError("it does not lie in a cache")
-    files = tuple(map(_file_from, table["files"]))
-    if not files:
-        raise ValueError("it names no files")
-    for name, optional in _TEXTS.items():
-        if optional and table.get(name) is None:
-            continue
-        value = table[name]
-        if not isinstance(value, str) or not (name in _FREE_TEXTS or value.isprintable()):
-            raise ValueError(f"its entry {name!r} is {value!r}; expected text")
-    return Receipt(
-        **{
-            **table,
-            "path": path,
-            "cache": path.parents[_DEPTH - 1],
-            "files": files,
-            "changes": _changes_from(table.get("changes")),
-            "warnings": tuple(map(str, table["warnings"])),
-        }
-    )
+def _from_table(table: dict[str, Any], path: Path) -> Receipt:
+    """Return the receipt that a table of JSON describes; ValueError and its like if it does not."""
+    for field in dataclasses.fields(Receipt):
+        is_optional = field.type == (str | None) and table.get(field.name) is None
+        if field.type in (str, str | None) and not is_optional:
+            # What is not free text is a name, which is shown as it is.
+            _check_text(field.name, table[field.name], free=field.name in {"source", "difference"})
+    files = tuple(DeliveredFile(**entry) for entry in table["files"])
+    for file in files:
+        _check_text("path", file.path)
+        _check_text("sha256", file.sha256)
+        if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+            raise ValueError(f"it names {file.path!r}, which is not in the cache")
+        if type(file.size) is not int:
+            raise ValueError(f"the size of {file.path} is {file.size!r}")
+    changes = table.get("changes")
+    if changes is not None:
+        flags = {name: (added, removed) for name, (added, removed) in changes["flags"].items()}
+        changes = Changes(**{**changes, "flags": flags})
+    read = {
+        "path": path,
+        "cache": path.parents[_DEPTH - 1],
+        "files": files,
+        "changes": changes,
+        "warnings": tuple(map(str, table["warnings"])),
+    }
+    return Receipt(**{**table, **read})
 
 
-def _changes_from(entry: Mapping[str, Any] | None) -> Changes | None:
-    if entry is None:
-        return None
-    flags = {name: (int(added), int(removed)) for name, (added, removed) in entry["flags"].items()}
-    return Changes(**{**entry, "flags": flags})
-
-
-def _file_from(entry: Mapping[str, Any]) -> DeliveredFile:
-    path, size, sha256 = entry["path"], entry["size"], entry["sha256"]
-    if not isinstance(path, str) or not path.isprintable():
-        raise ValueError(f"it names a file {path!r}; expected text")
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise ValueError(f"it names {path!r}, which is not in the cache")
-    if type(size) is not int or not isinstance(sha256, str):
-        raise ValueError(f"the size or sha256 of {path} is not one")
-    return DeliveredFile(path, size, sha256)
+def _check_text(name: str, value: object, *, free: bool = False) -> None:
+    if not isinstance(value, str) or not (free or value.isprintable()):
+        raise ValueError(f"its entry {name!r} is {value!r}; expected text")

@@ -6,8 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tmt_dq.delivery.locks import exclusive
-from tmt_dq.delivery.publication import config_text, write_text
+from tmt_dq.delivery.caches import config_text, exclusive, write_text
 from tmt_dq.delivery.receipts import Receipt, read_receipt, receipts_folder
 from tmt_dq.errors import ConfigError, DeliveryError, OutputError, SelectionError
 from tmt_dq.files.atomic import output_errors

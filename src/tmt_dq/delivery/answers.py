@@ -26,13 +26,13 @@ def check_answers(
     instrument: Instrument,
     header: Mapping[str, str],
     name: str,
-) -> tuple[str, ...]:
+) -> Iterator[str]:
     """Make sure that new rules select a new reference where they should, and nowhere else.
 
     Both rules are asked about exposures of every detector, with several subarrays, from one second
     before to one second after each date of the rules. The same mask as before is demanded of all
     exposures of other detectors and of all before USEAFTER; the new one of exposures with the
-    reference's own keywords from USEAFTER on; one of the two of all others. Returned is what may be
+    reference's own keywords from USEAFTER on; one of the two of all others. Yielded is what may be
     unexpected, though it follows from the rules.
     """
     useafter = datetime.fromisoformat(header["USEAFTER"])
@@ -61,56 +61,25 @@ def check_answers(
                 where=new[1],
                 hint="Nothing was delivered. Look at the rules' keys for this exposure.",
             )
-    return (*_kept(answers, header, name), *_later(answers, header, name))
+    yield from _remarks(answers, header["DETECTOR"], name)
 
 
-def _kept(answers: _Answers, header: Mapping[str, str], name: str) -> Iterator[str]:
-    """Yield which exposures do not get the new reference, and why."""
-    kept: dict[str, list[str]] = {}
-    for subarray, ((_, _, after), *_) in answers.items():
-        if after != name:
-            kept.setdefault(after, []).append(subarray)
-    for other, subarrays in sorted(kept.items()):
-        which = _describe(header, subarrays)
-        if other.endswith(".fits"):
-            yield (
-                f"{which} keep {other} after {header['USEAFTER']}: a rule for their own subarray "
-                f"comes before one for {header['SUBARRAY']}"
-            )
-        else:
-            yield (
-                f"{which} have no mask after {header['USEAFTER']}: the new one is for SUBARRAY "
-                f"{header['SUBARRAY']} only"
-            )
-
-
-def _later(answers: _Answers, header: Mapping[str, str], name: str) -> Iterator[str]:
-    """Yield from when on the reference gives way to another one, or another one to it."""
-    events: dict[tuple[datetime, bool, str], list[str]] = {}
-    for subarray, ((_, old, new), *rest) in answers.items():
-        seen: set[tuple[bool, str]] = set()
-        for when, before, after in rest if new == name else ():
-            takes_over = after != name
-            event = (takes_over, after if takes_over else before)
-            if event not in {(False, old), *seen}:
-                seen.add(event)
-                events.setdefault((when, *event), []).append(subarray)
-    for (when, takes_over, other), subarrays in sorted(events.items()):
-        which = _describe(header, subarrays)
-        if takes_over:
-            yield (
-                f"from {when.isoformat()} on, {other} takes over for {which}: the new mask is "
-                "theirs only until then"
-            )
-        else:
-            yield (
-                f"from {when.isoformat()} on, {which} do not get the newer {other} any more: the "
-                "rule of the new mask comes before its rule"
-            )
-
-
-def _describe(header: Mapping[str, str], subarrays: Iterable[str]) -> str:
-    return f"exposures of {header['DETECTOR']} with SUBARRAY {' or '.join(sorted(subarrays))}"
+def _remarks(answers: _Answers, detector: str, name: str) -> Iterator[str]:
+    """Yield which exposures do not get the new reference, or no longer get another one."""
+    events: dict[tuple[datetime, str], list[str]] = {}
+    for subarray, found in answers.items():
+        in_force = found[0][1]
+        for when, before, after in found:
+            if after != name:
+                other = after if after.endswith(".fits") else "no mask"
+                events.setdefault((when, f"get {other}, not the new mask"), []).append(subarray)
+                break
+            if before != in_force:
+                in_force = before
+                events.setdefault((when, f"no longer get {before}"), []).append(subarray)
+    for (when, what), subarrays in sorted(events.items()):
+        which = " or ".join(sorted(subarrays))
+        yield f"from {when.isoformat()} on, exposures of {detector} with SUBARRAY {which} {what}"
 
 
 def _exposures(
@@ -125,13 +94,11 @@ def _exposures(
     for detector in instrument.detectors:
         for name in dict.fromkeys((subarray, *_SUBARRAYS)):
             for when in sorted(whens):
-                yield (
-                    {
-                        "INSTRUME": instrument.name,
-                        "DETECTOR": detector,
-                        "SUBARRAY": name,
-                        "DATE-OBS": when.date().isoformat(),
-                        "TIME-OBS": when.time().isoformat(),
-                    },
-                    when,
-                )
+                exposure = {
+                    "INSTRUME": instrument.name,
+                    "DETECTOR": detector,
+                    "SUBARRAY": name,
+                    "DATE-OBS": when.date().isoformat(),
+                    "TIME-OBS": when.time().isoformat(),
+                }
+                yield exposure, when

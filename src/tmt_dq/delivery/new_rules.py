@@ -1,15 +1,17 @@
 """The rules of a cache with one reference more: new .rmap, .imap and .pmap, as text.
 
 crds' own code inserts the reference and writes the rules, with no file touched; names,
-``derived_from`` and sums, which crds leaves to its server, are set here.
+``derived_from`` and sums, which crds leaves to its server, are set here. Names are numbered, and
+never used twice.
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from tmt_dq.delivery.names import NewNames
+from tmt_dq.delivery.receipts import receipts_folder
 from tmt_dq.errors import DeliveryError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
@@ -17,17 +19,26 @@ from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import RuleFile
 from tmt_dq.references.rules import read_chain
 
-__all__ = ["Derivation", "derive"]
+__all__ = ["Names", "NewRules", "derive", "find_leftovers", "new_names"]
+
+
+class Names(NamedTuple):
+    """Names of the files that a delivery adds."""
+
+    mask: str
+    rmap: str
+    imap: str
+    pmap: str
 
 
 @dataclass(frozen=True, slots=True)
-class Derivation:
+class NewRules:
     """New rules, and those that they are derived from."""
 
     texts: Mapping[str, str]
     """The new .rmap, .imap and .pmap, by name."""
-    before: Mapping[str, str]
-    """The files that they are derived from, by name and in the same order."""
+    before: tuple[RuleFile, ...]
+    """The files that they are derived from, in the same order."""
     replaces: str | None
     """The reference of the same keys and USEAFTER, whose place the new one takes."""
 
@@ -35,18 +46,77 @@ class Derivation:
     def difference(self) -> str:
         """The difference between the old and the new rules, as ``diff --unified`` shows it."""
         lines: list[str] = []
-        for (old, old_text), (new, new_text) in zip(
-            self.before.items(), self.texts.items(), strict=True
-        ):
-            lines += difflib.unified_diff(
-                old_text.splitlines(keepends=True), new_text.splitlines(keepends=True), old, new
-            )
+        for old, (name, text) in zip(self.before, self.texts.items(), strict=True):
+            texts = old.text.splitlines(keepends=True), text.splitlines(keepends=True)
+            lines += difflib.unified_diff(*texts, old.path.name, name)
         return "".join(lines)
 
 
+def _stems(cache: Cache, instrument: Instrument) -> tuple[tuple[str, str], ...]:
+    """Return what comes before and after the number in the names of mask, rmap, imap and pmap."""
+    imap = f"{cache.observatory}_{instrument.name.lower()}"
+    rmap = f"{imap}_{instrument.reftype}"
+    return (rmap, ".fits"), (rmap, ".rmap"), (imap, ".imap"), (cache.observatory, ".pmap")
+
+
+def _numbers(stem: str, suffix: str, text: str) -> list[int]:
+    """Return the numbers of the names of one kind that a text mentions, 0 among them."""
+    pattern = rf"(?<![A-Za-z0-9]){re.escape(stem)}_(\d+){re.escape(suffix)}(?!\w)"
+    return [0, *map(int, re.findall(pattern, text))]
+
+
+def _files(cache: Cache) -> Iterator[str]:
+    """Yield the names of the files in a cache's folders."""
+    for folder in (cache.mappings, cache.references, *cache.references.glob("*/")):
+        if folder.is_dir():
+            yield from (path.name for path in folder.iterdir())
+
+
+def new_names(cache: Cache, instrument: Instrument) -> Names:
+    """Return names with numbers above all that files have, or rules or receipts mention."""
+    receipts = receipts_folder(cache.root, cache.observatory)
+    try:
+        texts = [
+            path.read_text("utf-8", errors="replace")
+            for path in (*cache.mappings.glob("*.?map"), *receipts.glob("*.json"))
+            if path.is_file()
+        ]
+        used = "\n".join((*_files(cache), *texts))
+    except OSError as error:
+        raise DeliveryError(
+            f"cannot be read: {error.strerror}",
+            where=error.filename or cache.root,
+            hint="Names that are in use must be known. Check the permissions of the cache.",
+        ) from error
+    return Names(
+        *(
+            f"{stem}_{max(_numbers(stem, suffix, used)) + 1:04d}{suffix}"
+            for stem, suffix in _stems(cache, instrument)
+        )
+    )
+
+
+def find_leftovers(cache: Cache, instrument: Instrument, context: str) -> Iterator[str]:
+    """Yield a warning of files newer than all that the context in force mentions, if any."""
+    chain = read_chain(cache.mappings, context, instrument)
+    in_force = "\n".join((context, *(file.text for file in chain)))
+    files = "\n".join(_files(cache))
+    found = [
+        f"{stem}_{number:04d}{suffix}"
+        for stem, suffix in _stems(cache, instrument)
+        for number in sorted(_numbers(stem, suffix, files))
+        if number > max(_numbers(stem, suffix, in_force))
+    ]
+    if found:
+        yield (
+            f"files of interrupted or withdrawn deliveries in {cache.root}: {len(found)}, from "
+            f"{found[0]} on; they do no harm"
+        )
+
+
 def derive(
-    cache: Cache, context: str, instrument: Instrument, header: Mapping[str, str], names: NewNames
-) -> Derivation:
+    cache: Cache, context: str, instrument: Instrument, header: Mapping[str, str], names: Names
+) -> NewRules:
     """Derive rules that select a new reference, whose keywords are in `header`, from a context."""
     reftype = instrument.reftype
     chain = read_chain(cache.mappings, context, instrument)
@@ -65,11 +135,7 @@ def derive(
             names.imap: _text(_relinked(imap, reftype, names.rmap), imap, names.imap),
             names.pmap: _text(_relinked(pmap, instrument.name, names.imap), pmap, names.pmap),
         }
-    return Derivation(
-        texts=texts,
-        before={file.path.name: file.text for file in (rmap, imap, pmap)},
-        replaces=replaces,
-    )
+    return NewRules(texts, (rmap, imap, pmap), replaces)
 
 
 def _mapping(file: RuleFile, **keys: Any) -> Any:

@@ -1,0 +1,320 @@
+"""Checks of a mask before its delivery: each yields what it finds in headers, tables or pixels."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from tmt_dq.core.counts import FlagCount
+from tmt_dq.core.dq_def import translation
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window, overlap
+from tmt_dq.delivery.reference_files import wrong_checksums
+from tmt_dq.errors import ConfigError, SelectionError
+from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.tables import read_dq_def
+from tmt_dq.instruments import Detector, Instrument, available, load
+from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.masks.mask import Mask
+from tmt_dq.masks.useafter import useafter_text
+
+__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "check_kind", "error", "text"]
+
+SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
+"""What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
+
+_PROVENANCE = {
+    "PEDIGREE": "where the values come from: INFLIGHT <first day> <last day>, GROUND, SIMULATION, "
+    "MODEL or DUMMY",
+    "AUTHOR": "who made the mask",
+    "DESCRIP": "what the mask is, in a line",
+    "HISTORY": "how the mask was made, and why",
+}
+
+_EVENT = "says what happened in an exposure, not what a pixel is"
+_STRANGERS = {
+    "RESERVED": "is reserved and has no meaning",
+    # JWST documentation, "Data Quality Flags".
+    "SATURATED": _EVENT,
+    "JUMP_DET": _EVENT,
+    "DROPOUT": _EVENT,
+    "OUTLIER": _EVENT,
+    "PERSISTENCE": _EVENT,
+    "AD_FLOOR": _EVENT,
+    "CHARGELOSS": _EVENT,
+    "FLUX_ESTIMATED": _EVENT,
+    # NIRSpec's micro-shutters.
+    "MSA_FAILED_OPEN": "is for hardware that other instruments have",
+}
+"""Flags that do not belong in a mask, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that an examination found.
+
+    Parameters
+    ----------
+    severity : {"error", "warning", "info"}
+        An error forbids delivery.
+    where : str
+        The keyword, extension or tool concerned.
+    what : str
+        What was found, and what was expected.
+    remedy : str or None
+        What to do about it.
+    """
+
+    severity: Literal["error", "warning", "info"]
+    where: str
+    what: str
+    remedy: str | None = None
+
+
+error = partial(Finding, "error")
+_warning = partial(Finding, "warning")
+_info = partial(Finding, "info")
+_Findings = Iterator[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is examined: a file, whose mask it is, its flags, and the caller's options."""
+
+    file: FitsInput
+    header: Mapping[str, object]
+    instrument: Instrument | None
+    detector: Detector | None
+    mask: Mask | None
+    counts: tuple[FlagCount, ...]
+    max_flagged: float | None
+    border: bool
+
+    @property
+    def place(self) -> tuple[Mask, Detector, Window] | None:
+        """The mask, its detector and the detector's frame; None where one is not known."""
+        if self.mask is None or self.detector is None:
+            return None
+        return self.mask, self.detector, Window.full(*self.detector.shape)
+
+
+def text(header: Mapping[str, object], keyword: str) -> str:
+    """Return a keyword's value as text, "" where there is none."""
+    value = header.get(keyword)
+    return "" if value is None or type(value).__name__ == "Undefined" else str(value).strip()
+
+
+def _found(value: str) -> str:
+    return f"is {value!r}" if value else "is missing"
+
+
+def check_kind(file: FitsInput) -> _Findings:
+    """Yield an error if the file is an exposure: its keywords need no correction."""
+    if file.named("SCI") and not text(file.units[0].header, "REFTYPE"):
+        yield error(
+            "file",
+            "is an exposure, not a mask: it has an SCI extension and no REFTYPE",
+            "tmt-dq apply initializes exposures; tmt-dq import and tmt-dq combine make masks.",
+        )
+
+
+def check_identity(
+    header: Mapping[str, object],
+) -> tuple[list[Finding], Instrument | None, Detector | None]:
+    """Find out whose mask it is: instrument and detector are None where that cannot be known."""
+    name = text(header, "INSTRUME")
+    if name.upper() not in available():
+        what = f"{_found(name)}; expected {' or '.join(available())}"
+        remedy = "Only masks of these instruments can be delivered."
+        return [error("INSTRUME", what, remedy)], None, None
+    findings = []
+    instrument, detector = load(name), None
+    found = text(header, "DETECTOR")
+    try:
+        detector = instrument.detector(found)
+    except SelectionError as problem:
+        findings.append(error("DETECTOR", problem.what, problem.hint))
+    else:
+        if found != detector.name:
+            what = f"is {found}, another name of {detector.name}; rules know {detector.name}"
+            remedy = f"Write {detector.name}; tmt-dq deliver does so in its copy."
+            findings.append(_warning("DETECTOR", what, remedy))
+    expected = {"TELESCOP": instrument.telescope, "REFTYPE": instrument.reftype.upper()}
+    for keyword, value in expected.items():
+        found = text(header, keyword)
+        if found.upper() != value:
+            remedy = f"Write {value}, if this is a mask of {instrument.name}."
+            findings.append(error(keyword, f"{_found(found)}; expected {value}", remedy))
+    return findings, instrument, detector
+
+
+def check_provenance(subject: Subject) -> _Findings:
+    """Check from when on a mask is valid and where it comes from."""
+    useafter = text(subject.header, "USEAFTER")
+    try:
+        expected = useafter_text(useafter)
+    except ConfigError:
+        expected = "the time of the first exposure that the mask is for"
+    if useafter != expected:
+        yield error(
+            "USEAFTER",
+            f"{_found(useafter)}; expected a UTC date and time that exist, as YYYY-MM-DDThh:mm:ss",
+            f"Write {expected}; tmt-dq deliver --useafter does so in its copy.",
+        )
+    for keyword, meaning in _PROVENANCE.items():
+        if text(subject.header, keyword).upper() in WILDCARDS:
+            yield error(keyword, f"is missing: {meaning}", f"Write {keyword}.")
+    pedigree = text(subject.header, "PEDIGREE")
+    if pedigree != pedigree.upper():
+        expected = pedigree.upper()
+        yield error("PEDIGREE", f"is {pedigree!r}; expected {expected!r}", f"Write {expected}.")
+
+
+def check_structure(subject: Subject) -> _Findings:
+    """Check how a file is put together: plain FITS, with right checksums."""
+    file = subject.file
+    if file.compressed:
+        yield error("file", "is compressed; expected plain FITS", "Expand it (gunzip, funpack).")
+        return
+    for label in wrong_checksums(file):
+        yield error(
+            label,
+            "CHECKSUM or DATASUM does not fit the bytes",
+            "The file was changed or damaged. Make it again, or sign it anew if the change was "
+            "meant (tmt-dq crds checksum FILE).",
+        )
+    if file.named("ASDF"):
+        what = "CRDS allows no ASDF extension in a FITS reference"
+        yield _warning("ASDF", what, "Leave it out; tmt-dq deliver does so in its copy.")
+
+
+def check_dq_def(subject: Subject) -> _Findings:
+    """Check which names and bits a DQ_DEF has; what cannot be read is told of the mask."""
+    if subject.mask is None or subject.file.compressed:
+        return
+    for unit in subject.file.named("DQ_DEF"):
+        rows = read_dq_def(subject.file, unit)
+        for name in sorted({row.name.strip() for row in rows} & PIXEL.aliases.keys()):
+            new = PIXEL.aliases[name]
+            yield _warning("DQ_DEF", f"{name} is now called {new}", f"Write {new}.")
+        if not translation(rows, where=subject.file.path, unknown="error").is_identity:
+            yield _info("DQ_DEF", "bits have other places than in the convention; read by name")
+
+
+def check_flags(subject: Subject) -> _Findings:
+    """Check how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
+    counts = subject.counts
+    bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
+    if bad and not any(count.name == "DO_NOT_USE" for count in counts):
+        what = "no pixel has DO_NOT_USE, so every flagged pixel will be used"
+        remedy = "Set DO_NOT_USE where a flag means that the pixel is not to be used."
+        yield _warning("DQ", what, remedy)
+    for count in bad:
+        what = (
+            f"{count.name}: {count.pixels:,} pixels, {count.with_do_not_use:,} with DO_NOT_USE and "
+            f"{count.without_do_not_use:,} without"
+        )
+        yield _info("DQ", what)
+        if count.name in _STRANGERS:
+            what = f"{count.name} {_STRANGERS[count.name]}; {count.pixels:,} pixels have it"
+            yield _warning("DQ", what, "Clear it, or set the flag that is meant.")
+
+
+def check_place(subject: Subject) -> _Findings:
+    """Compare the pixels that a mask covers with its detector and with SUBARRAY."""
+    if subject.place is None:
+        return
+    mask, detector, frame = subject.place
+    window, header = mask.window, subject.header
+    subarray = text(header, "SUBARRAY").upper()
+    if not frame.contains(window):
+        what = f"lies at {window.describe()}, but {detector.name} has {frame.describe()}"
+        yield error("DQ", what, "Correct SUBSTRT1 and SUBSTRT2, or DETECTOR.")
+    if subarray not in SUBARRAYS:
+        what = f"{_found(subarray)}; expected {', '.join(SUBARRAYS)}"
+        yield error("SUBARRAY", what, "GENERIC serves exposures with any subarray.")
+    elif subarray == "N/A" and window == frame:
+        yield _warning(
+            "SUBARRAY",
+            "is N/A; TMT's rules call what serves all subarrays GENERIC, and such a mask cannot be "
+            "delivered into a cache with rules for GENERIC",
+            "Write GENERIC, unless the cache's own rules have N/A.",
+        )
+    elif window != frame and subarray != "CUSTOM":
+        yield error(
+            "DQ",
+            f"covers {window.describe()} only, but SUBARRAY {subarray} promises the full frame, "
+            f"{frame.describe()}",
+            "Make the mask as large as the detector, or write SUBARRAY = CUSTOM.",
+        )
+    elif window != frame:
+        missing = ", ".join(key for key in ("SUBSTRT1", "SUBSTRT2") if not text(header, key))
+        if missing:
+            what = "is missing: where on the detector the mask lies"
+            yield error(missing, what, "Write the 1-based position of the first pixel.")
+        what = f"covers {window.describe()} only; exposures that reach beyond it and select it fail"
+        yield _warning("DQ", what, "A full-frame mask serves all exposures.")
+
+
+def check_border(subject: Subject) -> _Findings:
+    """Compare REFERENCE_PIXEL with where the border of reference pixels is."""
+    if subject.place is None:
+        return
+    mask, detector, frame = subject.place
+    if not frame.contains(mask.window) or not (mask.placed or mask.window == frame):
+        return  # an error of its place, above
+    reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
+    inside = mask.dq[overlap(frame, mask.window, -detector.reference_border)]
+    wrong = int(np.count_nonzero(inside & reference))
+    border = mask.dq.size - inside.size
+    missing = border - (int(np.count_nonzero(mask.dq & reference)) - wrong)
+    place = f"the border of reference pixels ({detector.reference_border} wide)"
+    what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
+    if missing and subject.border:
+        yield error(
+            "DQ",
+            f"{what}: exposures would take them for pixels that see light",
+            "Start from the mask in force, which has the border: tmt-dq combine THAT_MASK NEW_MASK "
+            "-o MASK. For a detector without reference pixels: --no-border (border=False).",
+        )
+    elif missing:
+        yield _warning("DQ", f"{what}; accepted (--no-border)")
+    if wrong:
+        what = f"{wrong:,} pixels outside {place} have REFERENCE_PIXEL"
+        yield _warning("DQ", what, "Clear the flag there.")
+
+
+def check_fractions(subject: Subject) -> _Findings:
+    """Check that not more of the pixels inside the border are flagged than is plausible."""
+    if subject.place is None or subject.instrument is None:
+        return
+    mask, detector, frame = subject.place
+    active = mask.dq[overlap(frame, mask.window, -detector.reference_border)]
+    limits = subject.instrument.limits
+    for what, bits, limit in (
+        ("flagged", PIXEL.mask, limits.flagged_fraction),
+        ("DO_NOT_USE", PIXEL["DO_NOT_USE"], limits.do_not_use_fraction),
+    ):
+        most = limit if subject.max_flagged is None else subject.max_flagged
+        count = int(np.count_nonzero(active & np.uint32(bits)))
+        if most is not None and count > most * active.size:
+            yield error(
+                "DQ",
+                f"{count:,} of {active.size:,} active pixels ({count / active.size:.1%}) are "
+                f"{what}; plausible are up to {most:.1%}",
+                "Look at the mask (tmt-dq inspect). If it is right, use --max-flagged FRACTION.",
+            )
+
+
+CHECKS: tuple[Callable[[Subject], _Findings], ...] = (
+    check_provenance,
+    check_structure,
+    check_dq_def,
+    check_flags,
+    check_place,
+    check_border,
+    check_fractions,
+)
+"""The checks, in the order in which their findings are listed."""
