@@ -249,7 +249,7 @@ def unit_file() -> str:
 
 def test_unit_of_the_page() -> None:
     """Its command has the options that it names, and it stops the watch as the watch wants."""
-    from tmt_dq.cli.watch import command
+    from tmt_dq.cli.watch import watch_command as command
 
     lines = dict(
         line.split("=", 1) for line in unit_file().replace("\\\n", " ").splitlines() if "=" in line

@@ -18,10 +18,7 @@ _NOT_WRAPPED = "\b\n"
 
 def verbs() -> dict[str, click.Command]:
     """Return all verbs by name, in the order of ``tmt-dq --help``."""
-    group = cli._group  # noqa: SLF001 - the program itself, which is not for import by others
-    context = click.Context(group, info_name="tmt-dq")
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return {name: command for name, command in found.items() if command is not None}
+    return {name: cli.load(name) for name in cli.VERBS}
 
 
 def examples(command: click.Command) -> list[str]:

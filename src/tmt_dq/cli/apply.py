@@ -1,5 +1,6 @@
-"""``tmt-dq apply``."""
+"""``tmt-dq apply`` and ``select``: one exposure after the other, and its mask."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -7,42 +8,23 @@ from typing import Any
 import click
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.cli.console import as_record, echo, json_list, progress_bar, report_error, show_table
-from tmt_dq.cli.options import (
-    FilePath,
-    GroupedCommand,
-    TableOption,
-    json_option,
-    table_options,
-    take_apply_options,
-)
-from tmt_dq.errors import BatchError, ConfigError, TmtDqError
+from tmt_dq.cli.console import echo, fields_of, json_list, print_json, report_error, show_table
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON, VERIFY, table_options, take_apply_options
+from tmt_dq.cli.progress import progress_bar
+from tmt_dq.cli.verb import FILE_OR_URL, argument, option, verb
+from tmt_dq.errors import BatchError, ConfigError, TmtDqError, printable
 from tmt_dq.files.urls import file_name, redacted
 from tmt_dq.tables import flag_table, number
 
-__all__ = ["command", "describe", "show"]
 
-_OF_A_SOURCE = ("kind", "origin", "flagged", "parameters", "counts", "samples", "remarks")
-
-
-@click.command("apply", cls=GroupedCommand, short_help="Initialize the data quality of raw ramps.")
-@click.argument("ramps", metavar="RAMP...", nargs=-1, required=True, type=FilePath(urls=True))
-@click.option(
-    "-o",
-    "--output",
-    cls=TableOption,
-    group="Output",
-    type=FilePath(urls=True),
-    help="Output of a single ramp.",
+@verb(
+    argument("ramps", "RAMP...", FILE_OR_URL),
+    option("-o --output FILE", "Output of a single ramp.", kind=FILE_OR_URL, group="Output"),
+    *table_options(ApplyOptions, face="apply"),
+    JSON,
 )
-@table_options(ApplyOptions, face="apply")
-@json_option
-def command(
-    ramps: tuple[Path | str, ...],
-    output: Path | str | None,
-    *,
-    as_json: bool,
-    **options: Any,
+def apply_command(
+    ramps: tuple[Path | str, ...], output: Path | str | None, *, as_json: bool, **options: Any
 ) -> None:
     """Initialize the data quality of raw ramps.
 
@@ -68,29 +50,23 @@ def command(
     failures: list[Exception] = []
     with json_list("ramps", wanted=as_json) as add:
         for ramp in ramps:
+            start = time.perf_counter()
             try:
-                applied, seconds = _apply_one(ramp, output, options)
+                applied = _apply_one(ramp, output, options)
             except TmtDqError as error:
-                add({"input": redacted(str(ramp)), "error": as_record(error)})
+                add({"input": redacted(str(ramp)), "error": error})
                 if len(ramps) == 1:
                     raise
                 # One bad file does not stop the others.
                 report_error(error)
                 failures.append(error)
                 continue
+            seconds = time.perf_counter() - start
             add({**describe(applied), "seconds": round(seconds, 3)})
             if not as_json:
                 show(applied, seconds)
     if failures:
         raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
-
-
-def _size(path: Path | str) -> int:
-    """Return the size of a local file; 0 where `apply_dq` will say what is wrong with it."""
-    try:
-        return path.stat().st_size if isinstance(path, Path) and path.is_file() else 0
-    except OSError:
-        return 0
 
 
 def _check_outputs(
@@ -119,36 +95,22 @@ def _check_outputs(
         found[target] = shown(ramp)
 
 
-def _apply_one(
-    ramp: Path | str, output: Path | str | None, options: dict[str, Any]
-) -> tuple[Any, float]:
-    start = time.perf_counter()
+def _apply_one(ramp: Path | str, output: Path | str | None, options: dict[str, Any]) -> Any:
     from tmt_dq.apply.apply import apply_dq
 
-    with progress_bar(file_name(str(ramp)), _size(ramp)) as progress:
-        applied = apply_dq(ramp, output, progress=progress, **options)
-    return applied, time.perf_counter() - start
+    try:
+        size = ramp.stat().st_size if isinstance(ramp, Path) and ramp.is_file() else 0
+    except OSError:
+        size = 0  # `apply_dq` says what is wrong with it
+    with progress_bar(file_name(str(ramp)), size) as progress:
+        return apply_dq(ramp, output, progress=progress, **options)
 
 
 def describe(applied: Any) -> dict[str, Any]:
     """Return what was done to an exposure as it stands in JSON."""
-    selection = applied.selection
-    return {
-        "input": str(applied.input),
-        "output": str(applied.output),
-        "written": applied.written,
-        "status": applied.status,
-        "mask": applied.mask,
-        "mask_path": None if applied.mask_path is None else str(applied.mask_path),
-        "context": None if selection is None else selection.context,
-        "sources": [
-            {name: getattr(source, name) for name in _OF_A_SOURCE} for source in applied.sources
-        ],
-        "counts": applied.counts,
-        "shape": applied.shape,
-        "pixels_before": applied.pixels_before,
-        "left_out": applied.left_out,
-    }
+    described = fields_of(applied)
+    selection = described.pop("selection")
+    return {**described, "context": None if selection is None else selection.context}
 
 
 def show(applied: Any, seconds: float) -> None:
@@ -167,3 +129,34 @@ def show(applied: Any, seconds: float) -> None:
         echo(f"left out as asked, from {path}: {listing}")
     if applied.counts:
         show_table(flag_table(applied.counts, applied.shape[2] * applied.shape[3]))
+
+
+@verb(
+    argument("ramp", "RAMP", FILE_OR_URL),
+    option("--explain", "Show what each rule key required and found."),
+    *(VERIFY, CRDS_PATH, CONTEXT, JSON),
+)
+def select_command(ramp: Path | str, *, explain: bool, as_json: bool, **options: Any) -> None:
+    """Show which mask belongs to an exposure, and why.
+
+    Prints the path of the MASK reference file that CRDS' rules choose for RAMP, or N/A.
+
+    \b
+    Examples:
+      tmt-dq select iris_0001_uncal.fits
+      tmt-dq select iris_0001_uncal.fits --explain --context tmt_0001.pmap
+    """
+    from tmt_dq.references import select_mask
+    from tmt_dq.references.rule_matches import checks_table
+
+    selection = select_mask(ramp, **options)
+    if as_json:
+        chosen = {name: getattr(selection, name) for name in ("path", "context", "cache", "rules")}
+        print_json({"ramp": redacted(str(ramp)), "mask": selection.uri, **chosen})
+        return
+    path = "N/A" if selection.path is None else str(selection.path)
+    # For a script, which opens it, the path is what it is.
+    click.echo(printable(path) if sys.stdout.isatty() else path)
+    if explain:
+        echo(f"context {selection.context} of {selection.cache}")
+        show_table(checks_table(selection.rules))

@@ -1,83 +1,69 @@
-"""``tmt-dq batch``."""
+"""``tmt-dq batch``: many exposures."""
 
-import dataclasses
-import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.cli import offers
-from tmt_dq.cli.batch_progress import watch
-from tmt_dq.cli.console import as_record, echo, json_list, print_json, table
+from tmt_dq.cli.console import echo, fields_of, json_list, print_json, table
 from tmt_dq.cli.options import (
-    FilePath,
-    FolderPath,
-    GroupedCommand,
-    jobs_option,
-    json_option,
-    old_cache_option,
-    report_option,
+    DRY_RUN,
+    FLAGS_ONLY,
+    JOBS,
+    JSON,
+    OLD_CACHE,
+    REPORT,
     table_options,
     take_apply_options,
 )
+from tmt_dq.cli.progress import batch_progress
+from tmt_dq.cli.verb import FILE_OR_URL, FOLDER_OR_URL, option, verb
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
+from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import BatchResult, Mapper
 
-__all__ = ["command"]
 
-
-@click.command(
-    "batch", cls=GroupedCommand, short_help="Initialize many ramps, on all cores or a cluster."
+@verb(
+    click.Argument(
+        ["inputs"], metavar="INPUT...", nargs=-1, required=False, type=click.Path(readable=False)
+    ),
+    option(
+        "--output-dir DIR",
+        "Folder of the outputs; made if it does not exist.",
+        kind=FOLDER_OR_URL,
+        required=True,
+    ),
+    option(
+        "--manifest FILE",
+        "List of ramps: one a line, or a .csv with a column input; may be repeated.",
+        kind=FILE_OR_URL,
+        name="manifests",
+        multiple=True,
+    ),
+    *(JOBS, REPORT),
+    option(
+        "--state-dir DIR",
+        "Local folder for the journal of a remote --output-dir. [default: the user's]",
+    ),
+    option("--retry-failed", "Do only what failed before."),
+    option("--checksum", "Record and compare the sha256 of ramps."),
+    option(
+        "--affected-by OLD",
+        "Do only what the rules of --context change, compared with the context OLD.",
+    ),
+    *(FLAGS_ONLY, OLD_CACHE, DRY_RUN),
+    option("--scheduler ADDRESS", "Use a dask cluster: tcp://host:8786."),
+    option("--scheduler-file FILE", "Use the dask cluster of this file."),
+    *table_options(ApplyOptions, face="batch"),
+    JSON,
 )
-@click.argument("inputs", metavar="INPUT...", nargs=-1, shell_complete=offers.files)
-@click.option(
-    "--output-dir",
-    type=FolderPath(urls=True),
-    metavar="DIR",
-    help="Folder of the outputs; made if it does not exist.",
-)
-@click.option(
-    "--manifest",
-    "manifests",
-    type=FilePath(urls=True),
-    multiple=True,
-    help="List of ramps: one a line, or a .csv with a column input; may be repeated.",
-)
-@jobs_option
-@report_option
-@click.option(
-    "--state-dir",
-    type=FolderPath(),
-    metavar="DIR",
-    help="Local folder for the journal of a remote --output-dir. [default: the user's]",
-)
-@click.option("--retry-failed", is_flag=True, help="Do only what failed before.")
-@click.option("--checksum", is_flag=True, help="Record and compare the sha256 of ramps.")
-@click.option(
-    "--affected-by",
-    metavar="OLD",
-    shell_complete=offers.contexts("old_crds_path", "crds_path"),
-    help="Do only what the rules of --context change, compared with the context OLD.",
-)
-@click.option(
-    "--flags-only",
-    is_flag=True,
-    help="With --affected-by: another mask with the same flags in a ramp's pixels changes nothing.",
-)
-@old_cache_option
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
-@click.option("--scheduler", metavar="ADDRESS", help="Use a dask cluster: tcp://host:8786.")
-@click.option("--scheduler-file", type=FilePath(), help="Use the dask cluster of this file.")
-@table_options(ApplyOptions, face="batch")
-@json_option
-def command(
+def batch_command(
     inputs: tuple[str, ...],
-    manifests: tuple[Path, ...],
     jobs: int | None,
     report: Path | None,
     scheduler: str | None,
@@ -101,19 +87,16 @@ def command(
       tmt-dq batch @night.txt --output-dir reduced --scheduler tcp://head:8786
       tmt-dq batch /data/night --output-dir reduced --affected-by tmt_0100.pmap
     """
-    if not inputs and not manifests:
+    if not inputs and not options["manifests"]:
         raise click.UsageError("Missing argument 'INPUT...'.")
-    if options["output_dir"] is None:
-        raise click.UsageError("Missing option '--output-dir'.")
     options |= take_apply_options(options, "batch")
-    options["manifests"] = manifests
     if dry_run:
         _show_plan(inputs, options, as_json=as_json)
         return
     mapper = _mapper(scheduler, scheduler_file, jobs)
     from tmt_dq.batch import run_batch
 
-    with watch() as progress:
+    with batch_progress() as progress:
         result = run_batch(
             inputs,
             mapper=mapper,
@@ -125,7 +108,7 @@ def command(
             **options,
         )
     if as_json:
-        print_json(_as_dict(result))
+        print_json({"total": result.total, **fields_of(result)})
     else:
         _show(result)
     result.raise_failures()
@@ -149,44 +132,31 @@ def _mapper(
 def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: bool) -> None:
     from tmt_dq.batch import plan_batch
 
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     plans = plan_batch(inputs, **options)
     with json_list("plans", wanted=as_json) as add:
         for plan in plans:
-            total[plan.action] = total.get(plan.action, 0) + 1
-            add(
-                {
-                    "input": redacted(plan.input),
-                    "output": redacted(plan.output),
-                    "action": plan.action,
-                    "reason": plan.reason,
-                }
-            )
+            total[plan.action] += 1
+            files = {"input": redacted(plan.input), "output": redacted(plan.output)}
+            add({**files, "action": plan.action, "reason": plan.reason})
             if not as_json:
-                echo(f"{plan.action:8}{redacted(plan.input)}  ({plan.reason})")
+                echo(f"{plan.action:8}{files['input']}  ({plan.reason})")
     if not as_json:
-        echo(", ".join(f"{number} to {action}" for action, number in total.items()))
-
-
-def _as_dict(result: "BatchResult") -> dict[str, Any]:
-    record = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    record["errors"] = [as_record(error) for error in result.errors]
-    return {"total": result.total, **record}
+        echo(", ".join(f"{number(count)} to {action}" for action, count in total.items()))
 
 
 def _show(result: "BatchResult") -> None:
     """Print what became of a batch."""
     rate = result.size / 1e6 / max(result.seconds, 1e-9)
     echo(
-        f"{result.done:,} done, {result.skipped:,} skipped, {result.failed:,} failed in "
-        f"{result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
+        f"{number(result.done)} done, {number(result.skipped)} skipped, {number(result.failed)} "
+        f"failed in {result.seconds:.1f} s ({result.size / 1e6:.1f} MB, {rate:.1f} MB/s)"
     )
-    for title, counts in (
+    for header, counts in (
         (("skipped", "ramps"), dict(sorted(result.reasons.items()))),
         (("mask", "ramps"), dict(sorted(result.masks.items()))),
         (("flag", "pixels"), result.counts),
         (("error", "ramps"), dict(sorted(result.failures.items()))),
     ):
         if counts:
-            table(title, counts.items())
-    sys.stdout.flush()
+            table(header, counts.items())

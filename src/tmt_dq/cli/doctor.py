@@ -1,4 +1,4 @@
-"""``tmt-dq doctor``."""
+"""``tmt-dq doctor``: what would be used here."""
 
 import os
 import tempfile
@@ -7,17 +7,14 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-import click
-
 from tmt_dq import __version__
 from tmt_dq.cli import versions
-from tmt_dq.cli.console import as_record, echo, print_json, remark, report_error, table
-from tmt_dq.cli.options import crds_options, json_option
+from tmt_dq.cli.console import echo, print_json, remark, report_error, table
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON
+from tmt_dq.cli.verb import verb
 from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.urls import redacted
 from tmt_dq.instruments import load
-
-__all__ = ["command"]
 
 _EXTRAS = {
     "plot": ("matplotlib",),
@@ -29,10 +26,8 @@ _OWN = ("TMT_DQ_CACHE_DIR", "TMT_DQ_CRDS_CONTEXT", "TMT_DQ_CRDS_PATH", "TMT_DQ_V
 _SECRET = ("PASSWORD", "TOKEN", "KEY")
 
 
-@click.command("doctor", short_help="Show what tmt-dq would use here, and what is wrong with it.")
-@crds_options
-@json_option
-def command(crds_path: Path | None, context: str | None, *, as_json: bool) -> int:
+@verb(CRDS_PATH, CONTEXT, JSON)
+def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool) -> int:
     """Show what tmt-dq would use here, and what is wrong with it.
 
     Versions, the CRDS cache and context and what names them, variables, folders, extras. Send this
@@ -61,33 +56,29 @@ def command(crds_path: Path | None, context: str | None, *, as_json: bool) -> in
         "rules": rules,
         "variables": variables,
         "folders": folders,
-        "extras": {
-            name: ", ".join(f"no {each}" for each in modules if util.find_spec(each) is None)
-            or "installed"
-            for name, modules in _EXTRAS.items()
-        },
+        "extras": {name: _missing(modules) or "installed" for name, modules in _EXTRAS.items()},
     }
     remarks = [
         f"{name} is no variable of tmt-dq; these are {', '.join(_OWN)}"
         for name in variables
         if name.startswith("TMT_DQ_") and name not in _OWN
     ]
-    for name, folder in folders.items():
-        if not folder.endswith("(writable)"):
-            remarks.append(
-                f"folder {name}: {folder}; check its permissions, or choose another one "
-                "(TMT_DQ_CACHE_DIR, TMPDIR, --output-dir)"
-            )
+    remarks += [
+        f"folder {name}: {folder}; check its permissions, or choose another one (TMT_DQ_CACHE_DIR, "
+        "TMPDIR, --output-dir)"
+        for name, folder in folders.items()
+        if not folder.endswith("(writable)")
+    ]
     if as_json:
-        print_json({**report, "errors": list(map(as_record, errors)), "remarks": remarks})
-        return ConfigError.exit_code if errors else 0
-    for title, values in report.items():
-        table((title, ""), [(name, str(value)) for name, value in values.items()])
-        echo()
-    for text in remarks:
-        remark("Warning:", text, fg="yellow")
-    for error in errors:
-        report_error(error)
+        print_json({**report, "errors": errors, "remarks": remarks})
+    else:
+        for title, values in report.items():
+            table((title, ""), [(name, str(value)) for name, value in values.items()])
+            echo()
+        for text in remarks:
+            remark("Warning:", text, fg="yellow")
+        for error in errors:
+            report_error(error)
     return ConfigError.exit_code if errors else 0
 
 
@@ -96,17 +87,12 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
     from tmt_dq.references.cache import open_cache
     from tmt_dq.references.rules import load_rules
 
-    def origin(option: str, value: object, own: str, variables: tuple[str, ...], other: str) -> str:
-        given = ", ".join(name for name in variables if os.environ.get(name))
-        return option if value is not None else own if os.environ.get(own) else given or other
-
-    cache_from = origin(
-        "--crds-path", path, "TMT_DQ_CRDS_PATH", ("CRDS_PATH",), "comes with tmt-dq"
-    )
-    context_from = origin(
-        "--context", context, "TMT_DQ_CRDS_CONTEXT", ("CRDS_CONTEXT",), "newest of the cache"
-    )
-    rules = {"cache": "", "cache_from": cache_from, "context": "", "context_from": context_from}
+    rules: dict[str, Any] = {
+        "cache": "",
+        "cache_from": _origin("--crds-path", path, "CRDS_PATH", "comes with tmt-dq"),
+        "context": "",
+        "context_from": _origin("--context", context, "CRDS_CONTEXT", "newest of the cache"),
+    }
     instrument = load("IRIS")
     try:
         cache = open_cache(path, instrument.observatory, os.environ)
@@ -116,6 +102,18 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
     except TmtDqError as error:
         return rules, [error]
     return rules, []
+
+
+def _origin(option: str, given: object, variable: str, default: str) -> str:
+    """Return what a value comes from: an option, a variable, or nothing of the kind."""
+    if given is not None:
+        return option
+    names = (f"TMT_DQ_{variable}", variable)
+    return next((name for name in names if os.environ.get(name)), default)
+
+
+def _missing(modules: tuple[str, ...]) -> str:
+    return ", ".join(f"no {each}" for each in modules if util.find_spec(each) is None)
 
 
 def _folder(find: Callable[[], str | Path]) -> str:

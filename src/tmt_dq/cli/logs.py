@@ -13,8 +13,12 @@ from tmt_dq.errors import OutputError, printable
 
 __all__ = ["add_file", "record_error", "show", "shown"]
 
+_ROOT = logging.getLogger("tmt_dq")
 _ERRORS = logging.getLogger(__name__)
 """Errors of the command: for the file alone, since standard error has them with their hints."""
+
+_levels: dict[str, int] = {}
+"""From which level on standard error shows the messages of each part of tmt-dq."""
 
 
 class _Lines(logging.Formatter):
@@ -27,42 +31,40 @@ class _Lines(logging.Formatter):
 class _Stderr(logging.Handler):
     """Standard error, as it is at the time of a message."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(_Lines())
-        self.levels: dict[str, int] = {}
-
     def emit(self, record: logging.LogRecord) -> None:
         """Show a message (logging's hook)."""
-        levels = [level for part, level in self.levels.items() if record.name.startswith(part)]
+        levels = [level for part, level in _levels.items() if record.name.startswith(part)]
         if record.name != _ERRORS.name and record.levelno >= min(levels):
             click.echo(self.format(record), file=sys.stderr)
-
-
-_stderr = _Stderr()
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
     """Show warnings, and what `show` and `add_file` add, until the command has ended."""
-    root = logging.getLogger("tmt_dq")
-    handlers = root.handlers[:]
-    _stderr.levels = {"tmt_dq": logging.WARNING}
-    root.addHandler(_stderr)
+    before = _ROOT.handlers[:]
+    _levels.clear()
+    _levels["tmt_dq"] = logging.WARNING
+    _add(_Stderr(), "%(message)s")
     try:
         yield
     finally:
-        for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)
+        for handler in set(_ROOT.handlers) - set(before):
+            _ROOT.removeHandler(handler)
             handler.close()
-        for part in _stderr.levels:
+        for part in _levels:
             logging.getLogger(part).setLevel(logging.NOTSET)
+
+
+def _add(handler: logging.Handler, form: str) -> None:
+    handler.setFormatter(_Lines(form))
+    _ROOT.addHandler(handler)
 
 
 def show(level: int, part: str = "tmt_dq") -> None:
     """Show messages from a level on, of all or of one part of tmt-dq."""
-    logging.getLogger(part).setLevel(min(level, logging.getLogger(part).level or level))
-    _stderr.levels[part] = level
+    logger = logging.getLogger(part)
+    logger.setLevel(min(level, logger.level or level))
+    _levels[part] = level
 
 
 def add_file(path: Path) -> None:
@@ -70,16 +72,19 @@ def add_file(path: Path) -> None:
     try:
         with path.open("a+b") as file:
             year = os.pread(file.fileno(), 4, 0) if path.is_file() else b""
-        if not year or year.isdigit():
-            handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-            handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-            logging.getLogger("tmt_dq").addHandler(handler)
-            logging.getLogger("tmt_dq").setLevel(logging.DEBUG)
-            return
+        if year and not year.isdigit():
+            raise OutputError(
+                "is there already, and is no log of tmt-dq",
+                where=path,
+                hint="Name another file for --log-file.",
+            )
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(f"cannot be written: {error}", where=path) from error
-    hint = "Name another file for --log-file."
-    raise OutputError("is there already, and is no log of tmt-dq", where=path, hint=hint)
+    _add(handler, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _ROOT.setLevel(logging.DEBUG)
 
 
 def record_error(what: str) -> None:

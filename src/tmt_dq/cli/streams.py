@@ -1,7 +1,8 @@
 """Standard streams that may be closed, full or narrow: text is lost, never the work.
 
-Whoever starts a command may close its output or send it to a full disk, and a terminal may know
-neither dashes nor multiplication signs. The exit status is that of the work in each case.
+Whoever starts a command may close its output, send it to a full disk or read its first lines only
+(head), and a terminal may know neither dashes nor multiplication signs. The work is done all the
+same, and the exit status is that of the work.
 """
 
 import codecs
@@ -17,13 +18,11 @@ _PLAIN = {"–": "-", "×": "x", "→": "->", "…": "...", "≥": ">=", "█": 
 
 
 class _Lossy(io.FileIO):
-    """A stream that forgets what cannot be written; a reader that went away is an error still."""
+    """A stream that forgets what cannot be written: its disk is full, or its reader went away."""
 
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]  # what io.BufferedWriter gives
-        except BrokenPipeError:
-            raise
         except OSError:
             return len(data)  # type: ignore[arg-type]
 

@@ -1,10 +1,11 @@
-"""``tmt-dq watch``."""
+"""``tmt-dq watch``: exposures as they arrive."""
 
 import contextlib
 import json
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,93 +14,65 @@ import click
 
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.cli import logs
-from tmt_dq.cli.console import echo, manner
-from tmt_dq.cli.options import (
-    FilePath,
-    FolderPath,
-    GroupedCommand,
-    jobs_option,
-    report_option,
-    seconds_option,
-    table_options,
-    take_apply_options,
-)
+from tmt_dq.cli.console import echo, fields_of, manner
+from tmt_dq.cli.options import DRY_RUN, JOBS, REPORT, table_options, take_apply_options
+from tmt_dq.cli.verb import FOLDER, argument, option, verb
+from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
-    from tmt_dq.watch import Control, WatchResult
-
-__all__ = ["command"]
+    from tmt_dq.watch import Control
 
 _SHOWN = 5
+_OF_A_PLAN = ("output_dir", "patterns", "recursive", "redo")
+"""What a dry run takes of the options, beside those of an initialization."""
 
 
-@click.command(
-    "watch", cls=GroupedCommand, short_help="Initialize ramps as they arrive in a folder."
+@verb(
+    argument("folder", "DIR", FOLDER),
+    option("--output-dir DIR", "Folder of the outputs; made if it does not exist.", required=True),
+    option(
+        "--pattern GLOB",
+        "Only ramps with such a name: '*_uncal.fits'; may be repeated.",
+        name="patterns",
+        multiple=True,
+    ),
+    option(
+        "--recursive/--no-recursive", "Watch folders below too.", default=True, show_default=True
+    ),
+    JOBS,
+    option("--once", "End when all is done that is complete."),
+    option(
+        "--settle SECONDS",
+        "How long a whole file must be unchanged where nobody knows whether it is written to.",
+        2.0,
+    ),
+    option(
+        "--stalled SECONDS",
+        "Set aside a file that is incomplete and was unchanged for this long.",
+        60.0,
+    ),
+    option(
+        "--poll SECONDS",
+        "Poll the folder at this interval instead of using file-system events. "
+        "[default: 1 on network file systems]",
+    ),
+    option("--grace SECONDS", "How long work may go on after SIGTERM or Ctrl-C.", 20.0),
+    option(
+        "--redo", "Make outputs again that are missing, or were made under other rules or options."
+    ),
+    REPORT,
+    option("--heartbeat FILE.json", "Write a status (heartbeat) file every 5 s."),
+    option(
+        "--prometheus [HOST:]PORT", "Serve metrics over HTTP, on loopback unless a host is named."
+    ),
+    DRY_RUN,
+    *table_options(ApplyOptions, face="batch"),
+    option("--json", "Print a line of JSON for each ramp.", name="as_json"),
 )
-@click.argument("folder", metavar="DIR", type=FolderPath())
-@click.option(
-    "--output-dir",
-    type=FolderPath(),
-    metavar="DIR",
-    required=True,
-    help="Folder of the outputs; made if it does not exist.",
-)
-@click.option(
-    "--pattern",
-    "patterns",
-    multiple=True,
-    metavar="GLOB",
-    help="Only ramps with such a name: '*_uncal.fits'; may be repeated.",
-)
-@click.option(
-    "--recursive/--no-recursive", default=True, show_default=True, help="Watch folders below too."
-)
-@jobs_option
-@click.option("--once", is_flag=True, help="End when all is done that is complete.")
-@seconds_option(
-    "--settle",
-    2.0,
-    "How long a whole file must be unchanged where nobody knows whether it is written to.",
-)
-@seconds_option(
-    "--stalled", 60.0, "Set aside a file that is incomplete and was unchanged for this long."
-)
-@seconds_option(
-    "--poll",
-    None,
-    "Poll the folder at this interval instead of using file-system events. "
-    "[default: 1 on network file systems]",
-)
-@seconds_option("--grace", 20.0, "How long work may go on after SIGTERM or Ctrl-C.")
-@click.option(
-    "--redo",
-    is_flag=True,
-    help="Make outputs again that are missing, or were made under other rules or options.",
-)
-@report_option
-@click.option(
-    "--heartbeat",
-    type=FilePath(),
-    metavar="FILE.json",
-    help="Write a status (heartbeat) file every 5 s.",
-)
-@click.option(
-    "--prometheus",
-    metavar="[HOST:]PORT",
-    help="Serve metrics over HTTP, on loopback unless a host is named.",
-)
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and why; write nothing.")
-@table_options(ApplyOptions, face="batch")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each ramp.")
-def command(
-    folder: Path,
-    *,
-    once: bool,
-    dry_run: bool,
-    as_json: bool,
-    **options: Any,
-) -> int:
+def watch_command(
+    folder: Path, *, once: bool, dry_run: bool, as_json: bool, **options: Any
+) -> None:
     """Initialize the data quality of raw ramps as they arrive in DIR.
 
     A ramp is taken when it is complete: moved into place, or closed by the program that wrote it.
@@ -113,50 +86,29 @@ def command(
       tmt-dq watch incoming --output-dir reduced --pattern '*_uncal.fits' --once
       tmt-dq watch incoming --output-dir reduced --heartbeat beat.json --prometheus 9464
     """
-    options |= take_apply_options(options, "batch")
+    given = take_apply_options(options, "batch")
     if dry_run:
-        for name in [
-            "settle_s",
-            "stalled_s",
-            "poll_s",
-            "grace_s",
-            "jobs",
-            "report",
-            "heartbeat",
-            "prometheus",
-        ]:
-            options.pop(name)
-        _show_plan(folder, options, as_json=as_json)
-        return 0
+        wanted = {name: options[name] for name in _OF_A_PLAN}
+        _show_plan(folder, {**wanted, **given}, as_json=as_json)
+        return
     from tmt_dq.watch import Control, watch_folder
 
     if not manner.quiet:
         logs.show(logging.INFO, "tmt_dq.watch")
-    with (
-        contextlib.closing(Control()) as control,
-        _signals(control) as received,
-    ):
+    on_result = _print if as_json else None
+    with contextlib.closing(Control()) as control, _signals(control) as received:
         result = watch_folder(
-            folder,
-            once=once,
-            control=control,
-            on_result=_print if as_json else None,
-            **options,
+            folder, once=once, control=control, on_result=on_result, **options, **given
         )
-    if once and not received:
-        _say_unfinished(result)
+    if received:
+        if received[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+    elif once:
+        for path, why in list(result.unfinished.items())[:_SHOWN]:
+            echo(f"not complete: {path}: {why}", err=True)
+        if len(result.unfinished) > _SHOWN:
+            echo(f"and {number(len(result.unfinished) - _SHOWN)} more", err=True)
         result.raise_failures()
-    if received and received[0] == signal.SIGINT:
-        raise KeyboardInterrupt
-    return 0
-
-
-def _say_unfinished(result: "WatchResult") -> None:
-    shown = list(result.unfinished.items())[:_SHOWN]
-    for path, why in shown:
-        echo(f"not complete: {path}: {why}", err=True)
-    if len(result.unfinished) > len(shown):
-        echo(f"and {len(result.unfinished) - len(shown)} more", err=True)
 
 
 def _print(result: "FileResult") -> None:
@@ -167,14 +119,17 @@ def _print(result: "FileResult") -> None:
 def _show_plan(folder: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from tmt_dq.watch import plan_watch
 
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for plan in plan_watch(folder, **options):
-        total[plan.action] = total.get(plan.action, 0) + 1
-        line = {"input": plan.path, "action": plan.action, "reason": plan.reason}
-        text = f"{plan.action:8}{plan.path}  ({plan.reason})"
-        echo(json.dumps(line) if as_json else text)
+        total[plan.action] += 1
+        if as_json:
+            described = fields_of(plan)
+            click.echo(json.dumps({"input": described.pop("path"), **described}))
+        else:
+            echo(f"{plan.action:8}{plan.path}  ({plan.reason})")
     if not as_json:
-        echo(", ".join(f"{number} to {action}" for action, number in total.items()) or "none")
+        counts = ", ".join(f"{number(count)} to {action}" for action, count in total.items())
+        echo(counts or "none")
 
 
 @contextlib.contextmanager

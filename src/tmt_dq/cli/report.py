@@ -1,0 +1,175 @@
+"""``tmt-dq inspect``, ``diff`` and ``explain``: what files flag."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli.console import echo, show_report
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON, OVERWRITE, POSITION, UNKNOWN
+from tmt_dq.cli.verb import FILE_OR_URL, argument, option, verb
+from tmt_dq.errors import OutputError
+from tmt_dq.tables import number
+
+
+@verb(
+    argument("file", "FILE", FILE_OR_URL),
+    option(
+        "--channels N", "Readout channels of the full frame. [default: those of the instrument]"
+    ),
+    option(
+        "--flags NAMES",
+        "Flags that count as defects, for example HOT,DEAD. [default: all]",
+        name="defect_flags",
+    ),
+    option(
+        "--connectivity",
+        "Neighbours of a pixel in a cluster: 8 with corners, 4 without.",
+        kind=click.Choice([8, 4]),
+        default=8,
+    ),
+    option(
+        "--line-fraction",
+        "Share of defects from which a row or column is bad.",
+        kind=click.FloatRange(0, 1, min_open=True),
+        default=0.5,
+    ),
+    option("--plot PICTURE", "Draw maps and bars (png, pdf, svg, ...)."),
+    option("--html HTML", "Write a page with picture and tables."),
+    option("--regions REG", "Write boxes for DS9."),
+    option(
+        "--regions-limit N", "Maximum number of boxes to write, largest first. [default: 200,000]"
+    ),
+    *(UNKNOWN, OVERWRITE, JSON),
+)
+def inspect_command(
+    file: Path | str,
+    plot: Path | None,
+    html: Path | None,
+    regions: Path | None,
+    regions_limit: int | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show what a mask or ramp flags.
+
+    Counts the flags of FILE, a mask or an initialized ramp, plain or compressed: in all, by
+    quadrant and readout channel, in clusters, rows and columns. Positions are 1-based detector
+    pixels; boxes for DS9 are in image coordinates of the file.
+
+    \b
+    Examples:
+      tmt-dq inspect tmt_iris_mask_0101.fits
+      tmt-dq inspect iris_0001_dqinit.fits --json
+      tmt-dq inspect mask.fits --plot mask.png --html mask.html --regions mask.reg
+      tmt-dq inspect mask.fits --flags HOT,WARM --channels 64
+    """
+    from tmt_dq.report.summary import summarize
+
+    _check_outputs([plot, html, regions], file, overwrite=overwrite)
+    summary = summarize(file, **options)
+    if plot is not None:
+        summary.plot(plot, overwrite=overwrite)
+    if html is not None:
+        summary.write_html(html, overwrite=overwrite)
+    left_out = 0
+    if regions is not None:
+        left_out = summary.write_regions(regions, limit=regions_limit, overwrite=overwrite)
+    show_report(summary, as_json=as_json)
+    if left_out:
+        echo(
+            f"{regions}: {number(left_out)} boxes are left out, because there are too many; "
+            "raise --regions-limit to have them",
+            err=True,
+        )
+
+
+def _check_outputs(outputs: list[Path | None], file: Path | str, *, overwrite: bool) -> None:
+    """Make sure, before any work, that all outputs can be written, and are different files."""
+    from tmt_dq.files.atomic import check_output
+
+    given = [output for output in outputs if output is not None]
+    for place, output in enumerate(given):
+        check_output(output, overwrite=overwrite, inputs=[file] if isinstance(file, Path) else [])
+        if output.resolve() in [other.resolve() for other in given[:place]]:
+            raise OutputError(
+                "is the name of two outputs", where=output, hint="Give each a name of its own."
+            )
+
+
+@verb(
+    argument("old", "OLD", FILE_OR_URL),
+    argument("new", "NEW", FILE_OR_URL),
+    option(
+        "--pixels N", "List the first N pixels that differ.", kind=click.IntRange(min=0), default=20
+    ),
+    option("--plot PICTURE", "Draw where they differ (png, pdf, svg, ...)."),
+    *(UNKNOWN, OVERWRITE, JSON),
+)
+def diff_command(
+    old: Path | str,
+    new: Path | str,
+    pixels: int,
+    plot: Path | None,
+    unknown: Any,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Compare the flags of two masks or ramps.
+
+    The exit status is 0 if all pixels that both cover have the same flags, 1 if some differ, and
+    2 or more for errors. Where one covers only a part of the detector, the common pixels are
+    compared, and the output says so.
+
+    \b
+    Examples:
+      tmt-dq diff tmt_iris_mask_0101.fits tmt_iris_mask_0106.fits
+      tmt-dq diff old.fits new.fits --json --plot changes.png
+      tmt-dq diff old.fits new.fits -q && echo same
+    """
+    from tmt_dq.files.atomic import check_output
+    from tmt_dq.report.difference import diff
+
+    if plot is not None:
+        inputs = [path for path in (old, new) if isinstance(path, Path)]
+        check_output(plot, overwrite=overwrite, inputs=inputs)
+    difference = diff(old, new, listed=pixels, unknown=unknown)
+    if plot is not None:
+        difference.plot(plot, overwrite=overwrite)
+    show_report(difference, as_json=as_json)
+    return 0 if difference.same else 1
+
+
+@verb(
+    argument("file", "FILE", FILE_OR_URL),
+    option(
+        "--pixel X,Y",
+        "1-based position on the detector, as DS9 shows it for a full frame.",
+        kind=POSITION,
+        required=True,
+    ),
+    *(CRDS_PATH, CONTEXT, UNKNOWN, JSON),
+)
+def explain_command(
+    file: Path | str, pixel: tuple[int, int], *, as_json: bool, **options: Any
+) -> None:
+    """Tell why a pixel is flagged, and since when.
+
+    Shows the flags of a pixel of FILE, a mask or an initialized ramp: what they mean, which mask or
+    user's flags set them, and what all masks of the detector in the cache say of the pixel. X,Y
+    counts from 1 and from the corner of the detector, also where FILE is a subarray.
+
+    \b
+    Examples:
+      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877
+      tmt-dq explain mask.fits --pixel 1,1 --crds-path ~/crds_cache --context tmt_0002.pmap
+      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877 --json
+    """
+    from tmt_dq.report.explanation import explain
+
+    x, y = pixel
+    explanation = explain(file, x=x, y=y, **options)
+    show_report(explanation, as_json=as_json)

@@ -1,0 +1,103 @@
+"""``tmt-dq crds``, ``demo`` and ``completion``."""
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from tmt_dq.cli import offers
+from tmt_dq.cli.apply import describe, show
+from tmt_dq.cli.console import echo, print_json
+from tmt_dq.cli.options import JSON
+from tmt_dq.cli.progress import progress_bar
+from tmt_dq.cli.verb import option, verb
+from tmt_dq.errors import ConfigError
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=offers.crds_tools)
+def crds_command(arguments: tuple[str, ...]) -> int:
+    """Run a CRDS tool with TMT's rules known to it.
+
+    \b
+    Examples:
+      tmt-dq crds list --references --contexts tmt_0100.pmap
+      tmt-dq crds bestrefs --files ramp.fits --types mask --new-context tmt_0100.pmap --print-new
+    """
+    from tmt_dq.references import crds_tools
+
+    return crds_tools.run(list(arguments))
+
+
+@verb(
+    option("--output-dir DIR", "Where to put the files.", default="demo-output"),
+    option("--groups N", "Number of reads of the ramp; each takes 34 MB.", default=5),
+    option("--dry-run", "Show what would be written; write nothing."),
+    JSON,
+)
+def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> None:
+    """Simulate a full-frame IRIS ramp, flag it, show the result.
+
+    Needs no data, no CRDS cache and no network: the rules and the mask come with tmt-dq.
+
+    \b
+    Examples:
+      tmt-dq demo
+      tmt-dq demo --output-dir demo-output --groups 10
+    """
+    from tmt_dq.demo import plan_demo, run_demo
+
+    if dry_run:
+        planned = plan_demo(output_dir, ngroups=groups)
+        if as_json:
+            print_json({"written": False, "files": planned})
+            return
+        for path in planned:
+            echo(f"would be written: {path}")
+        return
+    start = time.perf_counter()
+    demo = run_demo(output_dir, ngroups=groups, watch=progress_bar)
+    seconds = time.perf_counter() - start
+    files = {"raw ramp": demo.ramp, "flagged ramp": demo.applied.output, "picture": demo.picture}
+    if as_json:
+        done = {**describe(demo.applied), "seconds": round(seconds, 3)}
+        print_json({"written": True, "files": list(files.values()), "applied": done})
+        return
+    show(demo.applied, seconds)
+    for label, place in {**files, "mask": demo.applied.mask_path}.items():
+        echo(f"{label:13}{place}")
+
+
+@verb(click.Argument(["shell"], type=click.Choice(_SHELLS), required=False))
+def completion_command(shell: str | None) -> None:
+    """Print the script that makes a shell complete tmt-dq's verbs, options and values.
+
+    Without SHELL it is for the shell that the variable SHELL names.
+
+    \b
+    Examples:
+      eval "$(tmt-dq completion bash)"        # in ~/.bashrc
+      eval "$(tmt-dq completion zsh)"         # in ~/.zshrc, after compinit
+      tmt-dq completion fish > ~/.config/fish/completions/tmt-dq.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    if shell is None:
+        shell = Path(os.environ.get("SHELL", "")).name
+        if shell not in _SHELLS:
+            raise ConfigError(
+                f"the variable SHELL names {shell or 'no shell'}, for which there is no script",
+                hint=f"Name one: tmt-dq completion {'|'.join(_SHELLS)}",
+            )
+    kind = get_completion_class(shell)
+    assert kind is not None
+    group = click.get_current_context().find_root().command
+    # Not source(): for bash it starts one to learn its version, which may not be the user's.
+    script = kind(group, {}, "tmt-dq", "_TMT_DQ_COMPLETE")
+    click.echo(script.source_template % script.source_vars())

@@ -1,0 +1,197 @@
+"""Verbs and their options as click objects: kinds of values, groups in help texts, aliases."""
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tmt_dq.cli import console, logs, offers
+from tmt_dq.files.urls import is_url, redacted
+
+__all__ = [
+    "FILE",
+    "FILE_OR_URL",
+    "FOLDER",
+    "FOLDER_OR_URL",
+    "FilePath",
+    "Option",
+    "Verb",
+    "argument",
+    "common_options",
+    "option",
+    "verb",
+]
+
+
+class FilePath(click.ParamType[Any]):
+    """A file's name as a path, or a URL as text; whether it exists is found when it is opened."""
+
+    def __init__(self, name: str = "file", *, urls: bool = False) -> None:
+        self.name = name
+        self._urls = urls
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the name as a path; a URL as text, where URLs are taken."""
+        if self._urls and isinstance(value, str) and "://" in value:
+            return value
+        if is_url(value):
+            what = f"{redacted(str(value))} is a URL; a {self.name} on this machine is needed here"
+            self.fail(what, param, ctx)
+        return Path(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Let the shell complete names of files or folders."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
+
+
+FILE, FILE_OR_URL = FilePath(), FilePath(urls=True)
+FOLDER, FOLDER_OR_URL = FilePath("folder"), FilePath("folder", urls=True)
+
+_KINDS: dict[str, click.ParamType[Any]] = {
+    **dict.fromkeys(("FILE", "FILE.json", "FILE.jsonl", "HTML", "MASK", "PICTURE", "REG"), FILE),
+    "DIR": FOLDER,
+    "FRACTION": click.FloatRange(0, 1),
+    "N": click.IntRange(min=1),
+    "SECONDS": click.FloatRange(min=0),
+}
+"""What is read where a help text has such a placeholder; text for all others."""
+
+
+class Option(click.Option):
+    """An option that help texts list in its group, and without its aliases."""
+
+    def __init__(
+        self, names: Sequence[str], *, group: str = "", aliases: Sequence[str] = (), **details: Any
+    ) -> None:
+        super().__init__([*names, *aliases], **details)
+        self.group = group
+        self._aliases = frozenset(aliases)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option's line of a help text."""
+        return click.Option.get_help_record(self._listed(), ctx)
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return what an error about the option calls it."""
+        return click.Option.get_error_hint(self._listed(), ctx)
+
+    def _listed(self) -> "Option":
+        listed = copy.copy(self)
+        listed.opts = [name for name in self.opts if name not in self._aliases]
+        listed.secondary_opts = [name for name in self.secondary_opts if name not in self._aliases]
+        return listed
+
+
+def argument(name: str, metavar: str, kind: click.ParamType[Any] | None = None) -> click.Argument:
+    """Return an argument; several, at least one, where its placeholder ends in three dots."""
+    many = metavar.endswith("...")
+    return click.Argument(
+        [name],
+        metavar=metavar,
+        type=kind,
+        nargs=-1 if many else 1,
+        required=True,
+        shell_complete=offers.BY_NAME.get(name),
+    )
+
+
+def option(
+    spec: str, text: str, default: Any = None, *, kind: Any = None, name: str = "", **details: Any
+) -> Option:
+    """Return an option from ``-o --output FILE``: its names and, unless it is a switch, its value.
+
+    `name` is that of the function's parameter, where it is not the option's; times end in ``_s``.
+    """
+    *names, last = spec.split()
+    metavar = None if last.startswith("-") else last
+    if metavar is None:
+        names.append(last)
+    if metavar is None and kind is None:
+        details["is_flag"] = True
+    if default is not None or "/" in spec:
+        details |= {"default": default, "show_default": default is not None}
+    own = name or names[-1].partition("/")[0].strip("-").replace("-", "_")
+    parameter = f"{own}_s" if metavar == "SECONDS" else own
+    return Option(
+        [*names, parameter],
+        type=kind or _KINDS.get(metavar or ""),
+        metavar=metavar,
+        help=text,
+        shell_complete=offers.BY_NAME.get(parameter),
+        **details,
+    )
+
+
+class Verb(click.Command):
+    """A command whose help lists its options under the headings of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options into a help text."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        groups: dict[str, list[click.Option]] = {}
+        for shown in options:
+            groups.setdefault(getattr(shown, "group", ""), []).append(shown)
+        others = groups.pop("", [])
+        # A single group is no order.
+        groups = {**groups, "Other options": others} if len(groups) > 1 else {"Options": options}
+        for name, members in groups.items():
+            records = [record for one in members if (record := one.get_help_record(ctx))]
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+def verb(*params: click.Parameter) -> Callable[[Callable[..., Any]], Verb]:
+    """Return a decorator that makes a verb of a function, with these parameters and the common."""
+
+    def decorate(function: Callable[..., Any]) -> Verb:
+        every = [*params, *common_options()]
+        text = inspect.getdoc(function)
+        return Verb(function.__name__, callback=function, params=every, help=text)
+
+    return decorate
+
+
+def common_options() -> list[click.Parameter]:
+    """Return the options that all verbs have, which act where they are read."""
+    return [
+        _common(
+            ["--color"],
+            console.set_color,
+            type=click.Choice(["auto", "always", "never"]),
+            help="Colour errors and titles. [default: auto, on terminals unless NO_COLOR is set]",
+        ),
+        _common(
+            ["-v", "--verbose"],
+            lambda count: logs.show(logging.INFO if count == 1 else logging.DEBUG),
+            count=True,
+            help="Show what is chosen and written on standard error; -vv also why.",
+        ),
+        _common(
+            ["-q", "--quiet"],
+            lambda on: setattr(console.manner, "quiet", on),
+            is_flag=True,
+            help="Show errors, warnings, JSON only.",
+        ),
+        _common(
+            ["--log-file"],
+            lambda name: logs.add_file(Path(name)),
+            metavar="FILE",
+            help="Add what is chosen and written, and why, to this file.",
+        ),
+    ]
+
+
+def _common(names: list[str], act: Callable[[Any], None], **details: Any) -> click.Option:
+    """Return an option that calls `act` with its value, where it is given."""
+
+    def call(context: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value and not context.resilient_parsing:
+            act(value)
+
+    return click.Option(names, expose_value=False, is_eager=True, callback=call, **details)
