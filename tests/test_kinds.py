@@ -39,7 +39,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("combine ramp.fits -o o.fits", RAMP, "apply, select, batch"),
         ("combine list.txt -o o.fits", TEXT, "import"),
         ("import ramp.fits --detector IRIS1 -o o.fits", RAMP, "apply, select, batch"),
-        ("import night --detector IRIS1 -o o.fits", FOLDER, "Name a file"),
+        ("import night --detector IRIS1 -o o.fits", FOLDER, "bad pixels"),
         ("certify list.txt", TEXT, "import"),
         ("certify night", FOLDER, ""),
         ("deliver list.txt --create --crds-path cache", TEXT, ""),
