@@ -108,11 +108,11 @@ BY_NAME: Mapping[str, Offer] = {
 
 def crds_tools(context: click.Context, param: click.Parameter, typed: str) -> list[Any]:
     """Offer CRDS' tools as the first word, files as the others."""
-    from tmt_dq.cli.verb import FILE
+    from click.shell_completion import CompletionItem
+
     from tmt_dq.references.crds_tools import TOOLS
 
     if context.params.get("arguments"):
-        return FILE.shell_complete(context, param, typed)
-    return _offer(lambda _context: {name: text for name, (_, _, text) in TOOLS.items()})(
-        context, param, typed
-    )
+        return [CompletionItem(typed, type="file")]
+    tools = {name: text for name, (_, _, text) in TOOLS.items()}
+    return _offer(lambda _context: tools)(context, param, typed)
