@@ -25,18 +25,13 @@ both = pytest.mark.parametrize(("model", "shape", "kind"), MODELS, ids=["mask", 
 def test_short_names_are_the_long_ones(tmp_path: Any, model: Any, shape: Any, kind: Any) -> None:
     made = model(shape)
     assert made.meta.name is None
-    assert not made.meta.hasattr("name")
     made.meta.name = "IRIS"
     made.meta.instrument.detector = "IRIS1"
     for opened in (made, model(made.write(tmp_path / "a.fits")), made.copy()):
         assert opened.meta.name == opened.meta.instrument.name == opened["meta.name"] == "IRIS"
         assert opened.meta.detector == opened.meta.instrument.detector == "IRIS1"
-        assert opened.meta.hasattr("name")
-        assert "detector" in dir(opened.meta)
     made["meta.detector"] = "IRIS4"
     assert made.meta.instrument.detector == "IRIS4"
-    del made.meta.detector
-    assert made.meta.instrument.detector is None
     header = fits.getheader(tmp_path / "a.fits")
     assert (header["INSTRUME"], header["DETECTOR"]) == ("IRIS", "IRIS1")
 

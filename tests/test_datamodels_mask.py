@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from stdatamodels.jwst.datamodels import dqflags as jwst_flags
@@ -164,6 +164,8 @@ def test_what_is_saved_is_what_is_read(tmp_path: Any, order: Any) -> None:
     max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(np.zeros((1, 1), np.uint32), "'/")
+@example(np.zeros((1, 1), np.uint32), "a''/b / c'/" * 8)
 @given(
     arrays(np.uint32, st.tuples(st.integers(1, 5), st.integers(1, 5))),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=90),

@@ -30,33 +30,22 @@ def convention_table() -> npt.NDArray[np.void]:
 
 
 def defined_bits(table: Any, *, where: object) -> list[DefinedBit]:
-    """Return the rows of a DQ_DEF table, a FITS_rec or structured array.
-
-    MaskFormatError, with `where`, if it is not a table or lacks a column that is needed.
-    """
+    """Return the rows of a DQ_DEF table, a FITS_rec or structured array."""
     # A FITS_rec is kept: only by column does it give unsigned numbers as such.
     columns = table if isinstance(table, fits.FITS_rec) else np.asarray(table)
     names = {name.upper(): name for name in columns.dtype.names or ()}
     missing = [name for name in ("BIT", "VALUE", "NAME") if name not in names]
     if missing:
-        raise MaskFormatError(
-            f"DQ_DEF has no column {', '.join(missing)}; found {', '.join(names) or 'no columns'}",
-            where=where,
-            hint="The columns are BIT, VALUE, NAME and DESCRIPTION.",
-        )
-    return [
-        DefinedBit(bit, value, _text(name))
-        for bit, value, name in zip(
-            np.asarray(columns[names["BIT"]]).tolist(),
-            np.asarray(columns[names["VALUE"]]).tolist(),
-            columns[names["NAME"]],
-            strict=True,
-        )
-    ]
-
-
-def _text(value: Any) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        found = ", ".join(names) or "no columns"
+        what = f"DQ_DEF has no column {', '.join(missing)}; found {found}"
+        hint = "The columns are BIT, VALUE, NAME and DESCRIPTION."
+        raise MaskFormatError(what, where=where, hint=hint)
+    bits, values = (np.asarray(columns[names[key]]).tolist() for key in ("BIT", "VALUE"))
+    texts = (
+        name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+        for name in columns[names["NAME"]]
+    )
+    return [DefinedBit(*row) for row in zip(bits, values, texts, strict=True)]
 
 
 def flags_2d(value: Any, *, where: object) -> Flags:
@@ -77,23 +66,18 @@ def translate_hdus(hdulist: fits.HDUList, *, where: object) -> fits.HDUList:
     named = [hdu for hdu in hdulist if hdu.name == "DQ" and hdu.is_image]
     if len(named) != 1:
         listing = ", ".join(hdu.name or "no name" for hdu in hdulist)
-        raise MaskFormatError(
-            f"has {len(named) or 'no'} image extensions DQ; expected one, found {listing}",
-            where=where,
-            hint="A mask has its flags in an image extension DQ.",
-        )
+        what = f"has {len(named) or 'no'} image extensions DQ; expected one, found {listing}"
+        hint = "A mask has its flags in an image extension DQ."
+        raise MaskFormatError(what, where=where, hint=hint)
     stored = named[0].data
     if stored is None or stored.ndim != 2:
-        raise MaskFormatError(
-            f"DQ has the shape {() if stored is None else stored.shape}; expected (ny, nx)",
-            where=where,
-        )
+        shape = () if stored is None else stored.shape
+        raise MaskFormatError(f"DQ has the shape {shape}; expected (ny, nx)", where=where)
     dq = as_flags(stored, where=f"{where}[DQ]")
     changed = {}
-    tables = [hdu for hdu in hdulist if hdu.name == "DQ_DEF"]
-    if tables:
-        dq = translate_flags(dq, tables[0].data, where=where)
-        changed[tables[0]] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
+    for table in [hdu for hdu in hdulist if hdu.name == "DQ_DEF"][:1]:
+        dq = translate_flags(dq, table.data, where=where)
+        changed[table] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
     if dq is not stored:
         changed[named[0]] = named[0].copy()
         changed[named[0]].data = dq

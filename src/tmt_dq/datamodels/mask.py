@@ -24,7 +24,7 @@ from tmt_dq.datamodels.definitions import (
 from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
-from tmt_dq.datamodels.pixels import count_pixels, flag_value, pixel_table, placed_window, positions
+from tmt_dq.datamodels.pixels import flag_value, pixel_table, placed_window, positions
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import Instrument, available, load, policy_flags
@@ -38,6 +38,7 @@ __all__ = ["TMTMaskModel"]
 _log = logging.getLogger(__name__)
 
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
+_TOGETHER = "Give flags and definitions together: TMTMaskModel(dq=flags, dq_def=table)."
 
 
 class TMTMaskModel(TMTDataModel):
@@ -90,11 +91,8 @@ class TMTMaskModel(TMTDataModel):
         super().__init__(init, **kwargs)
         if dq_def is not None:
             if self.dq is None or not (init is None or isinstance(init, np.ndarray)):
-                raise ConfigError(
-                    "dq_def says what the bits of given flags mean, and none were given with it",
-                    where=type(self).__name__,
-                    hint="Give both: TMTMaskModel(dq=flags, dq_def=table).",
-                )
+                what = "dq_def has the meaning of given flags, and none were given with it"
+                raise ConfigError(what, where=type(self).__name__, hint=_TOGETHER)
             self.dq = self._translated(self.dq, dq_def)
 
     def get_primary_array_name(self) -> str:
@@ -115,11 +113,8 @@ class TMTMaskModel(TMTDataModel):
         """Refuse definitions that would give the flags already here another meaning."""
         where = f"{type(self).__name__}.dq_def"
         if not translation(defined_bits(table, where=where), where=where).is_identity:
-            raise MaskFormatError(
-                "dq_def gives bits another meaning than the convention, which is what dq holds",
-                where=where,
-                hint="Give flags and definitions together: TMTMaskModel(dq=flags, dq_def=table).",
-            )
+            what = "dq_def gives bits another meaning than the convention, which is what dq holds"
+            raise MaskFormatError(what, where=where, hint=_TOGETHER)
         return convention_table()
 
     def _translated(self, dq: Any, table: Any) -> Flags:
@@ -147,11 +142,9 @@ class TMTMaskModel(TMTDataModel):
         """
         super().on_save(path)
         if self.dq is None:
-            raise MaskFormatError(
-                "has no flags to save", where=self._where, hint="Set dq, zeros for a clean mask."
-            )
-        window = self.window
-        subarray = self.meta.subarray
+            hint = "Set dq, zeros for a clean mask."
+            raise MaskFormatError("has no flags to save", where=self._where, hint=hint)
+        window, subarray = self.window, self.meta.subarray
         for node, attr, value in (
             (self.meta, "telescope", self._telescope()),
             (self.meta, "reftype", "MASK"),
@@ -166,12 +159,9 @@ class TMTMaskModel(TMTDataModel):
         super().__setattr__("dq_def", convention_table())
         lacking, flagged = count_usable(self.dq)
         if lacking:
-            _log.warning(
-                "%s: %d of %d flagged pixels lack DO_NOT_USE: steps will use them",
-                self.meta.filename or self._where,
-                lacking,
-                flagged,
-            )
+            name = self.meta.filename or self._where
+            what = "%s: %d of %d flagged pixels lack DO_NOT_USE: steps will use them"
+            _log.warning(what, name, lacking, flagged)
 
     @property
     def _description(self) -> Instrument | None:
@@ -207,10 +197,9 @@ class TMTMaskModel(TMTDataModel):
         fits_xy: Any = None,
         do_not_use: str | Iterable[str] = "instrument",
     ) -> int:
-        """Add flags to a list of pixels, and to nothing else.
+        """Add flags, by name, to a list of pixels, and to nothing else.
 
-        ``dq[list_of_pairs] = value`` flags whole rows, for that is how NumPy indexes. This method
-        takes pairs for pixels, adds to the flags a pixel has already, and knows flags by name.
+        ``dq[list_of_pairs] = value`` flags whole rows, for that is how NumPy indexes.
 
         Parameters
         ----------
@@ -259,10 +248,12 @@ class TMTMaskModel(TMTDataModel):
         >>> mask.dq[2, 2]
         np.uint32(1025)
         """
-        value, index = self._addressed("flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
+        index, count, value = self._addressed(
+            "flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy
+        )
         demanding = PIXEL.encode(policy_flags(do_not_use, self._description))
         self.dq[index] |= value | (_DO_NOT_USE if value & demanding else 0)
-        return count_pixels(index, self.dq.shape)
+        return count
 
     def clear_pixels(
         self,
@@ -292,9 +283,11 @@ class TMTMaskModel(TMTDataModel):
         UnknownFlagError, ConfigError, GeometryError
             Raised as by `flag_pixels`.
         """
-        value, index = self._addressed("clear_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy)
+        index, count, value = self._addressed(
+            "clear_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy
+        )
         self.dq[index] &= ~value
-        return count_pixels(index, self.dq.shape)
+        return count
 
     def _repr_html_(self) -> str:
         """Show what the mask is in a notebook."""
@@ -388,13 +381,13 @@ class TMTMaskModel(TMTDataModel):
 
     def _addressed(
         self, method: str, flags: str | Iterable[str], **forms: Any
-    ) -> tuple[np.uint32, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    ) -> tuple[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], int, np.uint32]:
+        """Return the index of a list of pixels, how many different ones, and the flags' value."""
         where = f"{type(self).__name__}.{method}"
         if self.dq is None:
-            raise ConfigError(
-                "there are no flags yet",
-                where=where,
-                hint="Give the mask a size first: mask.dq = np.zeros((4096, 4096)).",
-            )
+            hint = "Give the mask a size first: mask.dq = np.zeros((4096, 4096))."
+            raise ConfigError("there are no flags yet", where=where, hint=hint)
         value = flag_value(flags, where)
-        return value, positions(self.dq.shape, where=where, **forms)
+        index = positions(self.dq.shape, where=where, **forms)
+        different = np.unique(np.ravel_multi_index(index, self.dq.shape))
+        return index, int(different.size), value

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from asdf.exceptions import ValidationError
 from astropy.io import fits
 from stdatamodels import DataModel
 from stdatamodels.schema import walk_schema
 
-from tmt_dq.datamodels.nodes import MetaNode, reason, resolve_aliases, schema_errors, wrap
+from tmt_dq.datamodels.nodes import format_errors, meta_node, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
 from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.fits.asdf_tree import check_proportions
+from tmt_dq.fits.cards import Card
 from tmt_dq.fits.file import open_input
 
 __all__ = ["TMTDataModel", "settle_extra"]
@@ -63,11 +63,10 @@ class TMTDataModel(DataModel):
         if from_file:
             init = self._checked_path(Path(init))
         try:
-            super().__init__(init, strict_validation=strict, **kwargs)
+            with format_errors(self.format_error, self._where):
+                super().__init__(init, strict_validation=strict, **kwargs)
         except (TmtDqError, MemoryError):
             raise
-        except (ValidationError, ValueError) as error:
-            raise self.format_error(reason(error), where=self._where) from error
         except Exception as error:
             # Damaged files make astropy and asdf raise all sorts of things; anything but a file is
             # the caller's, and so is the error.
@@ -78,41 +77,36 @@ class TMTDataModel(DataModel):
     def _checked_path(self, path: Path) -> str:
         """Refuse a file that astropy would half read: it warns about truncation and goes on."""
         if not path.name.endswith((".fits", ".fits.gz", ".asdf")):
-            raise self.format_error(
-                "is not named .fits, .fits.gz or .asdf; expected one of these", where=path
-            )
+            what = "is not named .fits, .fits.gz or .asdf; expected one of these"
+            raise self.format_error(what, where=path)
         try:
-            if path.suffix == ".asdf":
-                with path.open("rb") as file:
-                    check_proportions(file.read(_LONGEST_TREE), path)
-            else:
-                with open_input(path):
-                    pass
+            with format_errors(self.format_error, path):
+                if path.suffix == ".asdf":
+                    with path.open("rb") as file:
+                        check_proportions(file.read(_LONGEST_TREE), path)
+                else:
+                    with open_input(path):
+                        pass
         except OSError as error:
             raise self.format_error(f"cannot be read: {error.strerror}", where=path) from error
-        except RampFormatError as error:
-            raise self.format_error(error.what, where=error.where, hint=error.hint) from error
         return str(path)
 
     def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
-        """Leave out keywords without a value: to a model they are absent (stdatamodels' hook)."""
-        try:
-            for hdu in hdulist:
-                if hdu.name == "ASDF" and hdu.data is not None:
-                    check_proportions(hdu.data.tobytes(), self._where)
-        except RampFormatError as error:
-            raise self.format_error(error.what, where=error.where, hint=error.hint) from error
-        return fits.HDUList([_without_undefined(hdu) for hdu in hdulist])
+        """Check the tree, and correct what astropy reads otherwise (stdatamodels' hook)."""
+        for hdu in hdulist:
+            if hdu.name == "ASDF" and hdu.data is not None:
+                check_proportions(hdu.data.tobytes(), self._where)
+        return fits.HDUList([_corrected(hdu) for hdu in hdulist])
 
     def __getattr__(self, attr: str) -> Any:
         value = super().__getattr__(attr)
-        return wrap(value, MetaNode) if attr == "meta" else value
+        return meta_node(value) if attr == "meta" else value
 
     def __setattr__(self, attr: str, value: Any) -> None:
         if attr.startswith("_"):
             super().__setattr__(attr, value)
             return
-        with schema_errors(self.format_error, f"{type(self).__name__}.{attr}"):
+        with format_errors(self.format_error, f"{type(self).__name__}.{attr}"):
             super().__setattr__(attr, value)
 
     def on_init(self, init: Any) -> None:
@@ -134,7 +128,7 @@ class TMTDataModel(DataModel):
 
     def validate(self) -> None:
         """Check the whole tree against the schema; what does not fit is a `format_error`."""
-        with schema_errors(self.format_error, self._where):
+        with format_errors(self.format_error, self._where):
             super().validate()
 
     @property
@@ -157,7 +151,7 @@ class TMTDataModel(DataModel):
         """
         extra = self._instance.get("extra_fits", {}).get("PRIMARY", {}).get("header", [])
         keywords = {keyword: value for keyword, value, _ in extra}
-        for keyword, path in _primary_keywords(self._schema).items():
+        for keyword, path in _places(self._schema)[0].items():
             value: Any = self._instance
             for part in path:
                 value = value.get(part) if isinstance(value, dict) else None
@@ -276,7 +270,7 @@ class TMTDataModel(DataModel):
         self, write: Callable[..., None], init: Any, *args: Any, overwrite: bool, **kwargs: Any
     ) -> None:
         if not isinstance(init, (str, os.PathLike)):
-            with schema_errors(self.format_error, self._where):
+            with format_errors(self.format_error, self._where):
                 write(init, *args, **kwargs)
             return
         path = Path(init)
@@ -285,23 +279,26 @@ class TMTDataModel(DataModel):
         with (
             AtomicOutput(path, overwrite=overwrite) as output,
             output_errors(path),
-            schema_errors(self.format_error, path),
+            format_errors(self.format_error, path),
             open(output.fd, "wb", closefd=False) as stream,
         ):
             write(stream, *args, **kwargs)
 
 
-def _primary_keywords(schema: Any) -> dict[str, tuple[str, ...]]:
-    """Return where in the tree each keyword of the primary header has its value."""
-    places: dict[str, tuple[str, ...]] = {}
+def _places(schema: Any) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """Return where the tree has each keyword of the primary header, and the arrays' extensions."""
+    keywords: dict[str, tuple[str, ...]] = {}
+    arrays: set[str] = set()
 
     def collect(subschema: Any, path: Any, *_: Any) -> None:
-        keyword = subschema.get("fits_keyword")
-        if keyword is not None and subschema.get("fits_hdu", "PRIMARY") == "PRIMARY":
-            places[keyword] = tuple(path)
+        keyword, hdu = subschema.get("fits_keyword"), subschema.get("fits_hdu")
+        if keyword is None and hdu is not None:
+            arrays.add(hdu)
+        elif keyword is not None and hdu in {None, "PRIMARY"}:
+            keywords[keyword] = tuple(path)
 
     walk_schema(schema, collect)
-    return places
+    return keywords, arrays
 
 
 def settle_extra(model: TMTDataModel) -> None:
@@ -310,7 +307,7 @@ def settle_extra(model: TMTDataModel) -> None:
     Otherwise it would be written twice: from its place and from ``extra_fits``.
     """
     extra = model.instance.get("extra_fits", {})
-    places = _primary_keywords(model.schema)
+    places, arrays = _places(model.schema)
     for keyword, value, _ in extra.get("PRIMARY", {}).get("header", []):
         if keyword in places:
             *path, name = places[keyword]
@@ -321,20 +318,8 @@ def settle_extra(model: TMTDataModel) -> None:
     for hdu, content in extra.items():
         stale = {"CHECKSUM", "DATASUM", *(places if hdu == "PRIMARY" else ())}
         content["header"] = [card for card in content.get("header", []) if card[0] not in stale]
-        if hdu in _array_names(model.schema):
+        if hdu in arrays:
             content.pop("data", None)
-
-
-def _array_names(schema: Any) -> set[str]:
-    """Return the extensions that hold the arrays of a schema."""
-    names: set[str] = set()
-
-    def collect(subschema: Any, *_: Any) -> None:
-        if "fits_hdu" in subschema and "fits_keyword" not in subschema:
-            names.add(subschema["fits_hdu"])
-
-    walk_schema(schema, collect)
-    return names
 
 
 def _origin(init: Any, otherwise: str) -> str:
@@ -346,14 +331,24 @@ def _origin(init: Any, otherwise: str) -> str:
     return otherwise
 
 
-def _without_undefined(hdu: Any) -> Any:
-    """Return an HDU without the keywords that have no value, itself if there are none."""
-    undefined = [
-        card.keyword for card in hdu.header.cards if isinstance(card.value, fits.Undefined)
-    ]
-    if not undefined:
+def _corrected(hdu: Any) -> Any:
+    """Return an HDU without keywords that have no value, and with texts as they were written.
+
+    To a model, a keyword without a value is absent. astropy takes a quote before a slash for the
+    end of a text, even where it is doubled.
+    """
+    undefined, texts = [], {}
+    for card in hdu.header.cards:
+        if isinstance(card.value, fits.Undefined):
+            undefined.append(card.keyword)
+        elif isinstance(card.value, str) and "''" in card.image:
+            ours = Card(card.image)
+            if ours.value != card.value:
+                texts[card.keyword] = (ours.value, ours.comment)
+    if not undefined and not texts:
         return hdu
     hdu = hdu.copy()
     for keyword in undefined:
         hdu.header.remove(keyword, ignore_missing=True)
+    hdu.header.update(texts)
     return hdu

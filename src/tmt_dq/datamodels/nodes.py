@@ -7,9 +7,9 @@ from typing import Any
 from asdf.exceptions import ValidationError
 from stdatamodels.properties import ObjectNode
 
-from tmt_dq.errors import TmtDqError
+from tmt_dq.errors import MaskFormatError, RampFormatError, TmtDqError
 
-__all__ = ["ALIASES", "MetaNode", "TreeNode", "reason", "resolve_aliases", "schema_errors", "wrap"]
+__all__ = ["format_errors", "meta_node", "resolve_aliases"]
 
 ALIASES = ("name", "detector")
 """Short forms below ``meta``: ``meta.name`` is ``meta.instrument.name``, and so on.
@@ -20,21 +20,22 @@ FITS keywords. The short form has no storage of its own, so that the two cannot 
 
 
 @contextlib.contextmanager
-def schema_errors(kind: type[TmtDqError], where: object) -> Iterator[None]:
-    """Turn errors of stdatamodels and asdf about a value that does not fit into one of `kind`."""
+def format_errors(kind: type[TmtDqError], where: object) -> Iterator[None]:
+    """Turn errors about the format of a file or a value into one of the model's own class."""
     try:
         yield
-    except TmtDqError:
-        raise
+    except TmtDqError as error:
+        if type(error) not in {RampFormatError, MaskFormatError} or isinstance(error, kind):
+            raise
+        raise kind(error.what, where=error.where, hint=error.hint) from error
     except (ValidationError, ValueError) as error:
-        raise kind(reason(error), where=where) from error
+        raise kind(_reason(error), where=where) from error
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Return the sentence of a validation error that names the fault, without the schema."""
-    inner = error.__cause__
-    if isinstance(error, ValidationError) and isinstance(inner, ValidationError):
-        error = inner
+    if isinstance(error, ValidationError) and isinstance(error.__cause__, ValidationError):
+        error = error.__cause__
     if not isinstance(error, ValidationError):
         return str(error)
     path = ".".join(str(part) for part in error.path)
@@ -45,13 +46,13 @@ class TreeNode(ObjectNode):
     """A node of the tree whose assignments fail with an error that names the place."""
 
     def __getattr__(self, attr: str) -> Any:
-        return wrap(super().__getattr__(attr), TreeNode)
+        return _wrapped(super().__getattr__(attr), TreeNode)
 
     def __setattr__(self, attr: str, value: Any) -> None:
         if attr.startswith("_"):
             super().__setattr__(attr, value)
             return
-        with schema_errors(self._ctx.format_error, f"{self._path()}.{attr}"):
+        with format_errors(self._ctx.format_error, f"{self._path()}.{attr}"):
             super().__setattr__(attr, value)
 
     def _path(self) -> str:
@@ -67,9 +68,7 @@ class MetaNode(TreeNode):
     """The node ``meta``, with its short names."""
 
     def __getattr__(self, attr: str) -> Any:
-        if attr in ALIASES:
-            return getattr(self.instrument, attr)
-        return super().__getattr__(attr)
+        return getattr(self.instrument, attr) if attr in ALIASES else super().__getattr__(attr)
 
     def __setattr__(self, attr: str, value: Any) -> None:
         if attr in ALIASES:
@@ -77,23 +76,13 @@ class MetaNode(TreeNode):
         else:
             super().__setattr__(attr, value)
 
-    def __delattr__(self, attr: str) -> None:
-        if attr in ALIASES:
-            delattr(self.instrument, attr)
-        else:
-            super().__delattr__(attr)
 
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *ALIASES})
-
-    def hasattr(self, attr: str) -> bool:
-        """Whether the tree has a value for `attr`."""
-        if attr in ALIASES:
-            return bool(self.instrument.hasattr(attr))
-        return bool(super().hasattr(attr))
+def meta_node(value: Any) -> Any:
+    """Return the plain node ``meta`` as one with short names."""
+    return _wrapped(value, MetaNode)
 
 
-def wrap(value: Any, kind: type[TreeNode]) -> Any:
+def _wrapped(value: Any, kind: type[TreeNode]) -> Any:
     """Return a plain object node as one of ours, anything else as it is."""
     if type(value) is not ObjectNode:
         return value
@@ -101,9 +90,9 @@ def wrap(value: Any, kind: type[TreeNode]) -> Any:
 
 
 def resolve_aliases(meta: dict[str, Any], kind: type[TmtDqError], where: object) -> None:
-    """Move values that a tree of a dict or file holds under the short names to the long ones.
+    """Move, in place, values under the short names to the long ones; two that differ are an error.
 
-    `meta` is modified; where both names have values that differ, that is an error of `kind`.
+    Trees of dicts and files may hold them.
     """
     for alias in ALIASES:
         short = meta.pop(alias, None)

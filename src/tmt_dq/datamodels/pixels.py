@@ -13,7 +13,7 @@ from tmt_dq.errors import ConfigError, GeometryError
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["count_pixels", "flag_value", "pixel_table", "placed_window", "positions"]
+__all__ = ["flag_value", "pixel_table", "placed_window", "positions"]
 
 Positions = npt.NDArray[np.intp]
 
@@ -28,16 +28,13 @@ def placed_window(subarray: Any, shape: tuple[int, int], where: object) -> Windo
     ny, nx = shape
     for name, found, size in (("xsize", subarray.xsize, nx), ("ysize", subarray.ysize, ny)):
         if found is not None and found != size:
-            raise GeometryError(
-                f"meta.subarray.{name} is {found}, but dq is {nx} × {ny} (x × y)",
-                where=where,
-                hint=f"Correct meta.subarray.{name}, or leave it out.",
-            )
+            what = f"meta.subarray.{name} is {found}, but dq is {nx} × {ny} (x × y)"
+            hint = f"Correct meta.subarray.{name}, or leave it out."
+            raise GeometryError(what, where=where, hint=hint)
     x, y = (1 if start is None else start for start in (subarray.xstart, subarray.ystart))
     if min(x, y) < 1:
-        raise GeometryError(
-            f"meta.subarray has the start x = {x}, y = {y}; they count from 1", where=where
-        )
+        what = f"meta.subarray has the start x = {x}, y = {y}; they count from 1"
+        raise GeometryError(what, where=where)
     return Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny)
 
 
@@ -65,22 +62,13 @@ def flag_value(flags: str | Iterable[str], where: str) -> np.uint32:
     """Return the value of one or more flags, by name; ConfigError where there is none."""
     names = [flags] if isinstance(flags, str) or not np.iterable(flags) else list(flags)
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError(
-            f"flags are {names!r}; expected names",
-            where=where,
-            hint="A value has names: tmt_dq.dqflags.pixel.decode(value).",
-        )
+        hint = "A value has names: tmt_dq.dqflags.pixel.decode(value)."
+        raise ConfigError(f"flags are {names!r}; expected names", where=where, hint=hint)
     value = PIXEL.encode(" ".join(names))
     if value == 0:
-        raise ConfigError(
-            f"{flags!r} is no flag to set or clear; expected at least one", where=where
-        )
+        what = f"{flags!r} is no flag to set or clear; expected at least one"
+        raise ConfigError(what, where=where)
     return np.uint32(value)
-
-
-def count_pixels(index: tuple[Positions, Positions], shape: tuple[int, int]) -> int:
-    """Count the different pixels of an index."""
-    return int(np.unique(np.ravel_multi_index(index, shape)).size)
 
 
 def positions(
@@ -88,97 +76,69 @@ def positions(
 ) -> tuple[Positions, Positions]:
     """Return the 0-based rows and columns of a list of pixels, in exactly one of three forms.
 
-    `y` and `x` are 0-based numbers, `yx` 0-based pairs, `fits_xy` 1-based pairs (column, row). The
-    result is the index of exactly n pixels of an array of `shape`, never of a row. ConfigError
+    The result is the index of exactly n pixels of an array of `shape`, never of a row. ConfigError
     where not exactly one form is used or numbers are not whole, GeometryError where a list has the
     wrong shape or leaves the array.
     """
-    forms = [y is not None or x is not None, yx is not None, fits_xy is not None]
-    if sum(forms) != 1:
-        raise ConfigError(
-            f"found {sum(forms) or 'no'} lists of positions; expected one, complete",
-            where=where,
-            hint=_FORMS,
-        )
-    first = 0
+    forms = sum([y is not None or x is not None, yx is not None, fits_xy is not None])
+    if forms != 1:
+        what = f"found {forms or 'no'} lists of positions; expected one, complete"
+        raise ConfigError(what, where=where, hint=_FORMS)
     if yx is not None:
         rows, columns = _numbers(yx, "yx", where, pairs=True).T
     elif fits_xy is not None:
         columns, rows = _numbers(fits_xy, "fits_xy", where, pairs=True).T
-        first = 1
+    elif y is None or x is None:
+        raise ConfigError("found only one of y= and x=; expected both", where=where, hint=_FORMS)
     else:
-        if y is None or x is None:
-            raise ConfigError(
-                "found only one of y= and x=; expected both", where=where, hint=_FORMS
-            )
         rows, columns = _numbers(y, "y", where), _numbers(x, "x", where)
         if rows.shape != columns.shape:
-            raise GeometryError(
-                f"y has {rows.size} positions and x has {columns.size}; expected as many",
-                where=where,
-            )
-    _check_inside(rows, columns, shape, first, where)
+            what = f"y has {rows.size} positions and x has {columns.size}; expected as many"
+            raise GeometryError(what, where=where)
+    first = int(fits_xy is not None)
+    (ny, nx), inside = shape, (rows >= first) & (columns >= first)
+    inside &= (rows < ny + first) & (columns < nx + first)
+    if not inside.all():
+        bad = int(np.argmin(inside))
+        raise GeometryError(
+            f"{np.count_nonzero(~inside)} of {rows.size} positions are outside the array, the "
+            f"first is y = {rows[bad]}, x = {columns[bad]}; expected y from {first} to "
+            f"{ny - 1 + first} and x from {first} to {nx - 1 + first}",
+            where=where,
+            hint="fits_xy= counts from 1 and has x first; yx=, y= and x= count from 0.",
+        )
     return rows - first, columns - first
 
 
 def _numbers(values: Any, name: str, where: str, *, pairs: bool = False) -> Positions:
     """Return whole numbers, (n,), or pairs of them, (n, 2)."""
-    if pairs and isinstance(values, tuple) and values and _are_arrays(values):
+    parts = values if pairs and isinstance(values, tuple) else ()
+    if parts and all(isinstance(part, np.ndarray) for part in parts):
         # np.nonzero's result. With two pixels it would pass for two pairs.
-        raise GeometryError(
-            f"{name} is a tuple of arrays; expected pairs, shape (n, 2)",
-            where=where,
-            hint="For the result of np.nonzero or np.where, use y=result[0], x=result[1].",
-        )
+        what = f"{name} is a tuple of arrays; expected pairs, shape (n, 2)"
+        hint = "For the result of np.nonzero or np.where, use y=result[0], x=result[1]."
+        raise GeometryError(what, where=where, hint=hint)
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise GeometryError(
-            f"{name} is no regular list: {error}", where=where, hint=_FORMS
-        ) from error
+        what = f"{name} is no regular list: {error}"
+        raise GeometryError(what, where=where, hint=_FORMS) from error
     if array.size and not _are_whole(array):
-        raise ConfigError(
-            f"{name} holds {array.dtype} values that are no pixel numbers; expected whole numbers",
-            where=where,
-            hint="For a map of booleans, take y, x = np.nonzero(map).",
-        )
+        what = f"{name} holds {array.dtype} values that are no pixel numbers"
+        hint = "For a map of booleans, take y, x = np.nonzero(map)."
+        raise ConfigError(f"{what}; expected whole numbers", where=where, hint=hint)
     if pairs and not array.size:
         array = array.reshape(0, 2)
     elif not pairs:
         array = np.atleast_1d(array)
     if array.ndim != 1 + pairs or (pairs and array.shape[1] != 2):
         expected = "pairs, shape (n, 2)" if pairs else "a list of numbers"
-        raise GeometryError(
-            f"{name} has the shape {array.shape}; expected {expected}", where=where, hint=_FORMS
-        )
+        what = f"{name} has the shape {array.shape}; expected {expected}"
+        raise GeometryError(what, where=where, hint=_FORMS)
     return array.astype(np.intp)
-
-
-def _are_arrays(parts: tuple[Any, ...]) -> bool:
-    return all(isinstance(part, np.ndarray) for part in parts)
 
 
 def _are_whole(array: npt.NDArray[Any]) -> bool:
     if array.dtype.kind == "f":
         return bool((np.isfinite(array) & (array % 1 == 0)).all())
     return array.dtype.kind in "iu"
-
-
-def _check_inside(
-    rows: Positions,
-    columns: Positions,
-    shape: tuple[int, int],
-    first: int,
-    where: str,
-) -> None:
-    ny, nx = shape
-    outside = (rows < first) | (rows >= ny + first) | (columns < first) | (columns >= nx + first)
-    if outside.any():
-        index = int(np.argmax(outside))
-        raise GeometryError(
-            f"{int(np.count_nonzero(outside))} of {rows.size} positions are outside the array, the "
-            f"first is y = {rows[index]}, x = {columns[index]}; expected y from {first} to "
-            f"{ny - 1 + first} and x from {first} to {nx - 1 + first}",
-            where=where,
-            hint="fits_xy= counts from 1 and has x first; yx=, y= and x= count from 0.",
-        )
