@@ -28,7 +28,6 @@ from builders import (
     invoke,
     make_mask,
     make_ramp,
-    mask_hdus,
     ramp_hdus,
     specified_pixeldq,
     unit_bytes,
@@ -127,13 +126,6 @@ def test_mask_without_subarray_keywords_starts_at_one(run: Run, folder: Path) ->
     assert np.array_equal(arrays(run(ramp, mask=mask))["PIXELDQ"], dq[4:10, 2:10])
 
 
-def test_mask_that_is_a_subarray(run: Run, folder: Path) -> None:
-    dq = np.arange(20 * 30, dtype=np.uint32).reshape(20, 30)
-    mask = make_mask(folder / "mask.fits", dq, start=(4001, 3001))
-    ramp = make_ramp(folder / "ramp.fits", (1, 1, 6, 8), start=(4011, 3002))
-    assert np.array_equal(arrays(run(ramp, mask=mask))["PIXELDQ"], dq[1:7, 10:18])
-
-
 # --- extensions -----------------------------------------------------------------------------
 
 
@@ -155,18 +147,6 @@ def test_missing_extensions_are_created(run: Run, folder: Path) -> None:
         hdus.verify("exception")
         stored = hdus["PIXELDQ"]._orig_bitpix
         assert (stored, hdus["PIXELDQ"]._orig_bzero) == (32, 2**31)
-
-
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8"])
-def test_existing_pixeldq_of_any_type_is_kept(run: Run, folder: Path, dtype: str) -> None:
-    existing = np.zeros((6, 8), dtype)
-    existing[0, 0], existing[5, 7] = 4, 3
-    ramp = make_ramp(folder / "ramp.fits", pixeldq=existing)
-    found = arrays(run(ramp, mask=make_mask(folder / "mask.fits")))["PIXELDQ"]
-    expected = existing.astype(np.uint32)
-    expected[0, 0], expected[2, 3] = 1024 | 4, 2049
-    assert found.dtype == np.uint32
-    assert np.array_equal(found, expected)
 
 
 def test_existing_groupdq_is_kept_byte_for_byte(run: Run, folder: Path) -> None:
@@ -222,15 +202,6 @@ def test_everything_else_comes_through_byte_for_byte(
         assert [hdu.name for hdu in found[len(hdus) :]] == [
             *("PIXELDQ", "GROUPDQ", "DQ_DEF", "DQ_SOURCES")
         ]
-
-
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
-def test_science_data_are_the_same_bytes(run: Run, folder: Path, dtype: str) -> None:
-    rng = np.random.default_rng(6)
-    sci = np.frombuffer(rng.bytes(1 * 3 * 5 * 7 * np.dtype(dtype).itemsize), dtype)
-    ramp = make_ramp(folder / "ramp.fits", sci=sci.reshape(1, 3, 5, 7))
-    output = run(ramp, mask=make_mask(folder / "mask.fits", np.zeros((5, 7), np.uint32)))
-    assert unit_bytes(output, "SCI") == unit_bytes(ramp, "SCI")
 
 
 def test_primary_image_comes_through(run: Run, folder: Path) -> None:
@@ -456,7 +427,7 @@ def verify_checksums(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 3, 5, 7), (2, 2, 3, 3), (1, 1, 1, 4097 - 1)])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 1, 4096)])
 @pytest.mark.parametrize("propagate", [True, False])
 def test_new_units_are_signed(
     run: Run, folder: Path, shape: tuple[int, ...], propagate: bool
@@ -488,14 +459,6 @@ def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
         assert hdus[0].header["R_MASK"].endswith("two.fits")
     assert recorded(again, "one.fits")
     assert recorded(again, "two.fits")
-
-
-def test_same_mask_twice_changes_no_flag(run: Run, folder: Path) -> None:
-    mask = make_mask(folder / "mask.fits")
-    first = run(make_ramp(folder / "ramp.fits"), mask=mask)
-    again = run(first, folder / "again.fits", mask=mask, again=True)
-    for name in ("SCI", "PIXELDQ", "GROUPDQ"):
-        assert data_unit(again, name) == data_unit(first, name)
 
 
 def test_overwrite(run: Run, folder: Path) -> None:
@@ -545,7 +508,7 @@ def user_file(path: Path, array: Any, name: str | None = None, **cards: Any) -> 
     return write_hdus(path, hdus)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", "u8", "f4"])
 @pytest.mark.parametrize("name", [None, "DQ", "PIXELDQ", "USER_DQ", "WHATEVER"])
 def test_user_flags(run: Run, folder: Path, dtype: str, name: str | None) -> None:
     flags = np.zeros((6, 8), dtype)
@@ -592,24 +555,6 @@ def test_user_flags_without_a_mask(run: Run, folder: Path) -> None:
     assert not recorded(output, "DO_NOT_USE in groups")
 
 
-@pytest.mark.parametrize("existing", [True, False])
-@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (1, 5, 3, 3)])
-def test_do_not_use_in_every_group(
-    run: Run, folder: Path, existing: bool, shape: tuple[int, int, int, int]
-) -> None:
-    rng = np.random.default_rng(8)
-    dq = rng.integers(0, 8, shape[2:], np.uint32)
-    old = rng.integers(0, 256, shape, np.uint8) if existing else None
-    ramp = make_ramp(folder / "ramp.fits", shape, groupdq=old)
-    output = run(ramp, mask=make_mask(folder / "mask.fits", dq), propagate_do_not_use=True)
-    expected = (np.zeros(shape, np.uint8) if old is None else old) | (dq & 1).astype(np.uint8)
-    found = arrays(output)["GROUPDQ"]
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, expected)
-    assert recorded(output, "DO_NOT_USE in groups")
-    verify_checksums(output)
-
-
 def test_bits_that_are_dropped_are_recorded(run: Run, folder: Path) -> None:
     dq = np.array([[0, 1, 2, 3, 4, 7, 8, 8]] * 6, np.uint32)
     mask = make_mask(folder / "mask.fits", dq, rows=[(0, 1, "HOT"), (1, 2, "MY_FLAG")])
@@ -632,32 +577,20 @@ def test_sample_ramp_has_no_place(shared: Path, folder: Path) -> None:
 
 
 @pytest.mark.contract
-def test_sample_ramp_in_the_corner(run: Run, shared: Path, folder: Path) -> None:
+@pytest.mark.parametrize("start", [(1, 1), (4087, 4087), (5, 5), (2000, 4087)])
+def test_sample_ramp(run: Run, shared: Path, folder: Path, start: tuple[int, int]) -> None:
+    """The baseline mask has four rows and columns of reference pixels on each side."""
     sample = shared / "iris_readout_sample_ramp.fits"
-    output = run(sample, subarray=(1, 1))
-    before, after = arrays(sample), arrays(output)
-    # The baseline mask: rows and columns 1-4 are reference pixels.
-    expected = before["PIXELDQ"].astype(np.uint32)
-    expected[:4] |= np.uint32(2147483648)
-    expected[:, :4] |= np.uint32(2147483648)
-    assert np.array_equal(after["PIXELDQ"], expected)
-    assert after["PIXELDQ"].shape == (10, 10)
-    assert np.array_equal(after["GROUPDQ"], before["GROUPDQ"])
-    for name in ("SCI", "ERR"):
-        assert unit_bytes(output, name) == unit_bytes(sample, name)
-    assert header(output)["S_DQINIT"] == "COMPLETE"
-
-
-@pytest.mark.contract
-@pytest.mark.parametrize("start", [(4087, 4087), (5, 5), (2000, 4087)])
-def test_sample_ramp_elsewhere(shared: Path, folder: Path, start: tuple[int, int]) -> None:
-    sample = shared / "iris_readout_sample_ramp.fits"
-    apply_dq(sample, folder / "out.fits", subarray=start)
+    output = run(sample, subarray=start)
     frame = np.full((4096, 4096), 2147483648, np.uint32)
     frame[4:4092, 4:4092] = 0
     existing = arrays(sample)["PIXELDQ"]
     expected = specified_pixeldq(frame, (1, 1), start, (10, 10), existing)
-    assert np.array_equal(arrays(folder / "out.fits")["PIXELDQ"], expected)
+    assert np.array_equal(arrays(output)["PIXELDQ"], expected)
+    assert np.array_equal(arrays(output)["GROUPDQ"], arrays(sample)["GROUPDQ"])
+    for name in ("SCI", "ERR"):
+        assert unit_bytes(output, name) == unit_bytes(sample, name)
+    assert header(output)["S_DQINIT"] == "COMPLETE"
 
 
 def test_the_output_says_where_it_lies(folder: Path) -> None:
@@ -752,21 +685,6 @@ def test_lossily_compressed_floats_are_those_that_astropy_reads(folder: Path) ->
     mask = make_mask(folder / "mask.fits", np.zeros((6, 64), np.uint32))
     apply_dq(ramp, folder / "out.fits", mask=mask)
     assert np.array_equal(arrays(folder / "out.fits")["SCI"], arrays(ramp)["SCI"])
-
-
-def test_compressed_mask(folder: Path) -> None:
-    plain = make_mask(folder / "mask.fits")
-    ramp = make_ramp(folder / "ramp.fits")
-    masks = [
-        plain,
-        compress_gzip(plain, folder / "mask.fits.gz"),
-        compress_tiles(plain, folder / "mask.fits.fz", ["DQ"]),
-    ]
-    units = []
-    for number, mask in enumerate(masks):
-        apply_dq(ramp, folder / f"{number}.fits", mask=mask)
-        units.append(data_unit(folder / f"{number}.fits", "PIXELDQ"))
-    assert units[0] == units[1] == units[2]
 
 
 def test_zero_groupdq_takes_no_room(folder: Path) -> None:
@@ -865,13 +783,6 @@ def test_default_output_beside_the_input(folder: Path) -> None:
     assert output.exists()
 
 
-def test_strings_are_paths_too(folder: Path) -> None:
-    ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
-    user = user_file(folder / "user.fits", np.eye(6, 8, dtype=np.uint8))
-    applied = apply_dq(str(ramp), str(folder / "o.fits"), mask=str(mask), user_dq=str(user))
-    assert applied.counts["DO_NOT_USE"] == 7
-
-
 def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_ramp(folder / "ramp.fits")
     make_mask(folder / "mask.fits")
@@ -938,11 +849,3 @@ def test_ramp_whose_bits_mean_something_else(folder: Path) -> None:
     with pytest.raises(RampFormatError, match="another meaning"):
         apply_dq(ramp, folder / "out.fits", mask=mask)
     assert folder_state(folder) == before
-
-
-def test_mask_hdus_of_the_builders_are_what_astropy_reads(folder: Path) -> None:
-    dq = np.array([[0, 2**31]], np.uint32)
-    path = write_hdus(folder / "m.fits", mask_hdus(dq, rows=GOLDEN_DQ_DEF))
-    assert np.array_equal(arrays(path)["DQ"], dq)
-    rows = fits.getdata(path, "DQ_DEF")
-    assert [(int(r["BIT"]), int(r["VALUE"]), str(r["NAME"])) for r in rows] == list(GOLDEN_DQ_DEF)

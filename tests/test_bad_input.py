@@ -92,80 +92,78 @@ def add_masks(
 # --- files that are no FITS files -----------------------------------------------------------
 
 
-def damaged(name: str, change: Callable[[bytes], bytes], *fragments: str) -> None:
-    def build(folder: Path) -> Options:
-        path = make_ramp(folder / "bad.fits")
+def raw(content: bytes) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def changed(
+    change: Callable[[bytes], bytes],
+    pack: Callable[[Path, Path], Path] | None = None,
+    **options: Any,
+) -> Callable[[Path], Path]:
+    """Return what makes a ramp, compressed by `pack`, with other bytes."""
+
+    def make(path: Path) -> Path:
+        if pack is None:
+            make_ramp(path, **options)
+        else:
+            pack(make_ramp(path.with_name("plain.fits"), **options), path)
         path.write_bytes(change(path.read_bytes()))
-        return {"ramp": path}
+        return path
 
-    bad(name, errors.RampFormatError, "bad.fits", *fragments, select=True)(build)
+    return make
 
 
-damaged("ramp: text", lambda _: b"not a FITS file\n" * 400, "is not a FITS file", "SIMPLE  =")
-damaged("ramp: empty", lambda _: b"", "is not a FITS file", "the file is empty")
-damaged(
-    "ramp: LFS pointer",
-    lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
-    "Git LFS pointer",
-    "git lfs pull",
+def add_ramp(name: str, make: Callable[[Path], Path], *fragments: str, select: bool = True) -> None:
+    def build(folder: Path) -> Options:
+        return {"ramp": make(folder / "bad.fits")}
+
+    bad(f"ramp: {name}", errors.RampFormatError, "bad.fits", *fragments, select=select)(build)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+SCI = np.random.default_rng(3).integers(0, 60000, (1, 3, 6, 80), np.uint16)
+add_ramp("text", raw(b"not a FITS file\n" * 400), "is not a FITS file", "SIMPLE  =")
+add_ramp("empty", raw(b""), "is not a FITS file", "the file is empty")
+add_ramp("LFS pointer", raw(LFS), "Git LFS pointer", "git lfs pull")
+add_ramp("truncated data", changed(lambda c: c[:5800]), "is truncated", "6048", "5800", "Fetch")
+add_ramp("truncated header", changed(lambda c: c[:3000]), "truncated inside the header of HDU 1")
+add_ramp("junk behind", changed(lambda c: c + b"junk" * 720), "after HDU 1", "fetch it again")
+add_ramp("missing", lambda path: path, "No such file")
+add_ramp("a folder", a_folder, "is a folder; expected a FITS file")
+add_ramp("gzip of text", raw(gzip.compress(b"Dear diary")), "not a FITS file")
+add_ramp("cut gzip header", raw(b"\x1f\x8b\x08"), "gzip")
+add_ramp(
+    "cut gzip",
+    changed(lambda c: c[:-30], compress_gzip),
+    *("truncated gzip", "Fetch it again"),
+    select=False,
 )
-damaged("ramp: truncated data", lambda c: c[:5800], "is truncated", "6048", "5800", "Fetch")
-damaged("ramp: truncated header", lambda c: c[:3000], "is truncated inside the header of HDU 1")
-damaged("ramp: junk behind", lambda c: c + b"junk" * 720, "after HDU 1", "b'junk", "fetch it again")
-
-
-@bad("ramp: missing", errors.RampFormatError, "bad.fits", "No such file", select=True)
-def _(folder: Path) -> Options:
-    return {"ramp": folder / "bad.fits"}
-
-
-@bad(
-    "ramp: a folder",
-    errors.RampFormatError,
-    "bad.fits",
-    "is a folder; expected a FITS file",
-    select=True,
+add_ramp(
+    "damaged tiles",
+    changed(lambda c: c[:-4000] + b"\xaa" * 1100 + c[-2900:], compress_tiles, sci=SCI),
+    "SCI",
+    select=False,
 )
-def _(folder: Path) -> Options:
-    (folder / "bad.fits").mkdir()
-    return {"ramp": folder / "bad.fits"}
-
-
-@bad("ramp: gzip of text", errors.RampFormatError, "bad.fits.gz", "not a FITS file", select=True)
-def _(folder: Path) -> Options:
-    (folder / "bad.fits.gz").write_bytes(gzip.compress(b"Dear diary"))
-    return {"ramp": folder / "bad.fits.gz"}
-
-
-@bad("ramp: cut gzip", errors.RampFormatError, "bad.fits.gz", "truncated gzip", "Fetch it again")
-def _(folder: Path) -> Options:
-    path = compress_gzip(make_ramp(folder / "a.fits"), folder / "bad.fits.gz")
-    path.write_bytes(path.read_bytes()[:-30])
-    return {"ramp": path}
-
-
-@bad("ramp: cut gzip header", errors.RampFormatError, "bad.fits.gz", "gzip", select=True)
-def _(folder: Path) -> Options:
-    (folder / "bad.fits.gz").write_bytes(b"\x1f\x8b\x08")
-    return {"ramp": folder / "bad.fits.gz"}
-
-
-@bad("ramp: damaged tiles", errors.RampFormatError, "bad.fits.fz", "SCI")
-def _(folder: Path) -> Options:
-    sci = np.random.default_rng(3).integers(0, 60000, (1, 3, 6, 80), np.uint16)
-    plain = make_ramp(folder / "a.fits", sci=sci)
-    path = compress_tiles(plain, folder / "bad.fits.fz")
-    content = bytearray(path.read_bytes())
-    content[-4000:-2900] = b"\xaa" * 1100
-    path.write_bytes(content)
-    return {"ramp": path}
-
-
-@bad("ramp: tiles without a shape", errors.RampFormatError, "bad.fits.fz", "ZNAXIS", select=True)
-def _(folder: Path) -> Options:
-    path = compress_tiles(make_ramp(folder / "a.fits"), folder / "bad.fits.fz")
-    path.write_bytes(path.read_bytes().replace(b"ZNAXIS  =", b"YNAXIS  ="))
-    return {"ramp": path}
+add_ramp(
+    "tiles without a shape",
+    changed(lambda c: c.replace(b"ZNAXIS  =", b"YNAXIS  ="), compress_tiles),
+    "ZNAXIS",
+)
+add_ramp(
+    "unreadable card",
+    changed(lambda c: c.replace(b"12345 ", b"1 2 ' "), header={"SUBARRAY": 12345}),
+    "SUBARRAY",
+)
 
 
 # --- ramps ----------------------------------------------------------------------------------
@@ -197,7 +195,6 @@ add_ramps(
             {"groupdq": np.zeros((1, 3, 6, 8), np.int16)},
             ("GROUPDQ is not uint8", "BITPIX 16", "expected 8"),
         ),
-        "int8 GROUPDQ": ({"groupdq": np.zeros((1, 3, 6, 8), np.int8)}, ("GROUPDQ is not uint8",)),
     },
 )
 add_ramps(
@@ -249,14 +246,6 @@ def _(folder: Path) -> Options:
     return {"ramp": folder / "bad.fits"}
 
 
-@bad("unreadable card", errors.RampFormatError, "bad.fits", "SUBARRAY", select=True)
-def _(folder: Path) -> Options:
-    make_ramp(folder / "bad.fits", header={"SUBARRAY": 12345})
-    content = (folder / "bad.fits").read_bytes()
-    (folder / "bad.fits").write_bytes(content.replace(b"12345 ", b"1 2 ' "))
-    return {"ramp": folder / "bad.fits"}
-
-
 # --- whose, and when ------------------------------------------------------------------------
 
 add_ramps(
@@ -279,13 +268,10 @@ add_ramps(
 RULES = {"mask": None}
 for _name, _header, _fragments in [
     ("no date", {"DATE-OBS": None}, ("DATE-OBS", "YYYY-MM-DD")),
-    ("no date and time", {"DATE-OBS": None, "TIME-OBS": None}, ("DATE-OBS",)),
     ("no time", {"TIME-OBS": None}, ("TIME-OBS", "hh:mm:ss")),
     ("date of words", {"DATE-OBS": "May 1st"}, ("DATE-OBS", "'May 1st'", "YYYY-MM-DD")),
-    ("date of another form", {"DATE-OBS": "01/05/2026"}, ("DATE-OBS", "'01/05/2026'")),
     ("date that is none", {"DATE-OBS": "2026-02-30"}, ("DATE-OBS", "2026-02-30")),
     ("time that is none", {"TIME-OBS": "25:00:00"}, ("25:00:00",)),
-    ("time of another form", {"TIME-OBS": "noon"}, ("TIME-OBS", "'noon'", "hh:mm:ss")),
     ("date a number", {"DATE-OBS": 20260501}, ("DATE-OBS", "20260501")),
 ]:
 
@@ -296,7 +282,6 @@ for _name, _header, _fragments in [
 
 # --- where on the detector ------------------------------------------------------------------
 
-SUB = {"SUBSTRT1": None, "SUBSTRT2": None, "SUBSIZE1": None, "SUBSIZE2": None}
 add_ramps(
     errors.GeometryError,
     {
@@ -317,17 +302,14 @@ add_ramps(
             {"header": {"SUBSIZE1": 6, "SUBSIZE2": 8}},
             ("SUBSIZE1 is 6", "SUBSIZE2 is 8", "SCI array is 8 × 6"),
         ),
-        "SUBSIZE 1 x 1": ({"header": {"SUBSIZE1": 1, "SUBSIZE2": 1}}, ("SUBSIZE1 is 1",)),
         "beyond the right edge": (
             {"start": (4090, 1)},
             ("x 4090–4097", "leaves the detector IRIS1", "x 1–4096"),
         ),
         "beyond the upper edge": ({"start": (1, 4092)}, ("y 4092–4097", "leaves the detector")),
         "start 0": ({"start": (0, 1)}, ("x = 0, y = 1", "count from 1")),
-        "negative start": ({"start": (1, -5)}, ("x = 1, y = -5", "count from 1")),
         "fractional start": ({"header": {"SUBSTRT1": 1.5}}, ("SUBSTRT1 is 1.5", "whole number")),
         "start of text": ({"header": {"SUBSTRT1": "one"}}, ("SUBSTRT1 is 'one'", "whole number")),
-        "start true": ({"header": {"SUBSTRT1": True}}, ("SUBSTRT1 is True", "whole number")),
         "another detector size": (
             {"header": {"DETXSIZE": 2048}},
             ("DETXSIZE is 2048", "4096 × 4096"),
@@ -336,13 +318,11 @@ add_ramps(
             {"pixeldq": np.zeros((8, 6), np.uint32)},
             ("PIXELDQ", "(8, 6)", "(6, 8)"),
         ),
-        "PIXELDQ of one pixel": ({"pixeldq": np.zeros((1, 1), np.uint32)}, ("(1, 1)", "(6, 8)")),
         "PIXELDQ a table": ({"extra": [table("PIXELDQ")]}, ("PIXELDQ", "(6, 8)")),
         "GROUPDQ of another shape": (
             {"groupdq": np.zeros((1, 2, 6, 8), np.uint8)},
             ("GROUPDQ", "(1, 2, 6, 8)", "(1, 3, 6, 8)"),
         ),
-        "GROUPDQ 3-D": ({"groupdq": np.zeros((3, 6, 8), np.uint8)}, ("(3, 6, 8)", "(1, 3, 6, 8)")),
     },
 )
 
@@ -362,7 +342,6 @@ def subarray(name: str, said: tuple[int, int], *fragments: str, **options: Any) 
 
 
 subarray("--subarray 0,1", (0, 1), "x = 0, y = 1", "count from 1", start=None)
-subarray("--subarray -3,1", (-3, 1), "x = -3, y = 1", "count from 1", start=None)
 subarray("--subarray too far", (4096, 4096), "leaves the detector", start=None)
 subarray("--subarray against the header", (2, 1), "SUBSTRT1 is 1 in the header", "says 2")
 
@@ -405,19 +384,6 @@ def with_table(*rows: Any, dq: int = 0, **formats: Any) -> Callable[[Path], Path
         return make_mask(path, np.full((6, 8), dq, np.uint32), extra=[dq_def(rows, **formats)])
 
     return make
-
-
-def raw(content: bytes) -> Callable[[Path], Path]:
-    def make(path: Path) -> Path:
-        path.write_bytes(content)
-        return path
-
-    return make
-
-
-def a_folder(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def cut(path: Path) -> Path:
@@ -692,6 +658,23 @@ def _(folder: Path) -> Options:
 # --- the output -----------------------------------------------------------------------------
 
 
+def add_output(name: str, build: Build, *fragments: str) -> None:
+    bad(f"output {name}", errors.OutputError, *fragments)(build)
+
+
+def named(name: str) -> Build:
+    return lambda folder: {"output": folder / name, "overwrite": True}
+
+
+def linked(name: str, *, hard: bool = False) -> Build:
+    def build(folder: Path) -> Options:
+        link = (folder / "out.fits").hardlink_to if hard else (folder / "out.fits").symlink_to
+        link(folder / name)
+        return {"overwrite": True}
+
+    return build
+
+
 @bad("output exists", errors.OutputError, "out.fits", "already exists", "--overwrite")
 def _(folder: Path) -> Options:
     (folder / "out.fits").write_bytes(b"precious")
@@ -704,47 +687,14 @@ def _(folder: Path) -> Options:
     return {"overwrite": True}
 
 
-@bad("output folder missing", errors.OutputError, "missing", "does not exist", "Create it")
-def _(folder: Path) -> Options:
-    return {"output": folder / "missing" / "out.fits"}
-
-
-@bad("output folder a file", errors.OutputError, "ramp.fits is not a folder")
-def _(folder: Path) -> Options:
-    return {"output": folder / "ramp.fits" / "out.fits"}
-
-
-@bad("output not writable", errors.OutputError, "/proc")
-def _(folder: Path) -> Options:
-    return {"output": Path("/proc/out.fits")}
-
-
-@bad("output is the input", errors.OutputError, "ramp.fits are the same file", "never modified")
-def _(folder: Path) -> Options:
-    return {"output": folder / "ramp.fits", "overwrite": True}
-
-
-@bad("output links to the input", errors.OutputError, "ramp.fits are the same file")
-def _(folder: Path) -> Options:
-    (folder / "out.fits").symlink_to("ramp.fits")
-    return {"overwrite": True}
-
-
-@bad("output is a hard link of the input", errors.OutputError, "ramp.fits are the same file")
-def _(folder: Path) -> Options:
-    (folder / "out.fits").hardlink_to(folder / "ramp.fits")
-    return {"overwrite": True}
-
-
-@bad("output is the mask", errors.OutputError, "mask.fits are the same file")
-def _(folder: Path) -> Options:
-    return {"output": folder / "mask.fits", "overwrite": True}
-
-
-@bad("output links to the mask", errors.OutputError, "mask.fits are the same file")
-def _(folder: Path) -> Options:
-    (folder / "out.fits").symlink_to("mask.fits")
-    return {"overwrite": True}
+add_output("folder missing", named("missing/out.fits"), "missing", "does not exist", "Create it")
+add_output("folder a file", named("ramp.fits/out.fits"), "ramp.fits is not a folder")
+add_output("not writable", named("/proc/out.fits"), "/proc")
+add_output("is the input", named("ramp.fits"), "ramp.fits are the same file", "never modified")
+add_output("links to the input", linked("ramp.fits"), "ramp.fits are the same file")
+add_output("hard link of the input", linked("ramp.fits", hard=True), "ramp.fits are the same file")
+add_output("is the mask", named("mask.fits"), "mask.fits are the same file")
+add_output("links to the mask", linked("mask.fits"), "mask.fits are the same file")
 
 
 @bad("output is the user DQ", errors.OutputError, "user.fits are the same file")
@@ -762,12 +712,21 @@ def _(folder: Path) -> Options:
 # --- CRDS -----------------------------------------------------------------------------------
 
 
-def cache_without_references(folder: Path) -> Path:
-    """Copy the rules that come with the package, but no reference file."""
-    for part in ("mappings", "config"):
-        shutil.copytree(embedded.DATA / part, folder / "cache" / part)
-    (folder / "cache" / "references" / "tmt" / "iris").mkdir(parents=True)
-    return folder / "cache"
+def add_cache(name: str, kind: type[errors.TmtDqError], *fragments: str, **options: Any) -> None:
+    """Add a case with a cache that has the rules of the package, but no reference file."""
+
+    def build(folder: Path) -> Options:
+        for part in ("mappings", "config"):
+            shutil.copytree(embedded.DATA / part, folder / "cache" / part)
+        references = folder / "cache" / "references" / "tmt" / "iris"
+        references.mkdir(parents=True)
+        if "mask_0101" in fragments:
+            (references / "tmt_iris_mask_0101.fits").write_bytes(LFS)
+        ramp = make_ramp(folder / "bad.fits", header=options.get("header"))
+        given = {key: value for key, value in options.items() if key != "header"}
+        return {**RULES, "ramp": ramp, "crds_path": folder / "cache", **given}
+
+    bad(name, kind, *fragments, select=True)(build)
 
 
 @bad("CRDS path wrong", errors.ConfigError, "nowhere", select=True)
@@ -781,44 +740,17 @@ def _(folder: Path) -> Options:
     return {**RULES, "crds_path": folder / "cache"}
 
 
-@bad("context missing", errors.SelectionError, "tmt_9999.pmap", "tmt_0100.pmap", select=True)
-def _(folder: Path) -> Options:
-    return {
-        **RULES,
-        "crds_path": cache_without_references(folder),
-        "context": "tmt_9999.pmap",
-    }
-
-
-@bad("context of no meaning", errors.ConfigError, "'build'", "tmt_0100.pmap", select=True)
-def _(folder: Path) -> Options:
-    return {**RULES, "crds_path": cache_without_references(folder), "context": "build"}
-
-
-@bad("reference missing", errors.SelectionError, "tmt_iris_mask_0101.fits", "--mask", select=True)
-def _(folder: Path) -> Options:
-    return {**RULES, "crds_path": cache_without_references(folder)}
-
-
-@bad("reference an LFS pointer", errors.SelectionError, "mask_0101", "git lfs pull", select=True)
-def _(folder: Path) -> Options:
-    cache = cache_without_references(folder)
-    reference = cache / "references" / "tmt" / "iris" / "tmt_iris_mask_0101.fits"
-    reference.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    return {**RULES, "crds_path": cache}
-
-
-@bad(
+KNOWN = "tmt_0100.pmap"
+add_cache("no context", errors.SelectionError, "tmt_9999.pmap", KNOWN, context="tmt_9999.pmap")
+add_cache("context of no meaning", errors.ConfigError, "'build'", KNOWN, context="build")
+add_cache("no reference", errors.SelectionError, "tmt_iris_mask_0101.fits", "--mask")
+add_cache("reference an LFS pointer", errors.SelectionError, "mask_0101", "git lfs pull")
+add_cache(
     "before the first rule",
     errors.NoMatchError,
-    "bad.fits",
-    "2014-12-31",
-    "2015-01-01",
-    select=True,
+    *("bad.fits", "2014-12-31", "2015-01-01"),
+    header={"DATE-OBS": "2014-12-31"},
 )
-def _(folder: Path) -> Options:
-    ramp = make_ramp(folder / "bad.fits", header={"DATE-OBS": "2014-12-31"})
-    return {**RULES, "ramp": ramp, "crds_path": cache_without_references(folder)}
 
 
 # --- the tests ------------------------------------------------------------------------------

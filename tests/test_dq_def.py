@@ -190,18 +190,6 @@ def test_undeclared_bits() -> None:
     assert left_out == {0: 1, 2: 1, 31: 1}
 
 
-def test_translation_that_changes_nothing_copies_nothing() -> None:
-    dq = np.array([[0, 3]], np.uint32)
-    assert Translation(((1, 1), (2, 2))).apply(dq) is dq
-
-
-def test_translation_leaves_its_argument_alone() -> None:
-    dq = np.array([[0, 3]], np.uint32)
-    before = dq.copy()
-    assert Translation(((1, 1), (2, 1024))).apply(dq).tolist() == [[0, 1025]]
-    assert np.array_equal(dq, before)
-
-
 def test_translation_never_loses_a_bit() -> None:
     with pytest.raises(UnknownFlagError, match="bit 2 in 1 pixels"):
         Translation(((1, 1), (2, 1024))).apply(np.array([5], np.uint32))

@@ -14,30 +14,11 @@ windows = st.builds(
 )
 
 
-def test_example_of_the_facts() -> None:
-    # SUBSTRT1=1, SUBSTRT2=467, 288 x 224 of a 1032 x 1024 mask.
-    window = Window.from_fits(xstart=1, ystart=467, xsize=288, ysize=224)
-    mask = np.zeros((1024, 1032), np.uint32)
-    for number, place in enumerate([(542, 100), (550, 100), (580, 80)], start=1):
-        mask[place] = number
-    cut = mask[window.slices(FRAME)]
-    assert cut.shape == (224, 288) == window.shape
-    assert [int(cut[place]) for place in [(76, 100), (84, 100), (114, 80)]] == [1, 2, 3]
-    assert np.count_nonzero(cut) == 3
-
-
 def test_fits_numbers_come_back() -> None:
     window = Window.from_fits(xstart=3, ystart=467, xsize=288, ysize=224)
     assert (window.y, window.x, window.ny, window.nx) == (466, 2, 224, 288)
     assert (window.xstart, window.ystart) == (3, 467)
     assert window.describe() == "x 3–290, y 467–690 (288 × 224)"
-
-
-def test_cut_of_a_reference_that_is_itself_a_subarray() -> None:
-    # [ystart_sci - ystart_ref : + ysize, xstart_sci - xstart_ref : + xsize]
-    reference = Window.from_fits(xstart=11, ystart=21, xsize=30, ysize=40)
-    window = Window.from_fits(xstart=13, ystart=25, xsize=5, ysize=7)
-    assert window.slices(reference) == (slice(4, 11), slice(2, 7))
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,3 @@ def test_letters_that_are_not_ascii(folder: Path) -> None:
     ramp.write_bytes(ramp.read_bytes().replace(b"Jose", b"Jos\xe9"))
     with pytest.raises(RampFormatError, match="DETECTOR"):
         apply_dq(ramp, folder / "out3.fits", mask=mask)
-
-
-def test_astropy_reads_what_is_called_plain_here(folder: Path) -> None:
-    with fits.open(packed(folder, "tiles")) as hdus:
-        assert isinstance(hdus["SCI"], fits.CompImageHDU)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders import folder_state, make_mask, make_ramp
-from tmt_dq import GuideWindow, Recipe, Window, apply_dq
+from tmt_dq import GuideWindow, Recipe, Window
 from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError
 
@@ -47,15 +46,6 @@ def test_a_wrong_value_names_its_field(name: str, value: Any) -> None:
         Recipe(**{name: value})
     with pytest.raises(ConfigError, match=rf"^recipe: {name} is "):
         Recipe().changed({name: value})
-
-
-@pytest.mark.parametrize(("name", "value"), WRONG[::5])
-def test_a_wrong_value_in_a_mapping(folder: Path, name: str, value: Any) -> None:
-    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
-    before = folder_state(folder)
-    with pytest.raises(ConfigError, match=rf"recipe: {name} is "):
-        apply_dq(ramp, mask=mask, recipe={name: value})
-    assert folder_state(folder) == before
 
 
 def test_lists_and_numbers_of_other_kinds_are_taken() -> None:

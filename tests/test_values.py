@@ -14,28 +14,10 @@ from tmt_dq.errors import MaskFormatError
 LARGEST = 2**32 - 1
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "?",
-        "u1",
-        "i1",
-        "u2",
-        ">u2",
-        "i2",
-        "u4",
-        ">u4",
-        "i4",
-        ">i4",
-        "u8",
-        "i8",
-        "f2",
-        "f4",
-        ">f4",
-        "f8",
-        ">f8",
-    ],
-)
+TYPES = "? u1 i1 u2 >u2 i2 u4 >u4 i4 >i4 u8 i8 f2 f4 >f4 f8 >f8"
+
+
+@pytest.mark.parametrize("dtype", TYPES.split())
 def test_every_numeric_type_keeps_its_values(dtype: str) -> None:
     array = np.array([[0, 1], [1, 0]]).astype(dtype)
     flags = as_flags(array)
@@ -49,22 +31,9 @@ def test_largest_value(dtype: str) -> None:
     assert as_flags(np.array([LARGEST]).astype(dtype)).tolist() == [LARGEST]
 
 
-def test_floats_of_the_documentation() -> None:
-    dq = np.zeros((4, 4))
-    dq[1, 2] = 1024
-    flags = as_flags(dq)
-    assert flags.sum() == flags[1, 2] == 1024
-
-
 def test_flags_come_back_as_they_are() -> None:
     array = np.array([[1, 2]], np.uint32)
     assert as_flags(array) is array
-
-
-def test_argument_is_not_modified() -> None:
-    array = np.array([1.0, 2.0])
-    as_flags(array)[0] = 7
-    assert array.tolist() == [1.0, 2.0]
 
 
 def test_strided_array_becomes_contiguous() -> None:
@@ -76,27 +45,16 @@ def test_strided_array_becomes_contiguous() -> None:
 
 BAD: list[tuple[Any, str]] = [
     (np.array([-1], np.int8), "-1"),
-    (np.array([-1], np.int16), "-1"),
-    (np.array([-1], np.int32), "-1"),
     (np.array([-(2**40)], np.int64), str(-(2**40))),
     (np.array([2**32], np.int64), str(2**32)),
-    (np.array([2**33], np.int64), str(2**33)),
-    (np.array([2**32], np.uint64), str(2**32)),
     (np.array([2**64 - 1], np.uint64), str(2**64 - 1)),
-    (np.array([0.5]), "0.5"),
-    (np.array([0.5], np.float32), "0.5"),
     (np.array([0.5], np.float16), "0.5"),
     (np.array([-1.0]), "-1.0"),
-    (np.array([-1.0], np.float32), "-1.0"),
     (np.array([2.0**32]), "4294967296"),
-    (np.array([2.0**32], np.float32), "42949"),
     (np.array([2.0**60], np.float32), "1.15"),
-    (np.array([np.nan]), "nan"),
     (np.array([np.nan], np.float32), "nan"),
-    (np.array([np.inf]), "inf"),
-    (np.array([np.inf], np.float32), "inf"),
     (np.array([np.inf], np.float16), "inf"),
-    (np.array([-np.inf], np.float32), "-inf"),
+    (np.array([-np.inf]), "-inf"),
 ]
 
 
