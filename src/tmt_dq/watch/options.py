@@ -51,7 +51,6 @@ class WatchOptions:
     grace_s: float = 20.0
     redo: bool = False
     overwrite: bool = False
-    report: PathLike | None = None
     heartbeat: PathLike | None = None
     prometheus: str | None = None
     apply: Mapping[str, Any]
