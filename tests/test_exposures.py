@@ -457,22 +457,21 @@ class TestNoMask:
 
 
 @pytest.mark.parametrize(
-    ("start", "flagged", "recipe", "lacking"),
+    ("start", "flagged", "lacking"),
     [
-        ((5, 5), False, {}, 0),
-        ((4, 5), False, {}, 6),  # one column of six pixels is in the border of four
-        ((1, 1), False, {}, 48 - 4 * 2),
-        ((4089, 4091), False, {}, 4 * 8 + 2 * 4),
-        ((1, 1), True, {}, 0),
-        ((1, 1), False, {"reference_pixels": True}, 0),
+        ((5, 5), False, 0),
+        ((4, 5), False, 6),  # one column of six pixels is in the border of four
+        ((1, 1), False, 48 - 4 * 2),
+        ((4089, 4091), False, 4 * 8 + 2 * 4),
+        ((1, 1), True, 0),
     ],
 )
 def test_a_mask_without_the_border_is_reported(
-    folder: Path, start: tuple[int, int], flagged: bool, recipe: dict[str, Any], lacking: int
+    folder: Path, start: tuple[int, int], flagged: bool, lacking: int
 ) -> None:
     mask = make_mask(folder / "mask.fits", np.full((6, 8), flagged << 31, np.uint32), start=start)
     ramp = make_ramp(folder / "ramp.fits", start=start)
-    remarks = apply_dq(ramp, mask=mask, recipe=recipe).sources[0].remarks
+    remarks = apply_dq(ramp, mask=mask).sources[0].remarks
     told = f"it lacks the border of reference pixels, {lacking} in this exposure"
     assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
 
