@@ -165,7 +165,7 @@ def readme() -> Findings:
             yield f"README.md: {found} is not in docs/topics/performance.md"
     command = [sys.executable, "-m", "tmt_dq", "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    verbs = re.findall(r"^  (\w+)  ", answer.stdout.partition("Verbs:")[2], re.MULTILINE)
+    verbs = re.findall(r"^  (\w+)  ", answer.stdout.partition("Commands:")[2], re.MULTILINE)
     if re.findall(r"^\| `(\w+)` \|", text("README.md"), re.MULTILINE) != verbs:
         yield f"README.md: the table of verbs is not {verbs}"
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text("README.md"))

@@ -629,8 +629,10 @@ def test_strun_runs_it_by_name(here: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert arrays(here / "ramp_dqinit.fits")["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
     failed = run_python(strun, name, ramp, "--subarray=3,1", cwd=here)
-    assert failed.returncode != 0
-    assert "SUBSTRT1 is 1 in the header, but the caller says 3" in failed.stderr
+    assert failed.returncode == GeometryError.exit_code
+    shown = " ".join(f"{failed.stdout} {failed.stderr}".split())
+    assert "SUBSTRT1 is 1 in the header, but the caller says 3" in shown
+    assert "Traceback" not in shown
 
 
 def test_strun_beside_another_package_with_a_dq_init(here: Any) -> None:

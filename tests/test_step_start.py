@@ -166,3 +166,10 @@ def test_a_step_made_of_this_one_has_its_references() -> None:
     ours = DQInitStep.load_spec_file()
     assert ours["override_mask"] == spec["override_mask"] == "is_string_or_datamodel(default=None)"
     assert ours.inline_comments["override_mask"] == spec.inline_comments["override_mask"]
+
+
+def test_a_wrong_variable_of_crds_is_named() -> None:
+    done = run_python(
+        "-c", "from tmt_dq import DQInitStep", env={**os.environ, "CRDS_MODE": "bogus"}
+    )
+    assert "ConfigError: CRDS_MODE: crds cannot be imported with these variables" in done.stderr

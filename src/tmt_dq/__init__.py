@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.2.0"
 
 _HOMES = {
-    "DQInitStep": "tmt_dq.step.step",
+    "DQInitStep": "tmt_dq.step",
     "GuideWindow": "tmt_dq.core.recipe",
     "Reading": "tmt_dq.masks.reading",
     "Recipe": "tmt_dq.core.recipe",

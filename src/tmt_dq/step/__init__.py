@@ -10,6 +10,9 @@ __all__ = ["DQInitStep"]
 
 def __getattr__(name: str) -> Any:
     if name == "DQInitStep":
+        from tmt_dq.references.adapter import import_crds
+
+        import_crds()  # stpipe imports it too, and would not say what is wrong with a variable
         from tmt_dq.step.step import DQInitStep
 
         return DQInitStep

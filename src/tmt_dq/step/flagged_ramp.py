@@ -29,15 +29,6 @@ class FlaggedRamp:
     `save` copies the science data byte for byte whatever their size. Asking for an array or for
     metadata (``result.pixeldq``, ``result.meta``) opens the exposure as a `TMTRampModel`; from then
     on that model, with what was changed in it, is what `save` writes.
-
-    Parameters
-    ----------
-    path : Path
-        The input.
-    plan : Plan
-        What is to be done.
-    options : ApplyOptions
-        The options that the plan was made with.
     """
 
     def __init__(self, path: Path, plan: Plan, options: ApplyOptions) -> None:
@@ -157,15 +148,9 @@ class FlaggedRamp:
         """Show what is to be done, or was, in a notebook, without opening the exposure."""
         if self._applied is not None:
             return self._applied._repr_html_()
-        sources = [
-            " ".join(part for part in (source.kind, source.origin) if part)
-            for source in self._plan.sources
-        ]
-        lines = [
-            f"{remote.name_of(self._path)}  {self.status} (not saved yet)",
-            f"mask {self._plan.record.mask}",
-        ]
-        return as_html([*lines, *(f"flags of {source}" for source in sources)])
+        name = remote.name_of(self._path)
+        lines = [f"{name}  {self.status} (not saved yet)", f"mask {self._plan.record.mask}"]
+        return as_html([*lines, *(f"flags of {source.kind}" for source in self._plan.sources)])
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

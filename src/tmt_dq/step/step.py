@@ -3,19 +3,21 @@
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stpipe import Step, config_parser
+from stpipe.exceptions import StpipeExitException
 
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions
 from tmt_dq.apply.plan import Plan, plan_exposure
 from tmt_dq.datamodels import is_data_model
-from tmt_dq.errors import ConfigError, MaskFormatError
+from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
 from tmt_dq.exposures.earlier import begin
-from tmt_dq.exposures.ramp import read_ramp, read_selectors
+from tmt_dq.exposures.ramp import read_ramp
 from tmt_dq.files import remote
 from tmt_dq.files.names import default_output
 from tmt_dq.files.urls import is_url
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["DQInitStep", "FlaggedRamp"]
 
 _log = logging.getLogger(__name__)
+
+
+class _StrunError(StpipeExitException):
+    """An error that strun shows in one message, without a traceback, and its exit status."""
+
+    def __str__(self) -> str:
+        return str(self.__cause__)
 
 
 class DQInitStep(Step):
@@ -87,34 +96,21 @@ class DQInitStep(Step):
 
     def run(self, *args: Any) -> Any:
         """Run the step; a URL is fetched, and its copy kept as long as the result."""
-        with contextlib.ExitStack() as stack:
-            paths = [stack.enter_context(remote.local(arg)) if is_url(arg) else arg for arg in args]
-            result = super().run(*paths)
-            if any(map(is_url, args)):
-                weakref.finalize(result, stack.pop_all().close)
+        try:
+            with contextlib.ExitStack() as stack:
+                local = remote.local
+                paths = [stack.enter_context(local(arg)) if is_url(arg) else arg for arg in args]
+                result = super().run(*paths)
+                if any(map(is_url, args)):
+                    weakref.finalize(result, stack.pop_all().close)
+        except TmtDqError as error:
+            if Path(sys.argv[0]).stem == "strun":
+                raise _StrunError(error.exit_code) from error
+            raise
         return result
 
     def process(self, exposure: Any) -> Any:
-        """Do the work (stpipe's hook).
-
-        Parameters
-        ----------
-        exposure : path, FlaggedRamp or DataModel
-            The ramp.
-
-        Returns
-        -------
-        FlaggedRamp or TMTRampModel
-            For a path, the exposure with all its checks done, written when it is saved; for a
-            model, a new one.
-
-        Raises
-        ------
-        RampFormatError, GeometryError, SelectionError, MaskFormatError
-            Raised as by `tmt_dq.apply_dq`.
-        ConfigError
-            Raised if the input is something else, or ``override_mask`` is empty.
-        """
+        """Return the flagged exposure (stpipe's hook): for a path, one that `save` writes."""
         if isinstance(exposure, FlaggedRamp):
             exposure = exposure.model
         if is_data_model(exposure):
@@ -168,27 +164,7 @@ class DQInitStep(Step):
             self._reference_files_used.append(("mask", plan.record.mask))
 
     def get_reference_file(self, input_file: Any, reference_file_type: str) -> Any:
-        """Return the mask for an exposure.
-
-        Parameters
-        ----------
-        input_file : path, FlaggedRamp or DataModel
-            The exposure.
-        reference_file_type : str
-            "mask".
-
-        Returns
-        -------
-        str or TMTMaskModel
-            Path of the mask, the model given as override, or "N/A".
-
-        Raises
-        ------
-        SelectionError
-            Raised if no rule matches, or the reference is not in the cache.
-        MaskFormatError
-            Raised if ``override_mask`` is not there.
-        """
+        """Return the path of an exposure's mask, the model given as override, or "N/A"."""
         if reference_file_type not in self.reference_file_types:
             raise ConfigError(
                 f"{reference_file_type!r} is not a reference of this step; it uses "
@@ -198,27 +174,20 @@ class DQInitStep(Step):
         mask = self._given_mask()
         if mask is not None:
             if not is_data_model(mask) and mask != NOT_APPLICABLE and not Path(mask).is_file():
-                raise MaskFormatError(
-                    "cannot be read: there is no such file",
-                    where=mask,
-                    hint="Correct override_mask.",
-                )
+                hint = "Correct override_mask."
+                raise MaskFormatError("there is no such file", where=mask, hint=hint)
             name = mask.override_handle if is_data_model(mask) else remote.name_of(mask)
             self._reference_files_used.append(("mask", name))
             return mask
-        instrument: Any = None
-        if isinstance(input_file, (str, os.PathLike)):
-            where: object = Path(input_file)
-            with open_input(Path(input_file)) as file:
-                instrument, header = read_selectors(file)
-        else:
-            model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
-            header, where = model.fits_keywords(), model.meta.filename
         # Not stpipe's own way: stock crds does not know the observatory, ends the process on a
         # wrong CRDS_PATH, and stpipe takes any path that contains "n/a" for N/A.
-        from tmt_dq.references.selection import select_reference
+        from tmt_dq.references.selection import select_mask, select_reference
 
-        selection = select_reference(header, instrument=instrument, where=where)
+        if isinstance(input_file, (str, os.PathLike)):
+            selection = select_mask(input_file)
+        else:
+            model = input_file.model if isinstance(input_file, FlaggedRamp) else input_file
+            selection = select_reference(model.fits_keywords(), where=model.meta.filename)
         self._reference_files_used.append(("mask", selection.uri))
         return NOT_APPLICABLE if selection.path is None else str(selection.path)
 
@@ -240,14 +209,16 @@ class DQInitStep(Step):
             return NOT_APPLICABLE
         return str(remote.fetch(text).absolute())
 
+    # --- stpipe's hooks ---------------------------------------------------------------------
+
     @staticmethod
     def remove_suffix(name: str) -> tuple[str, str]:
-        """Return the root of a file name and the separator of its suffix (stpipe's hook)."""
+        """Return the root of a file name and the separator of its suffix."""
         return default_output(Path(name)).name.removesuffix("_dqinit.fits"), "_"
 
     @staticmethod
     def get_stpipe_loggers() -> tuple[str, ...]:
-        """Return the loggers that stpipe configures: not the whole process' (stpipe's hook)."""
+        """Return the loggers that stpipe configures: not the whole process'."""
         return ("stpipe", "tmt_dq")
 
     @classmethod
