@@ -141,14 +141,7 @@ def test_demo(folder: Path) -> None:
         "written": False,
         "files": [
             str(folder / "a" / "b" / name)
-            for name in (
-                "iris_demo_uncal.fits",
-                "iris_demo_mask.fits",
-                "iris_demo_cache",
-                "iris_demo_dqinit.fits",
-                "iris_demo_flags.png",
-                "iris_demo_flags.html",
-            )
+            for name in ("iris_demo_uncal.fits", "iris_demo_dqinit.fits", "iris_demo_flags.png")
         ],
     }
     (folder / "file").write_text("")

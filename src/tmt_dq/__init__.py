@@ -24,6 +24,7 @@ _HOMES = {
     "dqflags": "tmt_dq.dqflags",
     "errors": "tmt_dq.errors",
     "explain": "tmt_dq.report.explanation",
+    "find_bad_pixels": "tmt_dq.calibration.make",
     "grow_flags": "tmt_dq.masks.grow",
     "import_mask": "tmt_dq.masks.make",
     "make_mask": "tmt_dq.masks.make",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.copying import read_errors
-from tmt_dq.fits.cards import COMMENTARY, Card, Header, Value
+from tmt_dq.fits.cards import Card, Header, Value
 
 __all__ = [
     "BLOCK",
@@ -230,7 +230,7 @@ class Keywords(Mapping[str, object]):
     Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
     sensor that was off, keeps nobody from the data. A keyword that is asked for decides something,
     and to guess which of two values is meant is wrong: two values in one header, or in two of them,
-    are a RampFormatError, as is a card that cannot be read. HISTORY and COMMENT have many.
+    are a RampFormatError, as is a card that cannot be read.
     """
 
     def __init__(self, where: object, *units: Unit) -> None:
@@ -238,7 +238,9 @@ class Keywords(Mapping[str, object]):
         self._cards: dict[str, list[tuple[Unit, Card]]] = {}
         for unit in units:
             for card in unit.header.cards:
-                self._cards.setdefault(card.keyword, []).append((unit, card))
+                # Of commentary, the first line tells that there is some.
+                if not (card.is_commentary and card.keyword in self._cards):
+                    self._cards.setdefault(card.keyword, []).append((unit, card))
 
     def __getitem__(self, keyword: str) -> object:
         cards = [(unit, self._value(unit, card)) for unit, card in self._cards.get(keyword, ())]
@@ -247,7 +249,7 @@ class Keywords(Mapping[str, object]):
             raise KeyError(keyword)
         (first, value), *others = given
         for unit, other in others:
-            if _comparable(other) != _comparable(value) and keyword not in COMMENTARY:
+            if _comparable(other) != _comparable(value):
                 raise RampFormatError(
                     f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
                     f"{unit.label}",

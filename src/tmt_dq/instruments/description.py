@@ -57,6 +57,10 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_gain(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(_is_count(n, 1) for n in value)
 
@@ -93,13 +97,17 @@ def _inside(where: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One detector: its name in the rules, other names, rows and columns, border in pixels."""
+    """One detector: its name in the rules, other names, rows and columns, border in pixels.
+
+    `gain_e_per_dn` is None where it is not known: darks and flats then must state it.
+    """
 
     name: str
     aliases: tuple[str, ...] = _entry(_is_texts, "a list of names")
     shape: tuple[int, int] = _entry(_is_shape, "two numbers of pixels: rows, columns")
     reference_border: int = _entry(_is_count, "a number of pixels")
     channels: int = _entry(lambda value: _is_count(value, 1), "a number from 1", 1)
+    gain_e_per_dn: float | None = _entry(_is_gain, "a number above 0, e-/DN", None)
 
 
 @dataclass(frozen=True, slots=True)

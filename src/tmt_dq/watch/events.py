@@ -114,29 +114,35 @@ class Events:
             return  # the kernel follows links to folders; searches do not, and batches
         elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
             if self._options.enter(path):
-                self.found.extend(name for name, _ in walk(path, self._options, []))
+                self.found.extend(name for name, _ in walk(path, self._options, self._unreadable))
         elif self._options.wanted(path) and os.path.lexists(path):
             self.found.append(path)
 
     def _search(self) -> None:
-        start, top = time.monotonic(), str(self._options.folder)
+        start = time.monotonic()
         before, self._known = self._known, {}
         failures: list[OSError] = []
-        for path, identity in walk(top, self._options, failures):
+        for path, identity in walk(str(self._options.folder), self._options, failures.append):
             self._known[path] = identity
             if before.get(path) != identity:
                 self.found.append(path)
         for error in failures:
+            self._unreadable(error)
+        # A single run is to see all ramps; else, what is in other folders is worth going on for.
+        top, once = str(self._options.folder), self._options.once
+        self.failure = next(
+            (one for one in failures if one.filename == top or (once and not _is_gone(one))), None
+        )
+        self.searches += 1
+        now = time.monotonic()
+        self._due = now + max(self._options.search_s, (now - start) / _SHARE)
+
+    def _unreadable(self, error: OSError) -> None:
+        if not _is_gone(error):
             self._warn(
                 f"{error.filename} cannot be searched: {error.strerror}; ramps in it are not seen. "
                 "Check its permissions."
             )
-        # A single run is to see all ramps; else, what is in other folders is worth going on for.
-        fatal = [one for one in failures if self._options.once or one.filename == top]
-        self.failure = fatal[0] if fatal else None
-        self.searches += 1
-        now = time.monotonic()
-        self._due = now + max(self._options.search_s, (now - start) / _SHARE)
 
     def _warn(self, text: str) -> None:
         """Log a warning once."""
@@ -145,26 +151,30 @@ class Events:
             log.warning("%s", text)
 
 
+def _is_gone(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError)
+
+
 def walk(
-    folder: str, options: WatchOptions, failures: list[OSError]
+    folder: str, options: WatchOptions, on_error: Callable[[OSError], None]
 ) -> Iterator[tuple[str, Identity]]:
-    """Yield the ramps in a folder and below, in the order of their names; add what fails."""
+    """Yield the ramps in a folder and below, in the order of their names."""
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             listing = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            failures.append(error)
+        on_error(error)
         return
     for entry in listing:
         try:
             # Links to folders are not followed, as in a batch.
             if entry.is_dir(follow_symlinks=False):
-                folders += [entry.path] if options.enter(entry.path) else []
+                if options.enter(entry.path):
+                    folders.append(entry.path)
             elif options.wanted(entry.path):
                 yield entry.path, Identity.of(entry.stat())
         except OSError:
             continue  # gone meanwhile
     for below in folders:
-        yield from walk(below, options, failures)
+        yield from walk(below, options, on_error)

@@ -1,0 +1,1 @@
+"""Masks made from darks and flats: statistics of the reads, finders, recipe."""

@@ -1,0 +1,317 @@
+"""Finders that need darks: hot and warm pixels, settling, telegraph noise, unreliable ones."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.calibration.finders.neighbours import largest_neighbour, population_ratio
+from tmt_dq.calibration.maps import Maps
+
+__all__ = [
+    "find_bad_reference",
+    "find_hot",
+    "find_intermittent",
+    "find_inverse_rc",
+    "find_rc",
+    "find_telegraph",
+    "find_unreliable_bias",
+    "find_unreliable_dark",
+    "find_unreliable_slope",
+    "find_warm",
+]
+
+Bools = npt.NDArray[np.bool_]
+
+_MEDIAN = 1.25
+"""Standard error of the median of normal values, in units of that of their mean."""
+
+
+def _above(maps: Maps, name: str, limit: float, ipc_uncertainty: float) -> Bools:
+    """Tell which active pixels have a rate above a limit.
+
+    It must be neither their neighbours' charge, nor within four times the error of its median.
+    """
+    rate = maps[name]
+    borrowed = np.float32(ipc_uncertainty) * np.maximum(largest_neighbour(rate), 0)
+    error = maps["dark_rate_scatter"] * np.float32(_MEDIAN / np.sqrt(max(maps.darks, 1)))
+    result: Bools = maps.active & (rate - borrowed >= limit)
+    result &= (rate > 4 * error) | (maps["saturated"] > 0)
+    return result
+
+
+def find_hot(
+    maps: Maps, *, minimum_rate_e_per_s: float = 0.5, ipc_uncertainty: float = 0.003
+) -> Bools:
+    """Find pixels with a high dark rate in the median of the exposures.
+
+    Those that are saturated in the first read of half of the darks are hot, too. Neighbours of a
+    bright pixel count only as far as `ipc_uncertainty` of its rate cannot explain theirs.
+
+    Parameters
+    ----------
+    maps : Maps
+        With dark_rate, dark_rate_scatter, saturated and saturated_first.
+    minimum_rate_e_per_s : float
+        Dark rate from which a pixel is hot, e⁻/s.
+    ipc_uncertainty : float
+        How far the coupling of single pixels may be from the recipe's, as a share of the charge.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    full: Bools = maps.active & (maps["saturated_first"] >= 0.5)
+    return full | _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
+
+
+def find_warm(
+    maps: Maps,
+    *,
+    minimum_rate_e_per_s: float = 0.1,
+    hot_rate_e_per_s: float = 0.5,
+    ipc_uncertainty: float = 0.003,
+) -> Bools:
+    """Find pixels with a raised dark rate that are not hot.
+
+    Parameters
+    ----------
+    maps : Maps
+        With dark_rate, dark_rate_scatter, saturated and saturated_first.
+    minimum_rate_e_per_s : float
+        Dark rate from which a pixel is warm, e⁻/s.
+    hot_rate_e_per_s, ipc_uncertainty : float
+        As of the finder hot.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    hot = find_hot(maps, minimum_rate_e_per_s=hot_rate_e_per_s, ipc_uncertainty=ipc_uncertainty)
+    return ~hot & _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
+
+
+def find_intermittent(
+    maps: Maps, *, minimum_rate_e_per_s: float = 0.5, maximum_low_fraction: float = 0.2
+) -> Bools:
+    """Find pixels that are hot in some of the exposures only: 30 to 70 % of them.
+
+    Rubin's cp_pipe keeps defects of at least 70 % of the exposures; what is between is not hot and
+    cannot be relied upon.
+
+    Parameters
+    ----------
+    maps : Maps
+        With dark_rate_low, dark_rate_high, dark_rate_scatter and saturated.
+    minimum_rate_e_per_s : float
+        Dark rate from which a pixel is hot, e⁻/s.
+    maximum_low_fraction : float
+        What the rate of the calm exposures may be at most, as a fraction of that of the others.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    high = maps["dark_rate_high"]
+    calm = maps["dark_rate_low"] <= np.float32(maximum_low_fraction) * high
+    result: Bools = calm & _above(maps, "dark_rate_high", minimum_rate_e_per_s, 0.01)
+    return result
+
+
+def find_rc(
+    maps: Maps,
+    *,
+    minimum_significance: float = 7.0,
+    ipc_uncertainty: float = 0.003,
+    telegraph_significance: float = 4.0,
+) -> Bools:
+    """Find pixels whose first reads rise more steeply than the late ones, in every exposure.
+
+    Parameters
+    ----------
+    maps : Maps
+        With rc_excess, difference_noise, telegraph and saturated.
+    minimum_significance : float
+        Excess of the first three read differences of the median ramp, in standard deviations.
+    ipc_uncertainty : float
+        As of the finder hot.
+    telegraph_significance : float
+        Significance from which a pixel is one of telegraph noise, whose median ramp tells nothing.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    return _settling(maps, 1, minimum_significance, ipc_uncertainty, telegraph_significance)
+
+
+def find_inverse_rc(
+    maps: Maps,
+    *,
+    minimum_significance: float = 7.0,
+    ipc_uncertainty: float = 0.003,
+    telegraph_significance: float = 4.0,
+) -> Bools:
+    """Find pixels whose first reads rise less steeply than the late ones, in every exposure.
+
+    Parameters
+    ----------
+    maps : Maps
+        With rc_excess, difference_noise, telegraph and saturated.
+    minimum_significance, ipc_uncertainty, telegraph_significance : float
+        As of the finder rc.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    return _settling(maps, -1, minimum_significance, ipc_uncertainty, telegraph_significance)
+
+
+def _settling(
+    maps: Maps, sign: int, minimum: float, ipc_uncertainty: float, telegraph_significance: float
+) -> Bools:
+    excess = maps["rc_excess"]
+    sigma = maps["difference_noise"] * np.float32(_MEDIAN / np.sqrt(max(maps.darks, 1)))
+    borrowed = np.float32(ipc_uncertainty) * largest_neighbour(np.abs(excess))
+    result: Bools = maps.active & (maps["saturated"] == 0)
+    result &= maps["telegraph"] < telegraph_significance
+    result &= sign * excess - borrowed > np.float32(minimum) * sigma
+    return result
+
+
+def find_telegraph(maps: Maps, *, minimum_significance: float = 4.0) -> Bools:
+    """Find pixels whose ramps fall, against the median ramp, more than their noise explains.
+
+    Parameters
+    ----------
+    maps : Maps
+        With telegraph and saturated.
+    minimum_significance : float
+        Significance of the falling edges, in standard deviations.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    result: Bools = maps.active & (maps["saturated"] == 0)
+    result &= maps["telegraph"] > minimum_significance
+    return result
+
+
+def _unsteady(maps: Maps, ratio: npt.NDArray[np.float32], factor: float, chance: float) -> Bools:
+    """Tell which pixels scatter more than the population, and more than few exposures let expect.
+
+    `chance` is the share of good pixels that may exceed the limit for normal noise.
+    """
+    from scipy import stats
+
+    # Half a degree less than its number without the highest value: what simulated noise follows.
+    freedom = max(maps.darks - 2.5, 1)
+    limit = np.sqrt(stats.chi2.isf(chance, freedom) / stats.chi2.median(freedom))
+    result: Bools = maps.active & (ratio > max(factor, limit))
+    return result
+
+
+def find_unreliable_slope(
+    maps: Maps, *, minimum_ratio: float = 2.5, false_alarms: float = 1e-6
+) -> Bools:
+    """Find pixels whose dark rate differs from exposure to exposure more than the population's.
+
+    Parameters
+    ----------
+    maps : Maps
+        With dark_rate_scatter, dark_rate and saturated.
+    minimum_ratio : float
+        Scatter in units of the population's and of the pixel's own shot noise.
+    false_alarms : float
+        Share of good pixels that may exceed the limit; with few darks it is higher than
+        `minimum_ratio`.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    scatter = maps["dark_rate_scatter"]
+    usual = np.median(scatter[maps.active]) if maps.active.any() else np.float32(0)
+    shot = np.maximum(maps["dark_rate"], 0) * np.float32(1.2 / max(maps.dark_seconds, 1e-3))
+    ratio = scatter / np.sqrt(np.maximum(usual**2 + shot, 1e-20))
+    found = _unsteady(maps, ratio, minimum_ratio, false_alarms)
+    found &= maps["saturated"] == 0
+    return found
+
+
+def find_unreliable_dark(maps: Maps, *, minimum_ratio: float = 2.5) -> Bools:
+    """Find pixels with a high noise of their reads.
+
+    Parameters
+    ----------
+    maps : Maps
+        With difference_noise, dark_rate and saturated.
+    minimum_ratio : float
+        Noise of read differences in units of the population's, without shot noise.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    seconds = maps.dark_seconds / max(maps.reads - 1, 1)
+    shot = np.maximum(maps["dark_rate"], 0) * np.float32(seconds)
+    noise = np.sqrt(np.maximum(maps["difference_noise"] ** 2 - shot, 0))
+    ratio = population_ratio(noise, maps.active)
+    result: Bools = (ratio > minimum_ratio) & (maps["saturated"] == 0)
+    return result
+
+
+def find_unreliable_bias(
+    maps: Maps, *, minimum_ratio: float = 2.5, false_alarms: float = 1e-6
+) -> Bools:
+    """Find pixels whose first read differs from exposure to exposure more than the population's.
+
+    Parameters
+    ----------
+    maps : Maps
+        With bias_scatter and saturated.
+    minimum_ratio, false_alarms : float
+        As of the finder unreliable_slope.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    ratio = population_ratio(maps["bias_scatter"], maps.active)
+    found = _unsteady(maps, ratio, minimum_ratio, false_alarms)
+    found &= maps["saturated"] == 0
+    return found
+
+
+def find_bad_reference(
+    maps: Maps, *, minimum_ratio: float = 2.5, maximum_rate_e_per_s: float = 1.0
+) -> Bools:
+    """Find reference pixels that are noisier than the other reference pixels, or drift.
+
+    Parameters
+    ----------
+    maps : Maps
+        With difference_noise and dark_rate.
+    minimum_ratio : float
+        Noise of read differences in units of that of the reference pixels' population.
+    maximum_rate_e_per_s : float
+        Largest drift, up or down, e⁻/s.
+
+    Returns
+    -------
+    ndarray of bool, (ny, nx)
+        The pixels.
+    """
+    noisy = population_ratio(maps["difference_noise"], maps.reference) > minimum_ratio
+    drifting = np.abs(maps["dark_rate"]) > maximum_rate_e_per_s
+    result: Bools = maps.reference & (noisy | drifting)
+    return result

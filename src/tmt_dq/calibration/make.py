@@ -1,0 +1,285 @@
+"""Masks from darks and flats: open, measure, find, write."""
+
+import contextlib
+import datetime as dt
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tmt_dq.calibration.exposures import Exposure, gain_of
+from tmt_dq.calibration.found import BadPixels, FinderResult
+from tmt_dq.calibration.inputs import Calibrations, border_of, local_files, open_all
+from tmt_dq.calibration.map_files import write_maps
+from tmt_dq.calibration.maps import Maps
+from tmt_dq.calibration.recipe import MaskRecipe, load_recipe
+from tmt_dq.calibration.suitability import (
+    Shortage,
+    check_fraction,
+    check_numbers,
+    check_threshold,
+)
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
+from tmt_dq.errors import GeometryError, MaskFormatError, SelectionError
+from tmt_dq.files.atomic import check_output
+from tmt_dq.files.identity import sha256_of
+from tmt_dq.instruments import Detector
+from tmt_dq.masks.make import make_mask
+from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.new_mask import MaskOptions, find_detector
+from tmt_dq.references import select_mask
+
+__all__ = ["find_bad_pixels"]
+
+PathLike = str | os.PathLike[str]
+Flags = npt.NDArray[np.uint32]
+Bools = npt.NDArray[np.bool_]
+
+_log = logging.getLogger(__name__)
+
+
+def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
+    darks: Iterable[PathLike],
+    output: PathLike | None = None,
+    *,
+    flats: Iterable[PathLike] = (),
+    long_flats: Iterable[PathLike] = (),
+    detector: str,
+    instrument: str = "IRIS",
+    recipe: str | PathLike = "iris",
+    base: PathLike | None = None,
+    full_frame: bool = False,
+    gain: float | None = None,
+    allow_few: bool = False,
+    keep_maps: PathLike | None = None,
+    jobs: int | None = None,
+    do_not_use: str | Iterable[str] | None = None,
+    useafter: str | dt.datetime | dt.date | None = None,
+    pedigree: str | None = None,
+    author: str | None = None,
+    description: str | None = None,
+    grow: str | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> BadPixels:
+    """Make a mask from darks and flats.
+
+    Parameters
+    ----------
+    darks : iterable of path or URL
+        Raw up-the-ramp exposures of one detector and the same pixels, all read in the same way.
+        Integrations of a file count as exposures of their own.
+    output : path, optional
+        The mask file to write; not needed for a dry run.
+    flats : iterable of path or URL
+        Exposures to a lamp, of one level or several, read in one way too.
+    long_flats : iterable of path or URL
+        Flats in which pixels may saturate; they count for the linearity alone.
+    detector, instrument : str
+        Whose pixels they are.
+    recipe : str or path
+        Name of a recipe of tmt-dq, or a TOML file of one's own.
+    base : path, optional
+        A mask of which flags stay that no finder of the recipe measures, and all flags outside the
+        exposures' window; "auto" for the mask that the rules select for the first dark.
+    full_frame : bool
+        For exposures of a subarray without `base`: whether the other pixels of the detector are
+        left without flags.
+    gain : float, optional
+        Gain, e⁻/DN; by default GAIN of the exposures, or that of the instrument's description.
+    allow_few : bool
+        Whether fewer exposures or reads than the recipe demands are accepted; it is recorded.
+    keep_maps : path, optional
+        A FITS file for the maps, one extension each, with units.
+    jobs : int, optional
+        Threads; by default one for each core.
+    do_not_use : "instrument", "keep", or names of flags, optional
+        As in `tmt_dq.import_mask`; by default what the recipe says.
+    useafter, pedigree, author, description, grow, overwrite
+        As in `tmt_dq.import_mask`.
+    dry_run : bool
+        Whether only headers are read: the result says what would be read, and its cost.
+    progress : callable, optional
+        Called with numbers of bytes that are done.
+
+    Returns
+    -------
+    BadPixels
+        The mask, pixels per finder, and what they were made of.
+
+    Raises
+    ------
+    ConfigError
+        Raised if there are too few exposures, a recipe is not understood, or the gain is unknown.
+    RampFormatError
+        Raised if a file is not what it should be: no ramp, read otherwise than the others, without
+        TGROUP or TFRAME, with lost reads or NaN, a flat among darks, a dark among flats, a
+        saturated flat; and if a finder flags more pixels than the recipe allows.
+    MaskFormatError, GeometryError
+        Raised if a file is of another detector, or of other pixels.
+    OutputError
+        Raised if an output exists, or cannot be written.
+
+    Examples
+    --------
+    >>> from tmt_dq import find_bad_pixels
+    >>> found = find_bad_pixels(
+    ...     night.glob("dark_*.fits"), "mask.fits", flats=night.glob("flat_*.fits"),
+    ...     detector="IRIS1", gain=2.0,
+    ... )  # doctest: +SKIP
+    """
+    began = time.monotonic()
+    described, chip = find_detector(instrument, detector)
+    used = load_recipe(recipe if isinstance(recipe, str) else Path(recipe))
+    policy = used.do_not_use if do_not_use is None else do_not_use
+    target = None if output is None else Path(output)
+    options = MaskOptions(
+        target, policy, useafter, pedigree, author, description, overwrite, dry_run, grow
+    )
+    names = {"dark": darks, "flat": flats, "long flat": long_flats}
+    shortage = Shortage(allowed=allow_few)
+    with contextlib.ExitStack() as stack:
+        files = local_files(stack, names)
+        _check_outputs(options, keep_maps, [path for group in files.values() for path in group])
+        series = open_all(stack, files, described, chip, scratch=not dry_run)
+        first = next(iter(series.values())).first
+        check_numbers(series, used, shortage)
+        _check_window(first, chip, placed=full_frame or base is not None)
+        calibration = Calibrations(
+            series, used, chip, gain_of(list(series.values()), chip, gain), jobs or _cores()
+        )
+        if dry_run:
+            return BadPixels(None, used.name, calibration.inputs, cost=calibration.cost)
+        lines, kept = _kept(base, first.path, used, chip)
+        inputs = calibration.with_sums()
+        maps = calibration.measure(progress)
+        calibration.verify()
+    check_threshold(maps, used, shortage)
+    flags, results = _find(maps, used, shortage)
+    if keep_maps is not None:
+        write_maps(Path(keep_maps), maps, overwrite=overwrite)
+    made = make_mask(
+        _placed(flags, kept, first.ramp.ramp.window, used),
+        target,
+        detector=chip.name,
+        instrument=described.name,
+        do_not_use=policy,
+        useafter=useafter,
+        pedigree=pedigree,
+        author=author,
+        description=description,
+        grow=grow,
+        history=[
+            *lines,
+            *(one.describe() for one in inputs),
+            f"gain {calibration.gain} e-/DN; recipe {used.name}",
+            *(f"recipe {line}" for line in used.describe()),
+            *(result.describe() for result in results),
+            *(f"accepted on request: {remark}" for remark in shortage.remarks),
+        ],
+        overwrite=overwrite,
+    )
+    return BadPixels(
+        made,
+        used.name,
+        inputs,
+        tuple(results),
+        tuple(shortage.remarks),
+        calibration.cost,
+        time.monotonic() - began,
+    )
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _check_outputs(options: MaskOptions, keep_maps: PathLike | None, inputs: list[Path]) -> None:
+    """Make sure, before any work, that mask and maps can be written."""
+    options.check(inputs)
+    if keep_maps is not None and not options.dry_run:
+        check_output(Path(keep_maps), overwrite=options.overwrite, inputs=inputs)
+
+
+def _check_window(exposure: Exposure, detector: Detector, *, placed: bool) -> None:
+    """Refuse a subarray where it is not said what becomes of the other pixels."""
+    window = exposure.ramp.ramp.window
+    if window != Window.full(*detector.shape) and not placed:
+        raise GeometryError(
+            f"covers {window.describe()} of {detector.name}, and a mask covers all of it",
+            where=exposure.path,
+            hint="Name a mask for the other pixels, or leave them without flags.",
+            options=("base", "full_frame"),
+        )
+
+
+def _find(maps: Maps, recipe: MaskRecipe, shortage: Shortage) -> tuple[Flags, list[FinderResult]]:
+    """Run the finders of a recipe, those that complete others last; return flags and results."""
+    flags = np.zeros(maps.reference.shape, np.uint32)
+    results = []
+    for finder, parameters in sorted(recipe.finders.values(), key=lambda pair: pair[0].last):
+        began = time.monotonic()
+        missing = [name for name in finder.needs if name not in maps]
+        if missing:
+            reason = f"there are no exposures for {', '.join(missing)}"
+            results.append(FinderResult(finder.name, finder.flag, 0, 0.0, 0.0, reason))
+            shortage.note(f"the finder {finder.name} did not run: {reason}", "darks and flats")
+            continue
+        found = finder.run(maps.with_flags(flags) if finder.last else maps, parameters)
+        pixels = int(np.count_nonzero(found))
+        check_fraction(finder.name, pixels / found.size, recipe)
+        flags |= found * np.uint32(PIXEL.encode(finder.flag))
+        seconds = time.monotonic() - began
+        _log.info("%s: %d pixels, %.2f s", finder.name, pixels, seconds)
+        results.append(FinderResult(finder.name, finder.flag, pixels, pixels / found.size, seconds))
+    return flags, results
+
+
+def _measured_flags(recipe: MaskRecipe) -> np.uint32:
+    """Return the flags that the finders of a recipe set."""
+    return np.uint32(PIXEL.encode([finder.flag for finder, _ in recipe.finders.values()]))
+
+
+def _kept(
+    base: PathLike | None, first: Path, recipe: MaskRecipe, detector: Detector
+) -> tuple[list[str], Flags]:
+    """Return the flags of a base mask, on the whole detector, and a line for HISTORY."""
+    full = np.zeros(detector.shape, np.uint32)
+    if base is None and "reference" in recipe.finders:
+        full[border_of(detector)] = PIXEL["REFERENCE_PIXEL"]
+    if base is None:
+        return [], full
+    path = select_mask(first).path if os.fspath(base) == "auto" else Path(base)
+    if path is None:
+        raise SelectionError("the rules say that no mask applies", where=first)
+    mask = read_mask(path)
+    if mask.detector is not None and mask.detector.upper() not in {
+        name.upper() for name in (detector.name, *detector.aliases)
+    }:
+        raise MaskFormatError(
+            f"is a mask of {mask.detector}; the exposures are of {detector.name}", where=path
+        )
+    full[mask.window.slices(Window.full(*detector.shape))] = mask.dq
+    names = ", ".join(PIXEL.decode(_measured_flags(recipe)))
+    return [f"base {path.name}; sha256 {sha256_of(path)}; flags kept, but for {names}"], full
+
+
+def _placed(flags: Flags, kept: Flags, window: Window, recipe: MaskRecipe) -> Flags:
+    """Return flags in the whole frame, with those of the base that nothing measured.
+
+    DO_NOT_USE of the base stays where none of the flags that are measured anew came with it.
+    """
+    place = window.slices(Window.full(*kept.shape))
+    inside, measured = kept[place], _measured_flags(recipe)
+    anew = (inside & measured) != 0
+    inside = inside & ~measured
+    inside[anew] &= ~np.uint32(PIXEL["DO_NOT_USE"])
+    result = kept.copy()
+    result[place] = flags | inside
+    return result

@@ -1,0 +1,193 @@
+"""Recipes: which finders run, with which thresholds, on how much data; one TOML file each."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tmt_dq.calibration.finders import Finder, known_finders
+from tmt_dq.calibration.maps import MapsSettings
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.errors import ConfigError, UnknownFlagError
+
+__all__ = ["InputLimits", "MaskRecipe", "load_recipe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputLimits:
+    """What darks and flats must be; the table ``inputs`` of a recipe.
+
+    Parameters
+    ----------
+    minimum_darks, minimum_flats : int
+        Exposures of each kind. One dark must not decide: cosmic rays are in each.
+    minimum_dark_reads, minimum_flat_reads : int
+        Reads of each.
+    maximum_dark_dn : float
+        Signal of the median pixel of a dark at most, between first and last read, DN.
+    minimum_flat_dn : float
+        The same of a flat at least, DN.
+    maximum_saturated_fraction : float
+        Pixels of a flat that saturate, at most; those of long flats may.
+    maximum_threshold_noise : float
+        Noise of the median dark rate at most, as a fraction of the threshold of warm pixels.
+    """
+
+    minimum_darks: int = 5
+    minimum_flats: int = 3
+    minimum_dark_reads: int = 10
+    minimum_flat_reads: int = 6
+    maximum_dark_dn: float = 500.0
+    minimum_flat_dn: float = 1000.0
+    maximum_saturated_fraction: float = 0.01
+    maximum_threshold_noise: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRecipe:
+    """How a mask is made of darks and flats.
+
+    Parameters
+    ----------
+    name : str
+        Its name, or that of its file.
+    inputs : InputLimits
+        What the exposures must be.
+    statistics : MapsSettings
+        How maps are made of reads.
+    finders : mapping of str to (Finder, mapping)
+        The finders that run, and all their parameters.
+    maximum_fractions : mapping of str to float
+        For each of them: which fraction of the pixels it may flag at most.
+    do_not_use : str or tuple of str
+        Flags that set DO_NOT_USE: "instrument", or their names.
+    """
+
+    name: str
+    inputs: InputLimits
+    statistics: MapsSettings
+    finders: Mapping[str, tuple[Finder, Mapping[str, Any]]]
+    maximum_fractions: Mapping[str, float]
+    do_not_use: str | tuple[str, ...]
+
+    def describe(self) -> list[str]:
+        """Return every threshold, a line a table: ``warm: minimum_rate_e_per_s=0.1 …``."""
+        tables: dict[str, Mapping[str, Any]] = {
+            "inputs": dataclasses.asdict(self.inputs),
+            "statistics": dataclasses.asdict(self.statistics),
+        }
+        tables |= {
+            name: {**parameters, "maximum_fraction": self.maximum_fractions[name]}
+            for name, (_, parameters) in self.finders.items()
+        }
+        return [
+            f"{name}: {' '.join(f'{key}={value}' for key, value in values.items())}"
+            for name, values in tables.items()
+        ]
+
+
+def load_recipe(name: str | Path) -> MaskRecipe:
+    """Return a recipe by the name of one of ours (``iris``), or from a TOML file.
+
+    ConfigError, which names file and field, where there is none or it is not understood.
+    """
+    text, where = _read(name)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", where=where) from error
+    unknown = set(table) - {"name", "do_not_use", "inputs", "statistics", "finders"}
+    if unknown:
+        raise ConfigError(f"has the unknown field {', '.join(sorted(unknown))}", where=where)
+    title = table.get("name")
+    if not isinstance(title, str) or not title.strip():
+        raise ConfigError(f"name is {title!r}; expected a text", where=where)
+    finders, fractions = _finders(table.get("finders"), where)
+    return MaskRecipe(
+        name=title,
+        inputs=InputLimits(**_fields(table.get("inputs", {}), InputLimits, f"{where}[inputs]")),
+        statistics=MapsSettings(
+            **_fields(table.get("statistics", {}), MapsSettings, f"{where}[statistics]")
+        ),
+        finders=finders,
+        maximum_fractions=fractions,
+        do_not_use=_policy(table.get("do_not_use", "instrument"), where),
+    )
+
+
+def _read(name: str | Path) -> tuple[str, str]:
+    folder = resources.files(__package__).joinpath("recipes")
+    own = {entry.name.removesuffix(".toml"): entry for entry in folder.iterdir()}
+    if str(name).lower() in own:
+        return own[str(name).lower()].read_text("utf-8"), f"recipe {str(name).lower()}"
+    try:
+        return Path(name).read_text("utf-8"), str(name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "is neither a recipe of tmt-dq nor a TOML file that can be read; expected "
+            f"{', '.join(sorted(own))}, or the name of a file",
+            where=name,
+        ) from error
+
+
+def _finders(
+    table: Any, where: str
+) -> tuple[dict[str, tuple[Finder, Mapping[str, Any]]], dict[str, float]]:
+    """Return the finders that a recipe names, with their parameters, and the largest fractions."""
+    if not isinstance(table, dict):
+        raise ConfigError("has no table finders; expected one for each finder", where=where)
+    finders: dict[str, tuple[Finder, Mapping[str, Any]]] = {}
+    fractions: dict[str, float] = {}
+    known = known_finders()
+    for name, values in table.items():
+        if name not in known or not isinstance(values, dict):
+            raise ConfigError(
+                f"there is no finder {name}; found {', '.join(known)}", where=f"{where}[finders]"
+            )
+        place, parameters = f"{where}[finders.{name}]", dict(values)
+        fraction = parameters.pop("maximum_fraction", 1.0)
+        if not _is_number(fraction, float) or fraction > 1:
+            raise ConfigError(
+                f"maximum_fraction is {fraction!r}; expected a fraction, 0 to 1", where=place
+            )
+        fractions[name] = float(fraction)
+        finders[name] = known[name], known[name].check(parameters, where=place)
+    return finders, fractions
+
+
+def _fields(table: Any, kind: type, where: str) -> dict[str, Any]:
+    """Return the fields of a settings class that a table has; their types are their defaults'."""
+    defaults: dict[str, Any] = {entry.name: entry.default for entry in dataclasses.fields(kind)}
+    if not isinstance(table, dict):
+        raise ConfigError(f"is {table!r}; expected a table", where=where)
+    for name, value in table.items():
+        if name not in defaults:
+            raise ConfigError(
+                f"has the unknown field {name}; known are {', '.join(defaults)}", where=where
+            )
+        if not _is_number(value, type(defaults[name])):
+            word = "a whole number" if isinstance(defaults[name], int) else "a number"
+            raise ConfigError(f"{name} is {value!r}; expected {word} from 0", where=where)
+    return {name: type(defaults[name])(value) for name, value in table.items()}
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    fits = isinstance(value, int if kind is int else int | float)
+    return fits and not isinstance(value, bool) and value >= 0
+
+
+def _policy(value: Any, where: str) -> str | tuple[str, ...]:
+    """Return which flags set DO_NOT_USE."""
+    if value in ("instrument", "keep"):
+        return str(value)
+    if not isinstance(value, list):
+        raise ConfigError(
+            f"do_not_use is {value!r}; expected instrument, keep, or a list of flags", where=where
+        )
+    try:
+        return PIXEL.decode(PIXEL.encode(map(str, value)))
+    except UnknownFlagError as error:
+        raise ConfigError(error.what, where=f"{where}[do_not_use]") from error

@@ -1,0 +1,307 @@
+"""Statistics of the reads of a strip of pixels: arrays in, one value a pixel and statistic out.
+
+All arrays are float32. `reads` has the axes (exposures, reads, rows, columns) and is in DN; results
+are in electrons, (rows, columns).
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Floats", "Sampling", "dark_statistics", "flat_statistics", "part_edges"]
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+_MAD = np.float32(1.4826)
+"""Standard deviation of normal noise in units of its median absolute deviation."""
+_CLIP = 5.0
+"""Cosmic rays in flats: differences so many standard deviations above those of other exposures."""
+_STEP = 4.5
+"""The same for a step of the ramp, with the noise of all reads before and after it."""
+_MOST_STEPS = 10
+_STEP_AGAINST_SLOPE = 12.0
+"""How much better (χ²) a step must describe a ramp than another slope does."""
+_RC_READS = 3
+_EDGES = (2, 4, 8)
+"""Reads averaged on each side of an edge of telegraph noise."""
+_LEAST_COLUMNS = 16
+"""Columns of which a median is taken for the noise that they have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the exposures were read: what turns reads into statistics."""
+
+    read_seconds: float
+    gain_e_per_dn: float
+    saturation_dn: float
+    channel_columns: int = 0
+    """Columns of a readout channel, 0 where rows are read through one."""
+
+
+def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
+    """Return the statistics of darks; rates count from the median of each row and channel."""
+    length = reads.shape[1]
+    gain, seconds = np.float32(sampling.gain_e_per_dn), np.float32(sampling.read_seconds)
+    full = reads >= sampling.saturation_dn
+    first_full = full[:, 0].mean(axis=0, dtype=np.float32)
+    filled = full.any(axis=1).mean(axis=0, dtype=np.float32)
+    bias = reads[:, 0] * gain
+    bias -= np.median(bias, axis=0)
+    _remove_common(bias, sampling.channel_columns)
+    early_rate = _unsaturated_rate(reads, full, filled > 0) * (gain / seconds)
+    # What reads have in common is taken from reads, and the usual ramp is a median of ramps:
+    # medians of differences would add up to a random walk.
+    ramps = reads - reads[:, :1]
+    ramps *= gain
+    level = _remove_common(ramps, sampling.channel_columns)[-1] / (seconds * (length - 1))
+    noise = _difference_noise(ramps, sampling.gain_e_per_dn)
+    ramps -= ramps.mean(axis=1, keepdims=True)
+    usual = np.median(ramps, axis=0)
+    ramps -= usual
+    late = _slope(usual[length // 2 :])
+    slopes = _slopes(ramps, noise)
+    rates = (slopes + _slope(usual)) / seconds
+    statistics = {
+        "difference_noise": noise,
+        "saturated_first": first_full,
+        "saturated": filled,
+        "bias_scatter": _scatter(bias),
+        "rc_excess": usual[_RC_READS] - usual[0] - _RC_READS * late,
+        "level": level,
+        "late_rate": late / seconds,
+        "saturated_rate": np.median(early_rate, axis=0),
+        "telegraph": _telegraph(ramps, slopes, noise, np.maximum(late, 0)),
+        "dark_rate": np.median(rates, axis=0),
+        "dark_rate_low": _quantile(rates, 0.3),
+        "dark_rate_high": _quantile(rates, 0.7),
+        "dark_rate_scatter": _scatter(rates),
+    }
+    return {name: values.astype(np.float32) for name, values in statistics.items()}
+
+
+def flat_statistics(reads: Floats, sampling: Sampling, parts: int) -> dict[str, Floats]:
+    """Return the rates of flats of one level, e⁻/s: of whole ramps, and in `parts` parts of them.
+
+    Reads from the first saturated one on do not count; a part without any is NaN.
+    """
+    gain, seconds = np.float32(sampling.gain_e_per_dn), np.float32(sampling.read_seconds)
+    full = np.logical_or.accumulate(reads >= sampling.saturation_dn, axis=1)
+    differences = np.diff(reads, axis=1)
+    differences *= gain / seconds
+    usual = np.median(differences, axis=0)
+    noise = _MAD * np.median(np.abs(differences - usual), axis=(0, 1)) + np.float32(1e-3)
+    hit = differences - usual > _CLIP * noise
+    if len(reads) > 2:
+        differences = np.where(hit, usual, differences)
+    used = ~full[:, 1:]
+    length = differences.shape[1]
+    edges = part_edges(length, parts)
+    statistics = {
+        "flat_rate": _mean(differences.sum(axis=1, where=used), used.sum(axis=1)),
+        "flat_saturated": full[:, -1].mean(axis=0, dtype=np.float32),
+    }
+    statistics["flat_rate"] = np.median(statistics["flat_rate"], axis=0)
+    for number, (first, end) in enumerate(itertools.pairwise(edges)):
+        part, ok = differences[:, first:end], used[:, first:end]
+        statistics[f"flat_part_{number}"] = _mean(
+            part.sum(axis=(0, 1), where=ok),
+            ok.sum(axis=(0, 1)),
+            complete=part.shape[0] * part.shape[1],
+        )
+    return {name: values.astype(np.float32) for name, values in statistics.items()}
+
+
+def part_edges(differences: int, parts: int) -> npt.NDArray[np.int_]:
+    """Return the first read difference of each part of a ramp, and the end of the last."""
+    return np.linspace(0, differences, parts + 1).round().astype(int)
+
+
+def _remove_common(values: Floats, channel_columns: int) -> Floats:
+    """Subtract, in place, the median of each row in each channel; return its mean over exposures.
+
+    It takes the offset of a read, 1/f noise and, where there are columns enough, the noise of
+    alternating columns away.
+    """
+    columns = values.shape[-1]
+    width = channel_columns or columns
+    step = 2 if min(width, columns) >= 2 * _LEAST_COLUMNS else 1
+    if min(width, columns) < _LEAST_COLUMNS:
+        width = columns
+    level = np.zeros(values.shape[1:], np.float32)
+    for start in range(0, columns, width):
+        for parity in range(step):
+            part = values[..., start + parity : start + width : step]
+            middle = np.median(part, axis=-1, keepdims=True)
+            part -= middle
+            level[..., start + parity : start + width : step] = middle.mean(axis=0)
+    return level
+
+
+def _unsaturated_rate(reads: Floats, full: Bools, chosen: Bools) -> Floats:
+    """Return the mean read difference before saturation; where there is none, the first or ∞."""
+    rates = np.zeros((len(reads), *reads.shape[2:]), np.float32)
+    if chosen.any():
+        used = ~np.logical_or.accumulate(full[:, 1:, chosen], axis=1)
+        part = np.diff(reads[:, :, chosen], axis=1)
+        rates[:, chosen] = np.where(
+            used.any(axis=1),
+            _mean(part.sum(axis=1, where=used), used.sum(axis=1)),
+            np.where(full[:, 0][:, chosen], np.inf, part[:, 0]),
+        )
+    return rates
+
+
+def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> Floats:
+    """Return the standard deviation of read differences, without cosmic rays and other outliers.
+
+    The median of deviations tells outliers; it alone would be as coarse as counts are.
+    """
+    differences = np.diff(ramps, axis=1).reshape(-1, *ramps.shape[2:])
+    differences -= np.median(differences, axis=0)
+    np.abs(differences, out=differences)
+    least = np.float32(gain_e_per_dn * np.sqrt(2 / 12))  # rounding of two reads
+    limit = np.float32(_CLIP) * np.maximum(_MAD * np.median(differences, axis=0), least)
+    usual = differences <= limit
+    differences *= differences
+    mean = differences.sum(axis=0, where=usual) / usual.sum(axis=0)
+    noise: Floats = np.maximum(np.sqrt(mean), least)
+    return noise
+
+
+def _slopes(ramps: Floats, noise: Floats) -> Floats:
+    """Return the slope of each residual ramp (e⁻ a read) by least squares, without cosmic rays.
+
+    A step is taken out where it describes the residual of the ramp better than another slope does.
+    """
+    count, length = ramps.shape[:2]
+    slopes = np.stack([_slope(ramp) for ramp in ramps])
+    if length > 4:
+        sigma = noise / np.float32(np.sqrt(2))
+        templates = _step_templates(length)
+        flat = ramps.reshape(count, length, -1)
+        found = np.stack([(templates @ ramp).max(axis=0) for ramp in flat]).reshape(slopes.shape)
+        hit = found > _STEP * sigma
+        if hit.any():
+            width = np.broadcast_to(sigma, hit.shape)[hit]
+            slopes[hit] = _slopes_without_steps(np.moveaxis(ramps, 1, -1)[hit], width)
+    return slopes
+
+
+def _slope(ramp: Floats) -> Floats:
+    """Return the slope of ramps by least squares, the reads on the first axis."""
+    time = _times(len(ramp))
+    slope: Floats = np.tensordot(time / (time @ time), ramp, axes=1)
+    return slope
+
+
+@functools.cache
+def _times(reads: int) -> Floats:
+    """Return the numbers of the reads, counted from their mean."""
+    return (np.arange(reads) - (reads - 1) / 2).astype(np.float32)
+
+
+def _slopes_without_steps(ramps: Floats, sigma: Floats) -> Floats:
+    """Return slopes of ramps, (ramps, reads), whose noise a read is `sigma`."""
+    templates = _step_templates(ramps.shape[1])
+    time = _times(ramps.shape[1])
+    length = np.sqrt(time @ time)
+    left = np.arange(len(ramps))
+    ramps = ramps.copy()
+    for number in range(_MOST_STEPS):
+        part = ramps[left]
+        steps = part @ templates.T
+        # What was taken out too much of one step, others give back.
+        best = (np.abs(steps) if number else steps).argmax(axis=1)
+        height = np.take_along_axis(steps, best[:, None], axis=1)[:, 0]
+        as_slope = part @ time / length
+        better = height**2 - as_slope**2 > _STEP_AGAINST_SLOPE * sigma[left] ** 2
+        hit = better & (np.abs(height) > _STEP * sigma[left])
+        left = left[hit]
+        ramps[left] -= height[hit, None] * templates[best[hit]]
+        if not left.size:
+            break
+    slopes: Floats = ramps @ time / length**2
+    return slopes
+
+
+@functools.cache
+def _step_templates(reads: int) -> Floats:
+    """Return a step after each read but the last, (steps, reads), of mean 0 and length 1."""
+    steps = (np.arange(reads)[None, :] > np.arange(reads - 1)[:, None]).astype(np.float64)
+    steps -= steps.mean(axis=1, keepdims=True)
+    steps /= np.sqrt((steps**2).sum(axis=1, keepdims=True))
+    return steps.astype(np.float32)
+
+
+def _telegraph(ramps: Floats, slopes: Floats, noise: Floats, shot: Floats) -> Floats:
+    """Return the significance of falling edges in the residual ramps.
+
+    Cosmic rays only rise; what settles repeats in every exposure, and is no residual; a slope that
+    is less than usual is taken out.
+    The largest fall of each exposure, over averages of 2, 4 and 8 reads, is a number of standard
+    deviations of read noise and the shot noise of the dark current. Its probability is combined
+    over the exposures that exceed 5 % (truncated product; Zaykin et al. 2002, Genet. Epidemiol.
+    22, 170), as a number of standard deviations in the square-root scale.
+    """
+    count, length, *shape = ramps.shape
+    falling = np.minimum(slopes, 0)
+    time = _times(length)
+    drift: Floats = falling[:, None] * time[:, None, None]
+    ramps = ramps - drift
+    variance = np.maximum(noise**2 - shot, noise**2 / 4) / 2
+    largest = np.zeros((count, *shape), np.float32)
+    trials, width, sums = 0, 1, ramps
+    while width < _EDGES[-1] and 4 * width <= length:
+        sums = sums[:, :-width] + sums[:, width:]
+        width *= 2
+        fall = (sums[:, :-width] - sums[:, width:]).max(axis=1) / width
+        expected = 2 * variance / width + shot * np.float32((2 * width**2 + 1) / (3 * width))
+        np.maximum(largest, fall / np.sqrt(expected), out=largest)
+        trials += length // width
+    z = np.maximum(largest, 2)
+    unlikely = z**2 / 2 + np.log(z) + np.float32(0.919 - np.log(max(trials, 1)))
+    score = np.maximum(unlikely - 3, 0).sum(axis=0)
+    significance: Floats = (np.sqrt(score) - np.sqrt(0.05 * count)).astype(np.float32)
+    return significance
+
+
+def _scatter(values: Floats) -> Floats:
+    """Return the standard deviation over exposures without the highest: cosmic rays are one-sided.
+
+    It is scaled to what it is for normal noise.
+    """
+    count = len(values)
+    if count < 3:
+        return np.zeros(values.shape[1:], np.float32)
+    values = np.where(np.isfinite(values), values, 0)
+    total, highest = values.sum(axis=0), values.max(axis=0)
+    mean = (total - highest) / (count - 1)
+    squares = ((values - mean) ** 2).sum(axis=0) - (highest - mean) ** 2
+    scatter: Floats = np.sqrt(np.maximum(squares, 0) / (count - 2)) * _scatter_scale(count)
+    return scatter
+
+
+@functools.cache
+def _scatter_scale(count: int) -> np.float32:
+    """Return what scales the deviation without the highest value; drawn, from a fixed seed."""
+    drawn = np.sort(np.random.default_rng(1).standard_normal((20_000, count)), axis=1)[:, :-1]
+    return np.float32(1 / np.sqrt(drawn.var(axis=1, ddof=1).mean()))
+
+
+def _quantile(values: Floats, fraction: float) -> Floats:
+    """Return the value that this fraction of the exposures is at or below."""
+    place = round(fraction * (len(values) - 1))
+    result: Floats = np.partition(values, place, axis=0)[place]
+    return result
+
+
+def _mean(total: Floats, number: npt.NDArray[np.int_], *, complete: int = 0) -> Floats:
+    """Return a mean, NaN where there is nothing, or not all of what is complete."""
+    enough = number >= max(complete, 1)
+    result: Floats = np.where(enough, total / np.maximum(number, 1), np.nan).astype(np.float32)
+    return result

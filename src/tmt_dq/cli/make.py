@@ -1,0 +1,115 @@
+"""``tmt-dq make``."""
+
+from pathlib import Path
+from typing import Any
+
+from tmt_dq.cli.console import echo, print_json, table
+from tmt_dq.cli.masks import NEW_MASK, show_made
+from tmt_dq.cli.options import JOBS
+from tmt_dq.cli.progress import progress_bar
+from tmt_dq.cli.verb import option, verb
+from tmt_dq.tables import number
+
+_FILES = "A file, URL, quoted pattern, folder or @LIST; may be repeated."
+_OWN = ("unknown", "do_not_use")
+"""Options of other new masks that mean nothing here, or something else."""
+
+
+@verb(
+    option("--darks FILES", f"Raw darks. {_FILES}", multiple=True),
+    option("--flats FILES", f"Raw flats. {_FILES}", multiple=True),
+    option(
+        "--long-flats FILES",
+        "Flats in which pixels may saturate: for the linearity alone.",
+        multiple=True,
+    ),
+    option("--detector NAME", "Detector, for example IRIS1.", required=True),
+    option("--instrument NAME", "Instrument that the detector belongs to.", default="IRIS"),
+    option(
+        "--recipe NAME|FILE.toml",
+        "Finders and thresholds: a recipe of tmt-dq, or your own.",
+        default="iris",
+    ),
+    option(
+        "--base auto|MASK",
+        "Keep the flags of this mask that no finder measures, and all outside a subarray; auto: "
+        "the mask in force.",
+    ),
+    option("--full-frame", "Without --base: leave pixels outside a subarray unflagged."),
+    option("--gain E_PER_DN", "Gain. [default: GAIN of the files]", kind=float),
+    option("--allow-few", "Accept, and record, fewer exposures than the recipe demands."),
+    option("--keep-maps FILE", "Write the maps that the finders decide from, with units."),
+    JOBS,
+    option(
+        "--do-not-use instrument|keep|NAME,...",
+        "Flags that set DO_NOT_USE: the instrument's, none, or these. [default: the recipe's]",
+    ),
+    *(one for one in NEW_MASK if one.name not in _OWN),
+)
+def make_command(
+    darks: tuple[str, ...],
+    flats: tuple[str, ...],
+    long_flats: tuple[str, ...],
+    output: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make a mask from darks and flats.
+
+    All reads of all exposures are measured in one pass; the finders of the recipe decide from the
+    maps. --dry-run reads headers only, and says what would be read, how long it takes and how much
+    memory it needs.
+
+    \b
+    Examples:
+      tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 -o mask.fits
+      tmt-dq make --darks @d.txt --flats flats/ --detector IRIS1 --base auto -o mask.fits
+      tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 --dry-run
+    """
+    from tmt_dq.batch.inputs import find_inputs
+    from tmt_dq.calibration.make import find_bad_pixels
+
+    groups = [
+        find_inputs(names, output_dir=Path()) if names else []
+        for names in (darks, flats, long_flats)
+    ]
+    local = [Path(name) for group in groups for name in group if "://" not in name]
+    size = sum(path.stat().st_size for path in local if path.is_file())
+    with progress_bar("measuring", size) as progress:
+        found = find_bad_pixels(
+            groups[0],
+            output,
+            flats=groups[1],
+            long_flats=groups[2],
+            progress=progress,
+            **options,
+        )
+    if as_json:
+        print_json(found)
+        return
+    _show(found)
+
+
+def _show(found: Any) -> None:
+    """Report what was found, or what a dry run says."""
+    kinds = [one.kind for one in found.inputs]
+    numbers = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in dict.fromkeys(kinds))
+    if found.made is None:
+        echo(f"would read {numbers}: {number(found.cost.reads)} reads of pixels")
+        echo(f"about {found.cost.seconds:,.0f} s, {found.cost.peak_bytes / 1e9:.1f} GB of memory")
+        for one in found.inputs:
+            echo(f"{one.kind} {one.name}  {one.date}  {' × '.join(map(str, one.shape))}")
+        return
+    echo(f"made of {numbers} by the recipe {found.recipe}, in {found.seconds:.1f} s")
+    for remark in found.remarks:
+        echo(f"accepted on request: {remark}")
+    table(
+        ("finder", "flag", "pixels", "share", "s"),
+        [
+            (one.finder, one.flag, one.pixels, one.fraction, f"{one.seconds:.2f}")
+            for one in found.finders
+            if not one.skipped
+        ],
+    )
+    show_made(found.made, as_json=False)

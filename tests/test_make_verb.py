@@ -1,0 +1,377 @@
+"""Masks from files of darks and flats: function, verb, record, recipes, plug-ins, errors.
+
+What could go wrong: exposures that do not belong together; a file whose fault is not named; a mask
+that cannot be certified; a record from which the mask could not be made again.
+"""
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, arrays, invoke
+from builders import make_mask as write_mask
+from tmt_dq import certify_mask, find_bad_pixels
+from tmt_dq.calibration.recipe import load_recipe
+from tmt_dq.calibration.simulation import Scene, write_exposure, write_night
+from tmt_dq.errors import ConfigError, OutputError, TmtDqError
+
+SHAPE = (64, 128)
+Edit = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    # The window begins at the first pixel of the detector: reference pixels below and left.
+    return Scene(SHAPE, seed=31, border=(4, 0, 4, 0))
+
+
+@pytest.fixture(scope="module")
+def files(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("night")
+    write_night(folder, scene)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the result of the function, and the folder of mask and maps."""
+    folder = tmp_path_factory.mktemp("made")
+    found = find_bad_pixels(
+        sorted(files.glob("dark_*.fits"), reverse=True),
+        folder / "mask.fits",
+        flats=sorted(files.glob("flat_*.fits")),
+        detector="IRIS1",
+        full_frame=True,
+        keep_maps=folder / "maps.fits",
+        useafter="2026-11-22",
+        pedigree="GROUND",
+        author="A. Keeper",
+        description="Darks and flats of a night",
+    )
+    return found, folder
+
+
+def options(files: Path, *more: object) -> list[object]:
+    return [
+        "make",
+        "--darks",
+        files / "dark_*.fits",
+        "--flats",
+        files / "flat_*.fits",
+        "--detector",
+        "IRIS1",
+        *more,
+    ]
+
+
+def test_mask_has_what_was_planted_and_passes(scene: Scene, made: tuple[Any, Path]) -> None:
+    found, folder = made
+    dq = arrays(folder / "mask.fits")["DQ"]
+    assert dq.shape == (4096, 4096)
+    window = dq[: SHAPE[0], : SHAPE[1]]
+    clean = ~np.any([*scene.kinds.values(), *scene.truth.values()], axis=0)
+    for flag in ("DEAD", "LOW_QE", "OPEN", "HOT", "WARM", "RC", "REFERENCE_PIXEL"):
+        found_there = (window & CONVENTION[flag]) != 0
+        np.testing.assert_array_equal(found_there & clean, False, err_msg=flag)
+        assert found_there[scene.truth[flag]].all(), flag
+    assert (window[scene.truth["DEAD"]] & CONVENTION["DO_NOT_USE"]).all()
+    outside = dq.copy()
+    outside[: SHAPE[0], : SHAPE[1]] = 0
+    assert set(np.unique(outside)) == {0, CONVENTION["REFERENCE_PIXEL"]}
+    assert certify_mask(folder / "mask.fits").passed
+    assert found.counts["DEAD"] == scene.truth["DEAD"].sum()
+    assert len(found.to_table()) == len(load_recipe("iris").finders)
+
+
+def test_mask_records_inputs_and_thresholds(files: Path, made: tuple[Any, Path]) -> None:
+    found, folder = made
+    history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
+    for path in sorted(files.glob("*.fits")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert f"{path.name}; sha256 {digest}; DATE-OBS 2026-11-22" in history
+    for line in load_recipe("iris").describe():
+        assert line in history
+    assert "finder dead: DEAD" in history
+    assert [one.kind for one in found.inputs] == ["dark"] * 5 + ["flat"] * 3
+
+
+def test_maps_are_kept_with_units(made: tuple[Any, Path]) -> None:
+    with fits.open(made[1] / "maps.fits") as hdus:
+        assert hdus["DARK_RATE"].header["BUNIT"] == "e-/s"
+        assert hdus["DARK_RATE"].data.shape == SHAPE
+        assert hdus["RESPONSE"].header["BUNIT"] == "1"
+        assert hdus[0].header["NDARKS"] == 5
+
+
+def test_verb_makes_the_same_mask(files: Path, made: tuple[Any, Path], folder: Path) -> None:
+    done = invoke(*options(files, "--full-frame", "-o", folder / "mask.fits", "--json"))
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["made"]["counts"] == dict(made[0].counts)
+    assert {one["finder"] for one in report["finders"]} == set(load_recipe("iris").finders)
+    np.testing.assert_array_equal(
+        arrays(folder / "mask.fits")["DQ"], arrays(made[1] / "mask.fits")["DQ"]
+    )
+
+
+def test_dry_run_reads_headers_only(files: Path, folder: Path) -> None:
+    for path in files.iterdir():
+        data = path.read_bytes()[: 2880 * 3]
+        with (folder / path.name).open("wb") as file:
+            file.write(data)
+            file.truncate(path.stat().st_size)
+    done = invoke(*options(folder, "--full-frame", "--dry-run"))
+    assert done.code == 0, done.err
+    assert "would read 5 darks, 3 flats" in done.out
+    assert "GB of memory" in done.out
+
+
+def test_compressed_and_float_exposures_give_the_same(
+    files: Path, made: tuple[Any, Path], folder: Path
+) -> None:
+    for path in files.iterdir():
+        shutil.copy(path, folder)
+    zipped = folder / "dark_0.fits.gz"
+    zipped.write_bytes(gzip.compress((folder / "dark_0.fits").read_bytes(), 1))
+    (folder / "dark_0.fits").unlink()
+    with fits.open(folder / "dark_1.fits") as hdus:
+        cube, header = hdus["SCI"].data.astype(np.float32), hdus[0].header
+        fits.HDUList([fits.PrimaryHDU(header=header), fits.ImageHDU(cube, name="SCI")]).writeto(
+            folder / "dark_1.fits", overwrite=True
+        )
+    done = find_bad_pixels(
+        list(folder.glob("dark*")),
+        folder / "mask.fits",
+        flats=list(folder.glob("flat*")),
+        detector="IRIS1",
+        full_frame=True,
+    )
+    assert done.counts == made[0].counts
+
+
+def test_base_keeps_what_no_finder_measures(files: Path, folder: Path) -> None:
+    old = np.zeros((4096, 4096), np.uint32)
+    old[10, 20] = CONVENTION["HOT"] | CONVENTION["DO_NOT_USE"]
+    old[11, 20] = CONVENTION["DO_NOT_USE"]
+    old[12, 20] = CONVENTION["PERSISTENCE"]
+    old[2000, 2000] = CONVENTION["HOT"]
+    write_mask(folder / "old.fits", old, start=(1, 1))
+    done = invoke(*options(files, "--base", folder / "old.fits", "-o", folder / "new.fits"))
+    assert done.code == 0, done.err
+    new = arrays(folder / "new.fits")["DQ"]
+    assert new[10, 20] == 0
+    assert new[11, 20] == CONVENTION["DO_NOT_USE"]
+    assert new[12, 20] == CONVENTION["PERSISTENCE"]
+    assert new[2000, 2000] & CONVENTION["HOT"]
+    assert "base old.fits; sha256" in " ".join(fits.getheader(folder / "new.fits")["HISTORY"])
+
+
+def test_recipe_of_ones_own_and_a_plug_in(
+    files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package with a finder is installed: its files and its entry point are found."""
+    described = folder / "packages" / "cold_pixels-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: cold-pixels\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[tmt_dq.finders]\ncold = cold_pixels:FINDER\n")
+    (described.parent / "cold_pixels.py").write_text(
+        "from tmt_dq.calibration.finders import Finder\n\n"
+        "def find_cold(maps, *, maximum_rate_e_per_s=-0.2):\n"
+        '    """Find pixels with a falling dark rate."""\n'
+        '    return maps["dark_rate"] < maximum_rate_e_per_s\n\n'
+        'FINDER = Finder("cold", "OTHER_BAD_PIXEL", find_cold, needs=("dark_rate",))\n'
+    )
+    recipe = folder / "cold.toml"
+    recipe.write_text(
+        'name = "cold"\ndo_not_use = "keep"\n[inputs]\nminimum_flats = 0\n'
+        "[finders.cold]\nmaximum_rate_e_per_s = 1000\n"
+    )
+    words = ("make", "--darks", files / "dark_*.fits", "--detector", "IRIS1", "--full-frame")
+    target = ("--recipe", recipe, "-o", folder / "mask.fits")
+    refused = invoke(*words, *target)
+    assert refused.code == 2
+    assert "there is no finder cold" in refused.err
+    monkeypatch.syspath_prepend(str(described.parent))
+    done = invoke(*words, *target)
+    assert done.code == 0, done.err
+    window = arrays(folder / "mask.fits")["DQ"][: SHAPE[0], : SHAPE[1]]
+    assert (window == CONVENTION["OTHER_BAD_PIXEL"]).mean() > 0.9
+    (described.parent / "cold_pixels.py").write_text("FINDER = 1\n")
+    monkeypatch.delitem(__import__("sys").modules, "cold_pixels")
+    with pytest.raises(ConfigError, match=r"cold_pixels:FINDER of tmt_dq.finders: is 1"):
+        load_recipe("iris")
+
+
+def test_too_few_exposures_are_refused_or_recorded(files: Path, folder: Path) -> None:
+    words = ("make", "--darks", files / "dark_0.fits", "--flats", files / "flat_*.fits")
+    target = ("--detector", "IRIS1", "--full-frame", "-o", folder / "mask.fits")
+    refused = invoke(*words, *target)
+    assert refused.code == 2
+    assert "1 darks; the recipe iris demands at least 5" in refused.err
+    assert "--allow-few" in refused.err
+    done = invoke(*words, *target, "--allow-few")
+    assert done.code == 0, done.err
+    history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
+    assert "accepted on request: 1 darks" in history
+
+
+def edit(**cards: object) -> Edit:
+    """Return a change of the header of a file; a card that is None is removed."""
+
+    def change(path: Path) -> None:
+        with fits.open(path, mode="update") as hdus:
+            for keyword, value in cards.items():
+                if value is None:
+                    del hdus[0].header[keyword]
+                else:
+                    hdus[0].header[keyword] = value
+
+    return change
+
+
+def replaced(cube: Callable[[Any], Any], **cards: object) -> Edit:
+    """Return a change of the reads of a file."""
+
+    def change(path: Path) -> None:
+        with fits.open(path) as hdus:
+            reads = hdus["SCI"].data.copy()
+        path.unlink()
+        write_exposure(path, cube(reads), **cards)
+
+    return change
+
+
+def nan_in_a_read(reads: Any) -> Any:
+    reads = reads.astype(np.float32)
+    reads[3, 10, 7] = np.nan
+    return reads
+
+
+def lost_read(reads: Any) -> Any:
+    reads[3] = 0
+    return reads
+
+
+def brighter(reads: Any) -> Any:
+    return (reads + np.arange(len(reads))[:, None, None] * 900).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code", "found"),
+    [
+        ("dark_3", edit(DETECTOR="IRIS2"), 4, "is of IRIS IRIS2; the mask is for IRIS IRIS1"),
+        ("dark_3", edit(TGROUP=2.5), 3, "has 2.5 seconds between reads, but"),
+        ("dark_3", edit(GAIN=3.0), 3, "has 3.0 e-/DN (GAIN), but"),
+        ("dark_3", edit(SUBSTRT1=101), 5, "covers x 101–228"),
+        ("flat_2", edit(SUBSTRT1=101), 5, "covers x 101–228"),
+        ("dark_0", edit(TGROUP=None), 3, "needs TGROUP or TFRAME"),
+        ("dark_0", edit(FASTAXIS=2), 3, "was read along columns (FASTAXIS 2)"),
+        ("dark_0", edit(COMPLETE=False), 3, "COMPLETE is F"),
+        ("dark_3", replaced(lambda reads: reads[:40]), 3, "has 40 reads, but"),
+        ("flat_2", replaced(lambda reads: reads[:, :-8]), 5, "covers x 1–128, y 1–56"),
+        ("dark_3", replaced(nan_in_a_read), 3, "read 4 has pixels without a value"),
+        ("dark_3", replaced(lost_read), 3, "read 4 has the same value in all pixels"),
+        ("dark_3", replaced(brighter), 3, "is among the darks, but the median pixel has a signal"),
+        ("flat_1", replaced(lambda reads: reads // 64 + 3000), 3, "is among the flats, but"),
+        (
+            "flat_1",
+            replaced(lambda reads: np.minimum(reads * 4.0, 65535).astype(np.uint16)),
+            3,
+            "of the pixels saturate; expected at most 1.0 %",
+        ),
+        ("dark_3", lambda path: path.write_bytes(path.read_bytes()[:50_000]), 3, "truncated"),
+    ],
+)
+def test_error_names_the_file(
+    files: Path, folder: Path, name: str, change: Edit, code: int, found: str
+) -> None:
+    for path in files.iterdir():
+        shutil.copy(path, folder)
+    change(folder / f"{name}.fits")
+    done = invoke(*options(folder, "--full-frame", "-o", folder / "mask.fits"))
+    assert done.code == code, done.err
+    assert f"{name}.fits: " in done.err
+    assert found in done.err
+    assert not (folder / "mask.fits").exists()
+
+
+def test_gain_is_asked_for(files: Path, folder: Path) -> None:
+    for path in files.iterdir():
+        shutil.copy(path, folder)
+        edit(GAIN=None)(folder / path.name)
+    done = invoke(*options(folder, "--full-frame", "-o", folder / "mask.fits"))
+    assert done.code == 2
+    assert "has no GAIN" in done.err
+    assert "--gain" in done.err
+    assert invoke(*options(folder, "--full-frame", "--dry-run", "--gain", 2)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "found"),
+    [
+        ({"full_frame": False}, TmtDqError, "covers x 1–128, y 1–64"),
+        ({"flats": ["dark_0.fits"]}, ConfigError, "is named twice, as flat and dark"),
+        ({"recipe": "nowhere.toml"}, ConfigError, "neither a recipe"),
+        ({"output": "dark_0.fits", "overwrite": True}, OutputError, "are the same file"),
+        ({"output": "mask.png"}, OutputError, "is not named .fits"),
+        ({"detector": "IRIS9"}, ConfigError, "IRIS9"),
+        ({"gain": -1.0}, ConfigError, "gain"),
+        ({"darks": []}, ConfigError, "0 darks"),
+    ],
+)
+def test_impossible_requests_are_refused(
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    error: type[Exception],
+    found: str,
+) -> None:
+    monkeypatch.chdir(files)
+    request: dict[str, Any] = {
+        "darks": sorted(files.glob("dark_*.fits")),
+        "output": "mask.fits",
+        "flats": sorted(files.glob("flat_*.fits")),
+        "detector": "IRIS1",
+        "full_frame": True,
+        **change,
+    }
+    with pytest.raises(error, match=found):
+        find_bad_pixels(request.pop("darks"), **request)
+    assert not Path("mask.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name = 1\n[finders.hot]", "name is 1"),
+        ('name = "a"', "has no table finders"),
+        ('name = "a"\n[finders.hot]\nlimit = 1', "limit is no parameter of the finder hot"),
+        ('name = "a"\n[finders.hot]\nmaximum_fraction = 2', "expected a fraction"),
+        ('name = "a"\n[inputs]\nminimum_darks = 1.5\n[finders]', "expected a whole number from 0"),
+        ('name = "a"\n[inputs]\ndarks = 5\n[finders]', "unknown field darks"),
+        ('name = "a"\ndo_not_use = ["HTO"]\n[finders]', "HTO"),
+        ("name", "is not TOML"),
+    ],
+)
+def test_recipe_errors_name_the_field(folder: Path, text: str, found: str) -> None:
+    path = folder / "own.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=found) as caught:
+        load_recipe(path)
+    assert "own.toml" in str(caught.value)
+
+
+def test_implausible_fraction_is_refused(files: Path, folder: Path) -> None:
+    recipe = folder / "own.toml"
+    recipe.write_text('name = "own"\n[finders.dead]\nmaximum_fraction = 0.001\n')
+    done = invoke(*options(files, "--recipe", recipe, "--full-frame", "-o", folder / "mask.fits"))
+    assert done.code == 3
+    assert "the finder dead flags" in done.err
