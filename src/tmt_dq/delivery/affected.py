@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,23 +18,23 @@ from tmt_dq.errors import (
 )
 from tmt_dq.exposures.dq_sources import mask_row
 from tmt_dq.exposures.ramp import Ramp, read_ramp
-from tmt_dq.files.identity import Identity, identify, sha256_of
+from tmt_dq.files.identity import Identity, digest_of, identify
 from tmt_dq.fits.file import open_input
-from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import read_mask
+from tmt_dq.references.cache import open_cache
+from tmt_dq.references.observatories import available
+from tmt_dq.references.selection import select_reference
 
-if TYPE_CHECKING:
-    from tmt_dq.references.selection import Selection
+__all__ = ["Effect", "affected", "affected_output", "check_context"]
 
-__all__ = ["Effect", "affected", "affected_output", "check_context", "recorded_mask"]
-
-_NO_RULE = "no rule"
-_SAME = {
-    _NO_RULE: "no rule matches it, before and now",
-    "N/A": "no mask applies to it, before and now",
-}
-"""Why an exposure is not affected whose mask needs no comparison."""
 _FROM_CACHE = "crds://"
+_NO_RULE = "no rule"
+_SAME = {_NO_RULE: "no rule matches it, before and now", "N/A": "no mask applies to it, as before"}
+"""Why an exposure without a mask is not affected."""
+
+_Cache = str | os.PathLike[str] | None
+_Mask = tuple[str, Path | None]
+"""What rules select: a mask's name and file; N/A or `_NO_RULE`, and None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +137,7 @@ def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
         except TmtDqError as error:
             result.append(_unknown(path, error))
         else:
-            names = _name(old), _name(new)
-            masks = _path(old), _path(new)
-            result.append(_judge(path, ramp.window, names, masks, flags_only=flags_only))
+            result.append(_judge(path, ramp.window, old, new, flags_only=flags_only))
     errors = [effect.error for effect in result if effect.error is not None]
     if errors and not keep_errors:
         raise BatchError(f"{len(errors)} of {len(result)} exposures could not be judged", errors)
@@ -152,8 +149,8 @@ def affected_output(
     new_context: str,
     *,
     subarray: tuple[int, int] | None = None,
-    crds_path: str | os.PathLike[str] | None = None,
-    old_crds_path: str | os.PathLike[str] | None = None,
+    crds_path: _Cache = None,
+    old_crds_path: _Cache = None,
     flags_only: bool = False,
 ) -> Effect:
     """Find out whether an initialized exposure gets another mask, or other flags, under new rules.
@@ -161,8 +158,7 @@ def affected_output(
     What counts is the mask that the exposure itself names, not what old rules would select.
     """
     with open_input(path) as file:
-        header = file.units[0].header
-        if "S_DQINIT" not in header:
+        if "S_DQINIT" not in file.units[0].header:
             return Effect(path, affected=False, reason="it was not initialized yet")
         row = mask_row(file)
         if row is None:
@@ -172,75 +168,45 @@ def affected_output(
                 hint="Process the raw ramp.",
             )
         ramp = read_ramp(file, start=subarray).ramp
-    name, context = row.name, row.parameters.get("context")
-    if context is None or not (name == "N/A" or name.startswith(_FROM_CACHE)):
-        reason = f"its mask, {name}, was not chosen by rules"
-        return Effect(path, affected=False, reason=reason, old=name)
+    name = row.name.removeprefix(_FROM_CACHE)
+    if row.parameters.get("context") is None or row.name == name != "N/A":
+        reason = f"its mask, {row.name}, was not chosen by rules"
+        return Effect(path, affected=False, reason=reason, old=row.name)
     new = _select(ramp, path, crds_path, new_context)
-    names = (name.removeprefix(_FROM_CACHE), _name(new))
-    if name == "N/A" or new is None or new.path is None:
-        return _judge(path, ramp.window, names, (None, None), flags_only=flags_only)
-    # Caches that grew apart give one name to different masks: the digest tells them apart.
-    is_same = names[0] == names[1] and row.sha256 in {"", _digest(new.path, identify(new.path))}
-    if is_same and new.context == context:
-        return Effect(path, False, f"it was made with {context} already", *names)
-    old = recorded_mask(name, ramp.instrument, old_crds_path or crds_path)
-    if row.sha256 not in {"", _digest(old, identify(old))}:
-        return Effect(path, True, f"its mask was another file of the name {names[0]}", *names)
-    return _judge(path, ramp.window, names, (old, new.path), flags_only=flags_only)
+    old: _Mask = name, None
+    if name != "N/A" and new[1] is not None:
+        # Caches that grew apart give one name to different masks: the digest tells them apart.
+        if name == new[0] and row.sha256 in {"", digest_of(new[1])}:
+            return Effect(path, False, f"the same file, {name}", name, name)
+        cache = open_cache(old_crds_path or crds_path, ramp.instrument.observatory, os.environ)
+        old = name, cache.reference(ramp.instrument.name, name)
+        if row.sha256 not in {"", digest_of(old[1])}:
+            reason = f"its mask was another file of the name {name}"
+            return Effect(path, True, reason, name, new[0])
+    return _judge(path, ramp.window, old, new, flags_only=flags_only)
 
 
-@functools.lru_cache(maxsize=8)
-def _digest(path: Path, identity: Identity | None) -> str:
-    """Return the sha256 of a mask, once for as long as its identity stays the same."""
-    del identity  # part of the key only
-    return sha256_of(path)
-
-
-def recorded_mask(
-    name: str, instrument: Instrument, crds_path: str | os.PathLike[str] | None
-) -> Path:
-    """Return the file that R_MASK names."""
-    if not name.startswith(_FROM_CACHE):
-        return Path(name)
-    from tmt_dq.references.cache import open_cache
-
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
-    return cache.reference(instrument.name, name.removeprefix(_FROM_CACHE))
-
-
-def check_context(crds_path: str | os.PathLike[str] | None, context: str) -> None:
+def check_context(crds_path: _Cache, context: str) -> None:
     """Complain about a cache or context once, not for each exposure."""
-    from tmt_dq.references.cache import open_cache
-    from tmt_dq.references.observatories import available
-
+    problems = []
     named = [name for name in available() if context.startswith(name)]
-    problem: TmtDqError | None = None
     # "latest" names no observatory: it makes sense if the cache knows one that has such a context.
     for observatory in named or available():
         try:
             open_cache(crds_path, observatory, os.environ).context(context, os.environ)
         except TmtDqError as error:
-            problem = error
+            problems.append(error)
         else:
             return
-    assert problem is not None
-    raise problem
+    raise problems[-1]
 
 
 def _select(
-    ramp: Ramp,
-    path: Path,
-    crds_path: str | os.PathLike[str] | None,
-    context: str,
-    *,
-    verify: bool | None = None,
-) -> "Selection | None":
-    """Return what rules select for an exposure, None if none matches."""
-    from tmt_dq.references.selection import select_reference
-
+    ramp: Ramp, path: Path, crds_path: _Cache, context: str, *, verify: bool | None = None
+) -> _Mask:
+    """Return what rules select for an exposure."""
     try:
-        return select_reference(
+        selection = select_reference(
             ramp.selectors,
             instrument=ramp.instrument,
             crds_path=crds_path,
@@ -249,39 +215,25 @@ def _select(
             verify=verify,
         )
     except NoMatchError:
-        return None
-
-
-def _name(selection: "Selection | None") -> str:
-    return _NO_RULE if selection is None else selection.name or "N/A"
-
-
-def _path(selection: "Selection | None") -> Path | None:
-    return None if selection is None else selection.path
+        return _NO_RULE, None
+    return selection.name or "N/A", selection.path
 
 
 def _unknown(path: Path, error: TmtDqError, old: str = "", new: str = "") -> Effect:
     return Effect(path, True, f"could not be judged: {error.what}", old, new, error=error)
 
 
-def _judge(
-    path: Path,
-    window: Window,
-    names: tuple[str, str],
-    masks: tuple[Path | None, Path | None],
-    *,
-    flags_only: bool,
-) -> Effect:
+def _judge(path: Path, window: Window, old: _Mask, new: _Mask, *, flags_only: bool) -> Effect:
     """Compare the old and the new mask of an exposure in its window."""
-    old, new = masks
+    names = old[0], new[0]
     same_name = names[0] == names[1]
-    if old is None or new is None or old.samefile(new):
+    if old[1] is None or new[1] is None or old[1].samefile(new[1]):
         reason = f"{names[0]} before, {names[1]} now"
         if same_name:
             reason = _SAME.get(names[0], f"the same file, {names[0]}")
         return Effect(path, not same_name, reason, *names)
     try:
-        pixels = _differing((old, identify(old)), (new, identify(new)), window)
+        pixels = _differing((old[1], identify(old[1])), (new[1], identify(new[1])), window)
     except TmtDqError as error:
         return _unknown(path, error, *names)
     flags = f"other flags in {pixels:,} of its pixels" if pixels else "the same flags in its pixels"
@@ -296,9 +248,9 @@ def _differing(
 ) -> int:
     """Count the pixels of a window in which two masks differ, once while both stay as they are."""
     masks = [read_mask(path) for path, _ in (old, new)]
-    for (path, _), mask in zip((old, new), masks, strict=True):
+    for mask in masks:
         if not mask.window.contains(window):
             what = f"the mask covers {mask.window.describe()}, the exposure lies at "
-            raise GeometryError(what + window.describe(), where=path)
+            raise GeometryError(what + window.describe(), where=mask.path)
     ours, theirs = (mask.dq[window.slices(mask.window)] for mask in masks)
     return int(np.count_nonzero(ours != theirs))
