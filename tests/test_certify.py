@@ -70,11 +70,9 @@ def test_crds_has_its_say(folder: Path) -> None:
     [
         ("USEAFTER", None, "USEAFTER"),
         ("USEAFTER", "2026-05-01", "USEAFTER"),
-        ("USEAFTER", "2026-05-01 00:00:00", "USEAFTER"),
         ("USEAFTER", "2026-02-30T00:00:00", "USEAFTER"),
         ("PEDIGREE", None, "PEDIGREE"),
         ("PEDIGREE", "ground", "PEDIGREE"),
-        ("PEDIGREE", "Inflight 2026-04-01 2026-04-30", "PEDIGREE"),
         ("AUTHOR", None, "AUTHOR"),
         ("AUTHOR", "N/A", "AUTHOR"),
         ("DESCRIP", "", "DESCRIP"),
@@ -82,13 +80,10 @@ def test_crds_has_its_say(folder: Path) -> None:
         ("TELESCOP", "KECK", "TELESCOP"),
         ("REFTYPE", None, "REFTYPE"),
         ("INSTRUME", "MIRI", "INSTRUME"),
-        ("INSTRUME", None, "INSTRUME"),
         ("DETECTOR", "ANY", "DETECTOR"),
-        ("DETECTOR", "IRIS7", "DETECTOR"),
         ("SUBARRAY", "SUB64", "SUBARRAY"),
         ("SUBARRAY", None, "SUBARRAY"),
         ("SUBARRAY", "GENERIC", "DQ"),
-        ("SUBARRAY", "FULL", "DQ"),
         ("SUBSTRT1", None, "SUBSTRT1"),
         ("SUBSTRT1", 4090, "DQ"),
         ("SUBSTRT1", 0, "DQ"),
@@ -113,15 +108,6 @@ def test_all_errors_are_told_at_once(folder: Path) -> None:
     assert errors == ["DETECTOR", "TELESCOP", "USEAFTER", "AUTHOR"]
 
 
-@quick
-def test_an_alias_of_the_detector_is_a_warning(folder: Path) -> None:
-    path = deliverable(folder / "mask.fits", header={"DETECTOR": "IMG1"})
-    assert found(path, "error") == []
-    assert ("DETECTOR", "is IMG1, another name of IRIS1; rules know IRIS1") in found(
-        path, "warning"
-    )
-
-
 def test_crds_sees_what_a_delivery_would_write(folder: Path) -> None:
     """It knows no aliases of detectors, and allows no ASDF extension: both would be errors."""
     path = folder / "mask.fits"
@@ -139,74 +125,56 @@ def test_crds_sees_what_a_delivery_would_write(folder: Path) -> None:
         hdus[0].header["HISTORY"] = "made here"
         assert "ASDF" in hdus
     assert found(path, "error") == []
-    assert {where for where, _ in found(path, "warning")} >= {"ASDF", "DETECTOR"}
+    warnings = dict(found(path, "warning"))
+    assert "ASDF" in warnings
+    assert warnings["DETECTOR"] == "is IMG1, another name of IRIS1; rules know IRIS1"
+
+
+def flagged(path: Path, flags: dict[str, int], **options: Any) -> Path:
+    """Write a mask of 20 x 20 pixels, so many with each flag; "+1" is for DO_NOT_USE too."""
+    dq = np.zeros(400, np.uint32)
+    place = 0
+    for name, pixels in flags.items():
+        dq[place : place + pixels] = CONVENTION[name.removesuffix("+1")] | name.endswith("+1")
+        place += pixels
+    return deliverable(path, dq.reshape(20, 20), **options)
 
 
 @quick
 class TestPixels:
     def test_flags_with_and_without_do_not_use(self, folder: Path) -> None:
-        dq = np.zeros((20, 20), np.uint32)
-        dq[0, :3] = CONVENTION["DEAD"] | 1
-        dq[1, :2] = CONVENTION["DEAD"]
-        dq[2, 0] = CONVENTION["RC"]
-        path = deliverable(folder / "mask.fits", dq)
+        path = flagged(folder / "mask.fits", {"DEAD+1": 3, "DEAD": 2, "RC": 1})
         assert ("DQ", "DEAD: 5 pixels, 3 with DO_NOT_USE and 2 without") in found(path, "info")
         assert ("DQ", "RC: 1 pixels, 0 with DO_NOT_USE and 1 without") in found(path, "info")
-
-    def test_never_do_not_use(self, folder: Path) -> None:
-        dq = np.zeros((20, 20), np.uint32)
-        dq[0, 0] = CONVENTION["DEAD"]
-        path = deliverable(folder / "mask.fits", dq)
+        path = flagged(folder / "never.fits", {"DEAD": 1})
         assert any("no pixel has DO_NOT_USE" in what for _, what in found(path, "warning"))
 
-    @pytest.mark.parametrize(
-        ("start", "fraction", "error"),
-        [((101, 101), 0.10, False), ((101, 101), 0.11, True)],
-    )
-    def test_implausibly_many(
-        self, folder: Path, start: tuple[int, int], fraction: float, error: bool
-    ) -> None:
-        """iris.toml says: at most 10 % flagged."""
-        dq = np.zeros(400, np.uint32)
-        dq[: round(400 * fraction)] = CONVENTION["HOT"]
-        path = deliverable(folder / "mask.fits", dq.reshape(20, 20), start=start)
-        assert bool(found(path, "error")) is error
+    def test_implausibly_many(self, folder: Path) -> None:
+        """iris.toml says: at most 10 % flagged, 5 % DO_NOT_USE."""
+        assert found(flagged(folder / "a.fits", {"HOT": 40}), "error") == []
+        path = flagged(folder / "b.fits", {"HOT": 41})
+        [(where, what)] = found(path, "error")
+        assert (where, what[:42]) == ("DQ", "41 of 400 active pixels (10.2%) are flagge")
         assert found(path, "error", max_flagged=0.2) == []
         assert len(found(path, "error", max_flagged=0.01)) == 1
-
-    def test_implausibly_many_do_not_use(self, folder: Path) -> None:
-        dq = np.zeros(400, np.uint32)
-        dq[:21] = 1
-        path = deliverable(folder / "mask.fits", dq.reshape(20, 20))
-        [(where, what)] = found(path, "error")
+        [(where, what)] = found(flagged(folder / "c.fits", {"DO_NOT_USE": 21}), "error")
         assert (where, what[:43]) == ("DQ", "21 of 400 active pixels (5.2%) are DO_NOT_U")
 
-    def test_the_border_does_not_count(self, folder: Path) -> None:
-        """In the corner of the detector, four rows and columns of twenty are reference pixels."""
-        dq = np.full((20, 20), CONVENTION["REFERENCE_PIXEL"], np.uint32)
-        dq[4:, 4:] = 0
-        path = deliverable(folder / "mask.fits", dq, start=(1, 1))
-        assert found(path, "error") == []
-        warnings = [what for _, what in found(path, "warning")]
-        assert not any("REFERENCE_PIXEL" in what for what in warnings)
-
-    @pytest.mark.parametrize(
-        ("start", "missing", "wrong"), [((1, 1), 1, 1), ((4077, 4077), 1, 1), ((101, 1), 1, 1)]
-    )
-    def test_border(self, folder: Path, start: tuple[int, int], missing: int, wrong: int) -> None:
-        frame = np.full((4096, 4096), True)
-        frame[4:-4, 4:-4] = False
+    @pytest.mark.parametrize("start", [(1, 1), (4077, 4077), (101, 1)])
+    def test_border(self, folder: Path, start: tuple[int, int]) -> None:
+        frame = np.full((4096, 4096), CONVENTION["REFERENCE_PIXEL"], np.uint32)
+        frame[4:-4, 4:-4] = 0
         x, y = start[0] - 1, start[1] - 1
-        border = frame[y : y + 20, x : x + 20]
-        dq = np.where(border, CONVENTION["REFERENCE_PIXEL"], 0).astype(np.uint32)
-        dq[tuple(np.argwhere(border)[0])] = 0
-        dq[tuple(np.argwhere(~border)[0])] = CONVENTION["REFERENCE_PIXEL"]
+        right = frame[y : y + 20, x : x + 20]
+        # As many as there are, and they do not count as flagged.
+        assert found(deliverable(folder / "right.fits", right, start=start), "error") == []
+        dq = right.copy()
+        for pixels in (right > 0, right == 0):
+            dq[tuple(np.argwhere(pixels)[0])] ^= CONVENTION["REFERENCE_PIXEL"]
         path = deliverable(folder / "mask.fits", dq, start=start)
         [(_, error)] = found(path, "error")
-        assert f"{missing} of the {border.sum()} pixels in the border" in error
-        assert any(
-            f"{wrong} pixels outside the border" in what for _, what in found(path, "warning")
-        )
+        assert f"1 of the {np.count_nonzero(right)} pixels in the border" in error
+        assert any("1 pixels outside the border" in what for _, what in found(path, "warning"))
         # A detector without reference pixels: on request, and recorded.
         assert found(path, "error", border=False) == []
         assert any("--no-border" in what for _, what in found(path, "warning", border=False))
@@ -215,44 +183,33 @@ class TestPixels:
         ("name", "reason"),
         [
             ("RESERVED", "is reserved and has no meaning"),
-            ("SATURATED", "says what happened in an exposure"),
             ("JUMP_DET", "says what happened in an exposure"),
             ("MSA_FAILED_OPEN", "is for hardware that other instruments have"),
         ],
     )
     def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str, reason: str) -> None:
-        dq = np.zeros((20, 20), np.uint32)
-        dq[0, 0] = CONVENTION[name] | 1
-        path = deliverable(folder / "mask.fits", dq)
+        path = flagged(folder / "mask.fits", {f"{name}+1": 1})
         assert any(what.startswith(f"{name} {reason}") for _, what in found(path, "warning"))
 
 
 @quick
 class TestDqDef:
-    def test_other_bits_are_read_by_name(self, folder: Path) -> None:
-        dq = np.full((6, 8), 2, np.uint32) * np.eye(6, 8, dtype=np.uint32)
+    def test_other_bits_and_old_names(self, folder: Path) -> None:
+        dq = np.eye(6, 8, dtype=np.uint32) * np.uint32(2)
         path = deliverable(folder / "m.fits", dq, rows=[(1, 2, "DEAD")], header={})
         assert certify_mask(path, max_flagged=1).flags == (FlagCount("DEAD", 6, 6 / 48, 0),)
         assert any(where == "DQ_DEF" for where, _ in found(path, "info"))
-
-    def test_old_names(self, folder: Path) -> None:
-        path = deliverable(
-            folder / "m.fits",
-            rows=[(0, 1, "DO_NOT_USE"), (11, 2048, "HOT"), (8, 256, "UNRELIABLE_ERROR")],
-        )
+        rows = [(0, 1, "DO_NOT_USE"), (11, 2048, "HOT"), (8, 256, "UNRELIABLE_ERROR")]
+        path = deliverable(folder / "old.fits", rows=rows)
         assert ("DQ_DEF", "UNRELIABLE_ERROR is now called RESERVED") in found(path, "warning")
 
     @pytest.mark.parametrize(
-        "rows",
-        [
-            [(0, 1, "DO_NOT_USE")],
-            [(0, 1, "DO_NOT_USE"), (11, 2048, "LUKEWARM")],
-            [(0, 1, "DO_NOT_USE"), (11, 2047, "HOT")],
-        ],
+        "more",
+        [[], [(11, 2048, "LUKEWARM")], [(11, 2047, "HOT")]],
         ids=["undeclared bit", "unknown name", "contradiction"],
     )
-    def test_wrong_tables(self, folder: Path, rows: Any) -> None:
-        path = deliverable(folder / "m.fits", rows=rows)
+    def test_wrong_tables(self, folder: Path, more: Any) -> None:
+        path = deliverable(folder / "m.fits", rows=[(0, 1, "DO_NOT_USE"), *more])
         assert [where for where, _ in found(path, "error")] == ["DQ"]
 
 
@@ -338,10 +295,12 @@ def test_command_line(folder: Path) -> None:
     outcome = invoke("certify", corner)
     assert (outcome.code, "lack REFERENCE_PIXEL" in outcome.out) == (7, True)
     assert invoke("certify", corner, "--no-border").code == 0
-
-
-def test_command_line_limit(folder: Path) -> None:
-    assert invoke("certify", folder / "x.fits", "--max-flagged", "2").code == 2
+    assert invoke("certify", good, "--max-flagged", "2").code == 2
+    # A file that is not there is told, and the mask behind it is looked at all the same.
+    outcome = invoke("certify", folder / "notes.fits", good, "--json")
+    reports = json.loads(outcome.out)["masks"]
+    assert (outcome.code, [report["passed"] for report in reports]) == (7, [False, True])
+    assert reports[0]["error"]["exit_code"] == 4
 
 
 def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,46 +175,45 @@ def test_rollback_killed_at_any_moment(run: Run, template: Path, mask: Path, fol
     assert min(outcomes.values()) >= 1, outcomes
 
 
-def test_deliveries_at_once(template: Path, folder: Path) -> None:
-    """All end up in the cache, in the order in which they got there."""
-    masks = [
-        deliverable(folder / f"mask{day}.fits", useafter=f"2026-05-0{day}T00:00:00")
-        for day in range(1, 5)
-    ]
+def deliver_at_once(masks: list[Path], root: Path) -> list[str]:
+    """Deliver each mask in a process of its own; return the names that they got."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", DELIVER, str(mask), str(template)],
+            [sys.executable, "-c", DELIVER, str(mask), str(root)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for mask in masks
     ]
-    found = {}
-    for day, process in enumerate(processes, start=1):
-        out, err = process.communicate(timeout=120)
+    names = []
+    for process in processes:
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        found[day] = out.strip()
-    assert sorted(found.values()) == [f"tmt_iris_mask_000{number}.fits" for number in range(2, 6)]
+        names.append(out.strip())
+    return names
+
+
+def test_deliveries_at_once(template: Path, folder: Path) -> None:
+    """All end up in the cache, in the order in which they got there."""
+    masks = [
+        deliverable(folder / f"mask{day}.fits", useafter=f"2026-05-0{day}T00:00:00")
+        for day in range(1, 5)
+    ]
+    found = deliver_at_once(masks, template)
+    assert sorted(found) == [f"tmt_iris_mask_000{number}.fits" for number in range(2, 6)]
     assert default_context(template) == "tmt_0005.pmap"
-    for day, name in found.items():
+    for day, name in enumerate(found, start=1):
         assert answer(template, f"2026-05-0{day}T12:00:00") == name
     chain = [read_receipt(path) for path in sorted((template / "deliveries/tmt").glob("*.json"))]
-    assert [one.context_before for one in chain] == [
-        f"tmt_000{number}.pmap" for number in range(1, 5)
-    ]
+    before = [f"tmt_000{number}.pmap" for number in range(1, 5)]
+    assert [one.context_before for one in chain] == before
 
 
 def test_first_deliveries_at_once(folder: Path, mask: Path) -> None:
     """Two that find no cache make one, and both end up in it."""
     root = folder / "new"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", DELIVER, str(mask), str(root)], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    found = {process.communicate(timeout=120)[0].strip() for process in processes}
-    assert found == {"tmt_iris_mask_0106.fits", "tmt_iris_mask_0107.fits"}
+    found = deliver_at_once([mask, mask], root)
+    assert sorted(found) == ["tmt_iris_mask_0106.fits", "tmt_iris_mask_0107.fits"]
     assert default_context(root) == "tmt_0102.pmap"
     assert {path.name for path in folder.iterdir()} == {"mask.fits", "new"}

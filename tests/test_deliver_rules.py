@@ -1,7 +1,6 @@
 """Deliveries with dates at the ends of the calendar, and into caches that are not complete."""
 
 import hashlib
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from delivery_helpers import (
     small_cache,
 )
 from tmt_dq.delivery.deliver import deliver_mask
-from tmt_dq.errors import DeliveryError, SelectionError
+from tmt_dq.errors import SelectionError
 from tmt_dq.references import select_reference
 
 __all__ = ["no_crds"]
@@ -37,23 +36,10 @@ def test_ends_of_the_calendar(folder: Path, useafter: str) -> None:
     assert answer(root, useafter) == NEW
 
 
-def test_what_is_no_reference_is_not_recorded_as_one(folder: Path) -> None:
-    root = small_cache(folder / "cache")
-    old = root / "references/tmt/iris" / OLD
-    content = old.read_bytes()
-    old.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 8\n")
-    deliver_mask(deliverable(folder / "mask.fits"), cache=root, yes=True)
-    with pytest.raises(SelectionError, match="Git LFS pointer"):
-        answer(root, "2020-01-01T00:00:00")
-    # git lfs pull
-    old.write_bytes(content)
-    assert answer(root, "2020-01-01T00:00:00") == OLD
-
-
 @pytest.fixture
 def impatient() -> Iterator[None]:
     """End the test's process if it waits for a pipe that nobody writes to."""
-    signal.alarm(20)
+    signal.alarm(120)
     yield
     signal.alarm(0)
 
@@ -74,21 +60,6 @@ def test_pipes_in_a_cache_do_not_hang(folder: Path, name: str) -> None:
     os.mkfifo(root / name)
     with pytest.raises(SelectionError, match="not a regular file"):
         answer(root, "2020-01-01T00:00:00")
-
-
-def test_a_second_rule_for_all_subarrays_is_refused_by_name(folder: Path) -> None:
-    # GENERIC and N/A both match everything: which of the two comes first is chance.
-    root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
-    mask = deliverable(
-        folder / "mask.fits",
-        full_frame(),
-        start=(1, 1),
-        header={"SUBARRAY": "N/A"},
-    )
-    with pytest.raises(DeliveryError, match=f"select {OLD} for .* expected {NEW}") as caught:
-        deliver_mask(mask, cache=root, yes=True)
-    assert "GENERIC" in str(caught.value)
-    assert "change-" not in str(caught.value)
 
 
 def test_a_mask_whose_time_a_later_rule_ends(folder: Path) -> None:
@@ -131,20 +102,6 @@ def test_a_mask_that_hides_a_newer_one(folder: Path) -> None:
     assert expected in second.warnings
 
 
-def test_certify_looks_at_every_mask(folder: Path) -> None:
-    """A file that is not there is told, and the mask behind it is looked at all the same."""
-    good = deliverable(folder / "good.fits")
-    outcome = invoke("certify", folder / "notes.fits", good, "--json")
-    assert outcome.code == 7
-    reports = json.loads(outcome.out)["masks"]
-    assert [(report["path"], report["passed"]) for report in reports] == [
-        (str(folder / "notes.fits"), False),
-        (str(good), True),
-    ]
-    assert "cannot be read" in reports[0]["error"]["what"]
-    assert reports[0]["error"]["exit_code"] == 4
-
-
 def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
     """Certification warns of what a delivery will refuse, and both say what to write."""
     root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
@@ -153,7 +110,9 @@ def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "Write GENERIC" in outcome.out
     outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    # GENERIC and N/A both match everything: which of the two comes first is chance.
     assert outcome.code == 8
+    assert f"select {OLD} for" in outcome.err
     assert "write SUBARRAY = GENERIC into the mask" in outcome.err
 
 

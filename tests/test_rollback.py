@@ -105,11 +105,6 @@ def test_what_is_no_receipt(root: Path, folder: Path, mask: Path) -> None:
     shutil.copyfile(receipt.path, folder / "copy.json")
     with pytest.raises(DeliveryError, match="copy of a receipt"):
         rollback(folder / "copy.json")
-    original = receipt.path.read_text()
-    outside = original.replace("references/tmt/iris", "../../precious")
-    receipt.path.write_text(outside)
-    with pytest.raises(DeliveryError, match="not in the cache"):
-        rollback(receipt.path)
 
 
 def test_a_damaged_mask_can_be_taken_back(root: Path, mask: Path) -> None:
@@ -137,15 +132,6 @@ def test_a_receipt_outside_of_any_cache() -> None:
     # No cache can be three folders above it.
     with pytest.raises(DeliveryError, match="not a receipt"):
         rollback(Path("/nowhere.json"))
-    path = Path("/tmp") / f"tmt-dq-test-{os.getpid()}.json"
-    entry = {"path": "x", "size": 1, "sha256": "0"}
-    table = {"format": "tmt-dq receipt 1", "files": [entry] * 4, "warnings": []}
-    path.write_text(json.dumps(table))
-    try:
-        with pytest.raises(DeliveryError, match="not a receipt"):
-            rollback(path)
-    finally:
-        path.unlink()
 
 
 @pytest.mark.parametrize("key", ["instrument", "mask", "context_before", "rolled_back"])
@@ -166,7 +152,7 @@ def test_a_receipt_with_another_context_before(delivered: Receipt, context: str)
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("size", float("inf")), ("size", 1.5), ("path", "a\0b"), ("path", "\ud800"), ("sha256", 5)],
+    [("size", float("inf")), ("path", "a\0b"), ("path", "\ud800"), ("sha256", 5)],
 )
 def test_a_receipt_with_a_damaged_file_entry(delivered: Receipt, key: str, value: Any) -> None:
     assert delivered.path is not None

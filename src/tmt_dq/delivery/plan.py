@@ -1,8 +1,6 @@
 """Files of a delivery, written and tried in a folder laid out like the cache."""
 
-import contextlib
 import datetime as dt
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,10 @@ from tmt_dq.delivery.caches import config_text, write_text
 from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes
 from tmt_dq.delivery.checks import check_identity, check_kind, text
-from tmt_dq.delivery.new_rules import Names, NewRules, derive, find_leftovers, new_names
+from tmt_dq.delivery.new_rules import Names, derive, find_leftovers, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
-from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError, SelectionError
+from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.file import open_input
@@ -26,9 +24,6 @@ from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.selection import applicable_name, select_reference
 
 __all__ = ["Candidate", "Delivery", "plan_delivery", "prepare_candidate"]
-
-_REFERENCE = re.compile(r"'([\w.\-]+\.fits)'")
-"""A reference file in the text of rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,9 @@ def plan_delivery(
     texts = {relative(cache.mappings / name): content for name, content in rules.texts.items()}
     rmap, imap, pmap = texts
     record = relative(cache.references / checksums.FILE_NAME)
-    texts[record] = _record(candidate, cache, rules, stage / mask)
+    sums = checksums.entries(cache.references)
+    added = (stage / mask).relative_to(stage / relative(cache.references)).as_posix()
+    texts[record] = checksums.text({**sums, added: sha256_of(stage / mask)})
     last = [pmap]
     config = config_text(cache, names.pmap)
     if config is not None:
@@ -162,19 +159,6 @@ def plan_delivery(
     write_text(stage / own, receipt.as_json())
     files = (mask, record, rmap, imap, own, *last)
     return Delivery(receipt, files, replaced=frozenset({record, *last[1:]}))
-
-
-def _record(candidate: Candidate, cache: Cache, rules: NewRules, mask: Path) -> str:
-    """Return the text of SHA256SUMS, with the new mask and what the rules name and nobody noted."""
-    entries = dict(checksums.entries(cache.references))
-    named = {name for file in rules.before for name in _REFERENCE.findall(file.text)}
-    for name in sorted(named - {Path(path).name for path in entries}):
-        # What is missing, or a Git LFS pointer, is not on record: it may come later.
-        with contextlib.suppress(SelectionError):
-            path = cache.reference(candidate.instrument.name, name, verify=False)
-            entries[path.relative_to(cache.references).as_posix()] = sha256_of(path)
-    entries[f"{mask.parent.name}/{mask.name}"] = sha256_of(mask)
-    return checksums.text(entries)
 
 
 def _try_rules(

@@ -4,10 +4,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tmt_dq.delivery.changes import Changes
 from tmt_dq.errors import DeliveryError
+
+Kind = TypeVar("Kind", "DeliveredFile", "Receipt")
 
 __all__ = [
     "DeliveredFile",
@@ -168,19 +170,6 @@ def read_receipt(path: Path) -> Receipt:
 
 def _from_table(table: dict[str, Any], path: Path) -> Receipt:
     """Return the receipt that a table of JSON describes; ValueError and its like if it does not."""
-    for field in dataclasses.fields(Receipt):
-        is_optional = field.type == (str | None) and table.get(field.name) is None
-        if field.type in (str, str | None) and not is_optional:
-            # What is not free text is a name, which is shown as it is.
-            _check_text(field.name, table[field.name], free=field.name in {"source", "difference"})
-    files = tuple(DeliveredFile(**entry) for entry in table["files"])
-    for file in files:
-        _check_text("path", file.path)
-        _check_text("sha256", file.sha256)
-        if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
-            raise ValueError(f"it names {file.path!r}, which is not in the cache")
-        if type(file.size) is not int:
-            raise ValueError(f"the size of {file.path} is {file.size!r}")
     changes = table.get("changes")
     if changes is not None:
         flags = {name: (added, removed) for name, (added, removed) in changes["flags"].items()}
@@ -188,13 +177,21 @@ def _from_table(table: dict[str, Any], path: Path) -> Receipt:
     read = {
         "path": path,
         "cache": path.parents[_DEPTH - 1],
-        "files": files,
+        "files": tuple(_checked(DeliveredFile, entry) for entry in table["files"]),
         "changes": changes,
         "warnings": tuple(map(str, table["warnings"])),
     }
-    return Receipt(**{**table, **read})
+    return _checked(Receipt, {**table, **read})
 
 
-def _check_text(name: str, value: object, *, free: bool = False) -> None:
-    if not isinstance(value, str) or not (free or value.isprintable()):
-        raise ValueError(f"its entry {name!r} is {value!r}; expected text")
+def _checked(kind: type[Kind], table: dict[str, Any]) -> Kind:
+    """Make a dataclass of a table whose texts and numbers must be such; most texts are names."""
+    for field in dataclasses.fields(kind):
+        value = table.get(field.name)
+        expected = str if field.type == (str | None) and value is not None else field.type
+        is_free = field.name in ("source", "difference")
+        if expected in (str, int) and (
+            type(value) is not expected or not (is_free or str(value).isprintable())
+        ):
+            raise ValueError(f"its entry {field.name!r} is {value!r}")
+    return kind(**table)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tmt_dq.files.copying import copy_range, write_all
 from tmt_dq.fits import checksums
-from tmt_dq.fits.cards import Header, Value, ascii_text
+from tmt_dq.fits.cards import Value, ascii_text
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
 
@@ -62,18 +62,15 @@ def wrong_checksums(file: FitsInput) -> list[str]:
     wrong = []
     for unit in file.units:
         declared = checksums.datasum(unit.header)
-        if declared is None and "CHECKSUM" not in unit.header:
+        # An empty CHECKSUM is one that is not known.
+        signed = bool(str(unit.header.get("CHECKSUM", "")).strip())
+        if declared is None and not signed:
             continue
         data = _sum(file, unit.data_offset, unit.end)
         whole = checksums.add(_sum(file, unit.header_offset, unit.data_offset), data)
-        if declared not in {None, data} or (_is_set(unit.header) and whole not in {0, _ALL_ONES}):
+        if declared not in {None, data} or (signed and whole not in {0, _ALL_ONES}):
             wrong.append(unit.label)
     return wrong
-
-
-def _is_set(header: Header) -> bool:
-    """Whether a CHECKSUM is there and not empty, which the standard takes for "not known"."""
-    return bool(str(header.get("CHECKSUM", "")).strip())
 
 
 def _sum(file: FitsInput, start: int, end: int) -> int:

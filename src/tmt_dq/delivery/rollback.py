@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tmt_dq.delivery.caches import config_text, exclusive, write_text
 from tmt_dq.delivery.receipts import Receipt, read_receipt, receipts_folder
-from tmt_dq.errors import ConfigError, DeliveryError, OutputError, SelectionError
+from tmt_dq.errors import DeliveryError, OutputError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.instruments import load
 from tmt_dq.references.cache import Cache, open_cache
@@ -46,6 +46,8 @@ def rollback(
     DeliveryError
         Raised if it is no receipt, or of a delivery that is not in force: it was taken back
         already, or there were later ones.
+    SelectionError
+        Raised if the context before is not in the cache any more.
     OutputError
         Raised if the cache cannot be written.
 
@@ -95,14 +97,7 @@ def _cache_of(found: Receipt) -> Cache:
             where=found.path,
             hint="Restore the receipt.",
         )
-    try:
-        cache.context(found.context_before, {})
-    except (ConfigError, SelectionError) as error:
-        raise DeliveryError(
-            f"the cache cannot go back to the context before: {error.what}",
-            where=found.path,
-            hint="Restore that context first.",
-        ) from error
+    cache.context(found.context_before, {})  # it must be there
     return cache
 
 
