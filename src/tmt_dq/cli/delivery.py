@@ -68,10 +68,8 @@ def certify_command(masks: tuple[Path, ...], *, as_json: bool, **options: Any) -
 
 
 def _as_dict(certification: Any) -> dict[str, Any]:
-    flags = [
-        {**fields_of(count), "without_do_not_use": count.without_do_not_use}
-        for count in certification.flags
-    ]
+    names = ("name", "pixels", "with_do_not_use", "without_do_not_use")
+    flags = [{name: getattr(count, name) for name in names} for count in certification.flags]
     return {**fields_of(certification), "passed": certification.passed, "flags": flags}
 
 

@@ -14,7 +14,6 @@ from tmt_dq.delivery.checks import (
     Finding,
     Subject,
     check_identity,
-    check_kind,
     error,
     text,
 )
@@ -27,6 +26,7 @@ from tmt_dq.errors import (
     TmtDqError,
 )
 from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import read_mask
@@ -205,9 +205,9 @@ def certify_mask(
         )
     try:
         with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-            kind = tuple(check_kind(file))
-            if kind:
-                return Certification(path, kind)
+            wrong = wrong_kind(file, "a mask")
+            if wrong is not None:
+                return Certification(path, (error("file", *wrong),))
             return _examine(file, crds_path, context, max_flagged, border=border)
     except RampFormatError as problem:
         return Certification(path, (error("file", problem.what, problem.hint),))

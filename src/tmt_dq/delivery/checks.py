@@ -20,7 +20,7 @@ from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
 
-__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "check_kind", "error", "text"]
+__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "error", "text"]
 
 SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
@@ -108,16 +108,6 @@ def text(header: Mapping[str, object], keyword: str) -> str:
 
 def _found(value: str) -> str:
     return f"is {value!r}" if value else "is missing"
-
-
-def check_kind(file: FitsInput) -> _Findings:
-    """Yield an error if the file is an exposure: its keywords need no correction."""
-    if file.named("SCI") and not text(file.units[0].header, "REFTYPE"):
-        yield error(
-            "file",
-            "is an exposure, not a mask: it has an SCI extension and no REFTYPE",
-            "tmt-dq apply initializes exposures; tmt-dq import and tmt-dq combine make masks.",
-        )
 
 
 def check_identity(

@@ -10,7 +10,7 @@ from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
 from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes
-from tmt_dq.delivery.checks import check_identity, check_kind, text
+from tmt_dq.delivery.checks import check_identity, text
 from tmt_dq.delivery.new_rules import Names, derive, find_leftovers, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
@@ -18,6 +18,7 @@ from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.file import open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
@@ -63,7 +64,12 @@ def prepare_candidate(source: Path, scratch: Path, useafter: str | None) -> Cand
         with open_input(source) as file:
             header = file.units[0].header
             _, instrument, detector = check_identity(header)
-            if file.compressed or instrument is None or detector is None or any(check_kind(file)):
+            if (
+                file.compressed
+                or instrument is None
+                or detector is None
+                or wrong_kind(file, "a mask")
+            ):
                 certify_mask(source).raise_errors()
             assert instrument is not None
             assert detector is not None
