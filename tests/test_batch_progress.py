@@ -1,22 +1,12 @@
 """How far a batch is: the arithmetic, and what is really seen on a terminal."""
 
-import contextlib
-import fcntl
-import os
-import re
-import select
-import struct
-import subprocess
 import sys
-import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import batch_work
-from batch_helpers import night
-from builders import make_mask
 from tmt_dq.batch import FileResult, Processes
 from tmt_dq.cli.progress import BatchProgress
 from tmt_dq.errors import WorkerError
@@ -89,96 +79,3 @@ def test_workers_tell_of_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(results[jobs[1]], WorkerError)
     assert results[jobs[2]] == 5
     assert told == [3, 4, -7, 13, -13, 13, -13, 5, -5]
-
-
-# --- a terminal ----------------------------------------------------------------------------------
-
-CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)")
-
-
-class Screen:
-    """A terminal of endless height: what is written where, and what has been seen."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.lines: list[str] = [""]
-        self.y = self.x = 0
-        self.seen: set[str] = set()
-        self.cursor = True
-
-    def feed(self, text: str) -> None:
-        for match in CONTROL.finditer(text):
-            number, letter, home, new, plain = match.groups()
-            if home:
-                self.x = 0
-            elif new:
-                self.y, self.x = self.y + 1, 0
-                self.lines += [""] * (self.y + 1 - len(self.lines))
-            elif plain:
-                self.write(plain)
-            elif letter == "A":
-                self.y = max(0, self.y - int(number or 1))
-            elif letter == "K":
-                assert number == "2"
-                self.lines[self.y] = ""
-            elif letter in "hl" and number == "?25":
-                self.cursor = letter == "h"
-            else:
-                assert letter == "m", match.group()
-            self.seen.update(self.lines)
-
-    def write(self, text: str) -> None:
-        for sign in text:
-            if self.x == self.width:
-                self.y, self.x = self.y + 1, 0
-                self.lines += [""] * (self.y + 1 - len(self.lines))
-            line = self.lines[self.y].ljust(self.x)
-            self.lines[self.y] = line[: self.x] + sign + line[self.x + 1 :]
-            self.x += 1
-
-
-def on_terminal(words: list[Any], width: int) -> tuple[int, Screen]:
-    """Run a command on a terminal."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    env = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "NO_COLOR"}}
-    process = subprocess.Popen(
-        [str(word) for word in words],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**env, "TERM": "xterm-256color"},
-    )
-    os.close(theirs)
-    output = bytearray()
-    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
-        while select.select([ours], [], [], 60)[0] and (piece := os.read(ours, 65536)):
-            output += piece
-    os.close(ours)
-    screen = Screen(width)
-    screen.feed(output.decode())
-    return process.wait(60), screen
-
-
-@pytest.mark.parametrize("width", [100, 40])
-def test_on_a_terminal(folder: Path, tmp_path: Path, width: int) -> None:
-    night(folder, 5)
-    (folder / "z.fits").write_bytes(b"x")
-    mask = make_mask(tmp_path / "mask.fits")
-    out = tmp_path / "out"
-    words = [COMMAND, "batch", folder, "--output-dir", out, "--mask", mask, "--jobs", "1"]
-    code, screen = on_terminal(words, width)
-    assert code == 9
-    assert screen.cursor
-    # While it runs: one line, which nothing else is written into, and which fits.
-    bars = [line.strip() for line in screen.seen if " of 6 ramps" in line or "━" in line]
-    assert any(line.startswith("0 of 6 ramps, ") for line in bars)
-    assert any(line.startswith("6 of 6 ramps, 1 failed, 0:00:00 left") for line in bars)
-    assert not any("Error" in line or "Hint" in line for line in bars)
-    # Afterwards: no bar, the error and the summary.
-    text = "\n".join(line.rstrip() for line in screen.lines)
-    assert "━" not in text
-    assert " left" not in text.replace("is left behind", "")
-    assert "Error: " in text
-    assert "Hint: Name a FITS file" in text
-    assert "5 done, 0 skipped, 1 failed in" in text

@@ -8,7 +8,6 @@ run that promises what the real one refuses, or counts otherwise.
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from builders import compress_gzip, invoke, make_mask, make_ramp
@@ -52,14 +51,6 @@ def test_apply_counts_what_it_would_write(folder: Path, how: str) -> None:
     assert would == done
 
 
-def test_apply_shows_that_nothing_was_written(folder: Path) -> None:
-    ramps = [make_ramp(folder / f"{name}.fits") for name in "ab"]
-    outcome = invoke("apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "--dry-run")
-    assert outcome.code == 0
-    assert outcome.out.count("(dry run: not written)") == 2
-    assert not list(folder.glob("*_dqinit.fits"))
-
-
 def test_apply_refuses_what_it_would_refuse(folder: Path) -> None:
     mask = make_mask(folder / "mask.fits")
     ramp = make_ramp(folder / "a.fits")
@@ -73,13 +64,6 @@ def test_apply_refuses_what_it_would_refuse(folder: Path) -> None:
         before = tree(folder)
         outcome = invoke("apply", *words, "--mask", mask, "--dry-run")
         assert (outcome.code, tree(folder) == before) == (code, True), outcome.err
-
-
-def test_apply_without_sources(folder: Path) -> None:
-    ramp = make_ramp(folder / "a.fits")
-    outcome = invoke("apply", ramp, "--mask", "N/A", "--dry-run", "--json")
-    (would,) = json.loads(outcome.out)["ramps"]
-    assert (would["status"], would["counts"], would["sources"]) == ("SKIPPED", {}, [])
 
 
 @pytest.mark.parametrize("verb", ["import", "combine"])
@@ -97,15 +81,6 @@ def test_new_masks(folder: Path, verb: str) -> None:
     report = json.loads(outcome.out)
     assert report["written"] is False
     assert report["counts"]["HOT"] == (1 if verb == "import" else 2)
-
-
-def test_batch(folder: Path, tmp_path: Path) -> None:
-    make_ramp(folder / "a_uncal.fits")
-    mask = make_mask(tmp_path / "mask.fits")
-    before = tree(tmp_path)
-    outcome = invoke("batch", folder, "--output-dir", tmp_path / "out", "--mask", mask, "--dry-run")
-    assert (outcome.code, "1 to " in outcome.out) == (0, True)
-    assert tree(tmp_path) == before
 
 
 @pytest.mark.usefixtures("no_crds")
@@ -149,14 +124,3 @@ def test_demo(folder: Path) -> None:
     assert (outcome.code, "not a folder" in outcome.err) == (10, True)
     outcome = invoke("demo", "--output-dir", folder, "--groups", 10**9, "--dry-run")
     assert (outcome.code, "GB are free" in outcome.err) == (10, True)
-
-
-def test_image_without_groups(folder: Path) -> None:
-    ramp = make_ramp(folder / "a.fits", sci=np.arange(48, dtype=np.uint16).reshape(6, 8))
-    words = ["apply", ramp, "--mask", make_mask(folder / "m.fits"), "--full-scale", "47", "--json"]
-    outcome = invoke(*words, "--dry-run")
-    assert outcome.code == 0, outcome.err
-    (would,) = json.loads(outcome.out)["ramps"]
-    (done,) = json.loads(invoke(*words).out)["ramps"]
-    assert would["counts"] == done["counts"]
-    assert would["counts"]["SATURATED"] == 1

@@ -21,7 +21,7 @@ import click
 import pytest
 from astropy.io import fits
 
-from builders import CONVENTION, invoke, make_mask, make_ramp, run_cli, run_python
+from builders import CONVENTION, arrays, invoke, make_mask, make_ramp, run_python
 from delivery_helpers import deliverable, no_crds, small_cache
 from tmt_dq import cli
 from tmt_dq.cli import console
@@ -53,12 +53,6 @@ def values(*words: str) -> list[str]:
     found = offered(*words)
     assert all(kind == "plain" for kind, _ in found)
     return [value for _, value in found]
-
-
-def test_verbs() -> None:
-    assert values("") == list(cli.VERBS)
-    assert values("de") == ["deliver", "demo"]
-    assert values("--versi") == ["--version"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -190,27 +184,6 @@ def test_script_of_bash_completes() -> None:
     assert done.stderr == ""
 
 
-def test_script_of_fish_completes(folder: Path) -> None:
-    path = f"{COMMAND.parent}:{os.environ['PATH']}"
-    home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
-    words = "tmt-dq apply --user-flag ho"
-    # What the script asks for, as fish would.
-    asked = {"_TMT_DQ_COMPLETE": "fish_complete", "COMP_WORDS": words, "COMP_CWORD": "ho"}
-    answer = run_cli(env={**os.environ, **asked})
-    assert answer.stdout == "plain,HOT\tHot pixel\n"
-    if shutil.which("fish") is None:
-        return
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", f"tmt-dq completion fish | source; complete -C '{words}'"],
-        env={**os.environ, **home, "PATH": path},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "HOT\tHot pixel\n"
-
-
 def test_shell_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/usr/bin/zsh")
     assert invoke("completion").out == invoke("completion", "zsh").out
@@ -234,25 +207,6 @@ def test_help_has_examples_that_are_commands(verb: str) -> None:
         command.make_context(verb, words, resilient_parsing=False)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["aply"], "Did you mean 'apply'?"),
-        (["apply", "a.fits", "--overwrit"], "'--overwrite'"),
-        (["apply", "a.fits", "--user-flags", "HOT"], "--user-flag"),
-        (["import", "a.txt", "--detector", "IRIS1", "--unknown", "dorp"], "'error', 'drop'"),
-        (["completion", "bsh"], "'bash'"),
-    ],
-)
-def test_typing_errors_are_answered_with_what_was_meant(words: list[str], message: str) -> None:
-    outcome = invoke(*words)
-    assert (outcome.code, outcome.out) == (2, "")
-    first, *_, last = outcome.err.splitlines()
-    assert first.startswith("Error: ")
-    assert message in outcome.err
-    assert last.startswith("Hint: Run 'tmt-dq ")
-
-
 def test_hints_name_the_options_of_the_verb(folder: Path) -> None:
     """A list is read by import and by apply, whose options have other names."""
     ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
@@ -270,20 +224,6 @@ def test_hints_name_the_options_of_the_verb(folder: Path) -> None:
         assert applied.code == imported.code == 2
         assert f"--user-{option} " in applied.err
         assert not re.search(r"--(flag|base|columns|values)\b", applied.err)
-
-
-@pytest.mark.parametrize("meanings", ["16=HOT,4=DEAD", "16:HOT;4:DEAD"])
-def test_options_about_a_users_file(folder: Path, meanings: str) -> None:
-    """Every hint can be followed: values, place and extension can be said too."""
-    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
-    (folder / "list.txt").write_text("x y flag\n1 1 16\n2 1 4\n")
-    outcome = invoke(
-        *("apply", ramp, "--mask", mask, "--user-dq", folder / "list.txt", "--user-base", 1),
-        *("--user-values", meanings, "--user-at", "3,2", "--json"),
-    )
-    assert outcome.code == 0, outcome.err
-    with fits.open(folder / "a_dqinit.fits") as hdus:
-        assert hdus["PIXELDQ"].data[1, 2:4].tolist() == [2048 + 1, 1024 + 1]
 
 
 # --- colours --------------------------------------------------------------------------------
@@ -448,18 +388,19 @@ def test_a_signal_leaves_no_temporary_copy(folder: Path, scratch: Path, number: 
     assert not (root / "mappings/tmt/tmt_0002.pmap").exists()
 
 
-def test_sigterm_between_ramps(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_ramps(folder: Path, number: int) -> None:
     (folder / "red").mkdir()
-    ramps = [make_ramp(folder / f"{number}.fits") for number in range(200)]
+    ramps = [make_ramp(folder / f"{count}.fits") for count in range(200)]
     mask = make_mask(folder / "mask.fits")
     done = _ended(
         ["apply", *ramps, "--mask", mask, "--output-dir", folder / "red", "--json"],
-        signal.SIGTERM,
+        number,
         lambda: any((folder / "red").iterdir()),
     )
-    assert done.returncode == 143
-    error = json.loads(done.stderr)["error"]
-    assert (error["kind"], error["exit_code"]) == ("Interrupted", 143)
+    assert done.returncode == 128 + number
+    error = json.loads(done.stderr.strip().splitlines()[-1])["error"]
+    assert (error["kind"], error["exit_code"]) == ("Interrupted", 128 + number)
     # Those that were done are in the report, which is complete all the same, and on the disk. The
     # last one may have got its name just before the signal.
     reported = json.loads(done.stdout)["ramps"]
@@ -467,7 +408,9 @@ def test_sigterm_between_ramps(folder: Path) -> None:
     assert len(outputs) - len(reported) in {0, 1}
     assert 0 < len(outputs) < 200
     for output in outputs:
+        assert output.name.endswith("_dqinit.fits")
         assert fits.getheader(output)["S_DQINIT"] == "COMPLETE"
+        assert arrays(output)["PIXELDQ"][0, 0] == CONVENTION["DEAD"]
 
 
 def test_sigterm_ends_the_workers_of_a_batch(folder: Path, tmp_path: Path) -> None:

@@ -83,24 +83,24 @@ def test_terminals_with_few_letters(folder: Path, encoding: str, frame: str) -> 
         assert frame in done.stdout.decode(encoding).splitlines()[0]
 
 
-def on_a_terminal(folder: Path, *words: str) -> str:
+def on_a_terminal(folder: Path, *words: str, terminal: str = "dumb") -> str:
     """Return what a command shows on a terminal, without our own colours."""
-    child, terminal = pty.fork()
+    child, parent = pty.fork()
     if child == 0:
         os.chdir(folder)
-        os.environ["TERM"] = "dumb"
+        os.environ["TERM"] = terminal
         os.execv(TMT_DQ, [str(TMT_DQ), *words])
     shown = b""
     while True:
         try:
-            piece = os.read(terminal, 65536)
+            piece = os.read(parent, 65536)
         except OSError:  # its end
             break
         if not piece:
             break
         shown += piece
     os.waitpid(child, 0)
-    os.close(terminal)
+    os.close(parent)
     return shown.decode()
 
 
@@ -134,3 +134,14 @@ def test_names_are_shown_as_escape_sequences(files: Path) -> None:
     (files / EVIL).write_bytes((files / "m.fits").read_bytes())
     done = run_cli("inspect", EVIL, cwd=files)
     assert done.stdout.startswith(f"{SHOWN}: mask of IRIS IRIS1")
+
+
+def test_progress_of_a_batch(files: Path) -> None:
+    (files / "bad.fits").write_bytes(b"x")
+    words = ("batch", "r.fits", "bad.fits", "--output-dir", "o", "--mask", "m.fits", "--jobs", "1")
+    shown = on_a_terminal(files, *words, terminal="xterm-256color")
+    bar, _, rest = shown.rpartition("2 of 2 ramps, 1 failed, 0:00:00 left")
+    assert "0 of 2 ramps, 0 failed, " in bar
+    assert "Error: " in bar + rest
+    assert "1 done, 0 skipped, 1 failed in" in rest
+    assert rest.count("\x1b[?25h") == 1  # the cursor is back

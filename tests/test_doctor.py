@@ -109,13 +109,3 @@ def test_a_log_file_that_is_none(folder: Path, name: str) -> None:
     assert outcome.code == 10
     assert str(folder / name) in outcome.err
     assert folder_state(folder) == before
-
-
-@pytest.mark.parametrize("verb", ["inspect", "certify", "explain", "diff"])
-def test_quiet_verbs(folder: Path, verb: str) -> None:
-    mask = make_mask(folder / "mask.fits")
-    words = {"explain": ("--pixel", "1,1"), "diff": (mask,)}.get(verb, ())
-    outcome = invoke(verb, mask, *words, "-q")
-    assert outcome.out == ""
-    assert "Traceback" not in outcome.err
-    assert invoke(verb, mask, *words).out != ""

@@ -25,12 +25,6 @@ def test_iris_has_five_detectors_of_4096_by_4096_with_a_border_of_four() -> None
     assert (iris.observatory, iris.reftype) == ("tmt", "mask")
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_both_names_of_a_detector(number: int) -> None:
-    iris = instruments.load("IRIS")
-    assert iris.detector(f"img{number}") is iris.detector(f"IRIS{number}")
-
-
 @pytest.mark.parametrize("name", ["N/A", "ANY", "*", "", " ", "IRIS5", "IRIS"])
 def test_what_is_no_detector(name: str) -> None:
     with pytest.raises(SelectionError, match="IRIS1/IMG1"):
@@ -149,12 +143,6 @@ def test_a_wrong_description_names_file_and_field(old: str, new: str, message: s
 def test_a_near_flag_is_shown() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean .*DEAD"):
         description.parse(DESCRIPTION.replace('"DEAD"', '"DAED"'), "test.toml")
-
-
-def test_no_detector() -> None:
-    text = DESCRIPTION.partition("[detectors.A]")[0] + "[detectors]\n"
-    with pytest.raises(ConfigError, match="detectors and aliases are none"):
-        description.parse(text, "test.toml")
 
 
 HEADER = """header = {{

@@ -147,36 +147,20 @@ def test_images_of_either_polarity(here: Path, ramp: Path, mask: str) -> None:
     image = np.zeros((6, 8), np.int16)
     image[1, 2] = 9
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="MAP")]).writeto(here / "map.fits")
-    for said in ({"user_bad": "9"}, {"user_bad": "nonzero"}, {"user_good": 0}):
-        result = DQInitStep.call(
-            TMTRampModel(ramp),
-            override_mask=mask,
-            user_supplied_dq="map.fits",
-            user_flag="HOT",
-            user_extension="MAP",
-            **said,
-        )
-        assert result.pixeldq[1, 2] == HOT | 1
-        kept = DQInitStep.call(
-            TMTRampModel(ramp),
-            override_mask=mask,
-            user_supplied_dq="map.fits",
-            user_flag="HOT",
-            user_extension="MAP",
-            user_do_not_use="keep",
-            **said,
-        )
-        assert kept.pixeldq[1, 2] == HOT
+    given = {"user_supplied_dq": "map.fits", "user_flag": "HOT", "user_extension": "MAP"}
+    for said, value in (
+        ({"user_bad": "9"}, HOT | 1),
+        ({"user_bad": "nonzero"}, HOT | 1),
+        ({"user_good": 0, "user_do_not_use": "keep"}, HOT),
+    ):
+        result = DQInitStep.call(TMTRampModel(ramp), override_mask=mask, **given, **said)
+        assert result.pixeldq[1, 2] == value
 
 
 @pytest.mark.parametrize(
     ("parameters", "kind", "message"),
     [
-        (
-            {"guide_windows": "1,2,3"},
-            ConfigError,
-            "guide_windows: '1,2,3' is not a window",
-        ),
+        ({"guide_windows": "1,2,3"}, ConfigError, "guide_windows: '1,2,3' is not a window"),
         ({"guide_parts": ["boxes"]}, ConfigError, "guide_parts is .'boxes',."),
         (
             {"user_bad": "many"},

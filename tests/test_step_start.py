@@ -1,10 +1,6 @@
 """Results of the step that are saved, changed, copied or lost, and steps of others beside it."""
 
-import copy
-import errno
 import os
-import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,6 @@ from builders import (
 from tmt_dq import DQInitStep
 from tmt_dq.errors import MaskFormatError, RampFormatError, SelectionError
 from tmt_dq.exposures import record as provenance
-from tmt_dq.files import atomic
 
 
 @pytest.fixture(autouse=True)
@@ -31,46 +26,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behave as NFS does."""
-    real = os.open
-
-    def refusing(path: Any, flags: int, *rest: Any, **options: Any) -> int:
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return real(path, flags, *rest, **options)
-
-    monkeypatch.setattr(atomic.os, "open", refusing)  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("nameless", [True, False])
 @pytest.mark.parametrize("fault", ["rules", "user", "interrupt"])
-def test_an_error_leaves_nothing(
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    nameless: bool,
-    fault: str,
-) -> None:
-    if not nameless:
-        without_nameless_files(monkeypatch)
-    ramp = make_ramp(
-        here / "ramp_uncal.fits", header={"DETECTOR": "NONE"} if fault == "rules" else {}
-    )
+def test_an_error_leaves_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    header = {"DETECTOR": "NONE"} if fault == "rules" else {}
+    ramp = make_ramp(here / "ramp_uncal.fits", header=header)
     before = folder_state(here)
-    if fault == "rules":
-        with pytest.raises(SelectionError):
-            DQInitStep.call(ramp, save_results=True)
-    elif fault == "user":
-        with pytest.raises(MaskFormatError, match=r"missing\.fits"):
-            DQInitStep.call(ramp, save_results=True, user_supplied_dq="missing.fits")
-    else:
 
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
+    if fault == "interrupt":
         monkeypatch.setattr(DQInitStep, "_note", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            DQInitStep.call(ramp, save_results=True)
+    error = {"rules": SelectionError, "user": MaskFormatError, "interrupt": KeyboardInterrupt}
+    options = {"user_supplied_dq": "missing.fits"} if fault == "user" else {}
+    with pytest.raises(error[fault]):
+        DQInitStep.call(ramp, save_results=True, **options)
     assert folder_state(here) == before
 
 
@@ -94,37 +64,6 @@ def test_a_result_that_was_changed_is_saved_changed(
     ramp = make_ramp(here / "ramp_uncal.fits")
     DQInitStep.call(ramp, save_results=True)
     assert (arrays(here / "ramp_dqinit.fits")["PIXELDQ"] & CONVENTION["WARM"]).all()
-
-
-def test_saved_elsewhere_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(_: object, result: Any, __: object) -> None:
-        result.save(here / "first" / "ramp_dqinit.fits")
-
-    (here / "first").mkdir()
-    monkeypatch.setattr(DQInitStep, "finalize_result", save)
-    ramp = make_ramp(here / "ramp_uncal.fits")
-    DQInitStep.call(ramp, save_results=True)
-    first = here / "first" / "ramp_dqinit.fits"
-    assert first.read_bytes() == (here / "ramp_dqinit.fits").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "made", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))]
-)
-def test_copies_of_a_result(
-    here: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[Any], Any]
-) -> None:
-    others: list[Any] = []
-
-    def keep(_: object, result: Any, __: object) -> None:
-        others.append(made(result))
-
-    monkeypatch.setattr(DQInitStep, "finalize_result", keep)
-    ramp = make_ramp(here / "ramp_uncal.fits")
-    DQInitStep.call(ramp, save_results=True)
-    expected = (here / "ramp_dqinit.fits").read_bytes()
-    others[0].save("ramp_dqinit.fits")
-    assert (here / "ramp_dqinit.fits").read_bytes() == expected
 
 
 def test_other_steps_ask_crds_as_ever(here: Path) -> None:

@@ -19,23 +19,6 @@ from tmt_dq.tables import Table, as_lines
 if TYPE_CHECKING:
     from tmt_dq.report.report import Report
 
-__all__ = [
-    "as_record",
-    "begin",
-    "echo",
-    "fields_of",
-    "json_list",
-    "manner",
-    "print_json",
-    "remark",
-    "report_error",
-    "set_color",
-    "show_report",
-    "show_table",
-    "table",
-    "terminal",
-]
-
 
 @dataclass(slots=True)
 class _Manner:

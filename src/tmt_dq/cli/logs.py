@@ -11,8 +11,6 @@ import click
 
 from tmt_dq.errors import OutputError, printable
 
-__all__ = ["add_file", "record_error", "show", "shown"]
-
 _ROOT = logging.getLogger("tmt_dq")
 _ERRORS = logging.getLogger(__name__)
 """Errors of the command: for the file alone, since standard error has them with their hints."""

@@ -12,8 +12,6 @@ import click
 
 from tmt_dq.errors import TmtDqError
 
-__all__ = ["BY_NAME", "contexts", "crds_tools", "several"]
-
 Offer = Callable[[click.Context, click.Parameter, str], list[Any]]
 """What click calls: context, parameter and what is typed already, to what may be meant."""
 

@@ -14,27 +14,6 @@ from tmt_dq.core.options import option_table, values_of
 from tmt_dq.errors import ConfigError
 from tmt_dq.masks.reading import Reading
 
-__all__ = [
-    "CONTEXT",
-    "CRDS_PATH",
-    "DRY_RUN",
-    "FLAGS_ONLY",
-    "JOBS",
-    "JSON",
-    "MAX_FLAGGED",
-    "NO_BORDER",
-    "OLD_CACHE",
-    "OVERWRITE",
-    "POSITION",
-    "REPORT",
-    "UNKNOWN",
-    "VERIFY",
-    "WAIT",
-    "table_options",
-    "take_apply_options",
-    "take_values",
-]
-
 
 class _Value(click.ParamType[Any]):
     """What a row of an option table makes of a text."""

@@ -16,8 +16,6 @@ from tmt_dq.tables import number
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
 
-__all__ = ["BatchProgress", "batch_progress", "counted", "progress_bar"]
-
 Item = TypeVar("Item")
 
 _WORTH_A_BAR = 64 * 1024 * 1024

@@ -11,8 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["protect_streams"]
-
 _PLAIN = {"–": "-", "×": "x", "→": "->", "…": "...", "≥": ">=", "█": "#", "·": "."}
 """What stands for our own signs on terminals that have no such letters."""
 

@@ -12,20 +12,6 @@ import click
 from tmt_dq.cli import console, logs, offers
 from tmt_dq.files.urls import is_url, redacted
 
-__all__ = [
-    "FILE",
-    "FILE_OR_URL",
-    "FOLDER",
-    "FOLDER_OR_URL",
-    "FilePath",
-    "Option",
-    "Verb",
-    "argument",
-    "common_options",
-    "option",
-    "verb",
-]
-
 
 class FilePath(click.ParamType[Any]):
     """A file's name as a path, or a URL as text; whether it exists is found when it is opened."""
