@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 env: $(STAMP)  ## create the environment in .venv
 
-demo: $(STAMP)  ## simulate a full-frame IRIS ramp, flag it, show the result
+demo: $(STAMP)  ## simulate an IRIS detector, deliver its mask, flag a ramp, show and explore it
 	$(BIN)/tmt-dq demo --output-dir demo-output
 
 test: $(STAMP)  ## run the tests

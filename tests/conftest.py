@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -59,6 +60,24 @@ def s3_endpoint() -> Iterator[str]:
 
     with s3_server() as address:
         yield address
+
+
+@pytest.fixture
+def store(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return fsspec's file system of a store with an empty bucket "night"."""
+    from remote_helpers import s3_bucket
+
+    with s3_bucket(s3_endpoint, "night", monkeypatch) as fs:
+        yield fs
+
+
+@pytest.fixture
+def web() -> Iterator[Any]:
+    """Return a web server on loopback (`remote_helpers.WebServer`)."""
+    from remote_helpers import web_server
+
+    with web_server() as server:
+        yield server
 
 
 @pytest.fixture

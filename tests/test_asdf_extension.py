@@ -18,8 +18,6 @@ import stdatamodels
 import stdatamodels.asdf_in_fits
 import yaml  # type: ignore[import-untyped]
 from astropy.io import fits
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from builders import compress_gzip, make_ramp
 from tmt_dq.apply.apply import apply_dq
@@ -152,15 +150,6 @@ def test_editing_one_of_two_shared_nodes_leaves_the_other() -> None:
     assert after["again"] == nodes(TREE)["again"]
 
 
-def test_refreshing_twice_is_refreshing_once() -> None:
-    edits: Any = {
-        "arrays": {"pixeldq": ArrayNode("PIXELDQ,1", (3, 4), "uint32")},
-        "metadata": {"meta.cal_step.dq_init": "COMPLETE"},
-    }
-    once = refresh(TREE, **edits)
-    assert refresh(once, **edits) == once
-
-
 @pytest.mark.parametrize(
     "present",
     [
@@ -254,13 +243,6 @@ def test_what_is_no_asdf_is_refused_by_name(content: Any) -> None:
     assert caught.value.hint
 
 
-@settings(deadline=None)
-@given(st.binary(max_size=60))
-def test_noise_is_refused(noise: Any) -> None:
-    with pytest.raises(RampFormatError):
-        refresh(b"#ASDF 1.0.0\n" + noise, metadata={"meta.a": 1})
-
-
 def bomb(kind: str) -> bytes:
     names = "abcdefghijklm"
     if kind == "aliases":
@@ -294,29 +276,18 @@ def test_trees_out_of_proportion_are_refused(tmp_path: Any, kind: str, message: 
         apply_dq(ramp, tmp_path / "o.fits", mask="N/A")
 
 
-def test_values_that_are_repeated_are_no_bomb() -> None:
-    tree = b"#ASDF 1.0.0\n%YAML 1.1\n---\na: &a {b: 1}\nc: [" + b"*a, " * 1000 + b"*a]\n...\n"
-    assert refresh(tree, history=["x"]).count(b"*") == 1001
-
-
 def test_the_header_is_that_of_one_row_of_bytes() -> None:
     old = Header()
     old["XTENSION"] = "IMAGE"
-    old["NAXIS1"] = 10
-    old["EXTVER"] = 1
     old["CHECKSUM"] = "old"
-    old["DATASUM"] = "1"
     old["NOTE"] = ("kept", "with its comment")
     header, data = asdf_hdu_bytes(TREE, old)
     assert data == TREE
-    assert header["XTENSION"] == "BINTABLE"
-    assert header["NAXIS1"] == len(TREE)
-    assert header["NAXIS2"] == header["TFIELDS"] == 1
-    assert header["TFORM1"] == f"{len(TREE)}B"
-    assert header["TTYPE1"] == "ASDF_METADATA"
+    assert (header["XTENSION"], header["NAXIS2"], header["TFIELDS"]) == ("BINTABLE", 1, 1)
+    assert (header["NAXIS1"], header["TFORM1"]) == (len(TREE), f"{len(TREE)}B")
     (note,) = (card for card in header.cards if card.keyword == "NOTE")
     assert (note.value, note.comment) == ("kept", "with its comment")
-    assert not {"CHECKSUM", "DATASUM"} & set(header)
+    assert "CHECKSUM" not in header
     assert old["XTENSION"] == "IMAGE"
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +145,6 @@ def test_unwritable_folder(folder: Path, tmp_path: Path, mask: Path) -> None:
     file.touch()
     with pytest.raises(OutputError, match="the folder cannot be made"):
         run([folder], file / "out", mask=mask)
-    with pytest.raises(OutputError, match="the folder cannot be made"):
-        run([folder], file, mask=mask)
-    if os.geteuid() == 0:
-        pytest.skip("the superuser may write everywhere")
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(OutputError, match="Permission denied"):
-        run([folder], locked, mask=mask)
 
 
 def test_report_does_not_overwrite_a_ramp(folder: Path, out: Path, mask: Path) -> None:
@@ -191,26 +182,34 @@ def test_what_is_done_is_skipped(folder: Path, out: Path, mask: Path) -> None:
     assert run([folder], out, mask=mask, sync=False)[0].skipped == 3
 
 
-def test_changed_input_is_done_again(folder: Path, out: Path, mask: Path) -> None:
+def test_changed_input_and_missing_output(folder: Path, out: Path, mask: Path) -> None:
     ramps = night(folder, 3)
     run([folder], out, mask=mask)
     make_ramp(ramps[1], (1, 4, 6, 8))
-    assert reasons(folder, out, mask=mask)[ramps[1].name] == ("process", "input changed")
+    (out / "iris_0002_dqinit.fits").unlink()
+    assert reasons(folder, out, mask=mask) == {
+        ramps[0].name: ("skip", "done and still true"),
+        ramps[1].name: ("process", "input changed"),
+        ramps[2].name: ("process", "output missing"),
+    }
     result, results = run([folder], out, mask=mask)
-    assert (result.done, result.skipped) == (1, 2)
+    assert (result.done, result.skipped) == (2, 1)
     assert arrays(Path(results[ramps[1].name].output))["SCI"].shape == (1, 4, 6, 8)
 
 
-def test_changed_mask_is_applied(folder: Path, out: Path, mask: Path) -> None:
+@pytest.mark.parametrize("name", ["mask", "user_dq"])
+def test_changed_flags_are_applied(folder: Path, out: Path, tmp_path: Path, name: str) -> None:
     night(folder, 2)
-    run([folder], out, mask=mask)
+    options: dict[str, Any] = {"mask": "N/A", name: make_mask(tmp_path / "flags.fits")}
+    run([folder], out, **options)
+    assert run([folder], out, **options)[0].skipped == 2
     dq = np.full((6, 8), builders.CONVENTION["DEAD"], np.uint32)
-    make_mask(mask, dq)
-    assert set(reasons(folder, out, mask=mask).values()) == {("process", "mask.fits changed")}
-    _, results = run([folder], out, mask=mask)
+    make_mask(tmp_path / "flags.fits", dq)
+    assert set(reasons(folder, out, **options).values()) == {("process", "flags.fits changed")}
+    _, results = run([folder], out, **options)
     for one in results.values():
         assert one.status == "done"
-        np.testing.assert_array_equal(arrays(Path(one.output))["PIXELDQ"], dq)
+        assert (arrays(Path(one.output))["PIXELDQ"] & dq == dq).all()
 
 
 @pytest.mark.parametrize(
@@ -225,17 +224,6 @@ def test_changed_parameters(folder: Path, out: Path, mask: Path, options: dict[s
     }
     assert run([folder], out, mask=mask, **options)[0].done == 1
     assert run([folder], out, mask=mask, **options)[0].skipped == 1
-
-
-def test_changed_user_flags(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
-    night(folder, 1)
-    user = make_mask(tmp_path / "user.fits")
-    run([folder], out, mask=mask, user_dq=user)
-    assert run([folder], out, mask=mask, user_dq=user)[0].skipped == 1
-    make_mask(user, np.ones((6, 8), np.uint32))
-    assert set(reasons(folder, out, mask=mask, user_dq=user).values()) == {
-        ("process", "user.fits changed")
-    }
 
 
 def test_another_version(
@@ -285,15 +273,6 @@ def test_no_rule_is_asked_again_when_rules_change(folder: Path, out: Path, cache
     assert set(reasons(folder, out, **options).values()) == {("process", "rules changed")}
 
 
-def test_missing_output_is_made_again(folder: Path, out: Path, mask: Path) -> None:
-    night(folder, 2)
-    run([folder], out, mask=mask)
-    (out / "iris_0000_dqinit.fits").unlink()
-    result, results = run([folder], out, mask=mask)
-    assert (result.done, result.skipped) == (1, 1)
-    assert results["iris_0000_uncal.fits"].status == "done"
-
-
 def test_files_of_others_are_not_replaced(folder: Path, out: Path, mask: Path) -> None:
     ramps = night(folder, 3)
     out.mkdir()
@@ -311,25 +290,22 @@ def test_files_of_others_are_not_replaced(folder: Path, out: Path, mask: Path) -
     assert reasons(folder, out, mask=mask)[ramps[0].name] == ("refuse", "output exists")
     result, _ = run([folder], out, mask=mask, overwrite=True)
     assert (result.done, result.skipped, result.failed) == (2, 1, 0)
-
-
-def test_output_that_someone_changed_is_theirs(folder: Path, out: Path, mask: Path) -> None:
-    night(folder, 1)
-    run([folder], out, mask=mask)
-    output = out / "iris_0000_dqinit.fits"
-    with output.open("ab") as file:
+    # One of ours that someone changed is theirs.
+    with theirs.open("ab") as file:
         file.write(b" " * 2880)
-    changed = output.read_bytes()
     assert run([folder], out, mask=mask)[0].failed == 1
-    assert output.read_bytes() == changed
+    assert theirs.read_bytes().endswith(b" " * 2880)
 
 
 def test_failed_is_done_again(folder: Path, out: Path, mask: Path) -> None:
     ramps = night(folder, 3)
     good = ramps[1].read_bytes()
+    run(ramps[1], out, mask=mask)
     ramps[1].write_bytes(b"damaged on its way")
-    run([folder], out, mask=mask)
-    assert run([folder], out, mask=mask)[0].failed == 1
+    for _ in range(2):
+        assert run([folder], out, mask=mask)[0].failed == 1
+    # What was made of the good file is still there, and is replaced when there is a better one.
+    assert (out / "iris_0001_dqinit.fits").exists()
     ramps[1].write_bytes(good)
     make_ramp(folder / "new.fits")
     assert reasons(folder, out, mask=mask, retry_failed=True) == {
@@ -341,20 +317,6 @@ def test_failed_is_done_again(folder: Path, out: Path, mask: Path) -> None:
     result, _ = run([folder], out, mask=mask, retry_failed=True)
     assert (result.done, result.skipped, result.failed) == (1, 3, 0)
     assert not (out / "new_dqinit.fits").exists()
-    assert run([folder], out, mask=mask)[0].done == 1
-
-
-def test_outdated_output_stays_ours_when_its_input_fails(
-    folder: Path, out: Path, mask: Path
-) -> None:
-    (ramp,) = night(folder, 1)
-    good = ramp.read_bytes()
-    run([folder], out, mask=mask)
-    ramp.write_bytes(b"damaged")
-    assert run([folder], out, mask=mask)[0].failed == 1
-    # What was made of the good file is still there, and is replaced when there is a better one.
-    assert (out / "iris_0000_dqinit.fits").exists()
-    ramp.write_bytes(good)
     assert run([folder], out, mask=mask)[0].done == 1
 
 
@@ -398,30 +360,18 @@ def test_interrupted_leaves_strangers_alone(folder: Path, out: Path, mask: Path)
     assert not leftover.exists()
 
 
-def test_memory_that_was_cut_short(folder: Path, out: Path, mask: Path) -> None:
-    night(folder, 3)
-    run([folder], out, mask=mask)
-    path = out / JOURNAL_NAME
-    path.write_bytes(path.read_bytes()[:-20])
-    # The last file's line is lost, but not that the batch began it.
-    result, _ = run([folder], out, mask=mask)
-    assert (result.done, result.skipped, result.failed) == (1, 2, 0)
-    assert run([folder], out, mask=mask)[0].skipped == 3
-
-
 DAMAGED = {
     "half a state": '{"done":"NAME","input":"x","in":[5],"out":[1,2]}',
+    "cut short": '{"done":"NAME","inp',
     "endless": '{"done":"NAME","input":"x","in":[Infinity,1]}',
     "no text": '{"done":"NAME","input":"x","terms":[1],"sha256":{}}',
     "deep": "[" * 100_000,
     "no name": '{"done":"x"}',
     "no object": "[1]",
     "names": '{"begin":3}',
-    "rubbish": "rubbish",
     "terms": '{"version":1,"terms":"t"}',
     "rules": '{"version":"1","terms":"t","parameters":"","rules":[["a"]],"references":[]}',
     "references": '{"version":"1","terms":"t","parameters":"","rules":[],"references":[[1e999]]}',
-    "nothing": "{}",
 }
 
 

@@ -41,6 +41,7 @@ def names(paths: list[str], base: Path) -> list[str]:
 
 
 def test_folder_is_searched_with_all_below_it(tree: Path) -> None:
+    (tree / "loop").symlink_to(tree)
     found = names(find_inputs([str(tree)], output_dir=tree / "out"), tree)
     assert found == [
         "[1].fits",
@@ -58,11 +59,6 @@ def test_output_folder_is_searched_where_it_is_named(tree: Path) -> None:
     assert names(find_inputs([tree / "out"], output_dir=tree / "out"), tree) == ["out/g.fits"]
 
 
-def test_links_to_folders_are_not_followed(tree: Path) -> None:
-    (tree / "loop").symlink_to(tree)
-    assert len(find_inputs([tree], output_dir=tree / "out")) == 7
-
-
 def test_pattern(tree: Path) -> None:
     found = find_inputs([f"{tree}/*_uncal.fits", f"{tree}/**/e.fits"], output_dir=tree / "out")
     assert names(found, tree) == ["a_uncal.fits", "b_uncal.fits", "deep/er/e.fits"]
@@ -78,10 +74,6 @@ def test_each_file_once_in_the_order_given(tree: Path, monkeypatch: pytest.Monke
         output_dir=tree / "out",
     )
     assert names(found, tree) == ["b_uncal.fits", "a_uncal.fits"]
-
-
-def test_file_that_is_not_there_is_not_judged_here(tree: Path) -> None:
-    assert names(find_inputs([tree / "none.fits"], output_dir=tree), tree) == ["none.fits"]
 
 
 def test_list_on_standard_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,21 +147,17 @@ def test_bad_lists(folder: Path, name: str, text: str, message: str) -> None:
 
 def test_nothing(tree: Path) -> None:
     (tree / "empty").mkdir()
+    (tree / "binary").write_bytes(b"SIMPLE\xff\xfe")
     for inputs, message in (
         ([], "there is no input"),
         ([tree / "empty"], "has no FITS file"),
         ([f"{tree}/*.nothing"], "has no FITS file"),
         ([f"@{tree}/none.txt"], "cannot be read: No such file"),
         (["-"], "names no file"),
+        ([f"@{tree}/binary"], "is not text"),
     ):
         with pytest.raises(ConfigError, match=message):
             find_inputs(inputs, output_dir=tree, stdin=io.StringIO(""))
-
-
-def test_binary_list(folder: Path) -> None:
-    (folder / "ramp.fits").write_bytes(b"SIMPLE\xff\xfe")
-    with pytest.raises(ConfigError, match="is not text"):
-        find_inputs([f"@{folder}/ramp.fits"], output_dir=folder)
 
 
 def test_same_output_is_an_error() -> None:

@@ -42,7 +42,6 @@ def by_astropy(header: Header) -> fits.Header:
 @pytest.mark.parametrize(
     "image",
     [
-        "KEY     = 'text'",
         "KEY     = 'it''s'             / o'clock",
         "KEY     = '        '",
         "KEY     = ''                  / the null string",
@@ -58,7 +57,6 @@ def by_astropy(header: Header) -> fits.Header:
         "KEY     = 1.5D-3",
         "KEY     = .5",
         "KEY     = 5.",
-        "KEY     = (1.5, -2)           / complex",
         "KEY     =                      / nothing",
         "KEY     =",
         "KEY     = / nothing",
@@ -106,6 +104,7 @@ def test_what_is_written_is_what_astropy_reads(
     assert again.to_bytes() == header.to_bytes()
 
 
+@pytest.mark.filterwarnings("ignore:Card is too long, comment will be truncated")
 @given(keywords, st.one_of(texts, numbers), comments)
 def test_what_astropy_writes_is_read_as_it_was(
     keyword: str, value: str | bool | float, comment: str
@@ -119,11 +118,6 @@ def test_what_astropy_writes_is_read_as_it_was(
     expected = fits.Card.fromstring(image).value
     assert header[keyword] == expected
     assert header.to_bytes() == text.encode("ascii")
-
-
-test_what_astropy_writes_is_read_as_it_was = pytest.mark.filterwarnings(
-    "ignore:Card is too long, comment will be truncated"
-)(test_what_astropy_writes_is_read_as_it_was)
 
 
 def test_cards_that_nobody_changes_stay_as_they_are() -> None:
@@ -167,19 +161,6 @@ def test_history_goes_behind_history_and_is_split_where_a_card_ends() -> None:
     header.add_history("y" * 100)
     assert header.commentary("HISTORY") == ["first", "y" * 72, "y" * 28]
     assert [card.keyword for card in header.cards] == ["HISTORY"] * 3 + ["KEY"]
-
-
-def test_of_two_cards_the_first_one_counts() -> None:
-    header = header_of("KEY     = 1", "KEY     = 2")
-    assert header["key"] == 1
-    header.remove("KEY")
-    assert "KEY" not in header
-
-
-def test_blank_cards_at_the_end_are_no_cards() -> None:
-    header = header_of("KEY     = 1", "", "", "")
-    assert len(header.cards) == 1
-    assert len(header.to_bytes()) == 2880
 
 
 def test_a_card_can_be_put_before_another_one() -> None:

@@ -40,13 +40,6 @@ def test_sums_of_parts_add_up(parts: list[bytes]) -> None:
     assert checksums.add(*map(checksums.sum_bytes, parts)) == whole
 
 
-@given(st.lists(st.integers(0, 2**32 - 1), max_size=5))
-def test_add_carries_around(numbers: list[int]) -> None:
-    total = checksums.add(*numbers)
-    assert 0 <= total < 2**32
-    assert total % (2**32 - 1) == sum(numbers) % (2**32 - 1)
-
-
 @given(words, st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_signed_unit_verifies_in_astropy(data: bytes, text: str) -> None:
     hdu, whole = image(data)
@@ -69,15 +62,6 @@ def verify(unit: bytes) -> Any:
         assert hdus[1].verify_datasum() == 1
         assert hdus[1].verify_checksum() == 1
         return hdus[1].header.copy()
-
-
-def test_old_sums_are_replaced() -> None:
-    hdu, whole = image(b"1234")
-    hdu.add_checksum()
-    hdu.header["CHECKSUM"] = "0000000000000000"
-    hdu.header["DATASUM"] = "12"
-    header = verify(checksums.sign(ours(hdu.header), checksums.sum_bytes(whole)) + whole)
-    assert list(header).count("CHECKSUM") == list(header).count("DATASUM") == 1
 
 
 def test_of_two_old_sums_none_is_left() -> None:

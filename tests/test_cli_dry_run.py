@@ -116,7 +116,14 @@ def test_demo(folder: Path) -> None:
         "written": False,
         "files": [
             str(folder / "a" / "b" / name)
-            for name in ("iris_demo_uncal.fits", "iris_demo_dqinit.fits", "iris_demo_flags.png")
+            for name in (
+                "iris_demo_uncal.fits",
+                "iris_demo_mask.fits",
+                "iris_demo_cache",
+                "iris_demo_dqinit.fits",
+                "iris_demo_flags.png",
+                "iris_demo_flags.html",
+            )
         ],
     }
     (folder / "file").write_text("")

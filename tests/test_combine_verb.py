@@ -169,7 +169,11 @@ def test_the_detector_is_asked_for_where_no_mask_says_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"header": {"DETECTOR": "IRIS2"}}, MaskFormatError, "has DETECTOR IRIS2, but"),
+        (
+            {"header": {"DETECTOR": "IRIS2"}},
+            MaskFormatError,
+            "has DETECTOR IRIS2; the mask is",
+        ),
         ({"header": {"INSTRUME": "LIGER"}}, MaskFormatError, "has INSTRUME LIGER"),
         ({"header": {"FASTAXIS": 2}}, GeometryError, "FASTAXIS"),
         ({"start": (2, 1)}, GeometryError, "covers x 2"),

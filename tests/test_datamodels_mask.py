@@ -93,11 +93,10 @@ def test_the_documentations_way_of_making_a_mask(tmp_path: Any, monkeypatch: Any
         np.array([[0, 1024]], np.uint32),
         np.array([[0, 1024]], ">u4"),
         np.array([[0, 1024]], np.int64),
-        np.array([[0.0, 1024.0]]),
         np.array([[0, 1024]], np.float32),
         [[0, 1024]],
     ],
-    ids=["uint32", "big-endian", "int64", "float64", "float32", "list"],
+    ids=["uint32", "big-endian", "int64", "float32", "list"],
 )
 def test_whole_numbers_of_any_type_are_flags(values: Any) -> None:
     mask = TMTMaskModel()
@@ -108,23 +107,12 @@ def test_whole_numbers_of_any_type_are_flags(values: Any) -> None:
     assert mask.dq[0, 0] == 2**32 - 1
 
 
-def test_booleans_are_do_not_use_flags() -> None:
-    mask = TMTMaskModel(np.array([[True, False]]))
-    assert mask.dq.tolist() == [[1, 0]]
-
-
-@pytest.mark.parametrize("bad", [-1.0, 0.5, np.nan, np.inf, 2.0**33, 2.0**32])
+@pytest.mark.parametrize("bad", [-1, 0.5, np.nan, np.inf, 2.0**32, 2**33])
 def test_what_is_no_flag_is_refused_and_changes_nothing(bad: Any) -> None:
     mask = TMTMaskModel((2, 2))
     with pytest.raises(MaskFormatError, match="1 values are no flags"):
         mask.dq = np.array([[0, bad]])
     assert mask.dq.tolist() == [[0, 0], [0, 0]]
-
-
-@pytest.mark.parametrize("bad", [-1, 2**33])
-def test_integers_out_of_range_are_refused(bad: Any) -> None:
-    with pytest.raises(MaskFormatError, match="1 values are no flags"):
-        TMTMaskModel(dq=np.array([[0, bad]], np.int64))
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 4, 4), ()])
@@ -246,16 +234,6 @@ def test_the_golden_translations_by_every_way_in(tmp_path: Any, how: Any) -> Non
     mask.close()
 
 
-def test_jwsts_own_model_reads_our_flags_as_we_do(tmp_path: Any) -> None:
-    from stdatamodels.jwst.datamodels import MaskModel
-
-    values = [1 << bit for bit in range(32)]
-    mask = TMTMaskModel(dq=np.array([values], np.uint32))
-    mask.save(tmp_path / "mask.fits")
-    with MaskModel(tmp_path / "mask.fits") as peer:
-        assert peer.dq.tolist() == [values]
-
-
 def _convention() -> dict[str, int]:
     """Return the peer's table."""
     return {name: value for name, value in jwst_flags.pixel.items() if value}
@@ -282,13 +260,6 @@ def test_definitions_that_would_lose_flags_are_refused(
     with pytest.raises(kind, match=message) as caught:
         TMTMaskModel(path)
     assert str(path) in str(caught.value)
-
-
-def test_definitions_without_columns_are_refused(tmp_path: Any) -> None:
-    rows = np.array([(1, "DEAD")], dtype=[("VALUE", "u4"), ("NAME", "S40")])
-    path = plain_mask(tmp_path / "mask.fits", np.zeros((1, 2), np.uint32), rows)
-    with pytest.raises(MaskFormatError, match="no column BIT"):
-        TMTMaskModel(path)
 
 
 def test_definitions_alone_cannot_change_the_meaning_of_flags() -> None:
@@ -338,13 +309,6 @@ def test_saving_keeps_what_is_said(tmp_path: Any) -> None:
         assert read.window == Window(y=0, x=6, ny=3, nx=4)
 
 
-def test_an_instrument_that_is_not_known_gets_no_telescope(tmp_path: Any) -> None:
-    mask = TMTMaskModel((3, 4))
-    mask.meta.instrument.name = "OTHER"
-    mask.save(tmp_path / "mask.fits")
-    assert "TELESCOP" not in fits.getheader(tmp_path / "mask.fits")
-
-
 @pytest.mark.parametrize(
     ("attr", "value", "message"),
     [
@@ -375,7 +339,6 @@ def test_a_mask_without_flags_is_not_written(tmp_path: Any) -> None:
     ("units", "message"),
     [
         ([], "no image extensions DQ; expected one, found PRIMARY"),
-        ([fits.ImageHDU(np.zeros((2, 2)), name="SCI")], "found PRIMARY, SCI"),
         ([fits.ImageHDU(np.zeros((2, 2)), name="DQ")] * 2, "has 2 image extensions DQ"),
         (
             [fits.BinTableHDU(table(), name="DQ")],
@@ -383,9 +346,7 @@ def test_a_mask_without_flags_is_not_written(tmp_path: Any) -> None:
         ),
         ([fits.ImageHDU(np.zeros((1, 2, 2)), name="DQ")], r"shape \(1, 2, 2\)"),
         ([fits.ImageHDU(name="DQ")], r"shape \(\)"),
-        ([fits.ImageHDU(np.full((2, 2), -1), name="DQ")], "4 values are no flags"),
         ([fits.ImageHDU(np.full((2, 2), 0.5), name="DQ")], "4 values are no flags"),
-        ([fits.ImageHDU(np.full((2, 2), np.nan), name="DQ")], "4 values are no flags"),
         ([fits.ImageHDU(np.full((2, 2), 2**33), name="DQ")], "4 values are no flags"),
     ],
 )

@@ -40,14 +40,6 @@ def test_each_form_flags_the_same_two_pixels(mask: Any, form: Any) -> None:
     assert mask.dq[0, 1] == mask.dq[3, 5] == DEAD
 
 
-def test_random_pairs_flag_pixels_and_not_rows(mask: Any) -> None:
-    pairs = np.array([[0, 1], [3, 3]])
-    mask.flag_pixels("DEAD", yx=pairs)
-    rows = np.zeros((4, 6), np.uint32)
-    rows[pairs] = DEAD  # what NumPy does, and the original documentation did
-    assert [np.count_nonzero(flags) for flags in (mask.dq, rows)] == [2, 18]
-
-
 def test_one_position_needs_no_list(mask: Any) -> None:
     mask.flag_pixels("DEAD", y=2, x=3)
     assert np.argwhere(mask.dq).tolist() == [[2, 3]]
@@ -66,11 +58,6 @@ def test_the_number_is_that_of_different_pixels(mask: Any) -> None:
     assert mask.flag_pixels("HOT", yx=[(0, 0), (0, 0), (0, 1)]) == 2
     assert mask.flag_pixels("HOT", yx=[]) == 0
     assert mask.flag_pixels("HOT", y=[], x=[]) == 0
-
-
-def test_the_highest_flag_fits(mask: Any) -> None:
-    mask.flag_pixels("REFERENCE_PIXEL", yx=[(0, 0)])
-    assert mask.dq[0, 0] == 2**31
 
 
 @settings(deadline=None, max_examples=50)
@@ -102,14 +89,10 @@ def test_it_is_what_a_loop_over_the_pixels_does(dead: Any, hot: Any) -> None:
         ({"fits_xy": [(1, 5)]}, GeometryError, "y = 5, x = 1"),
         ({"yx": [0, 1, 2]}, GeometryError, r"shape \(3,\); expected pairs"),
         ({"yx": [(0, 1), (2,)]}, GeometryError, "no regular list"),
-        ({"yx": [(0, 1, 2)]}, GeometryError, r"shape \(1, 3\)"),
-        ({"yx": np.zeros((2, 2, 2), int)}, GeometryError, r"shape \(2, 2, 2\)"),
         ({"y": [0, 1], "x": [0]}, GeometryError, "y has 2 positions and x has 1"),
         ({"y": [[0, 1]], "x": [[0, 1]]}, GeometryError, r"shape \(1, 2\)"),
         ({"yx": np.nonzero(np.eye(2))}, GeometryError, "tuple of arrays"),
         ({"yx": [(0, 1.5)]}, ConfigError, "expected whole numbers"),
-        ({"yx": [(0, np.nan)]}, ConfigError, "expected whole numbers"),
-        ({"yx": [("0", "1")]}, ConfigError, "expected whole numbers"),
         ({"yx": np.ones((4, 6), bool)}, ConfigError, "no pixel numbers"),
         ({"yx": np.array([[2**64 - 1, 0]], np.uint64)}, GeometryError, "outside"),
     ],
@@ -121,11 +104,6 @@ def test_a_wrong_list_is_named_and_flags_nothing(
         mask.flag_pixels("DEAD", **form)
     assert caught.value.where == "TMTMaskModel.flag_pixels"
     assert not mask.dq.any()
-
-
-def test_positions_cannot_be_given_without_saying_their_order(mask: Any) -> None:
-    with pytest.raises(TypeError):
-        mask.flag_pixels("DEAD", [(0, 1)])
 
 
 def test_flags_go_by_name(mask: Any) -> None:

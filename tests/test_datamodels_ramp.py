@@ -169,13 +169,11 @@ def test_flags_of_wider_types_that_fit_are_taken(tmp_path: Any) -> None:
         assert np.array_equal(ramp.pixeldq, pixeldq)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (1, 1, 2, 3, 4)])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 1, 2, 3, 4)])
 def test_counts_must_have_four_dimensions(tmp_path: Any, shape: Any) -> None:
     path = plain_ramp(tmp_path / "ramp.fits", np.zeros(shape, np.uint16))
     with pytest.raises(RampFormatError, match="wrong number of dimensions"):
         TMTRampModel(path)
-    with pytest.raises(RampFormatError, match="wrong number of dimensions"):
-        TMTRampModel().data = np.zeros(shape)
 
 
 def test_a_file_without_counts_is_no_ramp(tmp_path: Any) -> None:
@@ -183,9 +181,3 @@ def test_a_file_without_counts_is_no_ramp(tmp_path: Any) -> None:
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(name="DQ")]).writeto(path)
     with pytest.raises(RampFormatError, match="no extension SCI; found PRIMARY, DQ"):
         TMTRampModel(path)
-
-
-def test_gzip_opens(tmp_path: Any) -> None:
-    path = plain_ramp(tmp_path / "ramp.fits.gz", np.ones((1, 2, 3, 4), np.uint16))
-    with TMTRampModel(path) as ramp:
-        assert (ramp.data == 1).all()

@@ -150,10 +150,23 @@ def test_errors_are_not_differences(folder: Path) -> None:
         diff(folder / "absent.fits", a)
 
 
-def test_the_picture(folder: Path) -> None:
+def test_the_picture_has_a_panel_where_most_pixels_differ(folder: Path) -> None:
     old, new = images()
     a = builders.make_mask(folder / "a.fits", old)
     b = builders.make_mask(folder / "b.fits", new)
     assert builders.invoke("diff", a, b, "--plot", folder / "d.png").code == 1
     assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
-    diff(old, old).plot(folder / "same.png")
+    assert diff(old, old).figure().axes[0].get_title("left") == "pixels that differ"
+    old = np.zeros((500, 600), np.uint32)
+    new = old.copy()
+    new[400:410, 500:510], new[3, 3] = FLAG["HOT"], FLAG["DEAD"]
+    figure = diff(old, new).figure()
+    detail = figure.axes[1]
+    assert detail.get_title("left") == "the part with most of them, 100 of 101"
+    (left, right), (low, high) = detail.get_xlim(), detail.get_ylim()
+    assert left < 500.5
+    assert 510.5 < right < 600.5
+    assert low < 400.5
+    assert 410.5 < high < 500.5
+    shown = [text.get_text() for axes in figure.axes[2:] for text in axes.texts]
+    assert shown == ["gained  101", "+DEAD  1", "+HOT  100"]

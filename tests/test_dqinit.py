@@ -42,7 +42,7 @@ def test_large_frames_are_made_in_pieces_of_rows() -> None:
     """More than 4 MiB of flags: 1,500 rows of 1,000 pixels."""
     shape = (1, 1, 1500, 1000)
     old, mask = np.zeros(shape[2:], np.uint32), np.zeros(shape[2:], np.uint32)
-    old[1499, 0], mask[1498:, 0], mask[3, 7] = 4, 1, 1024
+    old[1499, 0], mask[1498:], mask[3, 7] = 4, 1, 1024
     work = Initialization([FlagSource("mask", "m.fits", mask)])
     reader = Reader(
         shape, lambda *_: np.zeros(shape[2:]), lambda *_: None, lambda rows: old[rows].copy()
@@ -51,14 +51,7 @@ def test_large_frames_are_made_in_pieces_of_rows() -> None:
     assert len(pieces) > 1
     np.testing.assert_array_equal(np.concatenate([flags for _, flags in pieces]), old | mask)
     assert old[1499, 0] == 4
-    assert work.counts == {"GOOD": 1499997, "DO_NOT_USE": 2, "JUMP_DET": 1, "DEAD": 1}
+    assert work.counts == {"GOOD": 1497999, "DO_NOT_USE": 2000, "JUMP_DET": 1, "DEAD": 1}
     (report,) = work.reports()
-    assert (report.flagged, list(report.counts.items())) == (3, [("DO_NOT_USE", 2), ("DEAD", 1)])
-    assert report.describe() == "mask m.fits: 3 pixels flagged"
-
-
-def test_thousands_have_separators() -> None:
-    _, _, (report,) = initialize(
-        np.zeros((1, 2, 40, 50)), [FlagSource("mask", pixels=np.ones((40, 50), np.uint32))]
-    )
-    assert report.describe() == "mask: 2,000 pixels flagged"
+    assert list(report.counts.items()) == [("DO_NOT_USE", 2000), ("DEAD", 1)]
+    assert report.describe() == "mask m.fits: 2,001 pixels flagged"

@@ -215,6 +215,31 @@ def test_samples_in_groupdq(folder: Path, cache: Path) -> None:
     assert [flag.name for flag in found.flags] == ["DO_NOT_USE", "HOT"]
 
 
+def test_the_picture_has_the_neighbours_flags_and_ramps(folder: Path, cache: Path) -> None:
+    sci = np.arange(3 * 6 * 8, dtype=np.float32).reshape(1, 3, 6, 8)
+    raw = builders.make_ramp(
+        folder / "r_uncal.fits", start=(1, 1), sci=sci, header={"DATE-OBS": "2024-06-01"}
+    )
+    path = apply_dq(raw, crds_path=cache).output
+    found = explain(path, x=4, y=3, crds_path=cache)
+    np.testing.assert_array_equal(found.samples.reads, sci[0, :, 1:4, 2:5])
+    corner = explain(path, x=1, y=6, crds_path=cache).samples.reads
+    assert corner is not None
+    np.testing.assert_array_equal(corner[:, :2, 1:], sci[0, :, 4:6, :2])
+    assert np.isnan(corner[:, 2]).all()
+    assert np.isnan(corner[:, :, 0]).all()
+    flags, names, ramp = found.figure().axes
+    assert flags.get_xlim() == (0.5, 8.5)
+    assert [text.get_text() for text in names.texts] == ["GOOD  47", "DO_NOT_USE HOT  1"]
+    assert ramp.lines[-1].get_ydata().tolist() == sci[0, :, 2, 3].tolist()
+    shown = builders.invoke(
+        "explain", path, "--pixel", "4,3", "--crds-path", cache, "--plot", folder / "p.png"
+    )
+    assert shown.code == 0, shown.err
+    assert (folder / "p.png").stat().st_size > 0
+    assert len(explain(np.zeros((3, 3), np.uint32), x=1, y=1).figure().axes) == 2
+
+
 def test_positions_are_the_detector_s(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags("HOT"), start=(101, 201))
     assert [flag.name for flag in explain(mask, x=104, y=203).flags] == ["HOT"]

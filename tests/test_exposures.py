@@ -12,8 +12,7 @@ from astropy.io import fits
 
 from builders import arrays, data_unit, make_mask, make_ramp, run_cli
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.core.geometry import Window
-from tmt_dq.core.recipe import GuideWindow, Recipe
+from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.subarrays import merge_subarrays
 from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
 from tmt_dq.masks.make import import_mask
@@ -87,14 +86,6 @@ class TestShapes:
         expected[:, 2, 3] = DO_NOT_USE
         np.testing.assert_array_equal(found["GROUPDQ"], expected)
 
-    def test_data_without_the_border(self, folder: Path) -> None:
-        """Data at 5,5 of the detector, as when the border of reference pixels was trimmed."""
-        ramp = make_ramp(folder / "ramp.fits", shape=(1, 2, 2, 3), start=(5, 5))
-        apply_dq(ramp, folder / "out.fits", mask=_mask(folder))
-        np.testing.assert_array_equal(
-            arrays(folder / "out.fits")["PIXELDQ"], arrays(folder / "mask.fits")["DQ"][4:6, 4:7]
-        )
-
     @pytest.mark.parametrize("keyword", ["FASTAXIS", "SLOWAXIS"])
     def test_another_orientation_is_refused(self, folder: Path, keyword: str) -> None:
         ramp = make_ramp(folder / "ramp.fits", header={"FASTAXIS": 1, "SLOWAXIS": 2})
@@ -137,11 +128,6 @@ class TestSubarrays:
             apply_dq(ramp, folder / f"out{number}.fits", mask=mask)
             pieces[number] = arrays(folder / f"out{number}.fits")["PIXELDQ"]
         np.testing.assert_array_equal(merge_subarrays(frame, self.MAP, pieces), expected)
-
-    def test_the_map_comes_through(self, folder: Path) -> None:
-        ramp = self._frame(folder)
-        apply_dq(ramp, folder / "out.fits", mask=_mask(folder, (12, 10)))
-        assert data_unit(folder / "out.fits", "SUBARR_MAP") == data_unit(ramp, "SUBARR_MAP")
 
     def test_a_map_of_another_size(self, folder: Path) -> None:
         small = fits.ImageHDU(self.MAP[:11], name="SUBARR_MAP")
@@ -200,13 +186,6 @@ class TestGuideWindows:
         ramp = make_ramp(folder / "ramp.fits", header=cards)
         apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"guide_windows_from_file": True})
         self._check(folder / "out.fits", moving=False)
-
-    @pytest.mark.parametrize("moving", [False, True])
-    def test_caller(self, folder: Path, moving: bool) -> None:
-        guide = GuideWindow(Window(1, 4, 2, 3), (1, 3) if moving else None)
-        ramp = make_ramp(folder / "ramp.fits")
-        apply_dq(ramp, folder / "out.fits", mask="N/A", recipe=Recipe(guide_windows=(guide,)))
-        self._check(folder / "out.fits", moving=moving)
 
     def test_command_line(self, folder: Path) -> None:
         ramp = make_ramp(folder / "ramp.fits")
@@ -478,38 +457,23 @@ class TestNoMask:
 
 
 @pytest.mark.parametrize(
-    ("start", "flagged", "recipe", "lacking"),
+    ("start", "flagged", "lacking"),
     [
-        ((5, 5), False, {}, 0),
-        ((4, 5), False, {}, 6),  # one column of six pixels is in the border of four
-        ((1, 1), False, {}, 48 - 4 * 2),
-        ((4089, 4091), False, {}, 4 * 8 + 2 * 4),
-        ((1, 1), True, {}, 0),
-        ((1, 1), False, {"reference_pixels": True}, 0),
+        ((5, 5), False, 0),
+        ((4, 5), False, 6),  # one column of six pixels is in the border of four
+        ((1, 1), False, 48 - 4 * 2),
+        ((4089, 4091), False, 4 * 8 + 2 * 4),
+        ((1, 1), True, 0),
     ],
 )
 def test_a_mask_without_the_border_is_reported(
-    folder: Path, start: tuple[int, int], flagged: bool, recipe: dict[str, Any], lacking: int
+    folder: Path, start: tuple[int, int], flagged: bool, lacking: int
 ) -> None:
     mask = make_mask(folder / "mask.fits", np.full((6, 8), flagged << 31, np.uint32), start=start)
     ramp = make_ramp(folder / "ramp.fits", start=start)
-    remarks = apply_dq(ramp, mask=mask, recipe=recipe).sources[0].remarks
+    remarks = apply_dq(ramp, mask=mask).sources[0].remarks
     told = f"it lacks the border of reference pixels, {lacking} in this exposure"
     assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
-
-
-@pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("rows", [6, 5])
-def test_a_mask_alone_is_counted(folder: Path, own: bool, rows: int) -> None:
-    mask = _mask(folder)
-    options = {"pixeldq": np.zeros((rows, 8), np.uint32)} if own else {}
-    ramp = make_ramp(folder / "ramp.fits", (1, 2, rows, 8), **options)
-    applied = apply_dq(ramp, folder / "out.fits", mask=mask)
-    expected = arrays(mask)["DQ"][:rows]
-    with fits.open(folder / "out.fits", checksum=True) as hdus:  # a wrong sum would be a warning
-        np.testing.assert_array_equal(hdus["PIXELDQ"].data, expected)
-    assert applied.counts["GOOD"] == (expected == 0).sum()
-    assert applied.sources[0].flagged == (expected != 0).sum()
 
 
 def test_history_says_which_sources_ran_in_what_order(folder: Path) -> None:

@@ -1,18 +1,21 @@
 """Pictures, pages and DS9 regions of a summary."""
 
-import base64
 import html.parser
 import re
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import builders
-from tmt_dq import summarize
+from tmt_dq import diff, summarize
 from tmt_dq.errors import ConfigError, OutputError
 
 FLAG = builders.CONVENTION
@@ -90,50 +93,84 @@ def test_the_command_line_says_what_it_leaves_out(folder: Path) -> None:
 
 def test_pictures(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags())
-    shown = builders.invoke("inspect", mask, "--plot", folder / "p.png")
+    shown = builders.invoke("inspect", mask, "--plot", folder / "p.png", "--color-by", "flag")
     assert shown.code == 0, shown.err
     assert (folder / "p.png").read_bytes().startswith(PNG)
-    summarize(flags()).plot(folder / "p.svg")
-    assert b"<svg" in (folder / "p.svg").read_bytes()
-    summarize(np.zeros((5, 5), np.uint32)).plot(folder / "empty.png")
+    for name, start in (("p.svg", b"<?xml"), ("p.pdf", b"%PDF")):
+        summarize(flags()).plot(folder / name)
+        assert (folder / name).read_bytes().startswith(start)
     with pytest.raises(OutputError):
         summarize(flags()).plot(folder / "p.png")
     summarize(flags()).plot(folder / "p.png", overwrite=True)
     with pytest.raises(ConfigError, match="ending"):
         summarize(flags()).plot(folder / "p.doc")
+    with pytest.raises(ConfigError, match="color_by"):
+        summarize(flags()).plot(folder / "q.png", color_by="pixel")
 
 
-def test_the_map_shows_a_border_narrower_than_its_cells() -> None:
-    from tmt_dq.core.geometry import Window
-    from tmt_dq.report import panels
-    from tmt_dq.report.figures import new_figure
-
-    classes = np.zeros((1024, 1024), np.uint8)
-    classes[:4] = classes[:, -4:] = 1
-    axes = new_figure(4, 4, "").subplots()
-    panels.draw_classes(axes, classes, Window.full(1024, 1024), [("a", "red")], title="", cells=64)
-    [image] = axes.get_images()
-    shown = np.asarray(image.get_array())
-    assert shown.shape == (64, 64)
-    assert shown[0].all()
-    assert shown[:, -1].all()
-    assert shown.sum() == 127
+def titles(figure: Any) -> list[str]:
+    return [axes.get_title("left") for axes in figure.axes]
 
 
-def test_a_single_bar_keeps_its_height() -> None:
-    from tmt_dq.report import panels
-    from tmt_dq.report.figures import new_figure
+def test_panels_without_anything_are_not_drawn() -> None:
+    assert titles(summarize(np.zeros((70, 80), np.uint32)).figure()) == ["flagged pixels"]
+    border = np.zeros((70, 80), np.uint32)
+    border[0] = FLAG["REFERENCE_PIXEL"]
+    assert "clusters of defects by size (pixels)" not in titles(summarize(border).figure())
+    dq = np.zeros((70, 80), np.uint32)
+    dq[3, 4], dq[5, 6] = FLAG["HOT"], FLAG["DEAD"]
+    assert {"HOT 1", "DEAD 1", "defects, % of 2 × 2 pixels"} <= set(titles(summarize(dq).figure()))
 
-    axes = new_figure(4, 4, "").subplots()
-    panels.draw_counts(axes, {"HOT": 1234567}, "flags")
-    [bar] = axes.patches
-    low, high = axes.get_ylim()
-    assert bar.get_height() / (high - low) < 0.2
-    assert [text.get_text().strip() for text in axes.texts] == ["1,234,567"]
+
+def test_axes_have_labels_and_dots_are_whole_pixels_of_the_screen() -> None:
+    dq = np.zeros((300, 1500), np.uint32)
+    dq[7, 1400], dq[:, 33] = FLAG["HOT"], FLAG["DEAD"]
+    figure = summarize(dq).figure(color_by="flag")
+    maps = [axes for axes in figure.axes if axes.get_images()]
+    assert len(maps) == 4
+    for axes in maps:
+        [image] = axes.get_images()
+        rows, columns = image.get_array().shape[:2]
+        box = axes.get_window_extent()
+        assert box.width / columns == pytest.approx(round(box.width / columns))
+        assert box.height / rows == pytest.approx(round(box.height / rows))
+        assert axes.get_xlabel() == "x (detector pixel)"
+        assert axes.get_xlim()[0] == 0.5
+    assert all(axes.get_ylabel() or not axes.get_yticks().size for axes in maps)
+
+
+flagged = hnp.arrays(np.uint8, (13, 9), elements=st.integers(0, 2))
+
+
+@given(flagged, st.integers(1, 5))
+def test_ink_is_true_to_the_share_that_is_flagged(pixels: npt.NDArray[np.uint8], cell: int) -> None:
+    from tmt_dq.report.colours import Classes
+    from tmt_dq.report.maps import shade
+
+    image = shade(Classes(pixels, ("a", "b"), ("#ff0000", "#0000ff"), (0, 0)), cell)
+    for row, column in np.ndindex(image.shape[:2]):
+        part = pixels[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+        red, green, blue, ink = image[row, column]
+        share = np.count_nonzero(part) / part.size
+        assert ink == pytest.approx(share**0.3)
+        assert (ink == 1) == (share == 1)
+        if share:
+            assert (red, green) == (pytest.approx(np.mean(part[part > 0] == 1)), 0)
+            assert red + blue == pytest.approx(1)
+
+
+def test_few_dots_are_enlarged_and_a_bad_column_is_named() -> None:
+    dq = np.zeros((2500, 2500), np.uint32)
+    dq[1000, 1000] = FLAG["HOT"]
+    [image] = summarize(dq).figure().axes[0].get_images()
+    assert np.count_nonzero(np.asarray(image.get_array())[..., 3]) == 25
+    dq[:, 41] = FLAG["DEAD"]
+    axes = summarize(dq).figure().axes[0]
+    assert [text.get_text() for text in axes.texts] == ["42"]
 
 
 class Page(html.parser.HTMLParser):
-    """Collects what a page refers to, its images and its cells."""
+    """Collects what a page refers to, and its tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -148,16 +185,13 @@ class Page(html.parser.HTMLParser):
 
 def test_the_page_needs_no_other_file(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags())
+    other = builders.make_mask(folder / "n.fits", 2 * flags())
     assert builders.invoke("inspect", mask, "--html", folder / "p.html").code == 0
-    text = (folder / "p.html").read_text("utf-8")
-    page = Page(text)
-    [link] = page.links
-    head, _, data = link.partition(",")
-    assert head == "data:image/png;base64"
-    assert base64.b64decode(data).startswith(PNG)
-    assert page.tags.count("table") == len(summarize(mask).tables())
-    assert "url(" not in text
-    assert "<script" not in text
+    assert builders.invoke("diff", mask, other, "--html", folder / "d.html").code == 1
+    for name, report in (("p.html", summarize(mask)), ("d.html", diff(mask, other))):
+        page = Page((folder / name).read_text("utf-8"))
+        assert page.links == []
+        assert page.tags.count("table") == len(report.tables())
 
 
 def test_names_cannot_put_anything_into_the_page(folder: Path) -> None:
@@ -168,6 +202,14 @@ def test_names_cannot_put_anything_into_the_page(folder: Path) -> None:
     assert "<b>" not in summarize(mask)._repr_html_()
 
 
+def test_a_page_of_too_many_pixels_tells_what_it_leaves_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmt_dq.report.page._MARKS", 3)
+    summarize(flags()).write_html(folder / "p.html")
+    assert "the 1 smallest groups of equal pixels are left out" in (folder / "p.html").read_text()
+
+
 def test_two_outputs_of_one_name_are_refused(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags())
     out = folder / "out"
@@ -176,22 +218,27 @@ def test_two_outputs_of_one_name_are_refused(folder: Path) -> None:
     assert not out.exists()
 
 
-def test_without_matplotlib(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+@pytest.mark.parametrize(
+    ("module", "option"), [("matplotlib.figure", "--plot"), ("bokeh.embed", "--html")]
+)
+def test_without_the_libraries_of_pictures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, option: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
     mask = builders.make_mask(folder / "m.fits", flags())
     assert builders.invoke("inspect", mask).code == 0
-    shown = builders.invoke("inspect", mask, "--html", folder / "p.html")
+    shown = builders.invoke("inspect", mask, option, folder / "p")
     assert shown.code == 2
     assert "pip install" in shown.err
-    assert not (folder / "p.html").exists()
+    assert not (folder / "p").exists()
 
 
-def test_a_table_does_not_load_matplotlib_crds_or_jinja2(folder: Path) -> None:
+def test_a_table_does_not_load_what_it_does_not_need(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags())
     code = (
         "import sys; from tmt_dq.cli import run; "
         f"run(['inspect', {str(mask)!r}]); "
-        "print([m for m in ('matplotlib', 'crds', 'jinja2') if m in sys.modules])"
+        "print([m for m in ('matplotlib', 'bokeh', 'crds', 'jinja2') if m in sys.modules])"
     )
     done = builders.run_python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
 
 from builders import make_ramp, ramp_hdus, write_hdus
 from tmt_dq.errors import RampFormatError
@@ -27,12 +25,6 @@ def units_of(path: Path) -> list[Unit]:
 
 def scan_bytes(content: bytes) -> list[Unit]:
     return list(scan(lambda at, size: content[at : at + size], "a.fits", size=len(content)))
-
-
-@given(st.integers(0, 10**15))
-def test_padding(size: int) -> None:
-    assert padded(size) % 2880 == 0
-    assert 0 <= padded(size) - size < 2880
 
 
 def test_offsets_against_astropy(folder: Path) -> None:
@@ -68,14 +60,6 @@ def test_offsets_against_astropy(folder: Path) -> None:
             assert unit.name == hdu.name.replace("PRIMARY", "")
     assert units[-1].shape == (1, 2)
     assert units[1].shape == (2, 3, 5, 7)
-
-
-def test_extension_names_are_compared_in_upper_case(folder: Path) -> None:
-    hdus = ramp_hdus()
-    hdus.writeto(folder / "a.fits")
-    content = (folder / "a.fits").read_bytes().replace(b"'SCI     '", b"'sci     '")
-    (folder / "a.fits").write_bytes(content)
-    assert [unit.name for unit in units_of(folder / "a.fits")] == ["", "SCI"]
 
 
 def test_header_that_ends_with_its_block(folder: Path) -> None:
@@ -145,11 +129,9 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "one byte short": (content()[:6047], "is truncated: SCI needs 6048 bytes, the file has 6047"),
     "junk behind": (content() + b"junk" * 100, "at byte 8640, expected an extension, found b'junk"),
     "no END": (content()[:160] + card("A       = 1") * 64, "truncated inside the header of HDU 0"),
-    "no BITPIX": (replaced("BITPIX", "COMMENT"), "header of HDU 0 is damaged"),
     "BITPIX of text": (replaced("BITPIX", "BITPIX  = 'many'"), "header of HDU 0 is damaged"),
     "BITPIX 12": (replaced("BITPIX", "BITPIX  = 12"), "HDU 0 has BITPIX 12"),
     "negative axis": (replaced("NAXIS1", "NAXIS1  = -8"), "HDU 1 has BITPIX 16 and axes"),
-    "missing axis": (replaced("NAXIS3", "COMMENT"), "header of HDU 1 is damaged"),
     "negative PCOUNT": (replaced("PCOUNT", "PCOUNT  = -1"), "HDU 1 has BITPIX 16"),
     "negative GCOUNT": (replaced("GCOUNT", "GCOUNT  = -1"), "PCOUNT 0, GCOUNT -1"),
     "enormous GCOUNT": (replaced("GCOUNT", f"GCOUNT  = {10**30}"), "HDU 1 has BITPIX 16"),
@@ -162,8 +144,6 @@ DAMAGED: dict[str, tuple[Any, str]] = {
         replaced("EXTNAME", "EXTNAME = 12 34"),
         "HDU 1 is damaged: the card 'EXTNAME = 12 34' has no value that FITS knows",
     ),
-    "unreadable ZIMAGE": (replaced("EXTNAME", "ZIMAGE  = 1 2"), "HDU 1 is damaged: the card"),
-    "unreadable GROUPS": (replaced("EXTEND", "GROUPS  = 1 2"), "HDU 0 is damaged: the card"),
     "unreadable NAXIS": (replaced("NAXIS   =                    4", "NAXIS   = ?"), "damaged"),
 }
 

@@ -14,7 +14,7 @@ from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.fits.file import open_input
 from tmt_dq.masks.mask import check_belongs, cut_out, read_mask
-from tmt_dq.masks.user_flags import read_user_dq
+from tmt_dq.masks.user_flags import read_user_flags
 
 
 def ramp_of(folder: Path, shape: tuple[int, ...] = (1, 2, 6, 8), **options: Any) -> Ramp:
@@ -148,20 +148,20 @@ def user(path: Path, array: Any, **cards: object) -> Path:
 def test_user_flags_as_large_as_the_data_lie_where_the_data_lie(folder: Path) -> None:
     ramp = ramp_of(folder, start=(101, 201))
     path = user(folder / "user.fits", np.ones((6, 8), np.uint8))
-    assert read_user_dq(path, ramp).window == ramp.window == Window(200, 100, 6, 8)
+    assert read_user_flags(path, ramp).window == ramp.window == Window(200, 100, 6, 8)
     # The same file, for data elsewhere.
-    assert read_user_dq(path, ramp_of(folder, start=(1, 1))).window == Window(0, 0, 6, 8)
+    assert read_user_flags(path, ramp_of(folder, start=(1, 1))).window == Window(0, 0, 6, 8)
 
 
 def test_user_flags_that_say_where_they_lie(folder: Path) -> None:
     ramp = ramp_of(folder, start=(101, 201))
     path = user(folder / "user.fits", np.ones((10, 10), np.uint8), SUBSTRT1=100, SUBSTRT2=200)
-    assert read_user_dq(path, ramp).window == Window(199, 99, 10, 10)
+    assert read_user_flags(path, ramp).window == Window(199, 99, 10, 10)
 
 
 def test_user_flags_of_another_size(folder: Path) -> None:
     with pytest.raises(GeometryError, match="10 × 9"):
-        read_user_dq(user(folder / "u.fits", np.ones((9, 10), np.uint8)), ramp_of(folder))
+        read_user_flags(user(folder / "u.fits", np.ones((9, 10), np.uint8)), ramp_of(folder))
 
 
 def test_masks_of_others(folder: Path) -> None:

@@ -142,13 +142,6 @@ def test_no_mask_and_wrong_flags(flagged: Path) -> None:
             model.to_ccddata(mask_flags=nothing)
 
 
-def test_bit_31_masks(flagged: Path) -> None:
-    model = TMTRampModel(flagged)
-    model.pixeldq[1, 1] = REF
-    mask = model.to_ccddata(mask_flags="REFERENCE_PIXEL").mask
-    assert np.argwhere(mask).tolist() == [[1, 1]]
-
-
 def test_one_read(flagged: Path) -> None:
     model = TMTRampModel(flagged)
     read = model.to_ccddata(group=1)
@@ -203,22 +196,17 @@ def test_units(folder: Path) -> None:
 def test_a_ramp_without_samples_flagged_takes_no_memory_for_flags() -> None:
     model = TMTRampModel((2, 50, 6, 8))
     model.pixeldq[0, 0] = DNU
+    model.err = np.full((2, 50, 6, 8), 3, np.float32)
     exported = model.to_nddata()
     assert exported.flags.base is model.pixeldq
     assert exported.mask.strides[:2] == (0, 0)
     assert exported.mask[1, 49, 0, 0]
     assert exported.mask.sum() == 100
+    assert exported.uncertainty.uncertainty_type == "std"
+    assert np.shares_memory(exported.uncertainty.array, model.err)
     # Nothing of the model can be changed through a view that stands for many samples.
     with pytest.raises(ValueError, match="read-only"):
         exported.flags[0, 0, 0, 0] = 1
-
-
-def test_uncertainty_is_a_view(folder: Path) -> None:
-    model = TMTRampModel((1, 2, 6, 8))
-    model.err = np.full((1, 2, 6, 8), 3, np.float32)
-    read = model.to_ccddata(group=0)
-    assert read.uncertainty.uncertainty_type == "std"
-    assert np.shares_memory(read.uncertainty.array, model.err)
 
 
 def test_shapes_are_checked() -> None:

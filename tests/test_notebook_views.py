@@ -84,15 +84,6 @@ def test_mask(mask: Path) -> None:
     assert words[words.index("GOOD") + 1] == "46"
 
 
-def test_a_new_mask() -> None:
-    assert shown(TMTMaskModel()) == ["TMTMaskModel", "About", "Arrays", *_header("array")]
-    assert "4 × 6" in shown(TMTMaskModel((4, 6)))
-
-
-def _header(first: str) -> list[str]:
-    return [first, "shape", "type", "MB"]
-
-
 def test_ramp(ramp: Path) -> None:
     words = shown(TMTRampModel(ramp))
     for word in ("TMTRampModel a_uncal.fits", "1 × 3 × 6 × 8", "float32", "groupdq", "2026-05-01"):
@@ -117,12 +108,6 @@ def test_a_ramp_is_shown_without_its_samples(ramp: Path) -> None:
     words = shown(model)
     assert words.count("1 × 416 × 4096 × 4096") == 2
     assert "6,979.3" in words  # 416 * 4096 * 4096 bytes
-
-
-def test_flags_without_a_meaning_are_told() -> None:
-    model = TMTRampModel((1, 1, 2, 2))
-    model._instance["pixeldq"] = np.array([[-1, 0], [0, 0]], np.int64)
-    assert any(word.startswith("Flags cannot be counted") for word in shown(model))
 
 
 def test_results(folder: Path, ramp: Path, mask: Path) -> None:
@@ -197,21 +182,10 @@ def test_tables_of_reports(folder: Path, ramp: Path, mask: Path) -> None:
     assert set(summary.table_names) >= {"flags", "quadrants", "channels", "largest_clusters"}
     with pytest.raises(ConfigError, match="no table 'notes'; expected one of flags"):
         summary.to_table("notes")
-    other = make_mask(folder / "other.fits", np.zeros((6, 8), np.uint32))
-    pixels = diff(mask, other).to_table("pixels")
-    assert [tuple(row) for row in pixels["x", "y", "old"]] == [
-        (1, 1, "DEAD"),
-        (4, 3, "DO_NOT_USE,HOT"),
-    ]
-    reasons = explain(mask, x=1, y=1).to_table()
-    assert reasons["name"].tolist() == ["DEAD"]
     rules = select_mask(ramp).to_table()
     assert rules["matched"].dtype == bool
     assert rules["matched"].all()
     assert rules.meta["context"] == "tmt_0100.pmap"
-
-
-def test_tables_of_results(ramp: Path, mask: Path) -> None:
     table = apply_dq(ramp, mask=mask).to_table()
     assert [tuple(row) for row in table["flag", "pixels"]] == [
         ("GOOD", 46),
@@ -220,9 +194,6 @@ def test_tables_of_results(ramp: Path, mask: Path) -> None:
         ("HOT", 1),
     ]
     assert table["fraction"][0] == 46 / 48
-    made = combine_masks([mask], dry_run=True).to_table()
-    hot = made[made["flag"] == "HOT"][0]
-    assert (hot["pixels"], hot["gained"], hot["lost"]) == (1, 0, 0)
 
 
 def test_missing_values_are_masked() -> None:

@@ -64,9 +64,17 @@ def test_lists_and_numbers_of_other_kinds_are_taken() -> None:
     assert hash(recipe) == hash(recipe)
 
 
-@pytest.mark.parametrize(("field", "value"), [("window", (1, 2, 3, 4)), ("groups", [0, 3])])
-def test_guide_windows(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"guide window's {field} is "):
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("window", (1, 2, 3, 4), "guide window's window is"),
+        ("groups", [0, 3], "guide window's groups is"),
+        ("window", Window(0, 0, 0, 4), "is empty"),
+        ("groups", (3, 3), "expected 1 ≤ first ≤ last"),
+    ],
+)
+def test_guide_windows(field: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         GuideWindow(**{"window": Window(0, 0, 2, 2), field: value})
 
 

@@ -5,7 +5,6 @@ that names the staged copy; a secret of a URL in what is printed or written.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,13 @@ import pytest
 from astropy.io import fits
 
 from builders import data_unit, invoke, make_mask, make_ramp, run_python
-from remote_helpers import WebServer, s3_bucket, web_server
+from remote_helpers import WebServer
 from tmt_dq import apply_dq, diff, explain, run_batch, select_mask, summarize
 from tmt_dq.batch.inputs import find_inputs
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.step.step import DQInitStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-
-
-@pytest.fixture
-def store(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return fsspec's file system of a store with an empty bucket "night"."""
-    with s3_bucket(s3_endpoint, "night", monkeypatch) as fs:
-        yield fs
-
-
-@pytest.fixture
-def web() -> Iterator[WebServer]:
-    with web_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -144,19 +130,6 @@ def test_errors_name_the_url_without_its_secret(folder: Path, web: WebServer, ma
         assert f"{web.address}/" in outcome.err
         assert "staged" not in outcome.err
     assert [path.name for path in folder.iterdir()] == ["mask.fits"]
-
-
-def test_no_input_is_an_output(store: Any, ramp: Path, mask: Path) -> None:
-    store.put([str(ramp), str(mask)], "night/")
-    for name in ("a_uncal.fits", "mask.fits"):
-        with pytest.raises(OutputError, match="same file"):
-            apply_dq(
-                "s3://night/a_uncal.fits",
-                f"s3a://night/{name}",
-                mask="s3://night/mask.fits",
-                overwrite=True,
-            )
-    assert store.cat("night/mask.fits") == mask.read_bytes()
 
 
 def test_the_step_reads_and_writes_urls(folder: Path, store: Any, ramp: Path, mask: Path) -> None:

@@ -14,6 +14,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
+from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import FlagSource
 from tmt_dq.core.sources.subarrays import merge_subarrays, subarray_windows
 from tmt_dq.errors import ConfigError, GeometryError
@@ -173,6 +174,20 @@ def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None
     expected = MASK.copy()
     expected[:, :4] |= REFERENCE_PIXEL
     np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "lacking"),
+    [(None, 0), (MASK, 16 * 4), (MASK | np.uint32(REFERENCE_PIXEL), 0)],
+    ids=["no mask", "none", "all"],
+)
+def test_a_mask_without_reference_pixels(mask: Uint32 | None, lacking: int) -> None:
+    """Columns 4 to 7 of the detector are in its border of 8."""
+    exposure = Exposure("ramp.fits", SHAPE, WINDOW, FRAME, BORDER, mask)
+    told = f"it lacks the border of reference pixels, {lacking} in this exposure"
+    remarks = lacks_border(Recipe(), exposure)
+    assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
+    assert lacks_border(Recipe(reference_pixels=True), exposure) == ()
 
 
 def test_a_moving_guide_window() -> None:

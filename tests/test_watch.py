@@ -198,25 +198,15 @@ def test_odd_names(
     assert f"{folder}/two\\nlines.fits: is not a FITS file" in line
 
 
-def test_outputs_beside_inputs(folder: Path, mask: Path, stage: Path) -> None:
-    with watching(folder, folder, mask=mask) as watch:
-        arrive(stage, folder, "a.fits")
-        watch.wait_done("a.fits")
-        (folder / "sub").mkdir()
-        arrive(stage, folder / "sub", "b.fits")
-        watch.wait_done("a.fits", "b.fits")
-    assert sorted(path.name for path in folder.glob("*_dqinit.fits")) == [
-        "a_dqinit.fits",
-        "b_dqinit.fits",
-    ]
-
-
-def test_outputs_above_inputs(folder: Path, mask: Path) -> None:
-    """The output folder above the watched one: what is below the watched one is still watched."""
+@pytest.mark.parametrize("place", [".", ".."])
+def test_outputs_beside_or_above_inputs(folder: Path, mask: Path, place: str) -> None:
     (folder / "sub").mkdir()
     make_ramp(folder / "a.fits")
     make_ramp(folder / "sub" / "b.fits")
-    assert once(folder, folder.parent, mask=mask).done == 2
+    for done in (2, 0):
+        assert once(folder, folder / place, mask=mask).done == done
+    found = sorted(path.name for path in (folder / place).glob("*_dqinit.fits"))
+    assert found == ["a_dqinit.fits", "b_dqinit.fits"]
 
 
 def test_patterns_and_no_recursion(folder: Path, out: Path, mask: Path) -> None:
@@ -228,17 +218,25 @@ def test_patterns_and_no_recursion(folder: Path, out: Path, mask: Path) -> None:
     assert sorted(path.name for path in out.glob("*.fits")) == ["a_dqinit.fits", "c_dqinit.fits"]
 
 
-@pytest.mark.parametrize("how", ["polling", "nothing told"])
+@pytest.mark.parametrize("how", ["polling", "nothing told", "refused"])
 def test_without_the_kernel(
     folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """On NFS the kernel does not tell; elsewhere its queue may be full, and searches find out."""
-    options: dict[str, Any] = {"poll_s": 0.05}
+    """On NFS the kernel does not tell; elsewhere its queue may be full, or it has no watches left.
+
+    Searches find out.
+    """
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "OS file watch limit reached")
+
+    monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
     if how == "nothing told":
         monkeypatch.setattr(Events, "_take", lambda *_: None)
-        monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
-        options = {}
+    if how == "refused":
+        monkeypatch.setattr("watchfiles.watch", refuse)
     make_ramp(folder / "a.fits")
+    options = {"poll_s": 0.05} if how == "polling" else {}
     with watching(folder, out, mask=mask, **options) as watch:
         watch.wait_done("a.fits")
         arrive(stage, folder, "b.fits")
@@ -248,27 +246,6 @@ def test_without_the_kernel(
         make_ramp(folder / "b.fits", (1, 4, 6, 8))
         watch.wait_done("a.fits", "b.fits", "b.fits", "c.fits")
     assert arrays(out / "b_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
-
-
-def test_kernel_that_refuses(
-    folder: Path,
-    out: Path,
-    mask: Path,
-    stage: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """No more watches are to be had (fs.inotify.max_user_watches): searches do it."""
-
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise OSError(errno.ENOSPC, "OS file watch limit reached")
-
-    monkeypatch.setattr("watchfiles.watch", refuse)
-    monkeypatch.setattr("tmt_dq.watch.options._SEARCH_S", 0.05)
-    with watching(folder, out, mask=mask) as watch:
-        arrive(stage, folder, "a.fits")
-        watch.wait_done("a.fits")
-    assert "file-system events are not available" in caplog.text
 
 
 # --- changes ---------------------------------------------------------------------------------
@@ -310,17 +287,20 @@ def test_changed_while_it_is_read(
     assert work(task).result is None  # and it is not begun where it has changed before
 
 
-def test_written_over_when_it_is_begun(
-    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["written over", "removed"])
+def test_not_there_any_more_when_it_is_begun(
+    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """A writer begins anew in a whole file, just when a worker opens it: it is no bad file."""
+    """A writer begins anew, or an archive takes the ramp away, as a worker opens it: no error."""
     real = worker.process
     content = make_ramp(stage / "a.fits", (1, 4, 6, 8)).read_bytes()
     begun = threading.Event()
 
     def process(job: Job, progress: Any, **settings: Any) -> Any:
         if not begun.is_set():
-            Path(job.input).write_bytes(content[:5760])
+            os.truncate(job.input, 5760)
+            if how == "removed":
+                Path(job.input).unlink()
             begun.set()
         return real(job, progress, **settings)
 
@@ -331,27 +311,8 @@ def test_written_over_when_it_is_begun(
         (folder / "a.fits").write_bytes(content)
         watch.wait_done("a.fits")
     assert watch.failed() == []
-    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
-
-
-def test_gone_while_it_is_read(
-    folder: Path, out: Path, mask: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An archive takes a ramp away: that is no error of the ramp."""
-    real = worker.process
-
-    def process(job: Job, progress: Any, **settings: Any) -> Any:
-        if job.input.endswith("a.fits"):
-            Path(job.input).unlink()
-        return real(job, progress, **settings)
-
-    monkeypatch.setattr(work_module, "process", process)
-    with watching(folder, out, mask=mask) as watch:
-        arrive(stage, folder, "a.fits")
-        arrive(stage, folder, "b.fits")
-        watch.wait_done("b.fits")
-    assert watch.failed() == []
     assert not (out / LIST_NAME).exists()
+    assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
 
 
 def test_gone_before_it_is_read(
@@ -465,7 +426,7 @@ def test_two_ramps_with_one_output(folder: Path, out: Path, mask: Path, stage: P
     assert arrays(out / "a_dqinit.fits")["SCI"].shape == (1, 3, 6, 8)
 
 
-def test_same_time_and_size(folder: Path, out: Path, mask: Path) -> None:
+def test_same_time_and_size(folder: Path, out: Path, mask: Path, stage: Path) -> None:
     """Two detectors, one name, times in whole seconds: the second is no moved first one."""
     (folder / "sub").mkdir()
     ramps = [make_ramp(folder / "a.fits"), make_ramp(folder / "sub" / "a.fits")]
@@ -478,16 +439,8 @@ def test_same_time_and_size(folder: Path, out: Path, mask: Path) -> None:
         ramps[0].unlink()
         watch.control.reload()
         watch.wait(lambda: lines(out) == [])
-    assert watch.done() == ["a.fits"]
-
-
-def test_moved_within_the_folder(folder: Path, out: Path, mask: Path, stage: Path) -> None:
-    """A ramp that is sorted into a folder below is the one that is done."""
-    (folder / "archive").mkdir()
-    with watching(folder, out, mask=mask) as watch:
-        ramp = arrive(stage, folder, "a.fits")
-        watch.wait_done("a.fits")
-        ramp.rename(folder / "archive" / "a.fits")
+        # Nor is there where it is moved again.
+        ramps[1].rename(folder / "a.fits")
         arrive(stage, folder, "b.fits")
         watch.wait_done("a.fits", "b.fits")
     assert lines(out) == []
@@ -534,25 +487,20 @@ def test_restart_catches_up(folder: Path, out: Path, mask: Path, stage: Path) ->
     assert once(folder, out, mask=mask).skipped == 3
 
 
-def test_outputs_that_are_taken_away(folder: Path, out: Path, mask: Path) -> None:
-    """The next step of the pipeline moves them: that is no reason to make them again."""
+def test_what_is_done_stays_so(folder: Path, out: Path, mask: Path) -> None:
+    """Neither an output that the next step moved away nor other options begin a night anew."""
     make_ramp(folder / "a.fits")
     once(folder, out, mask=mask)
     (out / "a_dqinit.fits").unlink()
     assert (once(folder, out, mask=mask).done, (out / "a_dqinit.fits").exists()) == (0, False)
-    assert once(folder, out, mask=mask, redo=True).done == 1
-    assert once(folder, out, mask=mask, redo=True).done == 0
-
-
-def test_other_options_after_a_restart(folder: Path, out: Path, mask: Path) -> None:
-    """A night is not done again because a watch is started with other options; it can be."""
-    make_ramp(folder / "a.fits")
-    once(folder, out, mask=mask)
-    (plan,) = plan_watch(folder, output_dir=out, mask=mask, propagate_do_not_use=True)
-    assert plan.action == "skip"
+    for options in ({}, {"propagate_do_not_use": True}):
+        (plan,) = plan_watch(folder, output_dir=out, mask=mask, **options)
+        assert plan.action == "skip"
+        assert once(folder, out, mask=mask, **options).done == 0
+        assert once(folder, out, mask=mask, redo=True, **options).done == 1
+        assert once(folder, out, mask=mask, redo=True, **options).done == 0
+    (plan,) = plan_watch(folder, output_dir=out, mask=mask)
     assert plan.reason == "done; a batch would do it again: parameters changed"
-    assert once(folder, out, mask=mask, propagate_do_not_use=True).done == 0
-    assert once(folder, out, mask=mask, propagate_do_not_use=True, redo=True).done == 1
 
 
 def test_incomplete_is_left_once(folder: Path, out: Path, mask: Path) -> None:
@@ -646,16 +594,6 @@ def test_new_context(
     }
 
 
-def test_a_named_context_stays(folder: Path, out: Path, cache: Path, stage: Path) -> None:
-    with watching(folder, out, crds_path=cache, context="tmt_0001.pmap") as watch:
-        arrive(stage, folder, "a.fits")
-        watch.wait_done("a.fits")
-        deliver(cache)
-        arrive(stage, folder, "b.fits")
-        watch.wait_done("a.fits", "b.fits")
-    assert {one.context for one in watch.results} == {"tmt_0001.pmap"}
-
-
 def test_mask_that_is_replaced(folder: Path, out: Path, mask: Path, stage: Path) -> None:
     """Another mask under the name of --mask is used from then on, and tried on what failed."""
     make_mask(mask, start=(100, 100))
@@ -725,14 +663,6 @@ def test_full_disk(
     assert set(plans(folder, out, mask=mask).values()) == {("skip", "done and still true")}
 
 
-def read_beat(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    return found
-
-
 def test_full_disk_ends_a_single_run(
     folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -740,6 +670,14 @@ def test_full_disk_ends_a_single_run(
     FullDisk(monkeypatch).outputs = True
     with pytest.raises(OutputError, match="No space left"):
         watch_folder(folder, output_dir=out, mask=mask, once=True, jobs=1)
+
+
+def read_beat(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 @pytest.mark.parametrize("which", ["outputs", "ramps"])

@@ -267,18 +267,3 @@ def test_unit_of_the_page() -> None:
     assert int(lines["TimeoutStopSec"]) > grace
     assert int(lines["WatchdogSec"]) >= 30
     assert lines["ExecReload"] == "/bin/kill -HUP $MAINPID"
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_systemd_reads_the_unit(tmp_path: Path) -> None:
-    unit = tmp_path / "tmt-dq-watch.service"
-    text = unit_file().replace("/opt/tmt-dq/bin/tmt-dq", sys.executable)
-    unit.write_text("\n".join(line for line in text.splitlines() if not line.startswith("User=")))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    about = [line for line in done.stderr.splitlines() if unit.name in line]
-    assert about == []

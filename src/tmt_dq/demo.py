@@ -1,41 +1,62 @@
-"""Demo: a full-frame ramp simulated, initialized and drawn."""
+"""Demo: the life of a mask in one minute, on a simulated detector with defects."""
 
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.core.geometry import Window
+from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import OutputError
+from tmt_dq.exposures.ramp import read_ramp
 from tmt_dq.files.atomic import check_output
-from tmt_dq.references import embedded
-from tmt_dq.report.pictures import draw_flags
-from tmt_dq.simulate import simulate_ramp
+from tmt_dq.fits.encoding import read_plane
+from tmt_dq.fits.file import open_input
+from tmt_dq.masks.make import make_mask
+from tmt_dq.report.colours import by_flag
+from tmt_dq.report.figures import new_figure, save_figure
+from tmt_dq.report.maps import draw_map
+from tmt_dq.report.summary import Summary, summarize
+from tmt_dq.simulate import simulate_defects, simulate_ramp
 
 __all__ = ["Demo", "plan_demo", "run_demo"]
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
 """Opens a progress display for a step of the demo, given its name and size in bytes."""
 
+DETECTOR = "IRIS1"
+_BRIGHT_DN_PER_READ = 400.0
+_FRAME = 4096 * 4096
+_PER_READ, _PER_PIXEL = 2 * 2 * _FRAME, 3 * 4 * _FRAME
+"""Bytes on the disk: counts of 16 bits, in two files; PIXELDQ and two masks. GROUPDQ is a hole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Files of a demo: the raw ramp, what was done to it, the picture of its flags."""
+    """Files of a demo, in the order in which they are made."""
 
     ramp: Path
-    applied: Applied
+    mask: Path
+    cache: Path
+    flagged: Path
     picture: Path
+    page: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> "Demo":
+        """Return the names of a demo's files in a folder."""
+        names = ("uncal.fits", "mask.fits", "cache", "dqinit.fits", "flags.png", "flags.html")
+        return cls(*(folder / f"iris_demo_{name}" for name in names))
 
 
-_RAMP, _OUTPUT, _PICTURE = "iris_demo_uncal.fits", "iris_demo_dqinit.fits", "iris_demo_flags.png"
-_FRAME = 4096 * 4096
-_PER_READ, _PER_PIXEL = 2 * 2 * _FRAME, 4 * _FRAME
-"""Bytes on the disk: counts of 16 bits, in two files, and PIXELDQ. GROUPDQ is a hole."""
-
-
-def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
+def plan_demo(folder: Path, *, ngroups: int) -> Demo:
     """Make sure that a demo could be written, and return its files."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -45,9 +66,10 @@ def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
             where=folder,
             hint="Name another folder.",
         )
-    for name in (_RAMP, _OUTPUT, _PICTURE):
+    demo = Demo.of(folder)
+    for path in (demo.ramp, demo.mask, demo.flagged, demo.picture, demo.page):
         if folder.is_dir():
-            check_output(folder / name, overwrite=True)
+            check_output(path, overwrite=True)
     needed = ngroups * _PER_READ + _PER_PIXEL
     free = shutil.disk_usage(existing).free
     if free < needed:
@@ -56,35 +78,108 @@ def plan_demo(folder: Path, *, ngroups: int) -> tuple[Path, ...]:
             where=folder,
             hint="Use fewer reads (--groups), or name another folder.",
         )
-    return tuple(folder / name for name in (_RAMP, _OUTPUT, _PICTURE))
+    return demo
 
 
-def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> Demo:
-    """Simulate a full-frame IRIS ramp, initialize its data quality, draw the flags.
+def run_demo(demo: Demo, *, ngroups: int, watch: Watch) -> Applied:
+    """Simulate a ramp and deliver a mask, flag the ramp by CRDS' rules, draw and explore the flags.
 
-    The mask comes from the rules and references in the package, whatever CRDS_PATH says.
+    The cache starts as a copy of the one in the package, whatever CRDS_PATH is.
     """
+    folder = demo.ramp.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if demo.cache.exists():
+            shutil.rmtree(demo.cache)
     except OSError as error:
         raise OutputError(f"the folder cannot be made: {error.strerror}", where=folder) from error
-    size = ngroups * 4096 * 4096 * 2
+    defects = simulate_defects(DETECTOR)
+    size = ngroups * _FRAME * 2
     with watch("simulating a ramp", size) as progress:
-        ramp = simulate_ramp(folder / _RAMP, ngroups=ngroups, overwrite=True, progress=progress)
-    with watch("initializing its data quality", size) as progress:
+        simulate_ramp(
+            demo.ramp,
+            detector=DETECTOR,
+            ngroups=ngroups,
+            defects=defects,
+            overwrite=True,
+            progress=progress,
+        )
+    with watch("delivering its mask", 0):
+        make_mask(
+            defects,
+            demo.mask,
+            detector=DETECTOR,
+            useafter="2026-11-01",
+            pedigree="SIMULATION",
+            author="tmt-dq demo",
+            description="Simulated defects of IRIS1",
+            overwrite=True,
+        )
+        deliver_mask(demo.mask, cache=demo.cache, create=True, yes=True)
+    with watch("initializing data quality", size) as progress:
         applied = apply_dq(
-            ramp,
-            crds_path=embedded.cache_path(),
+            demo.ramp,
+            demo.flagged,
+            crds_path=demo.cache,
             context="latest",
             overwrite=True,
             progress=progress,
         )
-    from astropy.io import fits
+    with watch("drawing", 0):
+        summary = summarize(demo.flagged)
+        save_figure(_figure(demo.flagged, summary), demo.picture, overwrite=True)
+        summary.write_html(demo.page, overwrite=True)
+    return applied
 
-    picture = draw_flags(
-        folder / _PICTURE,
-        fits.getdata(applied.output, "PIXELDQ"),
-        title=f"{Path(applied.output).name}: flags of {applied.mask}",
-        overwrite=True,
+
+def _figure(flagged: Path, summary: Summary) -> Any:
+    """Draw the signal of a ramp, and its flags over it: all of it, a cluster, a bad column."""
+    from matplotlib.patches import Patch
+
+    signal = _signal(flagged)
+    classes = by_flag(summary.image.dq, summary.flags)
+    frame = Window.full(*signal.shape)
+    cluster = next(one for one in summary.largest_clusters if max(one.width, one.height) < 40)
+    column, middle = summary.bad_columns[0].position, cluster.y + cluster.height // 2
+    parts = {
+        "the detector": frame,
+        "a cluster": _around(cluster.x + cluster.width // 2, middle, frame),
+        "a bad column": _around(column, middle, frame),
+    }
+    size, pitch, top = 512, 740, 190
+    figure = new_figure(3 * pitch + 40, 2 * 690 + top + 170, f"{flagged.name}: raw, and flagged")
+    for number, (name, part) in enumerate(parts.items()):
+        place = part.slices(frame)
+        cut = classes.cut(place)
+        none = replace(cut, pixels=np.zeros_like(cut.pixels))
+        for row, (layer, what, base) in enumerate(((none, "raw", 0), (cut, "flagged", 0.5))):
+            corner = (200 + number * pitch, top + row * 690)
+            title = f"{name}, {what}"
+            # Under the flags the signal is brighter, so that their colours stand out.
+            grey = base + (1 - base) * signal[place]
+            draw_map(figure, corner, size, layer, part, title=title, signal=grey)
+    handles = [
+        Patch(color=colour, label=f"{name} {count:,}")
+        for name, colour, count in zip(classes.names, classes.colours, classes.counts, strict=True)
+    ]
+    figure.legend(handles=handles, ncols=4, loc="lower center", fontsize=9, frameon=False)
+    return figure
+
+
+def _around(x: int, y: int, frame: Window) -> Window:
+    """Return 64 × 64 pixels around a place, counted from 1, that are on the detector."""
+    first_y, first_x = (
+        min(max(0, place - 32), length - 64)
+        for place, length in zip((y, x), frame.shape, strict=True)
     )
-    return Demo(ramp, applied, picture)
+    return Window(first_y, first_x, 64, 64)
+
+
+def _signal(ramp: Path) -> npt.NDArray[np.float64]:
+    """Return how fast the signal grows, from dark (0) to bright (1)."""
+    with open_input(ramp) as file:
+        unit = read_ramp(file).sci
+        reads = unit.shape[-3]
+        first, last = (read_plane(file, unit, read).astype(np.float64) for read in (0, reads - 1))
+    rate = (last - first) / max(reads - 1, 1)
+    return np.sqrt(np.clip(rate / _BRIGHT_DN_PER_READ, 0, 1))

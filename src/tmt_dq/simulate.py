@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
@@ -17,13 +18,22 @@ from tmt_dq.fits.headers import primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.instruments import load
 
-__all__ = ["simulate_ramp"]
+__all__ = ["simulate_defects", "simulate_ramp"]
 
 _BIAS_DN = 2000.0
 _READ_NOISE_DN = 12.0
 _SIGNAL_DN_PER_READ = 60.0
 _HOT_DN_PER_READ = 4000.0
+_WARM_DN_PER_READ = 400.0
 _READ_SECONDS = 0.72  # the shortest IRIS read
+_DEFECTS = (
+    ("WARM", np.float32(1), _WARM_DN_PER_READ),
+    ("ADJ_OPEN", np.float32(1.5), 0),
+    ("HOT", np.float32(0), _HOT_DN_PER_READ),
+    ("DEAD", np.float32(0), 0),
+    ("OPEN", np.float32(0), 0),
+)
+"""What becomes of the signal of a pixel with a flag: a factor, and DN per read."""
 
 
 def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
@@ -32,6 +42,7 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
     detector: str = "IRIS1",
     ngroups: int = 5,
     window: Window | None = None,
+    defects: npt.NDArray[np.uint32] | None = None,
     date: str = "2026-11-22",
     time: str = "04:30:00",
     seed: int = 1,
@@ -40,9 +51,9 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
 ) -> Path:
     """Write a raw up-the-ramp exposure of an IRIS detector.
 
-    The light is a smooth gradient with point sources; reference pixels see no light, one pixel in
-    two thousand is hot and one in two thousand is dead. The file is written read by read: memory
-    does not grow with `ngroups`.
+    The light is a smooth gradient with point sources; reference pixels see no light. Unless the
+    defects are given, one pixel in two thousand is hot and one in two thousand is dead. The file
+    is written read by read: memory does not grow with `ngroups`.
 
     Parameters
     ----------
@@ -54,6 +65,9 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
         Number of reads, one a group.
     window : Window, optional
         The detector pixels to read; the full frame by default.
+    defects : ndarray of uint32, (ny, nx), optional
+        Flags of the whole detector, as `simulate_defects` returns them: HOT pixels are bright,
+        WARM ones brighter than others, ADJ_OPEN ones too; DEAD and OPEN pixels see no light.
     date, time : str
         DATE-OBS and TIME-OBS.
     seed : int
@@ -87,7 +101,7 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
         raise GeometryError(f"{window.describe()} is not on the detector, {frame.describe()}")
     path = Path(path)
     rng = np.random.default_rng(seed)
-    rate = _rates(window, frame, chip.reference_border, rng)
+    rate = _rates(window, frame, chip.reference_border, defects, rng)
     primary, sci = _headers(path.name, detector, window, frame, ngroups, date, time)
     head = primary.to_bytes() + sci.to_bytes()
     with AtomicOutput(path, overwrite=overwrite, sync=False) as out, output_errors(path):
@@ -103,8 +117,57 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
     return path
 
 
+def simulate_defects(detector: str = "IRIS1", *, seed: int = 1) -> npt.NDArray[np.uint32]:
+    """Make up the bad pixels of an IRIS detector.
+
+    Parameters
+    ----------
+    detector : str
+        The detector, for its size and the border of reference pixels.
+    seed : int
+        Seed of the random numbers: the same seed gives the same pixels.
+
+    Returns
+    -------
+    ndarray of uint32, (ny, nx)
+        Flags: single HOT, WARM and DEAD pixels (one pixel in two thousand of each), clusters of
+        OPEN pixels with a rim of ADJ_OPEN ones, two bad columns, and the reference pixels. Those
+        that must not be used have DO_NOT_USE too.
+    """
+    instrument = load("IRIS")
+    chip = instrument.detector(detector)
+    ny, nx = chip.shape
+    rng = np.random.default_rng(seed)
+    dq = np.zeros(chip.shape, np.uint32)
+    for name in ("HOT", "WARM", "DEAD"):
+        many = dq.size // 2000
+        dq[rng.integers(0, ny, many), rng.integers(0, nx, many)] = PIXEL[name]
+    for _ in range(dq.size // 200_000):
+        radius = int(rng.integers(2, 16))
+        y, x = (int(rng.integers(radius + 1, length - radius - 1)) for length in (ny, nx))
+        across = np.arange(-radius - 1, radius + 2)
+        # A rim that is no circle: clusters have any form.
+        wave = np.cos(3 * np.arctan2(across[:, None], across) + rng.uniform(0, 6))
+        distance = np.hypot(across[:, None], across) * (1.2 + 0.2 * wave)
+        part = dq[y - radius - 1 : y + radius + 2, x - radius - 1 : x + radius + 2]
+        part[distance <= radius + 1] = PIXEL["ADJ_OPEN"]
+        part[distance <= radius] = PIXEL["OPEN"]
+    dq[:, nx // 3] = dq[ny // 2 :, 3 * nx // 4] = PIXEL["DEAD"]
+    unusable = (dq & np.uint32(PIXEL.encode(instrument.do_not_use))) != 0
+    dq[unusable] |= np.uint32(PIXEL["DO_NOT_USE"])
+    light = np.zeros(dq.shape, np.bool_)
+    border = chip.reference_border
+    light[border : ny - border, border : nx - border] = True
+    dq[~light] = PIXEL["REFERENCE_PIXEL"]
+    return dq
+
+
 def _rates(
-    window: Window, frame: Window, border: int, rng: np.random.Generator
+    window: Window,
+    frame: Window,
+    border: int,
+    defects: npt.NDArray[np.uint32] | None,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """Return the signal of each pixel, DN per read, (ny, nx) float32."""
     y = np.arange(window.y, window.y + window.ny, dtype=np.float32)[:, None]
@@ -122,9 +185,15 @@ def _rates(
         near_x = slice(max(0, cx - 12), cx + 13)
         distance = (y[near_y] - window.y - cy) ** 2 + (x[:, near_x] - window.x - cx) ** 2
         rate[near_y, near_x] += np.float32(peak) * np.exp(-distance / 8)
-    lottery = rng.random(window.shape, dtype=np.float32)
-    rate[lottery < 1 / 2000] = _HOT_DN_PER_READ
-    rate[lottery > 1 - 1 / 2000] = 0
+    if defects is None:
+        lottery = rng.random(window.shape, dtype=np.float32)
+        rate[lottery < 1 / 2000] = _HOT_DN_PER_READ
+        rate[lottery > 1 - 1 / 2000] = 0
+    else:
+        flags = defects[window.slices(frame)]
+        for name, gain, offset in _DEFECTS:
+            chosen = (flags & np.uint32(PIXEL[name])) != 0
+            rate[chosen] = gain * rate[chosen] + np.float32(offset)
     outside_y = (y < border) | (y >= frame.ny - border)
     outside_x = (x < border) | (x >= frame.nx - border)
     rate[outside_y | outside_x] = 0

@@ -6,13 +6,14 @@ submitted as threads become free, and workers that do not see the same files are
 
 import contextlib
 import functools
+import importlib.util
+import itertools
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tmt_dq import __version__
 from tmt_dq.batch.journal import Journal, read_lines
@@ -26,11 +27,9 @@ __all__ = ["Cluster", "Shared", "unfit"]
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 30
-_NO_JOB: Any = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(NamedTuple):
     """What a worker must see: the journal with its identity, paths with sizes; this version."""
 
     journal: str
@@ -68,27 +67,23 @@ class _UnwantedError(Exception):
     """End of a job whose result nobody waits for any more."""
 
 
-def _end_if_unwanted(_size: int) -> None:
-    """End the job of this thread, in the middle of its file, if it was cancelled.
-
-    dask cannot interrupt what is being done; jobs call this with the bytes that they write.
-    """
+def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
+    """Do a job, if this worker sees what it must."""
     from distributed import get_worker
 
     worker = get_worker()
-    task = worker.state.tasks.get(worker.get_current_task())
-    if task is None or task.state == "cancelled":
-        raise _UnwantedError
-
-
-def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
-    """Do a job, if this worker sees what it must."""
     problem = "" if shared is None else unfit(shared)
     if problem:
-        from distributed import get_worker
+        raise _UnfitError(worker.address, problem)
+    key = worker.get_current_task()
 
-        raise _UnfitError(get_worker().address, problem)
-    return work(job, _end_if_unwanted)
+    def end_if_unwanted(_size: int) -> None:
+        # dask cannot interrupt what is being done: a job that was cancelled ends itself.
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise _UnwantedError
+
+    return work(job, end_if_unwanted)
 
 
 class Cluster:
@@ -118,11 +113,9 @@ class Cluster:
     ) -> None:
         if (address is None) == (scheduler_file is None):
             raise ConfigError("expected the scheduler's address or its file, one of them")
-        try:
-            import distributed  # noqa: F401 - whether it is there
-        except ImportError as error:
+        if importlib.util.find_spec("distributed") is None:
             hint = "Run: pip install distributed"
-            raise ConfigError("dask.distributed is not installed", hint=hint) from error
+            raise ConfigError("dask.distributed is not installed", hint=hint)
         self._address = address
         self._file = Path(scheduler_file or "")
         self._patience_s = patience_s
@@ -151,16 +144,13 @@ class Cluster:
         source = iter(jobs)
         running: dict[Any, Any] = {}
         refused: dict[str, str] = {}
-        again: list[Any] = []
         with self._connected() as client:
             completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
             while True:
                 fit = _fit_threads(client, refused)
                 # One job a thread: dask blames all jobs that a dead worker had, begun or not.
-                while len(running) < max(1, sum(fit.values())):
-                    job = again.pop() if again else next(source, _NO_JOB)
-                    if job is _NO_JOB:
-                        break
+                free = max(1, sum(fit.values())) - len(running)
+                for job in itertools.islice(source, max(0, free)):
                     # A preference, not a condition: where all of these die, others come.
                     where = {"workers": list(fit), "allow_other_workers": True} if refused else {}
                     future = client.submit(task, job, pure=False, **where)
@@ -171,10 +161,9 @@ class Cluster:
                 for future, result in completed.next_batch():
                     job, answer = running.pop(future), _answer(future, result)
                     if isinstance(answer, _UnfitError):
-                        address, why = answer.args
-                        log.warning("worker %s is left out: %s", address, why)
-                        refused[address] = why
-                        again.append(job)
+                        refused.update([answer.args])
+                        log.warning("worker %s is left out: %s", *answer.args)
+                        source = itertools.chain([job], source)
                     else:
                         yield job, answer
 

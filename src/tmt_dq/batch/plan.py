@@ -33,35 +33,33 @@ def name_outputs(
     where these are among the inputs. Raises `ConfigError` if several exposures have the same
     output, or one would replace itself.
     """
-    outputs: dict[str, str] = {}
-    first: dict[str, str] = {}
+    owners: dict[str, str] = {}
     double: list[tuple[str, str, str]] = []
     base = folder if is_url(folder) else os.path.abspath(folder)
     for path in sorted(inputs, key=is_output_name) if start_over else inputs:
         again = start_over and is_output_name(path)
         target = os.fspath(default_place(_as_raw(path) if again else path, base))
-        if again and target in first:
-            continue
         if again and target == path:
             raise ConfigError(
                 "would be replaced by an output that is made of it",
                 where=redacted(path),
                 hint="Name another --output-dir.",
             )
-        outputs[path] = target
-        if first.setdefault(target, path) != path:
-            double.append((target, first[target], path))
-    outputs = {path: target for path, target in outputs.items() if path not in first}
-    double = [entry for entry in double if entry[1] in outputs and entry[2] in outputs]
-    if double:
-        named = [map(redacted, entry) for entry in double[:_SHOWN]]
-        shown = [f"  {two} and {three}: {one}" for one, two, three in named]
-        more = [f"  and {len(double) - _SHOWN} more"] if len(double) > _SHOWN else []
+        owner = owners.setdefault(target, path)
+        if owner != path and not again:
+            double.append((owner, path, target))
+    shown = [
+        "  {} and {}: {}".format(*map(redacted, three))
+        for three in double
+        if three[1] not in owners
+    ]
+    if shown:
+        more = [f"  and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
         raise ConfigError(
-            "exposures have the same output:\n" + "\n".join(shown + more),
+            "exposures have the same output:\n" + "\n".join(shown[:_SHOWN] + more),
             hint="Run them in batches with an --output-dir of their own.",
         )
-    return outputs
+    return {path: target for target, path in owners.items() if path not in owners}
 
 
 def _as_raw(path: str) -> str:

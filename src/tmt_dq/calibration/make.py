@@ -138,10 +138,8 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     described, chip = find_detector(instrument, detector)
     used = load_recipe(recipe if isinstance(recipe, str) else Path(recipe))
     policy = used.do_not_use if do_not_use is None else do_not_use
-    target = None if output is None else Path(output)
-    options = MaskOptions(
-        target, policy, useafter, pedigree, author, description, overwrite, dry_run, grow
-    )
+    keywords = (useafter, pedigree, author, description)
+    options = MaskOptions(output, keywords, policy, grow, overwrite=overwrite, dry_run=dry_run)
     names = {"dark": darks, "flat": flats, "long flat": long_flats}
     shortage = Shortage(allowed=allow_few)
     with contextlib.ExitStack() as stack:
@@ -166,7 +164,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         write_maps(Path(keep_maps), maps, overwrite=overwrite)
     made = make_mask(
         _placed(flags, kept, first.ramp.ramp.window, used),
-        target,
+        output,
         detector=chip.name,
         instrument=described.name,
         do_not_use=policy,

@@ -39,7 +39,7 @@ VERBS = {
     "rollback": ("delivery", "Take the last delivery out of its cache again."),
     "affected": ("delivery", "List the exposures that new rules make worth processing again."),
     "crds": ("tools", "Run a CRDS tool with TMT's rules known to it."),
-    "demo": ("tools", "Simulate a full-frame IRIS ramp and flag it."),
+    "demo": ("tools", "Flag a simulated IRIS ramp; show and explore its flags."),
     "doctor": ("doctor", "Show what tmt-dq would use here, and what is wrong with it."),
     "completion": ("tools", "Print the script that completes commands in a shell."),
 }

@@ -35,7 +35,13 @@ from tmt_dq.tables import number
         default=0.5,
     ),
     option("--plot PICTURE", "Draw maps and bars (png, pdf, svg, ...)."),
-    option("--html HTML", "Write a page with picture and tables."),
+    option(
+        "--color-by",
+        "Colours of the map: kinds of defects, or flags.",
+        kind=click.Choice(["kind", "flag"]),
+        default="kind",
+    ),
+    option("--html HTML", "Write a page to explore in a browser."),
     option("--regions REG", "Write boxes for DS9."),
     option(
         "--regions-limit N", "Maximum number of boxes to write, largest first. [default: 200,000]"
@@ -45,6 +51,7 @@ from tmt_dq.tables import number
 def inspect_command(
     file: Path | str,
     plot: Path | None,
+    color_by: str,
     html: Path | None,
     regions: Path | None,
     regions_limit: int | None,
@@ -63,7 +70,8 @@ def inspect_command(
     Examples:
       tmt-dq inspect tmt_iris_mask_0101.fits
       tmt-dq inspect iris_0001_dqinit.fits --json
-      tmt-dq inspect mask.fits --plot mask.png --html mask.html --regions mask.reg
+      tmt-dq inspect mask.fits --plot mask.png --color-by flag
+      tmt-dq inspect mask.fits --html mask.html --regions mask.reg
       tmt-dq inspect mask.fits --flags HOT,WARM --channels 64
     """
     from tmt_dq.report.summary import summarize
@@ -71,7 +79,7 @@ def inspect_command(
     _check_outputs([plot, html, regions], file, overwrite=overwrite)
     summary = summarize(file, **options)
     if plot is not None:
-        summary.plot(plot, overwrite=overwrite)
+        summary.plot(plot, color_by=color_by, overwrite=overwrite)
     if html is not None:
         summary.write_html(html, overwrite=overwrite)
     left_out = 0
@@ -86,13 +94,14 @@ def inspect_command(
         )
 
 
-def _check_outputs(outputs: list[Path | None], file: Path | str, *, overwrite: bool) -> None:
+def _check_outputs(outputs: list[Path | None], *files: Path | str, overwrite: bool) -> None:
     """Make sure, before any work, that all outputs can be written, and are different files."""
     from tmt_dq.files.atomic import check_output
 
     given = [output for output in outputs if output is not None]
+    inputs = [file for file in files if isinstance(file, Path)]
     for place, output in enumerate(given):
-        check_output(output, overwrite=overwrite, inputs=[file] if isinstance(file, Path) else [])
+        check_output(output, overwrite=overwrite, inputs=inputs)
         if output.resolve() in [other.resolve() for other in given[:place]]:
             raise OutputError(
                 "is the name of two outputs", where=output, hint="Give each a name of its own."
@@ -106,6 +115,7 @@ def _check_outputs(outputs: list[Path | None], file: Path | str, *, overwrite: b
         "--pixels N", "List the first N pixels that differ.", kind=click.IntRange(min=0), default=20
     ),
     option("--plot PICTURE", "Draw where they differ (png, pdf, svg, ...)."),
+    option("--html HTML", "Write a page to explore in a browser."),
     *(UNKNOWN, OVERWRITE, JSON),
 )
 def diff_command(
@@ -113,6 +123,7 @@ def diff_command(
     new: Path | str,
     pixels: int,
     plot: Path | None,
+    html: Path | None,
     unknown: Any,
     *,
     overwrite: bool,
@@ -127,18 +138,17 @@ def diff_command(
     \b
     Examples:
       tmt-dq diff tmt_iris_mask_0101.fits tmt_iris_mask_0106.fits
-      tmt-dq diff old.fits new.fits --json --plot changes.png
+      tmt-dq diff old.fits new.fits --plot changes.png --html changes.html
       tmt-dq diff old.fits new.fits -q && echo same
     """
-    from tmt_dq.files.atomic import check_output
     from tmt_dq.report.difference import diff
 
-    if plot is not None:
-        inputs = [path for path in (old, new) if isinstance(path, Path)]
-        check_output(plot, overwrite=overwrite, inputs=inputs)
+    _check_outputs([plot, html], old, new, overwrite=overwrite)
     difference = diff(old, new, listed=pixels, unknown=unknown)
     if plot is not None:
         difference.plot(plot, overwrite=overwrite)
+    if html is not None:
+        difference.write_html(html, overwrite=overwrite)
     show_report(difference, as_json=as_json)
     return 0 if difference.same else 1
 
@@ -151,10 +161,17 @@ def diff_command(
         kind=POSITION,
         required=True,
     ),
-    *(CRDS_PATH, CONTEXT, UNKNOWN, JSON),
+    option("--plot PICTURE", "Draw the flags around it, and its ramp (png, pdf, svg, ...)."),
+    *(CRDS_PATH, CONTEXT, UNKNOWN, OVERWRITE, JSON),
 )
 def explain_command(
-    file: Path | str, pixel: tuple[int, int], *, as_json: bool, **options: Any
+    file: Path | str,
+    pixel: tuple[int, int],
+    plot: Path | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Tell why a pixel is flagged, and since when.
 
@@ -166,10 +183,13 @@ def explain_command(
     Examples:
       tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877
       tmt-dq explain mask.fits --pixel 1,1 --crds-path ~/crds_cache --context tmt_0002.pmap
-      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877 --json
+      tmt-dq explain iris_0001_dqinit.fits --pixel 1205,877 --plot pixel.png
     """
     from tmt_dq.report.explanation import explain
 
+    _check_outputs([plot], file, overwrite=overwrite)
     x, y = pixel
     explanation = explain(file, x=x, y=y, **options)
+    if plot is not None:
+        explanation.plot(plot, overwrite=overwrite)
     show_report(explanation, as_json=as_json)

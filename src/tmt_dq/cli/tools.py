@@ -1,5 +1,6 @@
 """``tmt-dq crds``, ``demo`` and ``completion``."""
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
 from tmt_dq.errors import ConfigError
 
+_DEMO_FILES = ("raw ramp", "mask", "CRDS cache", "flagged ramp", "picture", "page")
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -42,9 +44,11 @@ def crds_command(arguments: tuple[str, ...]) -> int:
     JSON,
 )
 def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> None:
-    """Simulate a full-frame IRIS ramp, flag it, show the result.
+    """Flag a simulated IRIS ramp, with a mask that is made and delivered for it.
 
-    Needs no data, no CRDS cache and no network: the rules and the mask come with tmt-dq.
+    Simulates a detector with defects, delivers its mask into a CRDS cache of the demo, flags a
+    full-frame ramp by CRDS' rules, and writes a picture and a page to explore. Needs no data, no
+    cache and no network.
 
     \b
     Examples:
@@ -53,25 +57,29 @@ def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool)
     """
     from tmt_dq.demo import plan_demo, run_demo
 
+    demo = plan_demo(output_dir, ngroups=groups)
+    files = dataclasses.astuple(demo)
     if dry_run:
-        planned = plan_demo(output_dir, ngroups=groups)
         if as_json:
-            print_json({"written": False, "files": planned})
-            return
-        for path in planned:
+            print_json({"written": False, "files": files})
+        for path in () if as_json else files:
             echo(f"would be written: {path}")
         return
     start = time.perf_counter()
-    demo = run_demo(output_dir, ngroups=groups, watch=progress_bar)
+    applied = run_demo(demo, ngroups=groups, watch=progress_bar)
     seconds = time.perf_counter() - start
-    files = {"raw ramp": demo.ramp, "flagged ramp": demo.applied.output, "picture": demo.picture}
     if as_json:
-        done = {**describe(demo.applied), "seconds": round(seconds, 3)}
-        print_json({"written": True, "files": list(files.values()), "applied": done})
+        done = {**describe(applied), "seconds": round(seconds, 3)}
+        print_json({"written": True, "files": files, "applied": done})
         return
-    show(demo.applied, seconds)
-    for label, place in {**files, "mask": demo.applied.mask_path}.items():
-        echo(f"{label:13}{place}")
+    show(applied, seconds)
+    for label, path in zip(_DEMO_FILES, files, strict=True):
+        echo(f"{label:13}{path}")
+    echo()
+    echo(f"Open {demo.page} in a browser, and {demo.picture} in a viewer. Next:")
+    echo(f"  tmt-dq inspect {demo.flagged} --plot map.png --color-by flag")
+    echo(f"  tmt-dq explain {demo.flagged} --pixel 1366,990 --crds-path {demo.cache}")
+    echo(f"  tmt-dq select {demo.ramp} --explain --crds-path {demo.cache}")
 
 
 @verb(click.Argument(["shell"], type=click.Choice(_SHELLS), required=False))

@@ -38,21 +38,26 @@ class Boxes:
         return np.flatnonzero(bad)
 
 
-def cover(flagged: npt.NDArray[np.bool_]) -> Boxes:
-    """Cover the True pixels of an image, and no others, with boxes that do not overlap.
+def cover(image: npt.NDArray[np.generic]) -> Boxes:
+    """Cover the pixels of an image that are not zero, and no others, with boxes of equal pixels.
 
-    A box is a stretch of neighbouring pixels in one row, and its equals in the rows that follow.
+    A box is a stretch of neighbouring equal pixels in one row, and its equals in the rows that
+    follow. Boxes do not overlap.
     """
-    # A False pixel on either side of each row keeps stretches from crossing to the next.
-    width = flagged.shape[1] + 2
-    line = np.pad(flagged, ((0, 0), (1, 1))).reshape(-1)
+    # A zero on either side of each row keeps stretches from crossing to the next.
+    width = image.shape[1] + 2
+    line = np.pad(image, ((0, 0), (1, 1))).reshape(-1)
     edges = np.flatnonzero(line[1:] != line[:-1])
-    y, x = np.divmod(edges[::2], width)
-    end = edges[1::2] - y * width
+    value = line[edges + 1]
+    (stretches,) = np.nonzero(value)
+    value = value[stretches]
+    y, x = np.divmod(edges[stretches], width)
+    end = edges[stretches + 1] - y * width
     order = np.lexsort((y, end, x))
-    y, x, end = y[order], x[order], end[order]
+    y, x, end, value = y[order], x[order], end[order], value[order]
     starts = np.ones(y.size, np.bool_)
     starts[1:] = (x[1:] != x[:-1]) | (end[1:] != end[:-1]) | (y[1:] != y[:-1] + 1)
+    starts[1:] |= value[1:] != value[:-1]
     first = np.flatnonzero(starts)
     rows = np.diff(np.append(first, y.size))
     return Boxes(y[first], x[first], rows, end[first] - x[first])

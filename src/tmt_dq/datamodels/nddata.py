@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
 
-__all__ = ["frame_wcs", "header", "mask_of", "mask_value", "read_flags", "unit_of"]
+__all__ = ["flags_and_mask", "frame_wcs", "header", "mask_of", "mask_value", "unit_of"]
 
 MaskFlags = str | Iterable[str] | None
 """Flags by which a pixel counts as masked: names, "any" for all of them, None for no mask."""
@@ -34,34 +34,30 @@ def mask_value(flags: MaskFlags, where: str) -> int | None:
         return PIXEL.mask
     value = PIXEL.encode(" ".join(map(str, names)))
     if not value:
-        raise ConfigError(
-            f"{flags!r} is no flag by which to mask",
-            where=where,
-            hint="Name some, or use mask_flags='any', or None for no mask.",
-        )
+        hint = "Name some, or use mask_flags='any', or None for no mask."
+        raise ConfigError(f"{flags!r} is no flag by which to mask", where=where, hint=hint)
     return value
 
 
-def mask_of(flags: npt.NDArray[Any], value: int | None) -> npt.NDArray[np.bool_] | None:
+def mask_of(flags: npt.NDArray[np.uint32], value: int | None) -> npt.NDArray[np.bool_] | None:
     """Return a mask, True where a pixel has one of the flags `value`, as astropy has it."""
-    if value is None:
-        return None
-    bits = flags.dtype.type(value & int(np.iinfo(flags.dtype).max))
-    masked: npt.NDArray[np.bool_] = np.not_equal(flags & bits, 0)
-    return masked
+    return None if value is None else np.not_equal(flags & np.uint32(value), 0)
 
 
-def read_flags(
-    pixeldq: npt.NDArray[np.uint32], groupdq: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint32]:
-    """Return the flags of samples: those of their pixel and their own, in the same bits.
+def flags_and_mask(
+    pixeldq: npt.NDArray[np.uint32], groupdq: npt.NDArray[np.uint8], value: int | None
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_] | None]:
+    """Return the flags of samples, those of their pixel and their own, and the mask.
 
-    `pixeldq` is (ny, nx), `groupdq` (..., ny, nx). Where no sample has a flag of its own, the
-    result is a read-only view of `pixeldq` that takes no memory.
+    Where no sample has a flag of its own, both are read-only views of one frame.
     """
-    if not groupdq.any():
-        return np.broadcast_to(pixeldq, groupdq.shape)
-    return np.bitwise_or(pixeldq, groupdq, dtype=np.uint32)
+    if groupdq.any():
+        flags = np.bitwise_or(pixeldq, groupdq, dtype=np.uint32)
+        return flags, mask_of(flags, value)
+    mask = mask_of(pixeldq, value)
+    if mask is not None:
+        mask = np.broadcast_to(mask, groupdq.shape)
+    return np.broadcast_to(pixeldq, groupdq.shape), mask
 
 
 def unit_of(cards: Mapping[str, Any], unit: Any, where: str) -> Any:
@@ -72,11 +68,10 @@ def unit_of(cards: Mapping[str, Any], unit: Any, where: str) -> Any:
     try:
         return units.Unit(_DEFAULT_UNIT if named in (None, "") else named)
     except (ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{'BUNIT' if unit is None else 'unit'} is {named!r}, which astropy does not know",
-            where=where,
-            hint="Give the unit: unit='electron'.",
-        ) from error
+        name = "BUNIT" if unit is None else "unit"
+        what = f"{name} is {named!r}, which astropy does not know"
+        hint = "Give the unit: unit='electron'."
+        raise ConfigError(what, where=where, hint=hint) from error
 
 
 def frame_wcs(cards: Mapping[str, Any], shape: tuple[int, int]) -> Any:

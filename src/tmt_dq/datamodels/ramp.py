@@ -11,8 +11,9 @@ from tmt_dq.datamodels import nddata
 from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
+from tmt_dq.datamodels.nodes import format_errors
 from tmt_dq.datamodels.schema_resources import PREFIX
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
@@ -85,10 +86,10 @@ class TMTRampModel(TMTDataModel):
         hdulist = super()._migrate_hdulist(hdulist)
         names = [hdu.name for hdu in hdulist]
         if "SCI" not in names:
+            found = ", ".join(name or "no name" for name in names)
+            hint = "A ramp has its counts in an image extension SCI."
             raise RampFormatError(
-                f"has no extension SCI; found {', '.join(name or 'no name' for name in names)}",
-                where=self._where,
-                hint="A ramp has its counts in an image extension SCI.",
+                f"has no extension SCI; found {found}", where=self._where, hint=hint
             )
         for name in ("PIXELDQ", "GROUPDQ"):
             if name in names:
@@ -112,11 +113,9 @@ class TMTRampModel(TMTDataModel):
         for name, expected in shapes.items():
             array = getattr(self, name)
             if array is not None and array.shape != expected:
-                raise GeometryError(
-                    f"{name} has the shape {array.shape}; the counts {ramp} need {expected}",
-                    where=self._where,
-                    hint="Flags cannot be moved to another shape without loss.",
-                )
+                what = f"{name} has the shape {array.shape}; the counts {ramp} need {expected}"
+                hint = "Flags cannot be moved to another shape without loss."
+                raise GeometryError(what, where=self._where, hint=hint)
 
     def _repr_html_(self) -> str:
         """Show what the ramp is in a notebook; its samples are not looked at."""
@@ -190,15 +189,12 @@ class TMTRampModel(TMTDataModel):
         from astropy.nddata import CCDData
 
         shape = () if self.data is None else self.data.shape
-        for name, number, size in zip(
-            ("integration", "group"), (integration, group), shape[:2], strict=False
-        ):
+        place = (integration, group)
+        for name, number, size in zip(("integration", "group"), place, shape[:2], strict=False):
             if not -size <= number < size:
-                raise GeometryError(
-                    f"there is no {name} {number}; the ramp has {size}, counted from 0",
-                    where=self._where,
-                )
-        export = self._export((integration, group), mask_flags, unit)
+                what = f"there is no {name} {number}; the ramp has {size}, counted from 0"
+                raise GeometryError(what, where=self._where)
+        export = self._export(place, mask_flags, unit)
         return CCDData(**export, wcs=nddata.frame_wcs(self.image_keywords(), export["data"].shape))
 
     def _export(self, place: tuple[int, ...], mask_flags: MaskFlags, unit: Any) -> dict[str, Any]:
@@ -210,21 +206,14 @@ class TMTRampModel(TMTDataModel):
             raise ConfigError("there are no counts", where=where)
         self.check_shapes()
         value = nddata.mask_value(mask_flags, where)
-        own = self.groupdq[place]
-        flags = nddata.read_flags(self.pixeldq, own)
-        mask = nddata.mask_of(self.pixeldq, value)
-        if mask is not None:
-            samples = nddata.mask_of(own, value) if flags.base is not self.pixeldq else None
-            mask = np.broadcast_to(mask, own.shape) if samples is None else mask | samples
-        cards = self.image_keywords()
+        flags, mask = nddata.flags_and_mask(self.pixeldq, self.groupdq[place], value)
+        err, cards = self.err, self.image_keywords()
         return {
             "data": self.data[place],
             "mask": mask,
             "flags": flags,
             "unit": nddata.unit_of(cards, unit, where),
-            "uncertainty": None
-            if self.err is None
-            else StdDevUncertainty(self.err[place], copy=False),
+            "uncertainty": None if err is None else StdDevUncertainty(err[place], copy=False),
             "meta": nddata.header(cards),
         }
 
@@ -239,16 +228,12 @@ def _flags(value: Any, name: str, *, where: str) -> npt.NDArray[Any]:
     array = np.asarray(value)
     if name == "groupdq" and array.dtype == np.uint8:
         return array
-    try:
+    with format_errors(RampFormatError, where):
         flags = as_flags(array, where=where)
-    except MaskFormatError as error:
-        raise RampFormatError(error.what, where=error.where, hint=error.hint) from error
     if name == "pixeldq":
         return flags
-    if flags.size and int(flags.max()) > _LARGEST_GROUP:
-        raise RampFormatError(
-            f"holds values up to {int(flags.max())}; flags of groups lie between 0 and "
-            f"{_LARGEST_GROUP}",
-            where=where,
-        )
+    largest = int(flags.max(initial=0))
+    if largest > _LARGEST_GROUP:
+        what = f"holds values up to {largest}; flags of groups lie between 0 and {_LARGEST_GROUP}"
+        raise RampFormatError(what, where=where)
     return flags.astype(np.uint8)

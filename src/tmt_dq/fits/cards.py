@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["Card", "Header", "Value", "ascii_text"]
+__all__ = ["COMMENTARY", "Card", "Header", "Value", "ascii_text"]
 
 Value = str | bool | int | float | complex | None
 """Value of a card; None where it has a keyword without a value."""
 
 _LENGTH = 80
-_COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
+COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _TEXT = re.compile(r" *'((?:[ -&(-~]|'')*)' *(?:/([ -~]*))?")
 _PLAIN = re.compile(r" *([^/' ][^/']*?)? *(?:/([ -~]*))?")
@@ -48,7 +48,7 @@ class Card:
     def of(cls, keyword: str, value: Value, comment: str = "") -> "Card":
         """Return the card of a value; a comment that does not fit beside it is left out."""
         keyword = keyword.upper()
-        if _KEYWORD.fullmatch(keyword) is None or keyword in _COMMENTARY:
+        if _KEYWORD.fullmatch(keyword) is None or keyword in COMMENTARY:
             raise ValueError(f"{keyword!r} is no keyword of FITS: expected up to 8 of A-Z 0-9 _ -")
         for text in (str(value), comment):
             if not text.isascii() or not text.isprintable():
@@ -78,7 +78,7 @@ class Card:
     @property
     def is_commentary(self) -> bool:
         """Whether this is HISTORY, COMMENT or a card without a keyword."""
-        return self.keyword in _COMMENTARY
+        return self.keyword in COMMENTARY
 
     def _parse(self) -> tuple[Value, str]:
         if self._parsed is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.copying import read_errors
-from tmt_dq.fits.cards import Card, Header, Value
+from tmt_dq.fits.cards import COMMENTARY, Card, Header, Value
 
 __all__ = [
     "BLOCK",
@@ -230,7 +230,7 @@ class Keywords(Mapping[str, object]):
     Cards are read when they are asked for: what is wrong with one that nobody needs, a NaN of a
     sensor that was off, keeps nobody from the data. A keyword that is asked for decides something,
     and to guess which of two values is meant is wrong: two values in one header, or in two of them,
-    are a RampFormatError, as is a card that cannot be read.
+    are a RampFormatError, as is a card that cannot be read. HISTORY and COMMENT have many.
     """
 
     def __init__(self, where: object, *units: Unit) -> None:
@@ -249,7 +249,7 @@ class Keywords(Mapping[str, object]):
             raise KeyError(keyword)
         (first, value), *others = given
         for unit, other in others:
-            if _comparable(other) != _comparable(value):
+            if _comparable(other) != _comparable(value) and keyword not in COMMENTARY:
                 raise RampFormatError(
                     f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
                     f"{unit.label}",

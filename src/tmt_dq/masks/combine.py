@@ -119,17 +119,8 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         for role, items in (("clear", remove), ("add", add))
         for item in items
     ]
-    options = MaskOptions(
-        output=None if output is None else Path(output),
-        do_not_use=do_not_use,
-        useafter=useafter,
-        pedigree=pedigree,
-        author=author,
-        description=description,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        grow=grow,
-    )
+    keywords = (useafter, pedigree, author, description)
+    options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
     options.check([*paths, *(path for _, path, _ in changes)])
     if not paths:
         raise ConfigError(
@@ -138,11 +129,10 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
             hint="To make one from a list alone, use import_mask (tmt-dq import).",
         )
     given = [read_mask(path, unknown=unknown) for path in paths]
-    _check_alike(given)
     described, chip = _detector(given[0], instrument, detector)
     reading = Reading(unknown=unknown)
     contributions = [contribution_of("mask", mask, reading, described, chip) for mask in given]
-    frames = [place_on_detector(mask, chip.shape).dq for mask in given]
+    orientation = _common_orientation(given)
     lines = []
     if len(paths) == 1:
         with open_mask_file(paths[0]) as file:
@@ -151,6 +141,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         others = "".join(f", {name} of {other}" for name, other in (per_flag or {}).items())
         text = f"flags of {rule}{others} of {len(paths)} masks"
         lines.append(f"tmt-dq {__version__} combine: {text}")
+    frames = [place_on_detector(mask, chip.shape).dq for mask in given]
     merged = merge(frames, rule, per_flag=per_flag)
     dq, changed = _changed(merged, changes, described, chip)
     return finish(
@@ -161,7 +152,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
         verb="combine",
         contributions=[*contributions, *changed],
         lines=lines,
-        orientation=given[0].orientation,
+        orientation=orientation,
         before=merged,
     )
 
@@ -174,17 +165,16 @@ def _changed(
 ) -> tuple[Flags, list[Contribution]]:
     """Take flags away and add flags; return in how many pixels each file did so, too."""
     contributions = []
-    taken: Flags | None = None
+    taken = np.zeros_like(dq)
     for role, path, reading in changes:
         mask = read_flags(path, Target.of(instrument, detector), reading)
         contribution = contribution_of(role, mask, reading, instrument, detector)
         if role == "clear":
-            taken = mask.dq if taken is None else taken | mask.dq
+            taken |= mask.dq
             dq, count = clear(dq, mask.dq)
             remark = f"{count} pixels had a flag to clear"
         else:
-            if taken is not None:
-                _check_no_conflict(path, mask.dq, taken)
+            _check_no_conflict(path, mask.dq & taken)
             count = int(np.count_nonzero(mask.dq & ~dq))
             dq = dq | mask.dq
             remark = f"{count} pixels got a flag they did not have"
@@ -194,35 +184,24 @@ def _changed(
     return dq, contributions
 
 
-def _check_no_conflict(path: Path, added: Flags, taken: Flags) -> None:
-    both = added & taken
-    if not both.any():
-        return
-    place = np.flatnonzero(both)
-    y, x = divmod(int(place[0]), both.shape[1])
-    names = ", ".join(PIXEL.decode(both[y, x]))
-    raise MaskFormatError(
-        f"adds flags that another list takes away, in {place.size} pixels, the first is {names} at "
-        f"x = {x + 1}, y = {y + 1} (1-based)",
-        where=path,
-        hint="Take these pixels out of one of the lists, or combine in two steps.",
-    )
+def _check_no_conflict(path: Path, both: Flags) -> None:
+    ys, xs = np.nonzero(both)
+    if ys.size:
+        names = ", ".join(PIXEL.decode(both[ys[0], xs[0]]))
+        raise MaskFormatError(
+            f"adds flags that another list takes away, in {ys.size} pixels, the first is {names} "
+            f"at x = {xs[0] + 1}, y = {ys[0] + 1} (1-based)",
+            where=path,
+            hint="Take these pixels out of one of the lists, or combine in two steps.",
+        )
 
 
-def _check_alike(masks: Sequence[Mask]) -> None:
-    """Refuse masks that are not of the same pixels."""
+def _common_orientation(masks: Sequence[Mask]) -> tuple[int | None, int | None]:
+    """Return FASTAXIS and SLOWAXIS of masks; refuse masks that are not of the same pixels."""
     first = masks[0]
-    for mask in masks[1:]:
-        for key, found, expected in (
-            ("INSTRUME", mask.instrument, first.instrument),
-            ("DETECTOR", mask.detector, first.detector),
-        ):
-            if found and expected and found.upper() != expected.upper():
-                raise MaskFormatError(
-                    f"has {key} {found}, but {first.path} has {expected}",
-                    where=mask.path,
-                    hint="Combine masks of one detector.",
-                )
+    axes = zip(*(mask.orientation for mask in masks), strict=True)
+    fast, slow = (next((axis for axis in each if axis is not None), None) for each in axes)
+    for mask in masks:
         if mask.window != first.window:
             raise GeometryError(
                 f"covers {mask.window.describe()}, but {first.path} covers "
@@ -230,14 +209,14 @@ def _check_alike(masks: Sequence[Mask]) -> None:
                 where=mask.path,
                 hint="Combine masks of the same pixels.",
             )
-        for found_axis, expected_axis in zip(mask.orientation, first.orientation, strict=True):
-            if None not in (found_axis, expected_axis) and found_axis != expected_axis:
-                raise GeometryError(
-                    f"was read out with FASTAXIS, SLOWAXIS {mask.orientation}, but {first.path} "
-                    f"with {first.orientation}",
-                    where=mask.path,
-                    hint="Combine masks in one orientation.",
-                )
+        if mask.orientation[0] not in (None, fast) or mask.orientation[1] not in (None, slow):
+            raise GeometryError(
+                f"was read out with FASTAXIS, SLOWAXIS {mask.orientation}, but masks before it "
+                f"with {(fast, slow)}",
+                where=mask.path,
+                hint="Combine masks in one orientation.",
+            )
+    return fast, slow
 
 
 def _detector(

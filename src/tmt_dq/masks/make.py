@@ -79,17 +79,8 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     {'GOOD': 16777215, 'DO_NOT_USE': 1, 'HOT': 1}
     """
     described, chip = find_detector(instrument, detector)
-    options = MaskOptions(
-        output=None if output is None else Path(output),
-        do_not_use=do_not_use,
-        useafter=useafter,
-        pedigree=pedigree,
-        author=author,
-        description=description,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        grow=grow,
-    )
+    keywords = (useafter, pedigree, author, description)
+    options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
     options.check(())
     flags = as_flags(dq, where="dq")
     if flags.shape != chip.shape:
@@ -140,24 +131,8 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         The mask file to write; not needed for a dry run.
     detector, instrument : str
         Whose pixels they are.
-    flag : str, optional
-        Flags that all bad pixels of the file get, by name.
-    bad, good : int, optional
-        For an image: the value of bad (or "nonzero") or of good pixels.
-    values : "convention" or mapping of int to str, optional
-        For numbers: what each bit means; "convention" for values of `tmt_dq.dqflags.pixel`.
-    base : {0, 1}, optional
-        For a list: the number of the first pixel.
-    at : tuple of int, optional
-        1-based detector position (x, y) of the first pixel of a smaller image or list.
-    columns : sequence of str, optional
-        For a list that does not name its columns: their names.
-    extension : str or int, optional
-        For FITS: which extension, where several could be meant.
-    ignore_columns : sequence of str, optional
-        For a list: columns that have nothing to do with the flags.
-    unknown : {"error", "drop"}
-        What to do about bits and DQ_DEF names without a meaning.
+    flag, bad, good, values, base, at, columns, extension, ignore_columns, unknown
+        How the file is to be understood, as in `Reading`.
     do_not_use : "instrument", "keep", or names of flags
         Which flags also set DO_NOT_USE: those that the instrument's description names, none, or
         these. The file records it.
@@ -198,28 +173,10 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     described, chip = find_detector(instrument, detector)
     path = Path(source)
     reading = Reading(
-        flag=flag,
-        bad=bad,
-        good=good,
-        values=values,
-        base=base,
-        at=at,
-        columns=None if columns is None else tuple(columns),
-        extension=extension,
-        ignore_columns=None if ignore_columns is None else tuple(ignore_columns),
-        unknown=unknown,
+        flag, bad, good, values, base, at, columns, extension, ignore_columns, unknown
     )
-    options = MaskOptions(
-        output=None if output is None else Path(output),
-        do_not_use=do_not_use,
-        useafter=useafter,
-        pedigree=pedigree,
-        author=author,
-        description=description,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        grow=grow,
-    )
+    keywords = (useafter, pedigree, author, description)
+    options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
     options.check([path])
     mask = read_flags(path, Target.of(described, chip), reading)
     contribution = contribution_of("import", mask, reading, described, chip)

@@ -13,6 +13,7 @@ from tmt_dq.core.dq_def import Unknown, translate, translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.exposures.ramp import Ramp
+from tmt_dq.files.identity import Identity
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
@@ -34,7 +35,6 @@ __all__ = [
     "cut_out",
     "flags_of",
     "place_on_detector",
-    "read_dq_image",
     "read_mask",
 ]
 
@@ -60,15 +60,14 @@ class Mask:
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
     """Read a MASK reference file.
 
-    The result is kept for the life of the process and given again as long as the file's size and
-    time of change stay the same: a night's exposures read their mask once.
+    The result is kept for the life of the process and given again as long as the file does not
+    change: a night's exposures read their mask once.
     """
-    return _cached(path, _state(path), unknown, is_mask=True)
-
-
-def read_dq_image(path: Path, *, unknown: Unknown = "error") -> Mask:
-    """Read an image of flags of any name, kept in memory as `read_mask` does."""
-    return _cached(path, _state(path), unknown, is_mask=False)
+    try:
+        identity = Identity.of(path.stat())
+    except OSError:
+        identity = None  # what is wrong, the error of opening the file tells
+    return _cached(path, identity, unknown)
 
 
 def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
@@ -116,31 +115,18 @@ def cut_out(mask: Mask, window: Window) -> npt.NDArray[np.uint32]:
     return mask.dq[window.slices(mask.window)]
 
 
-def _state(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise MaskFormatError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
-
-
-# A batch meets IRIS' five detectors in turns: all their masks must have room, and a user's files.
+# A batch meets IRIS' five detectors in turns: all their masks must have room.
 @functools.lru_cache(maxsize=8)
-def _cached(path: Path, state: tuple[str, int, int], unknown: Unknown, *, is_mask: bool) -> Mask:
-    del state  # part of the key only
+def _cached(path: Path, _identity: Identity | None, unknown: Unknown) -> Mask:
     with open_mask_file(path) as file:
         reftype = name_of(file.units[0].header.get("REFTYPE"))
-        if is_mask and reftype is not None and reftype.upper() not in MASK_TYPES:
+        if reftype is not None and reftype.upper() not in MASK_TYPES:
             raise MaskFormatError(
                 f"REFTYPE is {reftype}; expected MASK",
                 where=file.path,
                 hint="The file is a reference of another type.",
             )
-        return flags_of(file, find_dq_image(file, is_mask=is_mask), unknown)
+        return flags_of(file, find_dq_image(file, is_mask=True), unknown)
 
 
 def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
@@ -173,11 +159,16 @@ def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
 
 
 def place_on_detector(
-    mask: Mask, shape: tuple[int, int], *, at: tuple[int, int] | None = None
+    mask: Mask,
+    shape: tuple[int, int],
+    *,
+    at: tuple[int, int] | None = None,
+    data: Window | None = None,
 ) -> Mask:
     """Return a mask of the whole detector, of `shape`, with the flags of an image in their place.
 
-    `at` is the 1-based position (x, y) of the first pixel, where the file does not state it.
+    `at` is the 1-based position (x, y) of the first pixel, where the file does not state it; `data`
+    what the flags are for, for the error.
     """
     ny, nx = mask.dq.shape
     window, frame = mask.window, Window.full(*shape)
@@ -194,7 +185,7 @@ def place_on_detector(
     elif not mask.placed and mask.dq.shape != shape:
         raise GeometryError(
             f"is {size_text(mask.dq.shape)} and does not state where it lies; expected the "
-            f"detector's {size_text(shape)}",
+            f"detector's {size_text(shape)}{f' or {size_text(data.shape)}' if data else ''}",
             where=mask.path,
             hint="Give the 1-based detector position of its first pixel.",
             options=("at",),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Made", "MaskOptions", "contribution_of", "find_detector", "finish"]
 
 _log = logging.getLogger(__name__)
-_DEMANDED = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
-"""Keywords that only the keeper of a mask can give, and that a delivery demands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +72,42 @@ class Contribution:
 class MaskOptions:
     """Options of all verbs that make masks: keywords of the new mask, and how it is written."""
 
-    output: Path | None = None
+    output: str | os.PathLike[str] | None
+    keywords: tuple[str | dt.date | None, str | None, str | None, str | None]
     do_not_use: str | Iterable[str] = "instrument"
-    useafter: str | dt.datetime | dt.date | None = None
-    pedigree: str | None = None
-    author: str | None = None
-    description: str | None = None
+    grow: str | None = None
     overwrite: bool = False
     dry_run: bool = False
-    grow: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The mask file to write."""
+        return None if self.output is None else Path(self.output)
 
     def check(self, inputs: Iterable[Path]) -> None:
         """Make sure, before any work, that the output can be written."""
-        self.keywords()
+        self.cards()
         if self.grow is not None:
             parse_growth(self.grow)
-        if self.output is None:
-            if not self.dry_run:
-                raise ConfigError(
-                    "there is no output", where="output", hint="Name one, or use dry_run=True."
-                )
-            return
-        if self.output.suffix.lower() not in {".fits", ".fit", ".fts"}:
-            raise OutputError("is not named .fits; a mask is a FITS file", where=self.output)
-        if not self.dry_run:
-            check_output(self.output, overwrite=self.overwrite, inputs=inputs)
+        if self.path is None and not self.dry_run:
+            raise ConfigError(
+                "there is no output", where="output", hint="Name one, or use dry_run=True."
+            )
+        if self.path is not None and self.path.suffix.lower() not in {".fits", ".fit", ".fts"}:
+            raise OutputError("is not named .fits; a mask is a FITS file", where=self.path)
+        if self.path is not None and not self.dry_run:
+            check_output(self.path, overwrite=self.overwrite, inputs=inputs)
 
-    def keywords(self) -> dict[str, str | None]:
-        """Return what only the keeper of the mask can give."""
-        when = None if self.useafter is None else useafter_text(self.useafter)
-        # CRDS' words are in upper case: GROUND, INFLIGHT 2026-04-01 2026-04-30.
-        pedigree = None if self.pedigree is None else self.pedigree.strip().upper()
-        values = (when, pedigree, self.author, self.description)
-        return dict(zip(_DEMANDED, values, strict=True))
+    def cards(self) -> dict[str, str | None]:
+        """Return what only the keeper of the mask can give, and a delivery demands."""
+        useafter, pedigree, author, description = self.keywords
+        return {
+            "USEAFTER": None if useafter is None else useafter_text(useafter),
+            # CRDS' words are in upper case: GROUND, INFLIGHT 2026-04-01 2026-04-30.
+            "PEDIGREE": None if pedigree is None else pedigree.strip().upper(),
+            "AUTHOR": author,
+            "DESCRIP": description,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +253,17 @@ def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
         if policy
         else f"{prefix}DO_NOT_USE kept as it was"
     )
-    keywords = options.keywords()
-    if options.output is not None and not options.dry_run:
+    cards, path = options.cards(), options.path
+    if path is not None and not options.dry_run:
         write_mask(
-            options.output,
+            path,
             dq,
             {
                 "TELESCOP": instrument.telescope,
                 "INSTRUME": instrument.name,
                 "DETECTOR": detector.name,
                 "REFTYPE": instrument.reftype.upper(),
-                **keywords,
+                **cards,
                 "FASTAXIS": orientation[0],
                 "SLOWAXIS": orientation[1],
                 "DNUFLAGS": ",".join(policy) or "KEEP",
@@ -269,11 +271,11 @@ def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
             history,
             overwrite=options.overwrite,
         )
-        _log.info("%s: mask of %s %s written", options.output, instrument.name, detector.name)
+        _log.info("%s: mask of %s %s written", path, instrument.name, detector.name)
     for line in history:
-        _log.debug("%s: %s", options.output, line)
+        _log.debug("%s: %s", path, line)
     return Made(
-        output=options.output,
+        output=path,
         written=not options.dry_run,
         instrument=instrument.name,
         detector=detector.name,
@@ -281,7 +283,7 @@ def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
         sources=tuple(contributions),
         policy=policy,
         do_not_use_added=added,
-        missing=tuple(key for key, value in keywords.items() if value is None),
+        missing=tuple(key for key, value in cards.items() if value is None),
         gained={} if before is None else _changes(dq, before),
         lost={} if before is None else _changes(before, dq),
         history=tuple(history),

@@ -1,7 +1,7 @@
 """Reading: how a file of bad pixels is to be understood where it does not state that itself."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,16 +25,9 @@ class BadValue:
 
     @staticmethod
     def parse(text: str) -> int | str:
-        """Return the value that a text stands for."""
+        """Return the value that a text stands for; `Reading` refuses other words."""
         word = text.strip().lower()
-        if word == "nonzero":
-            return word
-        try:
-            return int(word)
-        except ValueError:
-            raise ConfigError(
-                f"{text!r} is not a value; expected a whole number or nonzero", where="bad"
-            ) from None
+        return int(word) if re.fullmatch("[-+]?[0-9]+", word) else word
 
 
 class BitMeanings:
@@ -90,11 +83,11 @@ class Reading:
         1-based detector position (x, y) of the file's first pixel. Without it an image must be as
         large as the detector or have the position in its header; positions in lists are detector
         positions.
-    columns : tuple of str, optional
+    columns : sequence of str, optional
         For a list without a line of column names: their names, in order.
     extension : str or int, optional
         For FITS: name or 0-based number of the extension, where several could be meant.
-    ignore_columns : tuple of str, optional
+    ignore_columns : sequence of str, optional
         For a list: columns that have nothing to do with the flags, by name. A column that is
         neither understood nor named here is an error.
     unknown : {"error", "drop"}
@@ -109,12 +102,8 @@ class Reading:
 
     Examples
     --------
-    >>> import numpy as np
     >>> Reading(flag="HOT", base=1).describe()
     'flag=HOT base=1'
-    >>> reading = Reading(values={4: "HOT", 8: "DEAD"})
-    >>> reading.translated(np.array([0, 4, 12], np.uint32), "list.txt")
-    array([   0, 2048, 3072], dtype=uint32)
     """
 
     flag: str | None = _row("Flags that the bad pixels of the file get.", "NAME[,NAME]", kind=str)
@@ -137,47 +126,38 @@ class Reading:
         many=True,
         size=2,
     )
-    columns: tuple[str, ...] | None = _row(
+    columns: Sequence[str] | None = _row(
         "List without a line of column names: their names.", "x,y[,flag]", kind=str, many=True
     )
     extension: str | int | None = _row(
         "FITS: name or number of the extension, where several could be meant.", "NAME", kind=str
     )
-    ignore_columns: tuple[str, ...] | None = _row(
+    ignore_columns: Sequence[str] | None = _row(
         "List: columns that have nothing to do with the flags.", "NAME[,NAME]", kind=str, many=True
     )
     unknown: "Unknown" = "error"
 
     def __post_init__(self) -> None:
-        _check_flag(self.flag)
-        if self.base not in (None, 0, 1):
-            raise ConfigError(f"base is {self.base!r}; expected 0 or 1", where="base")
-        if isinstance(self.bad, str) and self.bad != "nonzero":
-            raise ConfigError(f"bad is {self.bad!r}; expected a number or 'nonzero'", where="bad")
-        if self.at is not None and min(self.at) < 1:
-            raise ConfigError(
-                f"the position is x = {self.at[0]}, y = {self.at[1]}; positions count from 1",
-                where="at",
-            )
-        if (self.bad == "nonzero" and self.good not in (None, 0)) or (
-            self.bad is not None and self.bad == self.good
+        bad, good = self.bad, self.good
+        _ = self.meanings  # which raises what is wrong with a mapping
+        contradict = bad is not None and (
+            bad == good or (bad == "nonzero" and good not in (None, 0))
+        )
+        too_many = self.values is not None and (self.flag is not None or self.has_polarity)
+        for is_wrong, where, finding in (
+            (self.flag is not None and not self.flag_value, "flag", f"{self.flag!r} is no flag"),
+            (self.base not in (None, 0, 1), "base", f"base is {self.base!r}; expected 0 or 1"),
+            (
+                isinstance(bad, str) and bad != "nonzero",
+                "bad",
+                f"bad is {bad!r}; expected a number or 'nonzero'",
+            ),
+            (min(self.at or (1, 1)) < 1, "at", f"at is {self.at}; positions count from 1"),
+            (contradict, "bad", f"bad {bad!r} and good {good} contradict each other"),
+            (too_many, "values", "values contradict flag, bad and good; give one or the other"),
         ):
-            raise ConfigError(
-                f"bad is {self.bad!r} and good is {self.good}; they contradict each other",
-                where="bad",
-            )
-        if self.values is not None and (self.flag or self.has_polarity):
-            raise ConfigError(
-                "values and flag, bad or good are all given; they contradict each other",
-                where="values",
-                hint="Give the meaning of each value, or which one is bad and its flag.",
-            )
-        if isinstance(self.values, str) and self.values != "convention":
-            raise ConfigError(
-                f"values is {self.values!r}; expected 'convention' or names for numbers",
-                where="values",
-            )
-        _ = self.meanings  # which raises what is wrong with it
+            if is_wrong:
+                raise ConfigError(finding, where=where)
 
     @property
     def has_polarity(self) -> bool:
@@ -191,13 +171,12 @@ class Reading:
 
     @property
     def flag_value(self) -> "np.uint32":
-        """`flag` as a number."""
+        """`flag` as a number, 0 where it is not given."""
         import numpy as np
 
         from tmt_dq.core.flags import PIXEL
 
-        assert self.flag is not None
-        return np.uint32(PIXEL.encode(self.flag))
+        return np.uint32(PIXEL.encode(self.flag or ()))
 
     @property
     def meanings(self) -> "Translation | None":
@@ -208,38 +187,27 @@ class Reading:
         from tmt_dq.core.flags import PIXEL
 
         if isinstance(self.values, str):
-            return Translation(tuple((flag.value, flag.value) for flag in PIXEL.flags))
-        pairs = []
-        for number, names in self.values.items():
-            if not 0 < number < 1 << 32 or number & (number - 1):
+            if self.values != "convention":
                 raise ConfigError(
-                    f"{number} is not one bit of 32 (1, 2, 4, …, 2^31)",
+                    f"values is {self.values!r}; expected 'convention' or names for numbers",
+                    where="values",
+                )
+            return Translation(tuple((flag.value, flag.value) for flag in PIXEL.flags))
+        pairs = [(number, PIXEL.encode(names)) for number, names in self.values.items()]
+        for number, value in pairs:
+            if not value or not 0 < number < 1 << 32 or number & (number - 1):
+                raise ConfigError(
+                    f"{number}={self.values[number]} is not one bit of 32 (1, 2, 4, …, 2^31) and a "
+                    "flag",
                     where="values",
                     hint="For a single value that means bad, give bad and flag.",
                 )
-            value = PIXEL.encode(names)
-            if not value:
-                raise ConfigError(f"{names!r} is no flag, for {number}", where="values")
-            pairs.append((number, value))
         return Translation(tuple(pairs))
 
     def translated(
         self, numbers: "npt.NDArray[np.uint32]", where: object
     ) -> "npt.NDArray[np.uint32]":
-        """Return numbers of a file as flags, by `values`.
-
-        Parameters
-        ----------
-        numbers : ndarray of uint32
-            Numbers of the file, of any shape.
-        where : object
-            The file, for errors.
-
-        Returns
-        -------
-        ndarray of uint32
-            Flags of the convention, of the same shape.
-        """
+        """Return numbers of a file, of any shape, as flags by `values`; `where` names the file."""
         meanings = self.meanings
         assert meanings is not None
         undeclared = meanings.undeclared(numbers)
@@ -254,17 +222,7 @@ class Reading:
         return meanings.apply(numbers)
 
     def refuse(self, where: object, why: str, *names: str) -> None:
-        """Refuse options that mean nothing for a file: the user expects something of them.
-
-        Parameters
-        ----------
-        where : object
-            The file.
-        why : str
-            The reason.
-        *names : str
-            Fields that must not be set.
-        """
+        """Refuse options that mean nothing for the file `where`: the user expects something."""
         given = [name for name in names if getattr(self, name) is not None]
         if given:
             raise ConfigError(
@@ -276,30 +234,13 @@ class Reading:
 
     def describe(self) -> str:
         """Return what is given as one line, for records: ``flag=HOT base=0``."""
-        given = [
-            f"{entry.name}={_as_text(getattr(self, entry.name))}"
-            for entry in fields(self)
-            if entry.metadata and getattr(self, entry.name) is not None
-        ]
-        if self.unknown != "error":
-            given.append(f"unknown={self.unknown}")
-        return " ".join(given)
-
-
-def _check_flag(flag: str | None) -> None:
-    if flag is None:
-        return
-    from tmt_dq.core.flags import PIXEL
-
-    if not PIXEL.encode(flag):
-        raise ConfigError(
-            f"{flag!r} is no flag; expected at least one name",
-            where="flag",
-            hint="Good pixels need not be listed.",
-        )
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        if self.unknown == "error":
+            del given["unknown"]
+        return " ".join(f"{k}={_as_text(v)}" for k, v in given.items() if v is not None)
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{number}={name}" for number, name in value.items())
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tmt_dq.core.clusters import find_clusters
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.files.url_arguments import staged
-from tmt_dq.report.areas import intersection
-from tmt_dq.report.image import FlagImage, Source, as_image
+from tmt_dq.report.colours import CHANGES
+from tmt_dq.report.image import FlagImage, Flags, Source, as_image
+from tmt_dq.report.page import PLACES, Explored, Kind
+from tmt_dq.report.parts import intersection, largest_clusters
 from tmt_dq.report.pictures import difference_figure
-from tmt_dq.report.report import HIDDEN, DrawnReport
+from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, number
 
 __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
@@ -23,22 +25,10 @@ __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
 LISTED = 20
 """How many pixels are listed one by one, by default."""
 
-Flags = npt.NDArray[np.uint32]
-
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """What became of one flag.
-
-    Attributes
-    ----------
-    name : str
-        The flag.
-    old, new : int
-        Pixels with it before and after.
-    gained, lost, kept : int
-        Pixels that have it only after, only before, and both times.
-    """
+    """Pixels with a flag before and after, and those that gained, lost and kept it."""
 
     name: str
     old: int
@@ -50,15 +40,7 @@ class FlagChange:
 
 @dataclass(frozen=True, slots=True)
 class PixelChange:
-    """One pixel that differs.
-
-    Attributes
-    ----------
-    x, y : int
-        1-based detector position.
-    old, new : tuple of str
-        Flags before and after; () for good.
-    """
+    """One pixel that differs, counted from 1, and its flags before and after; () for good."""
 
     x: int
     y: int
@@ -67,7 +49,7 @@ class PixelChange:
 
 
 @dataclass(frozen=True)
-class Difference(DrawnReport):
+class Difference(ExploredReport):
     """What `diff` found.
 
     Attributes
@@ -128,7 +110,7 @@ class Difference(DrawnReport):
         if self.same:
             return []
         flags = [(f.name, f.old, f.new, f.gained, f.lost, f.kept) for f in self.flags]
-        pixels = [(str(p.x), str(p.y), _names(p.old), _names(p.new)) for p in self.pixels]
+        pixels = [(str(p.x), str(p.y), flag_names(p.old), flag_names(p.new)) for p in self.pixels]
         title = "Pixels that differ (1-based detector positions)"
         if len(pixels) < self.differing:
             title += f", the first {len(pixels)} of {number(self.differing)}"
@@ -139,19 +121,41 @@ class Difference(DrawnReport):
         return [table for table in tables if table.rows]
 
     def figure(self) -> Any:
-        """Draw where pixels differ, and how many gained and lost each flag."""
-        old, new = self.old_dq, self.new_dq
-        classes = (old != new).view(np.uint8)
-        classes[(old != 0) & (new == 0)] = 2
-        classes[(old == 0) & (new != 0)] = 3
-        flags = [flag for flag in self.flags if flag.gained or flag.lost]
+        """Draw where pixels differ, where most of them are, and who gained and lost each flag."""
+        flags = [(flag.name, flag.gained, flag.lost) for flag in self.flags]
         return difference_figure(
-            classes,
+            f"{self.old} → {self.new}",
+            self.old_dq,
+            self.new_dq,
             self.window,
-            title=f"{self.old} → {self.new}",
-            names=[flag.name for flag in flags],
-            gained=[flag.gained for flag in flags],
-            lost=[flag.lost for flag in flags],
+            flags=[flag for flag in flags if any(flag[1:])],
+        )
+
+    def _explored(self) -> Explored:
+        """Return gained and lost flags as layers, groups of changed pixels as places."""
+        old, new = self.old_dq, self.new_dq
+        differs = old != new
+        pairs = (old[differs].astype(np.uint64) << 32) | new[differs]
+        values, numbers = np.unique(pairs, return_inverse=True)
+        pixels = np.zeros(old.shape, np.uint32)
+        pixels[differs] = numbers + 1
+        kinds = {}
+        for place, value in enumerate(values.tolist(), start=1):
+            before, after = PIXEL.decode(value >> 32), PIXEL.decode(value & 0xFFFFFFFF)
+            gained = [f"+{name}" for name in after if name not in before]
+            lost = [f"−{name}" for name in before if name not in after]
+            text = f"{flag_names(before)} → {flag_names(after)}"
+            kinds[place] = Kind(text, (*gained, *lost))
+        layers = {f"+{flag.name}": (CHANGES["gained"], flag.gained) for flag in self.flags}
+        layers |= {f"−{flag.name}": (CHANGES["lost"], flag.lost) for flag in self.flags}
+        groups = largest_clusters(find_clusters(differs), self.window, PLACES)
+        places = [(one.pixels, one.x, one.y, one.width, one.height) for one in groups]
+        return Explored(
+            pixels=pixels,
+            window=self.window,
+            kinds=kinds,
+            layers={name: layer for name, layer in layers.items() if layer[1]},
+            tables={"Largest groups of pixels that differ": places} if places else {},
         )
 
 
@@ -231,33 +235,29 @@ def diff(
     )
 
 
-def _names(flags: tuple[str, ...]) -> str:
-    return " ".join(flags) or "GOOD"
-
-
 def _common(old: FlagImage, new: FlagImage) -> tuple[Window, list[str]]:
     """Return the pixels that both cover, after checking that they are the same pixels."""
     for key in ("instrument", "detector"):
         a, b = getattr(old, key), getattr(new, key)
         if a is not None and b is not None and a.upper() != b.upper():
             raise MaskFormatError(
-                f"the {key} is {b}, that of {old.path or old.label} is {a}",
-                where=new.path or new.label,
+                f"the {key} is {b}, that of {old.where} is {a}",
+                where=new.where,
                 hint="Compare flags of the same detector.",
             )
     for name, a, b in zip(("FASTAXIS", "SLOWAXIS"), old.orientation, new.orientation, strict=True):
         if a is not None and b is not None and a != b:
             raise GeometryError(
-                f"was read out with {name} {b}, {old.path or old.label} with {a}",
-                where=new.path or new.label,
+                f"was read out with {name} {b}, {old.where} with {a}",
+                where=new.where,
                 hint="Compare flags in the same orientation.",
             )
     window = intersection(old.window, new.window)
     if window is None:
         raise GeometryError(
-            f"covers {new.window.describe()}, {old.path or old.label} covers "
+            f"covers {new.window.describe()}, {old.where} covers "
             f"{old.window.describe()}: no pixel in common",
-            where=new.path or new.label,
+            where=new.where,
             hint="Compare flags of the same part of the detector.",
         )
     notes = []

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
@@ -11,11 +12,11 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError
 from tmt_dq.exposures.dq_sources import BEFORE
 from tmt_dq.files.url_arguments import staged
-from tmt_dq.report.groups import GroupFlag, count_groups
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.past import PastFlags, read_past, since
-from tmt_dq.report.report import Report
-from tmt_dq.report.sources import SourceFlags, find_sources
+from tmt_dq.report.origins import PastFlags, SourceFlags, find_sources, read_past, since
+from tmt_dq.report.pictures import pixel_figure
+from tmt_dq.report.report import HIDDEN, Report, flag_names
+from tmt_dq.report.samples import GroupFlag, Samples, read_samples
 from tmt_dq.tables import Table
 
 __all__ = ["Explanation", "FlagReason", "explain"]
@@ -27,28 +28,12 @@ _ABOUT = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
 
 @dataclass(frozen=True, slots=True)
 class FlagReason:
-    """One flag of a pixel.
-
-    Attributes
-    ----------
-    name : str
-        The flag.
-    value : int
-        Its value.
-    meaning : str
-        What it means.
-    sources : tuple of str
-        What set it, as far as that can be known.
-    since : str or None
-        The first of the masks in the cache that have had it without a break.
-    since_useafter : str or None
-        USEAFTER of that mask.
-    """
+    """One flag of a pixel, and the first mask of the cache that has had it without a break."""
 
     name: str
     value: int
     meaning: str
-    sources: tuple[str, ...]
+    sources: tuple[str, ...]  # what set it, as far as that can be known
     since: str | None
     since_useafter: str | None
 
@@ -101,12 +86,14 @@ class Explanation(Report):
     cache: str | None
     history: tuple[PastFlags, ...]
     notes: tuple[str, ...]
+    image: FlagImage = field(repr=False, compare=False, metadata=HIDDEN)
+    samples: Samples = field(repr=False, compare=False, metadata=HIDDEN)
 
     def headline(self) -> Sequence[str]:
         """Return the pixel, its flags, and what is not known."""
-        names = " ".join(flag.name for flag in self.flags) or "GOOD"
-        owner = " ".join(name for name in (self.instrument, self.detector) if name)
-        where = f"pixel x = {self.x}, y = {self.y} (1-based) of {owner or 'the detector'}"
+        names = flag_names([flag.name for flag in self.flags])
+        owner = self.image.owner_name or "the detector"
+        where = f"pixel x = {self.x}, y = {self.y} (1-based) of {owner}"
         about = (f"{key}: {value}" for key, value in self.about.items())
         return (f"{self.label}: {where}: {names} ({self.value})", *about, *self.notes)
 
@@ -135,6 +122,18 @@ class Explanation(Report):
             ),
         ]
         return [table for table in tables if table.rows]
+
+    def figure(self) -> Any:
+        """Draw the flags within 10 pixels, and the ramp of the pixel and of its neighbours."""
+        return pixel_figure(
+            self.headline()[0],
+            self.image.dq,
+            self.image.window,
+            x=self.x,
+            y=self.y,
+            reads=self.samples.reads,
+            unit=self.samples.unit,
+        )
 
 
 @staged("source")
@@ -191,14 +190,14 @@ def explain(
     if not window.contains(Window(y - 1, x - 1, 1, 1)):
         raise GeometryError(
             f"has no pixel x = {x}, y = {y}: it covers {window.describe()}",
-            where=image.path or image.label,
+            where=image.where,
             hint="X,Y is the 1-based position on the detector, not in the array.",
         )
     place = (y - 1, x - 1)
     value = int(image.dq[place[0] - window.y, place[1] - window.x])
     names = PIXEL.decode(value)
+    sources = find_sources(image, *place, crds_path)
     notes = list(image.notes)
-    sources = _sources(image, names, place, crds_path)
     listing = None
     past: tuple[PastFlags, ...] = ()
     if image.owner is not None and image.description is not None:
@@ -209,7 +208,8 @@ def explain(
         notes.append("no history: the file names no known detector")
     if image.kind == "ramp":
         notes += _contradictions(names, sources)
-    version = _version(image)
+    samples = read_samples(image, *place)
+    about = {key: image.header.get(key) for key in _ABOUT if image.kind == "mask"}
     return Explanation(
         label=image.label,
         kind=image.kind,
@@ -219,54 +219,25 @@ def explain(
         x=x,
         y=y,
         value=value,
-        flags=tuple(_reason(image, name, sources, past, version) for name in names),
+        flags=tuple(_reason(image, name, sources, past) for name in names),
         sources=tuple(sources),
-        groups=count_groups(image, *place),
-        about={
-            key: str(image.header[key])
-            for key in _ABOUT
-            if image.kind == "mask" and image.header.get(key) is not None
-        },
+        groups=samples.flags,
+        about={key: str(text) for key, text in about.items() if text is not None},
         context=None if listing is None else listing.context,
         cache=None if listing is None else str(listing.cache),
         history=past,
         notes=tuple(notes),
+        image=image,
+        samples=samples,
     )
 
 
 def _found(flags: Sequence[str] | None, problem: str | None) -> str:
-    if flags is None:
-        return problem or "does not cover the pixel"
-    return " ".join(flags) or "GOOD"
-
-
-def _sources(
-    image: FlagImage,
-    names: tuple[str, ...],
-    place: tuple[int, int],
-    crds_path: str | os.PathLike[str] | None,
-) -> list[SourceFlags]:
-    """Return what may have set the flags: for a mask, the mask itself."""
-    if image.kind == "ramp" and image.owner is not None:
-        return find_sources(image, image.owner, *place, crds_path=crds_path)
-    if image.kind == "mask":
-        return [SourceFlags("mask", image.label, names)]
-    return []
-
-
-def _version(image: FlagImage) -> str | None:
-    """Return the name under which the cache may have the mask that counts here."""
-    if image.kind == "ramp":
-        return str(image.header.get("R_MASK", "")).removeprefix("crds://") or None
-    return image.label if image.kind == "mask" else None
+    return problem or "does not cover the pixel" if flags is None else flag_names(flags)
 
 
 def _reason(
-    image: FlagImage,
-    name: str,
-    sources: Sequence[SourceFlags],
-    past: Sequence[PastFlags],
-    version: str | None,
+    image: FlagImage, name: str, sources: Sequence[SourceFlags], past: Sequence[PastFlags]
 ) -> FlagReason:
     set_by = [
         f"{source.kind} {source.origin}".strip()
@@ -278,25 +249,20 @@ def _reason(
         if all(row.pixels for row in image.sources if row.kind == BEFORE):
             possible.append(_OWN)
         set_by = ["one of: " + ", ".join(possible)] if len(possible) > 1 else possible or [_SINCE]
-    first = since(past, name, version)
-    return FlagReason(
-        name=name,
-        value=PIXEL[name],
-        meaning=PIXEL.describe(name),
-        sources=tuple(set_by),
-        since=None if first is None else first.name,
-        since_useafter=None if first is None else first.useafter,
-    )
+    first = since(past, name, image)
+    dates = (None, None) if first is None else (first.name, first.useafter)
+    return FlagReason(name, PIXEL[name], PIXEL.describe(name), tuple(set_by), *dates)
 
 
 def _contradictions(names: tuple[str, ...], sources: Sequence[SourceFlags]) -> list[str]:
     """Tell of flags that a source has and the ramp has not."""
-    notes = []
-    for source in sources:
-        missing = [name for name in source.flags or () if name not in names]
-        if missing:
-            notes.append(
-                f"{source.kind} {source.origin} flags the pixel {' '.join(missing)}, PIXELDQ does "
-                "not: one of them was changed since"
-            )
-    return notes
+    missing = {
+        f"{source.kind} {source.origin}": [n for n in source.flags or () if n not in names]
+        for source in sources
+    }
+    return [
+        f"{source} flags the pixel {' '.join(flags)}, PIXELDQ does not: one of them was changed "
+        "since"
+        for source, flags in missing.items()
+        if flags
+    ]

@@ -1,4 +1,4 @@
-"""Figures made and saved without a display, and without pyplot's state."""
+"""Figures with panels at whole pixels, made and saved without a display and pyplot's state."""
 
 import io
 from pathlib import Path
@@ -7,30 +7,36 @@ from typing import Any
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 
-__all__ = ["new_figure", "png_bytes", "save_figure"]
+__all__ = ["add_panel", "new_figure", "save_figure"]
 
-_DPI = 150
+_DPI = 200
 
 
-def new_figure(width: float, height: float, title: str) -> Any:
-    """Return an empty matplotlib Figure of this size in inches, with a title above everything."""
+def new_figure(width: int, height: int, title: str) -> Any:
+    """Return an empty matplotlib Figure of this size in pixels, with a title at its upper left."""
     try:
         # Figure itself, not pyplot: no display, no state shared with the caller's own figures.
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(
             "a picture needs matplotlib, which is not installed",
-            hint="Run: pip install matplotlib",
+            hint='Run: pip install "tmt-dq[plot]"',
         ) from error
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     # A name may hold dollar signs; they are no formulas.
-    figure.suptitle(title, parse_math=False)
+    place = (60 / width, 1 - 40 / height)
+    figure.text(*place, title, va="top", fontsize=12, weight="bold", parse_math=False)
     return figure
 
 
-def png_bytes(figure: Any) -> bytes:
-    """Return a figure as PNG."""
-    return _rendered(figure, "png")
+def add_panel(figure: Any, left: float, top: float, width: float, height: float) -> Any:
+    """Return new axes whose frame is at these pixels, counted from the upper left corner."""
+    across, up = figure.get_size_inches() * _DPI
+    axes = figure.add_axes((left / across, 1 - (top + height) / up, width / across, height / up))
+    axes.tick_params(labelsize=9)
+    axes.xaxis.label.set_size(10)
+    axes.yaxis.label.set_size(10)
+    return axes
 
 
 def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:
@@ -43,11 +49,7 @@ def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:
             where=path,
             hint="Name the picture something.png.",
         )
-    write_file(path, _rendered(figure, kind), overwrite=overwrite, sync=False)
-    return path
-
-
-def _rendered(figure: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=_DPI)
-    return buffer.getvalue()
+    write_file(path, buffer.getvalue(), overwrite=overwrite, sync=False)
+    return path

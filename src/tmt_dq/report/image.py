@@ -29,7 +29,9 @@ from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.tables import number
 
-__all__ = ["FlagImage", "Source", "as_image"]
+__all__ = ["FlagImage", "Flags", "Source", "as_image"]
+
+Flags = npt.NDArray[np.uint32]
 
 Source = str | os.PathLike[str] | Mask | npt.ArrayLike
 """What reports are made of: a file, a mask that was read, or an array of flags."""
@@ -40,22 +42,29 @@ class FlagImage:
     """Flags of a detector or a part of it, with the facts of their file."""
 
     label: str
-    path: Path | None
-    kind: str
-    """"mask", "ramp" (its PIXELDQ) or "array"."""
-    dq: npt.NDArray[np.uint32]
+    kind: str  # "mask", "ramp" (its PIXELDQ) or "array"
+    dq: Flags
     window: Window
+    path: Path | None = None
     instrument: str | None = None
     detector: str | None = None
-    owner: Instrument | None = None
-    description: Detector | None = None
-    """What is known of the instrument and the detector."""
-    orientation: tuple[int | None, int | None] = (None, None)
-    """FASTAXIS and SLOWAXIS."""
+    owner: Instrument | None = None  # what is known of the instrument
+    description: Detector | None = None  # what is known of the detector
+    orientation: tuple[int | None, int | None] = (None, None)  # FASTAXIS and SLOWAXIS
     header: Mapping[str, object] = field(default_factory=dict)
     sources: tuple[RecordedSource, ...] = ()
     ramp: Ramp | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> object:
+        """What an error names: the file, or what is there instead."""
+        return self.path or self.label
+
+    @property
+    def owner_name(self) -> str:
+        """Instrument and detector, as far as they are known."""
+        return " ".join(name for name in (self.instrument, self.detector) if name)
 
     @property
     def frame(self) -> Window:
@@ -73,7 +82,7 @@ class FlagImage:
 def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
     """Return the flags of a file, DQ of a mask or PIXELDQ of a ramp, or of an array."""
     if isinstance(source, Mask):
-        return _from_mask(source)
+        return _from_mask(source, {})
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), unknown)
     dq = as_flags(source, where="array")
@@ -83,7 +92,7 @@ def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:
             where="array",
             hint="Give one plane of flags.",
         )
-    return FlagImage("array", None, "array", dq, Window.full(*dq.shape))
+    return FlagImage("array", "array", dq, Window.full(*dq.shape))
 
 
 def _from_file(path: Path, unknown: Unknown) -> FlagImage:
@@ -119,10 +128,10 @@ def _from_ramp(file: FitsInput, unknown: Unknown, header: Mapping[str, object]) 
     ramp = exposure.ramp
     return FlagImage(
         label=file.path.name,
-        path=file.path,
         kind="ramp",
         dq=dq,
         window=ramp.window,
+        path=file.path,
         instrument=ramp.instrument.name,
         detector=ramp.detector.name,
         owner=ramp.instrument,
@@ -135,20 +144,20 @@ def _from_ramp(file: FitsInput, unknown: Unknown, header: Mapping[str, object]) 
     )
 
 
-def _from_mask(mask: Mask, header: Mapping[str, object] | None = None) -> FlagImage:
-    instrument, description = _look_up(mask.instrument, mask.detector)
+def _from_mask(mask: Mask, header: Mapping[str, object]) -> FlagImage:
+    known, description = _look_up(mask.instrument, mask.detector)
     image = FlagImage(
         label=mask.path.name,
-        path=mask.path,
         kind="mask",
         dq=mask.dq,
         window=mask.window,
-        instrument=mask.instrument if instrument is None else instrument.name,
+        path=mask.path,
+        instrument=mask.instrument if known is None else known.name,
         detector=mask.detector if description is None else description.name,
-        owner=instrument,
+        owner=known,
         description=description,
         orientation=mask.orientation,
-        header=header or {},
+        header=header,
         notes=_left_out(mask.left_out),
     )
     if not image.frame.contains(image.window):
@@ -166,15 +175,11 @@ def _left_out(bits: Mapping[int, int]) -> tuple[str, ...]:
     return (f"left out on request: {listing}",) if bits else ()
 
 
-def _look_up(
-    instrument: str | None, detector: str | None
-) -> tuple[Instrument | None, Detector | None]:
+def _look_up(name: str | None, detector: str | None) -> tuple[Instrument | None, Detector | None]:
     """Return what is known of an instrument and detector; masks of others are welcome."""
+    known = None
     try:
-        known = load(instrument or "")
-    except ConfigError:
-        return None, None
-    try:
+        known = load(name or "")
         return known, known.detector(detector or "")
-    except SelectionError:
+    except (ConfigError, SelectionError):
         return known, None

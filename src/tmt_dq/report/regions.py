@@ -23,7 +23,7 @@ LIMIT = 200_000
 
 
 def write_regions(
-    path: Path, image: FlagImage, planes: Planes, *, limit: int = LIMIT, overwrite: bool = False
+    path: Path, image: FlagImage, planes: Planes, limit: int, *, overwrite: bool
 ) -> int:
     """Write boxes around all flagged pixels, 1-based in the image; return how many are left out.
 

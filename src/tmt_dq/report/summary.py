@@ -4,32 +4,24 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from tmt_dq.core.clusters import Connectivity, find_clusters
+from tmt_dq.core.clusters import Clusters, Connectivity, find_clusters
 from tmt_dq.core.counts import FlagCount, Planes, count_flags, sort_pixels
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
-from tmt_dq.exposures.record import SOFTWARE
 from tmt_dq.files.url_arguments import staged
-from tmt_dq.report import areas
-from tmt_dq.report.areas import Area, BadLine, area_table, line_table
-from tmt_dq.report.clusters import (
-    ClusterSizes,
-    LargeCluster,
-    cluster_sizes,
-    largest_clusters,
-    largest_table,
-    size_table,
-)
+from tmt_dq.report import parts
+from tmt_dq.report.colours import by_flag, by_kind, flag_colour, ordered
 from tmt_dq.report.image import FlagImage, Source, as_image
-from tmt_dq.report.page import write_page
-from tmt_dq.report.pictures import summary_figure
+from tmt_dq.report.page import PLACES, Explored, Kind
+from tmt_dq.report.parts import Area, BadLine, ClusterSizes, LargeCluster
+from tmt_dq.report.pictures import Bars, summary_figure
 from tmt_dq.report.regions import LIMIT, write_regions
-from tmt_dq.report.report import HIDDEN, DrawnReport
+from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, flag_table, number, share
 
 __all__ = ["LINE_FRACTION", "Summary", "summarize"]
@@ -38,10 +30,14 @@ LINE_FRACTION = 0.5
 """From which share of defects a row or column is called bad. LSST's cp_pipe fills a column from
 ``badPixelsToFillColumnThreshold`` = 1000 bad pixels of an amplifier's 2000 rows on: one half."""
 
-_CAPTION = (
-    "Map of the flagged pixels, density of the defects, pixels per flag, defects by area, "
-    "sizes of clusters"
-)
+ColorBy = Literal["kind", "flag"]
+"""What the colours of a map mean."""
+
+_LISTED = 10
+"""How many clusters are listed one by one."""
+_LINES_LISTED = 20
+"""How many bad rows or columns a table lists; JSON has all."""
+
 _NO_LIGHT = (
     "pixels with REFERENCE_PIXEL or NON_SCIENCE are left out. Positions are FITS detector pixels, "
     "the first of which is 1, 1."
@@ -49,7 +45,7 @@ _NO_LIGHT = (
 
 
 @dataclass(frozen=True)
-class Summary(DrawnReport):
+class Summary(ExploredReport):
     """What `summarize` found.
 
     Attributes
@@ -115,10 +111,12 @@ class Summary(DrawnReport):
     bad_columns: tuple[BadLine, ...]
     notes: tuple[str, ...]
     image: FlagImage = field(repr=False, compare=False, metadata=HIDDEN)
+    planes: Planes = field(repr=False, compare=False, metadata=HIDDEN)
+    all_clusters: Clusters = field(repr=False, compare=False, metadata=HIDDEN)
 
     def headline(self) -> Sequence[str]:
         """Return what it is and how much of it is flagged."""
-        owner = " ".join(name for name in (self.instrument, self.detector) if name)
+        owner = self.image.owner_name
         what = self.kind if self.kind == self.label else f"{self.label}: {self.kind}"
         only = f" ({', '.join(self.defect_flags)})" if self.defect_flags else ""
         flagged = (
@@ -138,65 +136,99 @@ class Summary(DrawnReport):
         """Return flags, areas, clusters and bad lines."""
         counts = {flag.name: flag.pixels for flag in self.flags} | {"GOOD": self.good}
         together = {flag.name: flag.do_not_use for flag in self.flags}
+        clusters = f"Clusters of defects ({self.connectivity} neighbours): {number(self.clusters)}"
+        sizes = [(size.label, size.clusters, size.pixels) for size in self.cluster_sizes]
+        large = [(c.pixels, str(c.x), str(c.y), c.width, c.height) for c in self.largest_clusters]
+        place = ("pixels", "x", "y", "width", "height")
         tables = [
             flag_table(counts, self.pixels, {"with DO_NOT_USE": together}),
-            area_table("Quadrants", self.quadrants),
-            area_table("Readout channels", self.channels),
-            size_table(self.cluster_sizes, clusters=self.clusters, connectivity=self.connectivity),
-            largest_table(self.largest_clusters),
-            line_table("row", self.bad_rows, self.line_fraction),
-            line_table("column", self.bad_columns, self.line_fraction),
+            _area_table("Quadrants", self.quadrants),
+            _area_table("Readout channels", self.channels),
+            Table.of(clusters, ("size", "clusters", "pixels"), sizes, [0]),
+            Table.of("Largest clusters (1-based detector pixels)", place, large, range(5)),
+            _line_table("row", self.bad_rows, self.line_fraction),
+            _line_table("column", self.bad_columns, self.line_fraction),
         ]
         return [table for table in tables if table.rows]
 
-    def figure(self) -> Any:
-        """Draw the detector map, the density of defects, flags and channels."""
-        parts, areas = (self.quadrants, "quadrant")
-        if len(self.channels) > 1:
-            parts, areas = self.channels, "readout channel"
-        return summary_figure(
-            self._planes(),
-            self.image.window,
-            title=self.headline()[0],
-            flags={flag.name: flag.pixels for flag in self.flags},
-            shares={part.name.removeprefix("channel "): part.fraction for part in parts},
-            areas=areas,
-            sizes={size.label: size.clusters for size in self.cluster_sizes},
-        )
-
-    def write_html(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a page that needs no other file: its picture and style are inside.
+    def figure(self, *, color_by: ColorBy = "kind") -> Any:
+        """Draw a map with bad lines, pixels per flag, defects by channel, clusters, their density.
 
         Parameters
         ----------
-        path : path
-            The page to write.
-        overwrite : bool
-            Whether an existing file is replaced.
+        color_by : {"kind", "flag"}
+            Meaning of the map's colours: whether a pixel is a defect, has DO_NOT_USE too, or sees
+            no light; or its flags, the rarest of several, DO_NOT_USE last.
 
         Returns
         -------
-        Path
-            `path`.
+        matplotlib.figure.Figure
+            The picture. A dot of the map is one pixel, or as many as its title states: then its
+            ink grows with the share of them that is flagged.
 
         Raises
         ------
         ConfigError
-            Raised if matplotlib is not installed.
-        OutputError
-            Raised if the page exists or cannot be written.
+            Raised if matplotlib is not installed, or `color_by` is something else.
         """
+        if color_by not in {"kind", "flag"}:
+            raise ConfigError(f"color_by is {color_by!r}; expected kind or flag")
+        dq = self.image.dq
+        flags = by_flag(dq, self.flags)
+        bars = []
+        if self.defects:
+            areas, what = self.quadrants, "quadrant"
+            if len(self.channels) > 1:
+                areas, what = self.channels, "readout channel"
+            names = [area.name.removeprefix("channel ") for area in areas]
+            shares = [100 * area.fraction for area in areas]
+            bars.append(Bars(f"defects by {what}", "defects (%)", names, shares))
+            sizes = [size.label for size in self.cluster_sizes]
+            found = [size.clusters for size in self.cluster_sizes]
+            bars.append(Bars("clusters of defects by size (pixels)", "clusters", sizes, found))
+        return summary_figure(
+            self.headline()[0],
+            dq,
+            self.planes,
+            self.image.window,
+            classes=by_kind(self.planes) if color_by == "kind" else flags,
+            flags=flags,
+            lines=(
+                [line.position for line in self.bad_columns],
+                [line.position for line in self.bad_rows],
+            ),
+            bars=bars,
+        )
+
+    def _explored(self) -> Explored:
+        """Return the flags as layers, clusters and bad lines as places."""
+        window, dq = self.image.window, self.image.dq
+        clusters = [
+            (one.pixels, one.x, one.y, one.width, one.height)
+            for one in parts.largest_clusters(self.all_clusters, window, PLACES)
+        ]
+        columns = [
+            (line.defects, line.position, window.ystart, 1, window.ny) for line in self.bad_columns
+        ]
+        rows = [
+            (line.defects, window.xstart, line.position, window.nx, 1) for line in self.bad_rows
+        ]
+        tables = {"Largest clusters of defects": clusters, "Bad columns and rows": columns + rows}
+        values = {int(value): PIXEL.decode(value) for value in np.unique(dq[dq != 0])}
+        return Explored(
+            pixels=dq,
+            window=window,
+            kinds={value: Kind(flag_names(names), names) for value, names in values.items()},
+            layers={
+                flag.name: (flag_colour(flag.name), flag.pixels) for flag in ordered(self.flags)
+            },
+            tables={title: places for title, places in tables.items() if places},
+        )
+
+    def _footer(self) -> Sequence[str]:
         kinds = f"one of the flags {', '.join(self.defect_flags)}"
         defect = f"A defect is a pixel with {kinds if self.defect_flags else 'any flag'}"
-        origin = f"{self.path}, " if self.path else ""
-        return write_page(
-            Path(path),
-            self,
-            title=self.label,
-            caption=_CAPTION,
-            footer=(f"{defect} that can see light: {_NO_LIGHT}", f"{origin}made by {SOFTWARE}."),
-            overwrite=overwrite,
-        )
+        return (f"{defect} that can see light: {_NO_LIGHT}",)
 
     def write_regions(
         self, path: str | os.PathLike[str], *, limit: int | None = None, overwrite: bool = False
@@ -224,12 +256,25 @@ class Summary(DrawnReport):
         OutputError
             Raised if the file exists or cannot be written.
         """
-        limit = LIMIT if limit is None else limit
-        planes = self._planes()
-        return write_regions(Path(path), self.image, planes, limit=limit, overwrite=overwrite)
+        most = LIMIT if limit is None else limit
+        return write_regions(Path(path), self.image, self.planes, most, overwrite=overwrite)
 
-    def _planes(self) -> Planes:
-        return sort_pixels(self.image.dq, PIXEL.encode(self.defect_flags) or PIXEL.mask)
+
+def _area_table(title: str, areas: Sequence[Area]) -> Table:
+    header = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
+    rows = [
+        (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place) for a in areas
+    ]
+    return Table.of(title, header, rows)
+
+
+def _line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
+    """Return the first bad lines (`name` is "row" or "column") as a table."""
+    title = f"Bad {name}s (at least {100 * limit:g} % defects): {number(len(lines))}"
+    if len(lines) > _LINES_LISTED:
+        title += f", the first {_LINES_LISTED}"
+    rows = [(str(line.position), line.defects, line.fraction) for line in lines[:_LINES_LISTED]]
+    return Table.of(title, (name, "defects", "share"), rows, [0])
 
 
 @staged("source")
@@ -293,16 +338,14 @@ def summarize(
         raise ConfigError(f"connectivity is {connectivity}; expected 4 or 8", hint="Choose one.")
     wanted = PIXEL.mask if defect_flags is None else PIXEL.encode(defect_flags)
     image = as_image(source, unknown=unknown)
+    window = image.window
     if channels is None and image.description is not None:
         channels = image.description.channels
-    stripes = (
-        areas.channels(image.frame, channels, along_y=image.fast_along_y)
-        if channels is not None
-        else []
-    )
+    stripes = []
+    if channels is not None:
+        stripes = parts.channels(image.frame, channels, along_y=image.fast_along_y)
     planes = sort_pixels(image.dq, wanted)
     clusters = find_clusters(planes.defects, connectivity=connectivity)
-    window = image.window
     flagged = int(np.count_nonzero(planes.flagged))
     return Summary(
         label=image.label,
@@ -319,15 +362,17 @@ def summarize(
         do_not_use=int(np.count_nonzero(planes.do_not_use)),
         defect_flags=() if defect_flags is None else PIXEL.decode(wanted),
         flags=count_flags(image.dq),
-        quadrants=areas.measure(image, planes, areas.quadrants(image.frame)),
-        channels=areas.measure(image, planes, stripes),
+        quadrants=parts.measure(window, planes, parts.quadrants(image.frame)),
+        channels=parts.measure(window, planes, stripes),
         connectivity=connectivity,
         clusters=int(clusters.size.size),
-        cluster_sizes=cluster_sizes(clusters),
-        largest_clusters=largest_clusters(clusters, window),
+        cluster_sizes=parts.cluster_sizes(clusters),
+        largest_clusters=parts.largest_clusters(clusters, window, _LISTED),
         line_fraction=line_fraction,
-        bad_rows=areas.bad_lines(planes, axis=1, first=window.ystart, fraction=line_fraction),
-        bad_columns=areas.bad_lines(planes, axis=0, first=window.xstart, fraction=line_fraction),
+        bad_rows=parts.bad_lines(planes, axis=1, first=window.ystart, fraction=line_fraction),
+        bad_columns=parts.bad_lines(planes, axis=0, first=window.xstart, fraction=line_fraction),
         notes=image.notes,
         image=image,
+        planes=planes,
+        all_clusters=clusters,
     )

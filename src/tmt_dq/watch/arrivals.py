@@ -9,14 +9,13 @@ from tmt_dq.watch.completeness import Wait, look
 
 __all__ = ["Arrivals"]
 
-_SOONEST_S, _LATEST_S, _PART = 0.05, 0.5, 0.1
+_SOONEST_S, _LATEST_S, _PART = 0.02, 0.5, 0.1
 """The next look at a file comes after a tenth of the time that it has been unchanged."""
-_TINY_S = 0.001
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """File that may still change: since when it has not, and when to look again."""
+    """File that may still change: since when it has not, when to look again, and why."""
 
     since: float
     due: float
@@ -52,35 +51,25 @@ class Arrivals:
         waiting = self._waiting.setdefault(path, _Waiting(now, now))
         waiting.due = min(waiting.due, now + _SOONEST_S)
 
-    def waiting(self) -> Iterator[tuple[str, str]]:
-        """Yield the files that are waited for, and why."""
-        for path, one in self._waiting.items():
-            yield path, one.why
-
-    def next_due(self) -> float | None:
-        """Return when to look again; None if there is nothing to look at."""
-        return min((one.due for one in self._waiting.values()), default=None)
+    def reasons(self) -> dict[str, str]:
+        """Return why files are waited for."""
+        return {path: one.why for path, one in self._waiting.items()}
 
     def ready(self) -> Iterator[tuple[str, Identity]]:
         """Look at what is due, and yield what need not be waited for any longer."""
-        now = self._clock()
-        for path in [path for path, one in self._waiting.items() if one.due <= now]:
-            identity = self._examine(path, self._waiting[path])
-            if identity is not None:
+        start = self._clock()
+        for path in [path for path, one in self._waiting.items() if one.due <= start]:
+            one, now = self._waiting[path], self._clock()
+            found = look(path, remote=self._remote)
+            if found is None:
                 del self._waiting[path]
-                yield path, identity
-
-    def _examine(self, path: str, one: _Waiting) -> Identity | None:
-        """Look at a file; return what it is if it is to be taken, else plan the next look."""
-        now, found = self._clock(), look(path, remote=self._remote)
-        if found is None:
-            del self._waiting[path]
-            return None
-        if found.identity != one.identity:
-            one.identity, one.since = found.identity, now
-        unchanged, patience = now - one.since, self._patience_s[found.wait]
-        if unchanged >= patience:
-            return found.identity
-        pause = min(max(_PART * unchanged, _SOONEST_S), _LATEST_S, patience - unchanged + _TINY_S)
-        one.due, one.why = now + pause, found.why
-        return None
+                continue
+            if found.identity != one.identity:
+                one.identity, one.since = found.identity, now
+            unchanged = now - one.since
+            if unchanged >= self._patience_s[found.wait]:
+                del self._waiting[path]
+                yield path, found.identity
+            else:
+                one.due = now + min(max(_PART * unchanged, _SOONEST_S), _LATEST_S)
+                one.why = found.why

@@ -20,14 +20,14 @@ _NO_LEASE = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.EN
 
 Kind = Literal["partial", "whole", "opaque", "damaged"]
 Writers = Literal["none", "some", "unknown"]
-Wait = Literal["no", "confirm", "settle", "stalled"]
+Wait = Literal["no", "settle", "stalled"]
 
 
 class Look(NamedTuple):
     """File at one moment.
 
-    `wait` names how long it must be unchanged before it is taken: not at all, 0.1 s, or as the
-    options of these names say; `why` is the reason for people.
+    `wait` names how long it must be unchanged before it is taken: not at all, or as the options of
+    these names say; `why` is the reason for people.
     """
 
     identity: Identity
@@ -66,9 +66,7 @@ def look(path: str, *, remote: bool) -> Look | None:
         os.close(fd)
     if Identity.of(before) != Identity.of(after):
         return Look(Identity.of(after), "stalled", "it changes just now")
-    # Not its content was changed last, but its name or attributes.
-    moved = after.st_ctime_ns > after.st_mtime_ns
-    wait, why = wait_for(kind, writers, complete=complete, moved=moved)
+    wait, why = wait_for(kind, writers, complete=complete)
     return Look(Identity.of(after), wait, why or what)
 
 
@@ -135,9 +133,7 @@ def _writers(fd: int) -> Writers:
     return "none"
 
 
-def wait_for(
-    kind: Kind, writers: Writers, *, complete: bool | None, moved: bool
-) -> tuple[Wait, str]:
+def wait_for(kind: Kind, writers: Writers, *, complete: bool | None) -> tuple[Wait, str]:
     """Return how long a file must be unchanged before it is taken, and why if it is not known."""
     if kind == "partial":
         return "stalled", ""
@@ -146,10 +142,8 @@ def wait_for(
         return "stalled", "a program has it open for writing"
     if kind == "damaged":
         return "settle", ""
-    if complete is False and not moved:
+    if complete is False:
         return "settle", "COMPLETE is F: reads may still come"
-    if writers == "none":
-        return "no", ""
-    if complete or moved:
-        return "confirm", "it is looked at once more"
-    return "settle", "it seems whole, but a program may still write to it"
+    if writers == "unknown":
+        return "settle", "it seems whole, but a program may still write to it"
+    return "no", ""

@@ -114,35 +114,29 @@ class Events:
             return  # the kernel follows links to folders; searches do not, and batches
         elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
             if self._options.enter(path):
-                self.found.extend(name for name, _ in walk(path, self._options, self._unreadable))
+                self.found.extend(name for name, _ in walk(path, self._options, []))
         elif self._options.wanted(path) and os.path.lexists(path):
             self.found.append(path)
 
     def _search(self) -> None:
-        start = time.monotonic()
+        start, top = time.monotonic(), str(self._options.folder)
         before, self._known = self._known, {}
         failures: list[OSError] = []
-        for path, identity in walk(str(self._options.folder), self._options, failures.append):
+        for path, identity in walk(top, self._options, failures):
             self._known[path] = identity
             if before.get(path) != identity:
                 self.found.append(path)
         for error in failures:
-            self._unreadable(error)
-        # A single run is to see all ramps; else, what is in other folders is worth going on for.
-        top, once = str(self._options.folder), self._options.once
-        self.failure = next(
-            (one for one in failures if one.filename == top or (once and not _is_gone(one))), None
-        )
-        self.searches += 1
-        now = time.monotonic()
-        self._due = now + max(self._options.search_s, (now - start) / _SHARE)
-
-    def _unreadable(self, error: OSError) -> None:
-        if not _is_gone(error):
             self._warn(
                 f"{error.filename} cannot be searched: {error.strerror}; ramps in it are not seen. "
                 "Check its permissions."
             )
+        # A single run is to see all ramps; else, what is in other folders is worth going on for.
+        fatal = [one for one in failures if self._options.once or one.filename == top]
+        self.failure = fatal[0] if fatal else None
+        self.searches += 1
+        now = time.monotonic()
+        self._due = now + max(self._options.search_s, (now - start) / _SHARE)
 
     def _warn(self, text: str) -> None:
         """Log a warning once."""
@@ -151,30 +145,26 @@ class Events:
             log.warning("%s", text)
 
 
-def _is_gone(error: OSError) -> bool:
-    return isinstance(error, FileNotFoundError)
-
-
 def walk(
-    folder: str, options: WatchOptions, on_error: Callable[[OSError], None]
+    folder: str, options: WatchOptions, failures: list[OSError]
 ) -> Iterator[tuple[str, Identity]]:
-    """Yield the ramps in a folder and below, in the order of their names."""
+    """Yield the ramps in a folder and below, in the order of their names; add what fails."""
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             listing = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        on_error(error)
+        if not isinstance(error, FileNotFoundError):
+            failures.append(error)
         return
     for entry in listing:
         try:
             # Links to folders are not followed, as in a batch.
             if entry.is_dir(follow_symlinks=False):
-                if options.enter(entry.path):
-                    folders.append(entry.path)
+                folders += [entry.path] if options.enter(entry.path) else []
             elif options.wanted(entry.path):
                 yield entry.path, Identity.of(entry.stat())
         except OSError:
             continue  # gone meanwhile
     for below in folders:
-        yield from walk(below, options, on_error)
+        yield from walk(below, options, failures)

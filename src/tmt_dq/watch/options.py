@@ -21,7 +21,6 @@ PathLike = str | os.PathLike[str]
 
 _SEARCH_S = 10.0
 _POLL_S = 1.0
-_CONFIRM_S = 0.1
 _REMOTE = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|coda|9p|lustre|gpfs|beegfs|ceph|ocfs2|gfs2|orangefs|pvfs2"
     r"|glusterfs|virtiofs|vboxsf|davfs|fuse\..*"
@@ -51,7 +50,6 @@ class WatchOptions:
     grace_s: float = 20.0
     redo: bool = False
     overwrite: bool = False
-    report: PathLike | None = None
     heartbeat: PathLike | None = None
     prometheus: str | None = None
     apply: Mapping[str, Any]
@@ -79,7 +77,6 @@ class WatchOptions:
         """Seconds that a file must be unchanged, for each way to wait."""
         return {
             "no": 0.0,
-            "confirm": min(_CONFIRM_S, self.settle_s),
             "settle": self.settle_s,
             "stalled": max(self.settle_s, self.stalled_s),
         }

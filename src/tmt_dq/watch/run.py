@@ -3,11 +3,13 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from tmt_dq.batch.journal import Journal
+from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.plan import Planner
 from tmt_dq.batch.records import FileResult
+from tmt_dq.batch.run import make_folder
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.watch.completeness import look
 from tmt_dq.watch.control import Control
@@ -15,6 +17,7 @@ from tmt_dq.watch.decisions import decide
 from tmt_dq.watch.events import walk
 from tmt_dq.watch.options import WatchOptions, local_folder
 from tmt_dq.watch.service import Service, WatchResult
+from tmt_dq.watch.status import Reporter
 
 __all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
 
@@ -126,17 +129,20 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         grace_s=grace_s,
         redo=redo,
         overwrite=overwrite,
-        report=report,
         heartbeat=heartbeat,
         prometheus=prometheus,
         apply=options,
     )
+    settings = make_settings(options)
+    make_folder(chosen.output_dir)
     with contextlib.ExitStack() as stack:
-        if control is None:
-            control = stack.enter_context(contextlib.closing(Control()))
-        service = Service(chosen, control, on_result)
-        service.run()
-    return service.result
+        keep = stack.enter_context
+        journal = keep(contextlib.closing(Journal(chosen.output_dir)))
+        lines = None if report is None else keep(contextlib.closing(JsonLines(Path(report))))
+        reporter = keep(contextlib.closing(Reporter(chosen)))
+        control = control or keep(contextlib.closing(Control()))
+        service = Service(chosen, settings, control, journal, reporter, lines, on_result)
+        return service.run()
 
 
 class Prospect(NamedTuple):
@@ -156,7 +162,7 @@ def plan_watch(folder: PathLike, *, output_dir: PathLike, **options: Any) -> Ite
     journal = Journal(chosen.output_dir, read_only=True)
     planner = Planner(journal, settings, overwrite=chosen.overwrite)
     unreadable: list[OSError] = []
-    for path, identity in walk(str(chosen.folder), chosen, unreadable.append):
+    for path, identity in walk(str(chosen.folder), chosen, unreadable):
         job, _ = decide(path, identity, chosen, journal, planner, {})
         seen = look(path, remote=chosen.remote) if job.action == "process" else None
         if seen is not None and seen.wait != "no":

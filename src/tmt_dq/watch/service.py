@@ -1,6 +1,5 @@
 """Service: the loop in which events become arrivals, arrivals tasks, and tasks outputs."""
 
-import contextlib
 import itertools
 import logging
 import os
@@ -9,14 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.plan import Planner
 from tmt_dq.batch.pool import Pool
 from tmt_dq.batch.records import BatchResult, FileResult, Job, state_of
-from tmt_dq.batch.run import make_folder, remove_leftovers
-from tmt_dq.batch.settings import make_settings
+from tmt_dq.batch.run import remove_leftovers
+from tmt_dq.batch.settings import Settings, make_settings
 from tmt_dq.errors import BatchError, ConfigError, OutputError, RampFormatError, TmtDqError
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.arrivals import Arrivals
@@ -36,9 +34,10 @@ log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _RULES_S = 2.0
 _PAUSE_S = 5.0
+_LOOK_S = 0.02
 _AT_ONCE = 200
 _NAMED = 20
-"""Files that the heartbeat names of each kind."""
+"""Files that are waited for of which the heartbeat has the names."""
 
 
 @dataclass(slots=True)
@@ -65,82 +64,77 @@ class WatchResult(BatchResult):
 
 
 class Service:
-    """Watch of one folder; `result` is its outcome."""
+    """Watch of one folder."""
 
     def __init__(
         self,
         options: WatchOptions,
+        settings: Settings,
         control: Control,
+        journal: Journal,
+        reporter: Reporter,
+        report: JsonLines | None = None,
         on_result: Callable[[FileResult], None] | None = None,
     ) -> None:
         self._options = options
-        self._settings = make_settings(options.apply)
+        self._settings = settings
         self._control = control
+        self._journal = journal
+        self._reporter = reporter
+        self._report = report
         self._on_result = on_result
-        self.result = WatchResult()
-        make_folder(options.output_dir)
+        self._total = WatchResult()
         self._folders = {place: _id(place) for place in (options.folder, options.output_dir)}
+        self._events = Events(options, control.ring)
         self._arrivals = Arrivals(options.patience_s, remote=options.remote)
         self._quarantine = Quarantine(options.output_dir)
         self._pool = Pool(options.jobs or len(os.sched_getaffinity(0)), work)
+        self._planner = Planner(journal, settings, overwrite=options.overwrite)
+        self._evidence = _evidence(settings)
+        # Exposures that wait for a worker, or have one, by their outputs.
         self._taken: dict[str, str] = {}
         self._queue: deque[tuple[Job, Identity, float]] = deque()
         self._running: dict[str, tuple[Identity, float]] = {}
-        self._unwritten: deque[tuple[FileResult, bool]] = deque()
-        self._state, self._why = "watching", ""
-        self._again_at = self._tick_due = self._rules_due = self._searched = 0.0
-        self._report: JsonLines | None = None
-        with contextlib.ExitStack() as stack:
-            self._journal = stack.enter_context(contextlib.closing(Journal(options.output_dir)))
-            if options.report is not None:
-                report = JsonLines(Path(options.report).absolute())
-                self._report = stack.enter_context(contextlib.closing(report))
-            self._reporter = stack.enter_context(contextlib.closing(Reporter(options)))
-            self._events = Events(options, control.ring)
-            self._open = stack.pop_all()
-        self._planner = Planner(self._journal, self._settings, overwrite=options.overwrite)
-        self._evidence = self._look_at_rules()
+        self._why = ""
+        self._again_at = self._tick_due = self._rules_due = self._idle_since = 0.0
 
-    def run(self) -> None:
+    def run(self) -> WatchResult:
         """Watch until stopped, or, with `once`, until all is done that is complete."""
         log.info("watching %s, outputs go to %s", self._options.folder, self._options.output_dir)
         try:
             while self._control.stopping == "no" and not self._is_done():
-                self._step()
-            self._finish()
+                self._step("watching")
+            end = time.monotonic() + self._options.grace_s
+            self._tick_due = 0.0
+            while self._pool.busy and time.monotonic() < end and self._control.stopping != "now":
+                self._step("stopping")
+            if self._pool.busy:
+                log.warning("%d ramps are left undone; nothing half-written", len(self._pool.busy))
         finally:
             self._events.stop()
             self._pool.stop()
-            self._state = "stopped"
-            self._show()
-            self._open.close()
-            total = self.result
-            total.set_aside, total.unfinished = (
-                self._quarantine.errors,
-                dict(self._arrivals.waiting()),
-            )
-            numbers = (total.done, total.failed, total.skipped)
-            log.info("stopped: %d done, %d failed, %d were done before", *numbers)
+            self._show("stopped")
+        total = self._total
+        total.set_aside, total.unfinished = self._quarantine.errors, self._arrivals.reasons()
+        numbers = (total.done, total.failed, total.skipped)
+        log.info("stopped: %d done, %d failed, %d were done before", *numbers)
+        return total
 
-    def _step(self, *, take: bool = True) -> None:
-        ended = self._pool.wait(self._pause(take=take), self._control)
+    def _step(self, state: str) -> None:
+        pause = _LOOK_S if len(self._arrivals) else max(0.0, self._tick_due - time.monotonic())
+        at_once = bool(self._events.found) and self._may_try()
+        ended = self._pool.wait(0.0 if at_once else pause, self._control)
         self._control.answer()
         for task, answer in ended:
             self._ended(task, answer)
-        if take:
+        if state == "watching":
             self._events.collect()
-            self._notice()
-            self._hand_out()
+            if self._may_try():
+                self._notice()
+                self._hand_out()
         if time.monotonic() >= self._tick_due:
             self._tick_due = time.monotonic() + _TICK_S
-            self._tick(take=take)
-
-    def _pause(self, *, take: bool) -> float:
-        """Return the seconds until there is something to do, if nothing happens."""
-        if take and self._events.found:
-            return 0.0
-        due = self._arrivals.next_due() if take else None
-        return max(0.0, min(self._tick_due, due or self._tick_due) - time.monotonic())
+            self._tick(state)
 
     def _is_done(self) -> bool:
         """Tell whether a single run has done all that is complete; raise what stops it."""
@@ -154,22 +148,12 @@ class Service:
             )
         if self._why:
             raise OutputError(self._why, hint="What is done is known; run it again.")
-        if self._events.found or self._queue or self._pool.busy:
+        if self._events.found or self._taken:
+            self._idle_since = 0.0
             return False
-        self._searched = self._searched or time.monotonic()
-        waited = time.monotonic() - self._searched
+        self._idle_since = self._idle_since or time.monotonic()
+        waited = time.monotonic() - self._idle_since
         return not self._arrivals or waited > self._options.settle_s + _TICK_S
-
-    def _finish(self) -> None:
-        """Let tasks end, for as long as they may."""
-        self._state = "stopping"
-        self._show()
-        end = time.monotonic() + self._options.grace_s
-        while self._pool.busy and time.monotonic() < end and self._control.stopping != "now":
-            self._tick_due = min(self._tick_due, end)
-            self._step(take=False)
-        if self._pool.busy:
-            log.warning("%d ramps are left undone; nothing half-written", len(self._pool.busy))
 
     # --- from events to tasks -------------------------------------------------------------------
 
@@ -181,13 +165,13 @@ class Service:
             identity = identity_of(path)
             if identity is not None and self._decide(path, identity)[0].action == "skip":
                 # Searches find again what was reported when it came.
-                self.result.skipped += self._events.searches <= 1
+                self._total.skipped += self._events.searches <= 1
             else:
                 self._arrivals.notice(path)
         for path, identity in self._arrivals.ready():
             job, error = self._decide(path, identity)
             if error is not None:
-                self._enter(FileResult.failure(job, error), identity, journal=False)
+                self._enter(job, FileResult.failure(job, error), identity)
             # One that is queued, or at work, is compared with what it was when it ends.
             elif job.action == "process" and job.output not in self._taken:
                 self._taken[job.output] = path
@@ -212,17 +196,11 @@ class Service:
                 # From here on the output is ours. The worker flushes this to the disk.
                 self._journal.begin([Path(job.output).name], sync=False)
             except OutputError as error:
-                self._again(job)
-                self._wait_out(error)
+                self._again(job, error)
                 return
             journal = str(self._journal.path) if self._settings.options.sync else None
             self._running[job.input] = identity, at
             self._pool.give(Task(job, self._settings, identity, journal))
-
-    def _again(self, job: Job) -> None:
-        """Look at the file of a job again, which is not done now."""
-        del self._taken[job.output]
-        self._arrivals.notice(job.input)
 
     # --- from tasks to outputs ------------------------------------------------------------------
 
@@ -234,74 +212,76 @@ class Service:
             answer = Answer(FileResult.failure(job, answer))
         result = answer.result
         if result is None or answer.outside:
-            self._again(job)
-            if result is not None and result.error is not None:
-                self._wait_out(result.error)
-            return
-        del self._taken[job.output]
-        seconds = time.monotonic() - at
-        self._enter(result, identity)
-        self._reporter.count(result, seconds)
-        if result.error is None:
-            text = "%s: %s in %.2f s, mask %s"
-            log.info(text, result.output, result.s_dqinit, seconds, result.mask)
-        if identity_of(job.input) not in {identity, None}:
-            self._arrivals.notice(job.input)
+            self._again(job, None if result is None else result.error)
+        elif self._enter(job, result, identity):
+            seconds = time.monotonic() - at
+            self._reporter.count(result, seconds)
+            if result.error is None:
+                text = "%s: %s in %.2f s, mask %s"
+                log.info(text, result.output, result.s_dqinit, seconds, result.mask)
+                self._go_on()
+            if identity_of(job.input) not in {identity, None}:
+                self._arrivals.notice(job.input)
 
-    def _enter(self, result: FileResult, identity: Identity, *, journal: bool = True) -> None:
-        """Enter a result everywhere; of one whose output is another's, the journal learns nothing.
-
-        What cannot be written down now is written later.
-        """
-        self._unwritten.append((result, journal))
-        self._write()
-        self.result.add(result, worked_on=True)
-        path = str(result.input)
+    def _enter(self, job: Job, result: FileResult, identity: Identity) -> bool:
+        """Enter a result everywhere; one that cannot be written down is as if it had not been."""
+        try:
+            if self._report is not None:
+                self._report.append(result.as_dict())
+            # Of one whose output is another's, the journal learns nothing.
+            if job.action == "process":
+                self._journal.finish(result)
+        except OutputError as error:
+            self._again(job, error)
+            return False
+        self._taken.pop(job.output, None)
+        self._total.add(result, worked_on=True)
         if result.error is None:
-            self._quarantine.remove(path)
+            self._quarantine.remove(job.input)
         else:
-            self._quarantine.add(path, identity, result.error)
-            log.error("set aside: %s", explained(path, result.error))
+            self._quarantine.add(job.input, identity, result.error)
+            log.error("set aside: %s", explained(job.input, result.error))
         if self._on_result is not None:
             self._on_result(result)
-
-    def _write(self) -> bool:
-        """Write down what was not yet; tell whether it could be, which also ends a pause."""
-        try:
-            while self._unwritten:
-                result, journal = self._unwritten[0]
-                if self._report is not None:
-                    self._report.append(result.as_dict())
-                if journal:
-                    self._journal.finish(result)
-                self._unwritten.popleft()
-                if journal and result.error is None:
-                    self._go_on()
-        except OutputError as error:
-            self._wait_out(error)
-            return False
         return True
 
-    # --- errors of the disk ---------------------------------------------------------------------
-
-    def _wait_out(self, error: TmtDqError) -> None:
-        """Pause after an error that would meet any ramp, as of a full disk."""
-        self._check_folders()
-        self._again_at = time.monotonic() + _PAUSE_S
-        if not self._why:
-            self._why = error.what if error.where is None else f"{error.where}: {error.what}"
-            log.error("paused: %s. %s New ramps are queued.", self._why, error.hint or "")
+    def _again(self, job: Job, error: TmtDqError | None = None) -> None:
+        """Look at a file again later; after an error that would meet any other ramp, pause."""
+        self._taken.pop(job.output, None)
+        self._arrivals.notice(job.input)
+        if error is not None:
+            self._check_folders()
+            self._again_at = time.monotonic() + _PAUSE_S
+            if not self._why:
+                self._why = error.what if error.where is None else f"{error.where}: {error.what}"
+                log.error("paused: %s. %s New ramps are queued.", self._why, error.hint or "")
 
     def _may_try(self) -> bool:
         """Tell whether a task may be handed out; while it is paused, one after the other."""
         if not self._why:
             return True
-        return time.monotonic() >= self._again_at and not self._pool.busy and self._write()
+        return time.monotonic() >= self._again_at and not self._pool.busy
 
     def _go_on(self) -> None:
         if self._why:
             log.warning("going on after a pause")
         self._why = ""
+
+    # --- now and then ---------------------------------------------------------------------------
+
+    def _tick(self, state: str) -> None:
+        self._check_folders()
+        if state == "watching" and time.monotonic() >= self._rules_due:
+            self._rules_due = time.monotonic() + _RULES_S
+            self._follow_rules()
+        if self._control.reload_wanted:
+            self._control.reload_wanted = False
+            log.info("searching again, and trying again what was set aside")
+            self._events.forget()
+            self._retry()
+        if not (self._taken or self._arrivals):
+            self._go_on()
+        self._show(state)
 
     def _check_folders(self) -> None:
         for place, before in self._folders.items():
@@ -312,26 +292,6 @@ class Service:
                     where=place,
                     hint="Mount it or make it again, then start the watch: it goes on.",
                 )
-
-    # --- now and then ---------------------------------------------------------------------------
-
-    def _tick(self, *, take: bool) -> None:
-        self._check_folders()
-        if take and time.monotonic() >= self._rules_due:
-            self._rules_due = time.monotonic() + _RULES_S
-            self._follow_rules()
-        if self._control.reload_wanted:
-            self._control.reload_wanted = False
-            log.info("searching again, and trying again what was set aside")
-            self._events.forget()
-            self._retry()
-        if self._why and not self._queue and self._may_try() and not self._arrivals:
-            self._go_on()
-        self._show()
-
-    def _look_at_rules(self) -> object:
-        """Return what changes where there is something new to try: rules, files that are named."""
-        return self._settings.rules, [state_of(path) for path in self._settings.files.values()]
 
     def _follow_rules(self) -> None:
         """Use new rules from now on, and try again with them what may well be in order.
@@ -344,14 +304,11 @@ class Service:
         except (TmtDqError, OSError) as error:
             log.warning("the rules cannot be read: %s", error)
             return
-        before, self._settings = self._settings, settings
-        evidence = self._look_at_rules()
-        if evidence == self._evidence:
+        if _evidence(settings) == self._evidence:
             return
-        if settings.rules != before.rules:
-            names = ", ".join(rule.context for rule in settings.rules) or "none"
-            log.warning("the rules are %s from now on", names)
-        self._evidence = evidence
+        contexts = ", ".join(rule.context for rule in settings.rules) or "none"
+        log.warning("the rules or a mask have changed; the rules are %s from now on", contexts)
+        self._settings, self._evidence = settings, _evidence(settings)
         self._planner = Planner(self._journal, settings, overwrite=self._options.overwrite)
         self._retry(RampFormatError)
 
@@ -359,34 +316,34 @@ class Service:
         for path in self._quarantine.release(*kept):
             self._arrivals.notice(path)
 
-    def _show(self) -> None:
+    def _show(self, state: str) -> None:
         """Write the list of what is set aside, and show the status."""
         self._reporter.attempt(self._quarantine.path, self._quarantine.write_list)
-        state, why = self._state, self._why
-        if self._events.failure is not None:
-            failure = self._events.failure
+        why, failure, total = self._why, self._events.failure, self._total
+        if failure is not None:
             why = why or f"{failure.filename} cannot be searched: {failure.strerror}"
-        now, total = time.monotonic(), self.result
-        status: dict[str, Any] = {
-            "state": "waiting" if state == "watching" and why else state,
-            "why": why,
-            "contexts": [rule.context for rule in self._settings.rules],
-            "files": {"done": total.done, "failed": total.failed, "skipped": total.skipped},
-            "errors": total.failures,
-            "masks": total.masks,
-            "bytes": total.size,
-            "arriving": len(self._arrivals),
-            "arriving_files": dict(itertools.islice(self._arrivals.waiting(), _NAMED)),
-            "queued": len(self._queue),
-            "running": len(self._running),
-            "running_files": {
-                path: round(now - at, 3)
-                for path, (_, at) in itertools.islice(self._running.items(), _NAMED)
-            },
-            "set_aside": len(self._quarantine),
-            "worker_deaths": self._pool.deaths,
-        }
-        self._reporter.show(status)
+        self._reporter.show(
+            {
+                "state": "waiting" if state == "watching" and why else state,
+                "why": why,
+                "contexts": [rule.context for rule in self._settings.rules],
+                "files": {"done": total.done, "failed": total.failed, "skipped": total.skipped},
+                "errors": total.failures,
+                "masks": total.masks,
+                "bytes": total.size,
+                "arriving": len(self._arrivals),
+                "arriving_files": dict(itertools.islice(self._arrivals.reasons().items(), _NAMED)),
+                "queued": len(self._queue),
+                "running": len(self._running),
+                "set_aside": len(self._quarantine),
+                "worker_deaths": self._pool.deaths,
+            }
+        )
+
+
+def _evidence(settings: Settings) -> object:
+    """Return what changes where there is something new to try: rules, files that are named."""
+    return settings.rules, [state_of(path) for path in settings.files.values()]
 
 
 def _id(folder: Path) -> tuple[int, int] | None:

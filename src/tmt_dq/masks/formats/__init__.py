@@ -30,7 +30,7 @@ def format_of(path: Path) -> Format:
             raise MaskFormatError(
                 f"is {what}; expected a file with bad pixels",
                 where=path,
-                hint="Name one file. tmt-dq batch takes folders, of exposures.",
+                hint="Name a file. Folders of exposures are taken by tmt-dq batch.",
             )
         with path.open("rb") as file:
             head = file.read(_HEAD)

@@ -83,19 +83,25 @@ def _read_image(file: FitsInput, reading: Reading, target: Target) -> Mask:
     unit = find_dq_image(file, extension=reading.extension)
     header = Keywords(file.path, file.units[0], unit)
     _check_values(file, reading)
-    is_asked = reading.has_polarity or reading.values is not None or reading.extension is not None
-    is_mask = (name_of(header.get("REFTYPE")) or "").upper() in MASK_TYPES
-    if unit.name == "DQ" and (is_mask or file.named("DQ_DEF")) and not is_asked:
+    reftype = (name_of(header.get("REFTYPE")) or "").upper()
+    is_mask = unit.name == "DQ" and (reftype in MASK_TYPES or bool(file.named("DQ_DEF")))
+    data, is_asked = target.data, reading.has_polarity or reading.values is not None
+    # A user's image for an exposure holds flags of this convention, if nothing else is given.
+    holds_flags = not is_asked and (is_mask or (data is not None and reading.flag is None))
+    if holds_flags:
         why = "its image DQ holds flags already; to read it as a map, give bad, good or values"
         reading.refuse(file.path, why, "flag")
-        return place_on_detector(flags_of(file, unit, reading.unknown), target.shape, at=reading.at)
-    flags = _flags(file, unit, reading)
-    window, placed = place_of_image(header, flags.shape, file.path)
-    data = target.data
-    if data is not None and flags.shape == data.shape and not placed and reading.at is None:
-        window, placed = data, True
-    mask = Mask(path=file.path, dq=flags, window=window, placed=placed)
-    return place_on_detector(mask, target.shape, at=reading.at)
+        mask = flags_of(file, unit, reading.unknown)
+    else:
+        flags = _flags(file, unit, reading)
+        window, placed = place_of_image(header, flags.shape, file.path)
+        mask = Mask(path=file.path, dq=flags, window=window, placed=placed)
+    if data is not None and reading.at is None:
+        if mask.dq.shape == data.shape and not mask.placed:
+            mask = dataclasses.replace(mask, window=data, placed=True)
+        if holds_flags and mask.placed:
+            return mask
+    return place_on_detector(mask, target.shape, at=reading.at, data=data)
 
 
 def _check_values(file: FitsInput, reading: Reading) -> None:

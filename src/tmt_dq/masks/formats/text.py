@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def _rows(path: Path, text: str) -> tuple[list[int], list[list[str]]]:
     return list(lines), [[cell.strip() for cell in row] for row in rows]
 
 
-def _names(path: Path, first: list[str], given: tuple[str, ...] | None) -> list[str]:
+def _names(path: Path, first: list[str], given: Sequence[str] | None) -> list[str]:
     """Return the names of the columns, from the file or the user."""
     names = [name.strip().lower() for name in given or first]
     if given is None and POSITION_NAMES.isdisjoint(names):
