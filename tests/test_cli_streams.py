@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from builders import make_mask, make_ramp, run_cli
+from builders import make_mask, make_ramp
 
 TMT_DQ = Path(sys.executable).with_name("tmt-dq")
 EVIL = "q\x1b]0;title\x07\x1b[31m\nError: forged.fits"
-SHOWN = r"q\x1b]0;title\x07\x1b[31m\nError: forged.fits"
 
 
 @pytest.fixture
@@ -126,14 +125,6 @@ def test_names_reach_the_terminal_as_text(files: Path, words: tuple[str, ...], t
     assert "\x1b]0;title" not in shown
     assert "\x1b[31m" not in shown
     assert "\nError: forged" not in shown
-
-
-def test_names_are_shown_as_escape_sequences(files: Path) -> None:
-    done = run_cli("apply", EVIL, cwd=files)
-    assert done.stderr.startswith(f"Error: {SHOWN}: ")
-    (files / EVIL).write_bytes((files / "m.fits").read_bytes())
-    done = run_cli("inspect", EVIL, cwd=files)
-    assert done.stdout.startswith(f"{SHOWN}: mask of IRIS IRIS1")
 
 
 def test_progress_of_a_batch(files: Path) -> None:

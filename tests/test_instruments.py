@@ -140,11 +140,6 @@ def test_a_wrong_description_names_file_and_field(old: str, new: str, message: s
     assert message in str(caught.value)
 
 
-def test_a_near_flag_is_shown() -> None:
-    with pytest.raises(ConfigError, match=r"Did you mean .*DEAD"):
-        description.parse(DESCRIPTION.replace('"DEAD"', '"DAED"'), "test.toml")
-
-
 HEADER = """header = {{
     'derived_from' : 'NONE',
     'ignore_checksum' : True,

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from stpipe import Pipeline, Step, entry_points
-from stpipe.config_parser import ConfigObj
+from stpipe import entry_points
 
 import tmt_dq.step.step
 from builders import (
@@ -278,33 +277,6 @@ def test_a_plain_model_of_an_output_gets_one_card_each(here: Any) -> None:
             assert saved[0].header[keyword] == first[0].header[keyword]
 
 
-def test_models_of_others_are_taken(here: Any) -> None:
-    from stdatamodels import DataModel
-
-    with fits.open(make_ramp(here / "ramp.fits")) as file, DataModel(file) as plain:
-        plain.data = file["SCI"].data.astype(np.float32)
-        plain.meta.instrument = {"name": "IRIS", "detector": "IRIS1"}
-        plain.meta.subarray = {"xstart": 1, "ystart": 1}
-        result = DQInitStep.call(plain, override_mask=make_mask(here / "mask.fits"))
-        assert isinstance(result, TMTRampModel)
-        assert result.pixeldq[0, 0] == CONVENTION["DEAD"]
-        assert not hasattr(plain, "pixeldq")
-
-
-@pytest.mark.contract
-@pytest.mark.parametrize("way", ["path", "model"])
-def test_the_subarray_example(here: Any, way: Any) -> None:
-    dq = np.zeros((1024, 1032), np.uint32)
-    for number, place in enumerate([(542, 100), (550, 100), (580, 80)]):
-        dq[place] = 1 << number
-    mask = make_mask(here / "mask.fits", dq)
-    ramp = make_ramp(here / "ramp.fits", (1, 1, 224, 288), start=(1, 467))
-    source = ramp if way == "path" else TMTRampModel(ramp)
-    pixeldq = DQInitStep.call(source, override_mask=mask).pixeldq
-    assert (pixeldq[76, 100], pixeldq[84, 100], pixeldq[114, 80]) == (1, 2, 4)
-    assert np.count_nonzero(pixeldq) == 3
-
-
 @pytest.mark.parametrize("way", ["path", "model"])
 @pytest.mark.parametrize("spelling", ["N/A", " n/a "])
 def test_not_applicable_on_request_is_skipped(here: Any, way: Any, spelling: Any) -> None:
@@ -504,46 +476,6 @@ def test_crds_is_not_asked_for_parameters_nor_allowed_to_end_the_process(
     with pytest.raises(ConfigError, match="CRDS_PATH"):
         DQInitStep.call(ramp)
     assert DQInitStep.call(ramp, override_mask=make_mask(here / "mask.fits")).status == "COMPLETE"
-
-
-class Report(Step):  # type: ignore[misc]
-    """A step that uses what DQ initialization gives."""
-
-    class_alias = "report"
-    spec = "output_ext = string(default='.fits')"
-
-    def process(self, ramp: Any) -> Any:
-        assert ramp.pixeldq[0, 0] == CONVENTION["DEAD"]
-        return ramp
-
-
-class Night(Pipeline):  # type: ignore[misc]
-    """A pipeline of two steps."""
-
-    class_alias = "night"
-    spec = "output_ext = string(default='.fits')"
-    step_defs = {"dq_init": DQInitStep, "report": Report}  # noqa: RUF012 - stpipe's own form
-
-    def process(self, ramp: Any) -> Any:
-        return self.report.run(self.dq_init.run(ramp))
-
-    @classmethod
-    def _datamodels_open(cls, init: Any, **_kwargs: Any) -> Any:
-        return TMTRampModel(init)
-
-    @classmethod
-    def get_config_from_reference(cls, *_args: Any, **_kwargs: Any) -> Any:
-        return ConfigObj()
-
-
-def test_it_runs_inside_a_pipeline(here: Any) -> None:
-    ramp = make_ramp(here / "ramp_uncal.fits")
-    mask = str(make_mask(here / "mask.fits"))
-    night = Night(steps={"dq_init": {"override_mask": mask}})
-    result = night.run(str(ramp))
-    assert result.meta.cal_step.dq_init == "COMPLETE"
-    # Prefetch is what asks stock crds.
-    assert "mask" not in Night(steps={}).reference_file_types
 
 
 def test_stpipe_knows_the_step() -> None:

@@ -78,19 +78,15 @@ def _check_outputs(
     def shown(place: Path | str) -> str:
         return redacted(place) if isinstance(place, str) else str(place.absolute())
 
-    inputs = {shown(ramp) for ramp in ramps}
+    inputs = {shown(ramp) for ramp in ramps} if overwrite else set()
     found: dict[str, str] = {}
     for ramp in ramps:
         target = shown(default_place(ramp, folder))
-        if target in found:
+        if target in found or target in inputs:
+            also = f"that of {found[target]}" if target in found else "a ramp to be read as well"
             raise ConfigError(
-                f"{found[target]} and {shown(ramp)} have the same output {target}",
-                hint="Run them one by one, each with an --output or --output-dir of its own.",
-            )
-        if overwrite and target in inputs:
-            raise ConfigError(
-                f"{target} is the output of {shown(ramp)}, and a ramp to be read as well",
-                hint="Inputs are never modified: leave it out, or use --output-dir.",
+                f"the output of {shown(ramp)}, {target}, is {also}; inputs are never modified",
+                hint="Run them one by one, or use --output-dir.",
             )
         found[target] = shown(ramp)
 

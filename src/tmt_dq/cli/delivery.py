@@ -41,7 +41,7 @@ def certify_command(masks: tuple[Path, ...], *, as_json: bool, **options: Any) -
 
     failed = []
     with json_list("masks", wanted=as_json) as add:
-        for mask in counted("certifying", masks):
+        for mask in masks:
             try:
                 certification = certify_mask(mask, **options)
             except MaskFormatError as error:
