@@ -15,7 +15,6 @@ from builders import make_mask as build_mask
 from tmt_dq import import_mask, make_mask
 from tmt_dq.datamodels import TMTMaskModel
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, UnknownFlagError
-from tmt_dq.fits.cards import ascii_text
 from tmt_dq.instruments import load
 from tmt_dq.masks.mask import read_mask
 
@@ -40,7 +39,7 @@ def test_a_list_becomes_a_mask_that_every_reader_reads(hot: Path, folder: Path) 
         output,
         **SAID,
         useafter="2026-05-01",
-        pedigree="INFLIGHT 2026-04-30 2026-05-01",
+        pedigree=" inflight 2026-04-30 2026-05-01",
         author="A. Ström",
         description="Forty new hot pixels",
     )
@@ -89,13 +88,6 @@ def test_a_list_becomes_a_mask_that_every_reader_reads(hot: Path, folder: Path) 
         assert model.dq[20, 11] == HOT | DO_NOT_USE
 
 
-def test_what_nobody_said_is_left_out_and_told(hot: Path, folder: Path) -> None:
-    made = import_mask(hot, folder / "mask.fits", **SAID)
-    assert made.missing == ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
-    header = fits.getheader(folder / "mask.fits")
-    assert not set(made.missing) & set(header)
-
-
 @pytest.mark.parametrize(
     ("policy", "flag", "value", "recorded"),
     [
@@ -114,12 +106,6 @@ def test_which_flags_set_do_not_use_is_said_and_recorded(
     assert read_mask(output).dq[0, 0] == value
     instruments = ",".join(load("IRIS").do_not_use)
     assert fits.getheader(output)["DNUFLAGS"] == (recorded or instruments)
-
-
-def test_the_policy_of_iris_names_flags_of_the_convention() -> None:
-    policy = load("IRIS").do_not_use
-    assert policy
-    assert set(policy) <= set(CONVENTION) - {"GOOD", "DO_NOT_USE"}
 
 
 def test_masks_survive_a_round_trip(folder: Path) -> None:
@@ -163,10 +149,11 @@ def test_a_smaller_map_is_placed_and_its_origin_recorded(folder: Path) -> None:
 
 
 def test_a_mask_of_another_of_our_detectors_is_refused(folder: Path) -> None:
-    source = build_mask(folder / "mask.fits", header={"DETECTOR": "IRIS2"})
+    source = build_mask(folder / "mask.fits", header={"DETECTOR": "IRIS2", "FASTAXIS": -1})
     with pytest.raises(MaskFormatError, match="has DETECTOR IRIS2; the mask is for IRIS IRIS1"):
         import_mask(source, folder / "new.fits", detector="IRIS1")
-    assert import_mask(source, detector="IMG2", dry_run=True).detector == "IRIS2"
+    assert import_mask(source, folder / "new.fits", detector="IMG2").detector == "IRIS2"
+    assert read_mask(folder / "new.fits").orientation == (-1, None)
 
 
 def test_bits_left_out_on_request_are_recorded(folder: Path) -> None:
@@ -177,12 +164,6 @@ def test_bits_left_out_on_request_are_recorded(folder: Path) -> None:
     made = import_mask(source, folder / "new.fits", detector="IRIS1", unknown="drop")
     assert made.sources[0].remarks == ("bit 1 of 1 pixels left out",)
     assert made.counts["HOT"] == 2
-
-
-def test_the_orientation_of_a_mask_is_kept(folder: Path) -> None:
-    source = build_mask(folder / "mask.fits", header={"FASTAXIS": -1, "SLOWAXIS": 2})
-    import_mask(source, folder / "new.fits", detector="IRIS1")
-    assert read_mask(folder / "new.fits").orientation == (-1, 2)
 
 
 @pytest.mark.parametrize(
@@ -229,17 +210,9 @@ def test_a_dry_run_writes_nothing(hot: Path, folder: Path) -> None:
     before = folder_state(folder)
     made = import_mask(hot, folder / "mask.fits", **SAID, dry_run=True)
     assert made.counts["HOT"] == 4
+    assert made.missing == ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
     assert not made.written
     assert folder_state(folder) == before
-
-
-def test_pedigree_is_written_in_upper_case(hot: Path, folder: Path) -> None:
-    import_mask(hot, folder / "mask.fits", **{**SAID, "pedigree": " ground"})
-    assert fits.getval(folder / "mask.fits", "PEDIGREE") == "GROUND"
-
-
-def test_text_that_fits_cannot_hold_is_escaped() -> None:
-    assert ascii_text("Ström\nπ") == "Str\\xf6m\\x0a\\u03c0"
 
 
 def test_the_command_line(hot: Path, folder: Path) -> None:
@@ -247,16 +220,17 @@ def test_the_command_line(hot: Path, folder: Path) -> None:
     asked = invoke("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT")
     assert asked.code == 2
     assert "--base" in asked.err
+    hot.write_text(hot.read_text().removeprefix("x y\n"))
     done = invoke(
         *("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
         *("--useafter", "2026-05-01", "--author", "me", "--description", "new", "--json"),
+        *("--columns", "x,y"),
     )
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["counts"]["HOT"] == 4
     assert report["missing"] == ["PEDIGREE"]
     assert fits.getheader(output)["DESCRIP"] == "new"
-    assert invoke("import", hot, "-o", output, "--detector", "IRIS1").code in {2, 10}
     shown = invoke("import", output, "--detector", "IRIS1", "--dry-run")
     assert shown.code == 0, shown.err
     assert "HOT" in shown.out
@@ -276,6 +250,7 @@ def test_the_command_line(hot: Path, folder: Path) -> None:
         (["--bad", "1", "--flag", "HOT"], 5),
         (["--bad", "nonzero", "--flag", "HOT", "--at", "1,1"], 0),
         (["--values", "1=HOT|DO_NOT_USE", "--at", "1,1"], 0),
+        (["--values", "1:HOT,4:DEAD", "--at", "1,1"], 0),
         (["--values", "convention", "--at", "1,1"], 0),
     ],
     ids=str,
@@ -285,17 +260,6 @@ def test_options_of_the_command_line(folder: Path, options: list[str], code: int
     fits.PrimaryHDU(np.ones((2, 3), np.uint8)).writeto(source)
     done = invoke("import", source, "--detector", "IRIS1", "--dry-run", *options)
     assert done.code == code, done.err
-
-
-def test_columns_on_the_command_line(folder: Path) -> None:
-    source = folder / "list.txt"
-    source.write_text("5 1\n")
-    done = invoke(
-        *("import", source, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
-        *("--columns", "y,x", "-o", folder / "mask.fits"),
-    )
-    assert done.code == 0, done.err
-    assert np.argwhere(read_mask(folder / "mask.fits").dq).tolist() == [[5, 1]]
 
 
 @pytest.mark.large

@@ -35,21 +35,14 @@ def test_what_a_mask_says(folder: Path) -> None:
     assert np.array_equal(mask.dq, dq)
 
 
-def test_a_mask_that_says_little(folder: Path) -> None:
-    keys = ("INSTRUME", "DETECTOR", "REFTYPE", "TELESCOP")
+@pytest.mark.parametrize("value", [None, fits.card.Undefined()], ids=["absent", "empty"])
+def test_a_mask_that_says_little(folder: Path, value: object) -> None:
+    keys = ("INSTRUME", "DETECTOR", "REFTYPE", "TELESCOP", "SUBSTRT1", "SUBSTRT2", "FASTAXIS")
     dq = np.ones((6, 8), np.uint8)
-    mask = read_mask(make_mask(folder / "mask.fits", dq, start=None, header=dict.fromkeys(keys)))
+    mask = read_mask(make_mask(folder / "mask.fits", dq, header=dict.fromkeys(keys, value)))
     assert mask.window == Window(0, 0, 6, 8)
     assert (mask.instrument, mask.detector, mask.orientation) == (None, None, (None, None))
     assert not mask.placed
-
-
-def test_values_without_a_value(folder: Path) -> None:
-    keys = ("INSTRUME", "DETECTOR", "SUBSTRT1", "FASTAXIS")
-    path = make_mask(folder / "mask.fits", header=dict.fromkeys(keys, fits.card.Undefined()))
-    mask = read_mask(path)
-    assert (mask.instrument, mask.detector, mask.orientation) == (None, None, (None, None))
-    assert mask.window == Window(0, 0, 6, 8)
 
 
 def test_place_in_the_header_of_the_image(folder: Path) -> None:
@@ -61,15 +54,9 @@ def test_place_in_the_header_of_the_image(folder: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 def test_values_of_any_type(folder: Path, dtype: str) -> None:
-    dq = np.array([[0, 1, 2, 100]] * 2).astype(dtype)
-    assert read_mask(make_mask(folder / "m.fits", dq)).dq.tolist() == [[0, 1, 2, 100]] * 2
-
-
-def test_largest_values(folder: Path) -> None:
-    for number, dtype in enumerate(("u4", "i8", "u8", "f8")):
-        dq = np.array([[0, 2**31, 2**32 - 1]]).astype(dtype)
-        mask = read_mask(make_mask(folder / f"{number}.fits", dq))
-        assert mask.dq.tolist() == [[0, 2**31, 2**32 - 1]]
+    large = [2**31, 2**32 - 1] if dtype in {"u4", "i8", "u8", "f8"} else []
+    dq = np.array([[0, 1, 2, 100, *large]] * 2).astype(dtype)
+    assert read_mask(make_mask(folder / "m.fits", dq)).dq.tolist() == [[0, 1, 2, 100, *large]] * 2
 
 
 def scaled(path: Path, stored: Any, **cards: float) -> Path:

@@ -22,7 +22,6 @@ from tmt_dq.masks.useafter import useafter_text
         ("2026-05-01T12:30:00", "2026-05-01T12:30:00"),
         (" 2026-05-01 12:30:00 ", "2026-05-01T12:30:00"),
         (dt.date(2026, 5, 1), "2026-05-01T00:00:00"),
-        (dt.datetime.fromisoformat("2026-05-01T12:30:00"), "2026-05-01T12:30:00"),
         (dt.datetime(2026, 5, 1, 12, 30, tzinfo=dt.UTC), "2026-05-01T12:30:00"),
     ],
 )
@@ -36,11 +35,6 @@ def test_accepted(value: str | dt.date, expected: str) -> None:
         ("2026-05-01T12:30:00+02:00", "time zone", "Write 2026-05-01T10:30:00."),
         ("2026-05-01T12:30:00Z", "time zone", "Write 2026-05-01T12:30:00."),
         (
-            dt.datetime(2026, 5, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))),
-            "time zone",
-            "Write 2026-04-30T23:00:00.",
-        ),
-        (
             "2026-05-01T12:34:56.9",
             "fractions of a second",
             "Write 2026-05-01T12:34:56 or 2026-05-01T12:34:57.",
@@ -48,9 +42,7 @@ def test_accepted(value: str | dt.date, expected: str) -> None:
         ("2026-05-01T12:30", "not in this form", "Write 2026-05-01T12:30:00."),
         ("20260501", "not in this form", "Write 2026-05-01T00:00:00."),
         ("9999-12-31T23:59:59.5", "fractions of a second", None),
-        ("0001-01-01T00:00:00+02:00", "time zone", None),
         ("2026-02-30", "not a date", None),
-        ("May 2026", "not a date", None),
         ("", "not a date", None),
     ],
 )

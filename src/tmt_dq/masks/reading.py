@@ -25,9 +25,11 @@ class BadValue:
 
     @staticmethod
     def parse(text: str) -> int | str:
-        """Return the value that a text stands for; `Reading` refuses other words."""
+        """Return the value that a text stands for."""
         word = text.strip().lower()
-        return int(word) if re.fullmatch("[-+]?[0-9]+", word) else word
+        if not re.fullmatch("[-+]?[0-9]+|nonzero", word):
+            raise ConfigError(f"{text!r} is not a value; expected a whole number or nonzero")
+        return word if word == "nonzero" else int(word)
 
 
 class BitMeanings:
