@@ -194,7 +194,7 @@ def test_several_images_are_chosen_from(folder: Path) -> None:
     want = flags(image(folder / "one.fits", MAP), bad=1, flag="HOT")
     assert np.array_equal(flags(path, bad=1, flag="HOT", extension="a"), want)
     assert np.array_equal(flags(path, bad=1, flag="HOT", extension=1), want)
-    with pytest.raises(ConfigError, match="has no 2-D images C"):
+    with pytest.raises(ConfigError, match="has no 2-D images or lists C"):
         flags(path, bad=1, flag="HOT", extension="C")
 
 

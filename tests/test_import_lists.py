@@ -105,7 +105,7 @@ def test_boxes_in_every_kind_of_table(folder: Path, ending: str) -> None:
     assert np.array_equal(flags(path, base=0, flag="DEAD"), want)
     with pytest.raises(ConfigError, match="first pixel is 0 or 1"):
         flags(path, flag="DEAD")
-    with pytest.raises(ConfigError, match="which flag its 2 entries get"):
+    with pytest.raises(ConfigError, match="list of 2 entries does not state which flag"):
         flags(path, base=0)
 
 

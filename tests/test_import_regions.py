@@ -76,12 +76,12 @@ def test_labels_name_flags(file: Path) -> None:
     dq = flags(file, DS9 + text)
     assert dq[19, 9] == CONVENTION["HOT"] + CONVENTION["WARM"]
     assert dq[29, 29] == CONVENTION["DEAD"] + CONVENTION["LOW_QE"]
-    with pytest.raises(ConfigError, match=r"line 4 \(circle\) is labelled"):
+    with pytest.raises(ConfigError, match=r"line 4 \(circle\), whose labels are HOT, tuesday, has"):
         flags(file, DS9 + text, flag="HOT,WARM")
 
 
 def test_a_flag_that_nobody_says_is_asked_for(file: Path) -> None:
-    with pytest.raises(ConfigError, match="its labels are tuesday"):
+    with pytest.raises(ConfigError, match="whose labels are tuesday"):
         flags(file, DS9 + "circle(10,20,3) # tag={tuesday}\n")
 
 
@@ -106,8 +106,7 @@ def test_regions_may_be_placed_on_the_detector(file: Path) -> None:
         (DS9 + "point(0,20)\n", GeometryError, "covers no pixel"),
         (DS9 + "circle(20.5,2.5,0.3)\n", GeometryError, "covers no pixel"),
         (DS9 + "box(20,20,0,5,0)\n", MaskFormatError, r"line 4 \(box\)"),
-        (DS9 + "circle(20,20,5000000)\n", GeometryError, "far outside"),
-        (DS9 + "box(20,20,1e999,1,0)\n", GeometryError, "not finite"),
+        (DS9 + "box(20,20,1e999,1,0)\n", MaskFormatError, r"line 4 \(box\) with .*1e999"),
         (DS9 + "polygon(1,1,5,5)\n", MaskFormatError, r"line 4 \(polygon\)"),
         (DS9 + "# epanda(9,9,0,90,2,3,4,5,6,1)\n", MaskFormatError, r"line 4 \(epanda\)"),
         (DS9 + "line(1,1,5,5)\n", MaskFormatError, r"line 4 \(line\)"),

@@ -30,27 +30,21 @@ def test_accepted(value: str | dt.date, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "problem", "instead"),
+    ("value", "problem"),
     [
-        ("2026-05-01T12:30:00+02:00", "time zone", "Write 2026-05-01T10:30:00."),
-        ("2026-05-01T12:30:00Z", "time zone", "Write 2026-05-01T12:30:00."),
-        (
-            "2026-05-01T12:34:56.9",
-            "fractions of a second",
-            "Write 2026-05-01T12:34:56 or 2026-05-01T12:34:57.",
-        ),
-        ("2026-05-01T12:30", "not in this form", "Write 2026-05-01T12:30:00."),
-        ("20260501", "not in this form", "Write 2026-05-01T00:00:00."),
-        ("9999-12-31T23:59:59.5", "fractions of a second", None),
-        ("2026-02-30", "not a date", None),
-        ("", "not a date", None),
+        ("2026-05-01T12:30:00+02:00", "time zone"),
+        ("2026-05-01T12:30:00Z", "time zone"),
+        ("2026-05-01T12:34:56.9", "fractions of a second"),
+        (dt.datetime(2026, 5, 1, 0, 0, 0, 5, tzinfo=dt.UTC), "fractions of a second"),
+        ("2026-05-01T12:30", "not in this form"),
+        ("20260501", "not in this form"),
+        ("2026-02-30", "not a date"),
+        ("", "not a date"),
     ],
 )
-def test_refused(value: str | dt.date, problem: str, instead: str | None) -> None:
-    with pytest.raises(ConfigError, match=problem) as caught:
+def test_refused(value: str | dt.date, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"{problem}.* YYYY-MM-DDThh:mm:ss"):
         useafter_text(value)
-    assert caught.value.hint == instead
-    assert "YYYY-MM-DDThh:mm:ss" in caught.value.what
 
 
 def test_verbs_agree(folder: Path) -> None:
@@ -68,4 +62,4 @@ def test_verbs_agree(folder: Path) -> None:
         outcome = invoke(*words)
         assert outcome.code == 2
         assert "has fractions of a second" in outcome.err
-        assert "Write 2026-05-01T12:34:56 or" in outcome.err
+        assert "YYYY-MM-DDThh:mm:ss" in outcome.err

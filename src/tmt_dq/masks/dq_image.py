@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tmt_dq.core.geometry import Window
@@ -28,15 +28,19 @@ def open_mask_file(path: Path) -> Iterator[FitsInput]:
 
 
 def find_dq_image(
-    file: FitsInput, *, extension: str | int | None = None, is_mask: bool = False
+    file: FitsInput,
+    *,
+    extension: str | int | None = None,
+    lists: Sequence[Unit] = (),
+    is_mask: bool = False,
 ) -> Unit:
-    """Return the 2-D image that holds the flags of a file.
+    """Return the 2-D image that holds the flags of a file, or one of `lists`.
 
     It is that of `extension` (a name or 0-based number), else the first of `_NAMES`, else the only
-    2-D image. In a mask it is DQ.
+    2-D image or list. In a mask it is DQ.
     """
     images = [unit for unit in file.units if unit.is_image]
-    chosen = [unit for unit in images if len(unit.shape) == 2]
+    chosen = [*lists, *(unit for unit in images if len(unit.shape) == 2)]
     if extension is not None:
         wanted = str(extension).strip().upper()
         chosen = [unit for unit in chosen if wanted in {unit.name, str(unit.index)}][:1]
@@ -45,8 +49,10 @@ def find_dq_image(
     else:
         named = ([unit for unit in images if unit.name == name] for name in _NAMES)
         chosen = next(filter(None, named), chosen)
-    if len(chosen) == 1 and len(chosen[0].shape) == 2 and min(chosen[0].shape) > 0:
-        return chosen[0]
+    if len(chosen) == 1:
+        (unit,) = chosen
+        if unit in lists or (len(unit.shape) == 2 and min(unit.shape) > 0):
+            return unit
     found = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
     if len(chosen) == 1:
         raise MaskFormatError(
@@ -56,7 +62,8 @@ def find_dq_image(
         )
     if extension is not None or (chosen and not is_mask):
         raise ConfigError(
-            f"has {len(chosen) or 'no'} 2-D images {extension or ''}; expected one; found {found}",
+            f"has {len(chosen) or 'no'} 2-D images or lists {extension or ''}; expected one; found "
+            f"{found}",
             where=file.path,
             hint="Name one of them, or its 0-based number.",
             options=("extension",),

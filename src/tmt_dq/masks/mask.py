@@ -94,17 +94,10 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
                 hint="A mask must have the orientation of the data; make one in it.",
             )
     frame = Window.full(*ramp.detector.shape)
-    if not frame.contains(mask.window):
+    if not frame.contains(mask.window) or not mask.window.contains(ramp.window):
         raise GeometryError(
-            f"the mask covers {mask.window.describe()}, but the detector {ramp.detector.name} is "
-            f"{size_text(frame.shape)}",
-            where=mask.path,
-            hint="A mask larger than the detector is one of another.",
-        )
-    if not mask.window.contains(ramp.window):
-        raise GeometryError(
-            f"the mask covers {mask.window.describe()}, but the data of {where} lie at "
-            f"{ramp.window.describe()}",
+            f"the mask covers {mask.window.describe()}; the data of {where} lie at "
+            f"{ramp.window.describe()}, on a detector of {size_text(frame.shape)}",
             where=mask.path,
             hint="Use a mask that covers the data; a full-frame mask always does.",
         )

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +79,8 @@ def write_mask(
         writer = UnitWriter(output.fd)
         writer.write(header)
         image = image_header("DQ", 32, dq.shape)
-        writer.write_flags(writer.reserve_image(image, dq.nbytes), image, _pieces(dq))
+        # Copies of a few rows at a time: the writer uses them up.
+        pieces = (dq[first : first + _ROWS].copy() for first in range(0, len(dq), _ROWS))
+        writer.write_flags(writer.reserve_image(image, dq.nbytes), image, pieces)
         writer.write(*convention_unit())
         writer.finish()
-
-
-def _pieces(dq: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint32]]:
-    """Yield copies of a few rows at a time: the writer uses them up."""
-    for first in range(0, len(dq), _ROWS):
-        yield dq[first : first + _ROWS].copy()

@@ -35,29 +35,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one file gave to a mask.
+    """What one file gave to a mask."""
 
-    Attributes
-    ----------
-    role : str
-        "import", "mask", "add" or "clear".
-    path : Path
-        The file.
-    sha256 : str
-        Digest of its bytes.
-    said : str
-        Options that it was read with: ``flag=HOT base=0``.
-    counts : mapping of str to int
-        Pixels per flag in it.
-    remarks : tuple of str
-        Other findings.
-    """
-
-    role: str
+    role: str  # "import", "mask", "add" or "clear"
     path: Path
     sha256: str
-    said: str
-    counts: Mapping[str, int]
+    said: str  # options that it was read with: "flag=HOT base=0"
+    counts: Mapping[str, int]  # pixels per flag in it
     remarks: tuple[str, ...] = ()
 
     def describe(self) -> str:

@@ -180,6 +180,45 @@ class Reading:
 
         return np.uint32(PIXEL.encode(self.flag or ()))
 
+    def flag_of(self, where: object, what: str, own: int = 0) -> "np.uint32":
+        """Return the flags of `what` in a file: its own, or those that the user gives."""
+        import numpy as np
+
+        given = self.flag_value
+        if not own and not given:
+            raise ConfigError(
+                f"{what} does not state which flag its pixels get",
+                where=where,
+                hint="Give a flag, for example HOT.",
+                options=("flag",),
+            )
+        if own and given and own != given:
+            raise ConfigError(
+                f"{what} has flags of its own, but flag is {self.flag}",
+                where=where,
+                hint="Leave the flag out, or take the flags out of the file.",
+                options=("flag",),
+            )
+        return given or np.uint32(own)
+
+    def base_of(self, where: object, stated: int | None) -> int:
+        """Return the number of the first pixel, as a file states it or the user gives it."""
+        if self.base is None and stated is None:
+            raise ConfigError(
+                "does not state whether its first pixel is 0 or 1",
+                where=where,
+                hint="Give the base, or add a line '# base: 0' or '# base: 1' to the file.",
+                options=("base",),
+            )
+        if self.base is not None and stated not in (None, self.base):
+            raise ConfigError(
+                f"counts from {stated}, but base is {self.base}",
+                where=where,
+                hint="Leave the base out.",
+                options=("base",),
+            )
+        return stated if stated is not None else int(self.base or 0)
+
     @property
     def meanings(self) -> "Translation | None":
         """`values` as a translation of bits; None where it is not given."""

@@ -30,15 +30,16 @@ _SHOWN = 8
 def _read(path: Path, reading: Reading, target: Target) -> Mask:
     with open_mask_file(path) as file:
         header = file.units[0].header
-        table = _list_unit(file, reading)
-        if table is not None:
+        lists = [unit for unit in file.units if not unit.is_image and _is_list(unit.header)]
+        unit = find_dq_image(file, extension=reading.extension, lists=lists)
+        if unit in lists:
             unused = _IMAGE_OPTIONS - LIST_OPTIONS - {"extension"}
             reading.refuse(path, "this is a list, not an image", *sorted(unused))
-            mask = _read_table(file, table, reading, target)
+            mask = _read_table(file, unit, reading, target)
         else:
             unused = LIST_OPTIONS - _IMAGE_OPTIONS
             reading.refuse(path, "this is an image, not a list", *sorted(unused))
-            mask = _read_image(file, reading, target)
+            mask = _read_image(file, unit, reading, target)
     return dataclasses.replace(
         mask,
         instrument=mask.instrument or name_of(header.get("INSTRUME")),
@@ -53,34 +54,13 @@ def _read_table(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
     return list_mask(table, reading, target)
 
 
-def _list_unit(file: FitsInput, reading: Reading) -> Unit | None:
-    """Return the table of a FITS file that is a list; None where the file is an image."""
-    tables = [
-        unit for unit in file.units if not unit.is_image and _is_list(Keywords(file.path, unit))
-    ]
-    if reading.extension is not None:
-        wanted = str(reading.extension).strip().upper()
-        return next((unit for unit in tables if wanted in {unit.name, str(unit.index)}), None)
-    images = [unit for unit in file.units if unit.is_image and len(unit.shape) == 2]
-    if len(tables) > 1 or (tables and images):
-        listing = ", ".join(unit.label for unit in (*tables, *images))
-        raise ConfigError(
-            f"has several extensions that could be meant: {listing}",
-            where=file.path,
-            hint="Name one of them, or give its number.",
-            options=("extension",),
-        )
-    return tables[0] if tables else None
-
-
 def _is_list(header: Mapping[str, object]) -> bool:
     """Whether a header is that of a table of pixels or boxes."""
     names = {str(header[key]).strip().lower() for key in header if key.startswith("TTYPE")}
     return (name_of(header.get("XTENSION")) or "").upper() == "BINTABLE" and is_list(names)
 
 
-def _read_image(file: FitsInput, reading: Reading, target: Target) -> Mask:
-    unit = find_dq_image(file, extension=reading.extension)
+def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -> Mask:
     header = Keywords(file.path, file.units[0], unit)
     _check_values(file, reading)
     reftype = (name_of(header.get("REFTYPE")) or "").upper()
@@ -133,13 +113,6 @@ def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint
             "their meaning.",
             options=("bad", "good", "flag", "values"),
         )
-    if reading.flag is None:
-        raise ConfigError(
-            f"does not state which flag its bad pixels get; found {_census(values)}",
-            where=file.path,
-            hint="Give a flag, for example HOT.",
-            options=("flag",),
-        )
     good = None if reading.good is None else values == reading.good
     bad = values != 0 if reading.bad == "nonzero" else values == reading.bad
     if reading.bad is None:
@@ -150,7 +123,8 @@ def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint
             where=file.path,
             hint="Give only one of the two, if all other values are the opposite.",
         )
-    return np.asarray(bad, bool).astype(np.uint32) * reading.flag_value
+    flag = reading.flag_of(file.path, f"the image, whose values are {_census(values)},")
+    return np.asarray(bad, bool).astype(np.uint32) * flag
 
 
 def _numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:

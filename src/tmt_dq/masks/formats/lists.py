@@ -84,7 +84,7 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     """
     table, kind = _understood(table, reading)
     table, remarks = _own_rows(table, target)
-    base = _base(table, reading)
+    base = reading.base_of(table.path, 1 if "pix1" in kind else table.base)
     flags = _flags(table, reading)
     if "shape" in kind or "r" in table.values:
         dq = _draw(table, reading, base, flags, target.shape)
@@ -210,7 +210,7 @@ def _draw(
             sizes.append(angles[number])
         try:
             found = outlines_of(name, [x[number], y[number], *sizes], border=_ON_OUTLINE)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise MaskFormatError(
                 f"{title} cannot be understood: its numbers are {sizes}; expected one of "
                 f"{', '.join(_SIZES)}",
@@ -222,39 +222,13 @@ def _draw(
     return draw(table.path, shapes, (shift_x - base, shift_y - base), shape)
 
 
-def _base(table: Columns, reading: Reading) -> int:
-    """Return the number of the first pixel, from the file or the user."""
-    stated = 1 if "pix1" in table.values else table.base
-    if reading.base is None and stated is None:
-        raise ConfigError(
-            "does not state whether its first pixel is 0 or 1",
-            where=table.path,
-            hint="Give the base, or add a line '# base: 0' or '# base: 1' to the file.",
-            options=("base",),
-        )
-    if reading.base is not None and stated is not None and reading.base != stated:
-        raise ConfigError(
-            f"counts from {stated}, but base is {reading.base}",
-            where=table.path,
-            hint="Leave the base out.",
-            options=("base",),
-        )
-    return stated if stated is not None else int(reading.base or 0)
-
-
 def _flags(table: Columns, reading: Reading) -> Flags:
     """Return the flags of each row, from its own column or from the user."""
     columns = [name for name in _FLAGS if name in table.values]
     if not columns:
-        if reading.flag is None:
-            raise ConfigError(
-                f"does not state which flag its {len(table.rows)} entries get",
-                where=table.path,
-                hint="Give a flag, for example HOT.",
-                options=("flag",),
-            )
         reading.refuse(table.path, "the list has no column of values", "values")
-        return np.full(len(table.rows), reading.flag_value)
+        value = reading.flag_of(table.path, f"the list of {len(table.rows)} entries")
+        return np.full(len(table.rows), value)
     if not table.rows:
         return np.zeros(0, np.uint32)
     name, *others = columns
@@ -294,15 +268,9 @@ def _named(table: Columns, name: str, reading: Reading) -> Flags:
             where=table.path,
             hint=hint,
         )
-    flags = np.array([known[text] for text in cells], np.uint32)
-    if reading.flag is not None and bool((flags != reading.flag_value).any()):
-        raise ConfigError(
-            f"has flags of its own in the column {name}, but flag is {reading.flag}",
-            where=table.path,
-            hint="Leave the flag out, or take the column out of the file.",
-            options=("flag",),
-        )
-    return flags
+    for text, value in known.items():
+        reading.flag_of(table.path, f"the column {name}, with {text},", value)
+    return np.array([known[text] for text in cells], np.uint32)
 
 
 def _numbered(table: Columns, name: str, reading: Reading) -> Flags:

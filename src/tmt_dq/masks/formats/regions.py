@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.errors import ConfigError, MaskFormatError
+from tmt_dq.errors import MaskFormatError
 from tmt_dq.masks.formats.format import Format, Target, read_text, whole_detector
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.mask import Mask
@@ -22,19 +22,13 @@ _PANDA = re.compile(r"#\s*(?=[bce]?panda\()", re.IGNORECASE)
 
 
 def _read(path: Path, reading: Reading, target: Target) -> Mask:
-    if reading.base not in (None, 1):
-        raise ConfigError(
-            f"counts from 1, as all DS9 region files do, but base is {reading.base}",
-            where=path,
-            hint="Leave the base out.",
-            options=("base",),
-        )
+    base = reading.base_of(path, 1)  # as DS9 counts
     shapes = list(_shapes(path, read_text(path), reading))
     if not shapes:
         raise MaskFormatError("has no regions", where=path, hint="Save it again from DS9.")
     if not any(shape.include for shape in shapes):
         raise MaskFormatError("has only excluded regions; expected some to flag", where=path)
-    shift = (reading.shift[0] - 1, reading.shift[1] - 1)
+    shift = (reading.shift[0] - base, reading.shift[1] - base)
     return whole_detector(path, draw(path, shapes, shift, target.shape))
 
 
@@ -45,7 +39,7 @@ def _shapes(path: Path, text: str, reading: Reading) -> Iterator[Shape]:
         title = f"line {number} ({name})"
         try:
             found = outlines_of(name, [float(each) for each in numbers.split(",")])
-        except (ValueError, OverflowError):
+        except ValueError:
             raise _not_understood(path, f"{title} with the numbers {numbers!r}") from None
         if properties not in known:
             known[properties] = _include_and_flags(path, title, properties, reading)
@@ -93,23 +87,10 @@ def _include_and_flags(
         else:
             words += [word.strip() for word in "".join(texts).split(",")]
     own = PIXEL.encode([word for word in words if word in PIXEL])
-    given = own if reading.flag is None else int(reading.flag_value)
+    if not include:
+        return False, 0
     labels = ", ".join(words[:3]) or "none"
-    if include and not given:
-        raise ConfigError(
-            f"{title} does not state which flag its pixels get; its labels are {labels}",
-            where=path,
-            hint="Give a flag, for example HOT, or label the region with one: # tag={HOT}.",
-            options=("flag",),
-        )
-    if include and own not in (0, given):
-        raise ConfigError(
-            f"{title} is labelled {labels}, but flag is {reading.flag}",
-            where=path,
-            hint="Leave the flag out, or take the labels out of the file.",
-            options=("flag",),
-        )
-    return include, given
+    return True, int(reading.flag_of(path, f"{title}, whose labels are {labels},", own))
 
 
 def _recognizes(path: Path, head: bytes) -> bool:

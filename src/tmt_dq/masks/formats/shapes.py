@@ -28,8 +28,8 @@ _OUTLINES = 10_000
 """Outlines that are drawn at a time."""
 _ROWS = 500_000
 """Rows of pixels that are drawn at a time: bounds the memory, some tens of MB."""
-_FAR = 4
-"""A shape farther away than this many times the detector's size has wrong units."""
+_LARGEST = 1e9
+"""Numbers of pixels from here on are nonsense, and their squares would lose digits."""
 
 
 class Shape(NamedTuple):
@@ -50,6 +50,8 @@ def outlines_of(
     Angles are in degrees; an annulus has several sizes, and outlines grow by `border`. ValueError
     if the numbers do not fit the name.
     """
+    if not all(map(math.isfinite, numbers)) or max(map(abs, numbers)) > _LARGEST:
+        raise ValueError(f"{name} has numbers that make no sense")
     if name == "polygon" and len(numbers) >= 6 and len(numbers) % 2 == 0:
         return [(("polygon", numbers), None)]
     x, y, *sizes = numbers
@@ -67,7 +69,7 @@ def outlines_of(
         raise ValueError(f"{name} has sizes that make no sense")
 
     def outline(a: float, b: float) -> Outline:
-        turned = math.radians(angle % 360)
+        turned = math.radians(angle)
         return _box(x, y, a, b, angle) if name == "box" else ("ellipse", (x, y, a, b, turned))
 
     outer = [outline(a + border, b + border) for a, b in pairs]
@@ -115,9 +117,7 @@ def _covered(
         for first in range(0, len(of_kind), _OUTLINES):
             part = of_kind[first : first + _OUTLINES]
             owners, weights = np.array([each[:2] for each in part]).T
-            numbers = [each[2][1] for each in part]
-            _check_near(path, [shapes[owner] for owner in owners], numbers, shape)
-            for index, boxes in rows_of(numbers, shift, shape):
+            for index, boxes in rows_of([each[2][1] for each in part], shift, shape):
                 owner, weight = owners[index], weights[index]
                 area += np.bincount(owner, weight * boxes.ny * boxes.nx, len(shapes))
                 cover.add(boxes, weight)
@@ -129,26 +129,6 @@ def _covered(
             hint=f"The detector has {shape[1]} × {shape[0]} pixels (x × y).",
         )
     return cover.covered()
-
-
-def _check_near(
-    path: Path,
-    shapes: Sequence[Shape],
-    outlines: Sequence[Sequence[float]],
-    shape: tuple[int, int],
-) -> None:
-    limit = _FAR * max(shape)
-    if (abs(np.fromiter(itertools.chain.from_iterable(outlines), np.float64)) <= limit).all():
-        return
-    for each, numbers in zip(shapes, outlines, strict=True):
-        if not all(abs(number) <= limit for number in numbers):
-            shown = ", ".join(f"{number:g}" for number in numbers[:4])
-            raise GeometryError(
-                f"{each.name} lies or reaches far outside the detector, or has a number that is "
-                f"not finite: {shown}",
-                where=path,
-                hint=f"Numbers are pixels; the detector has {shape[1]} × {shape[0]} (x × y).",
-            )
 
 
 Rows = Iterator[tuple[Numbers, Boxes]]
