@@ -21,11 +21,10 @@ from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import plan_ramp
 from tmt_dq.core.dq_def import DefinedBit, translate, translation
-from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import FlagSource, Readout
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.exposures.ramp import describe_ramp

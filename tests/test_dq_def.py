@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from builders import CONVENTION, GOLDEN_DQ_DEF
-from tmt_dq.core.dq_def import DefinedBit, Translation, convention_rows, translate, translation
+from tmt_dq.core.dq_def import DefinedBit, convention_rows, translate, translation
 from tmt_dq.errors import MaskFormatError, UnknownFlagError
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
@@ -188,8 +188,3 @@ def test_undeclared_bits() -> None:
     translated, left_out = translate(dq, meaning, unknown="drop")
     assert translated.tolist() == [0, 2048, 0, 0]
     assert left_out == {0: 1, 2: 1, 31: 1}
-
-
-def test_translation_never_loses_a_bit() -> None:
-    with pytest.raises(UnknownFlagError, match="bit 2 in 1 pixels"):
-        Translation(((1, 1), (2, 1024))).apply(np.array([5], np.uint32))

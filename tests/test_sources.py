@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.reference_pixels import lacks_border
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.core.sources.subarrays import merge_subarrays, subarray_windows
 from tmt_dq.errors import ConfigError, GeometryError
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
-from tmt_dq.core.exposure import Exposure, Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.reference_pixels import lacks_border
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.errors import NoMatchError
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout

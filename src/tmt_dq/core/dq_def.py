@@ -46,34 +46,10 @@ class Translation:
         declared = sum(source for source, _ in self.pairs)
         return _count_bits(dq, ~declared)
 
-    def apply(self, dq: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        """Translate flag values of any shape; return `dq` itself where nothing changes.
-
-        UnknownFlagError where a value has a bit that the translation does not declare.
-        """
-        unknown = self.undeclared(dq)
-        if unknown:
-            raise UnknownFlagError(
-                "bits without a meaning: "
-                + ", ".join(f"bit {bit} in {n:,} pixels" for bit, n in unknown.items())
-            )
-        if self.is_identity:
-            return dq
-        # Only flagged pixels can change: working on those alone is ten times faster than a pass
-        # over the frame per declared bit.
-        flagged = dq != 0
-        values = dq[flagged]
-        result = np.zeros_like(values)
-        for source, target in self.pairs:
-            result |= ((values & np.uint32(source)) != 0) * np.uint32(target)
-        translated = np.zeros_like(dq)
-        translated[flagged] = result
-        return translated
-
 
 def _count_bits(dq: npt.NDArray[np.uint32], wanted: int) -> dict[int, int]:
     """Count the pixels of each bit of `wanted` that occurs, by number."""
-    present = int(np.bitwise_or.reduce(dq, axis=None, initial=0)) & wanted
+    present = int(np.bitwise_or.reduce(dq, axis=None, initial=0)) & wanted if wanted else 0
     return {
         bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
         for bit in range(present.bit_length())
@@ -185,6 +161,17 @@ def translate(
             where=where,
             hint="Add them to DQ_DEF, or use unknown='drop' (--unknown drop) to leave them out.",
         )
-    everything = Translation(meaning.pairs + tuple((1 << bit, 0) for bit in undeclared))
-    dropped = sum(source for source, target in everything.pairs if not target)
-    return everything.apply(dq), _count_bits(dq, dropped)
+    dropped = sum(source for source, target in meaning.pairs if not target)
+    left_out = _count_bits(dq, dropped) | undeclared
+    if not undeclared and meaning.is_identity:
+        return dq, {}
+    # Only flagged pixels can change: working on those alone is ten times faster than a pass over
+    # the frame per declared bit.
+    flagged = dq != 0
+    values = dq[flagged]
+    result = np.zeros_like(values)
+    for source, target in meaning.pairs:
+        result |= ((values & np.uint32(source)) != 0) * np.uint32(target)
+    translated = np.zeros_like(dq)
+    translated[flagged] = result
+    return translated, dict(sorted(left_out.items()))

@@ -9,6 +9,8 @@ from tmt_dq.errors import ConfigError
 
 __all__ = ["Option", "option_table", "row", "values_of"]
 
+_NUMBERS: dict[type, tuple[type, str]] = {int: (Integral, "whole number"), float: (Real, "number")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -79,8 +81,7 @@ class Option:
             raise self._not_readable(value) from None
 
     def _not_readable(self, value: object) -> ConfigError:
-        numbers = {int: "whole number", float: "number"}
-        word = numbers.get(self.kind, "text")
+        _, word = _NUMBERS.get(self.kind, (str, "text"))
         if self.size is None:
             return ConfigError(f"{value!r} is not a {word}")
         return ConfigError(f"{value!r} is not {self.metavar}; expected {self.size} {word}s")
@@ -89,44 +90,36 @@ class Option:
         """Return a field's value, a list of a file as a tuple; ConfigError where it is wrong."""
         if value is None and self.optional:
             return None
-        if not self.many:
-            if not self._fits(value):
-                raise self._wrong(name, value, where)
-            return value
         # A text is a sequence too, of letters.
-        if not isinstance(value, tuple | list) or not all(map(self._fits, value)):
-            raise self._wrong(name, value, where)
-        return tuple(value)
-
-    def _fits(self, value: object) -> bool:
-        # True is the number 1 to Python; NumPy's scalars are numbers, too.
-        if self.kind is float:
-            return isinstance(value, Real) and not isinstance(value, bool)
-        if self.kind is int:
-            whole = isinstance(value, Integral) and not isinstance(value, bool)
-            low = self.minimum is not None and whole and int(value) < self.minimum  # type: ignore[call-overload]
-            high = self.maximum is not None and whole and int(value) > self.maximum  # type: ignore[call-overload]
-            return whole and not (low or high)
-        return isinstance(value, self.kind) and (not self.choices or value in self.choices)
-
-    def _wrong(self, name: str, value: object, where: object) -> ConfigError:
-        if self.choices:
-            expected = f"some of {', '.join(self.choices)}"
-        elif self.kind is bool:
-            expected = "True or False"
-        else:
-            words: dict[type, str] = {int: "whole number", float: "number"}
-            expected = words.get(self.kind, self.kind.__name__) + ("s" if self.many else "")
-            expected += "" if self.minimum is None else f" from {self.minimum}"
-            expected += f", {self.unit}" if self.unit else ""
-            expected = expected if self.many else f"a {expected}"
-        if self.many:
-            expected = f"a tuple or list of {expected}"
-        if self.optional:
-            expected += ", or None"
-        return ConfigError(
-            f"{name} is {value!r} ({type(value).__name__}); expected {expected}", where=where
+        items = value if self.many else (value,)
+        if isinstance(items, tuple | list) and all(map(self._fits, items)):
+            return tuple(value) if self.many else value
+        raise ConfigError(
+            f"{name} is {value!r} ({type(value).__name__}); expected {self._expected()}",
+            where=where,
         )
+
+    def _fits(self, value: Any) -> bool:
+        kind, _ = _NUMBERS.get(self.kind, (self.kind, ""))
+        if not isinstance(value, kind) or (self.kind is not bool and isinstance(value, bool)):
+            return False  # True is the number 1 to Python; NumPy's scalars are numbers, too
+        number: Any = value
+        low = self.minimum is not None and number < self.minimum
+        high = self.maximum is not None and number > self.maximum
+        return not (low or high) and (not self.choices or value in self.choices)
+
+    def _expected(self) -> str:
+        _, word = _NUMBERS.get(self.kind, (None, self.kind.__name__))
+        if self.choices:
+            word = f"some of {', '.join(self.choices)}"
+        elif self.kind is bool:
+            word = "True or False"
+        else:
+            word += "s" if self.many else ""
+            word += "" if self.minimum is None else f" from {self.minimum}"
+            word += f", {self.unit}" if self.unit else ""
+            word = word if self.many else f"a {word}"
+        return ("a tuple or list of " * self.many) + word + (", or None" * self.optional)
 
 
 def row(default: Any, text: str, **details: Any) -> Any:

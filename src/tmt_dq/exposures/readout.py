@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.exposure import Readout
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
+from tmt_dq.core.sources.source import Readout
 from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.errors import GeometryError, RampFormatError, TmtDqError
 from tmt_dq.exposures.ramp import RampFile

@@ -2,13 +2,13 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tmt_dq import __version__
-from tmt_dq.core.dq_def import translation
+from tmt_dq.core.dq_def import DefinedBit, translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import RampFormatError
@@ -16,10 +16,9 @@ from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource, sources_un
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
-from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.tables import read_dq_def
 
-__all__ = ["SOFTWARE", "Headers", "Keyword", "Record", "place_keywords"]
+__all__ = ["SOFTWARE", "Headers", "Keyword", "Record", "check_meaning", "place_keywords"]
 
 SOFTWARE = f"tmt-dq {__version__}"
 """CAL_VER: the software that made a file, and its version."""
@@ -140,7 +139,8 @@ class Headers:
     """
 
     def __init__(self, exposure: RampFile, target: Path) -> None:
-        _check_dq_def(exposure.file)
+        for unit in exposure.file.named("DQ_DEF"):
+            check_meaning(read_dq_def(exposure.file, unit), exposure.file.path)
         self._exposure = exposure
         self._target = target
         units = exposure.file.named("ASDF")
@@ -200,17 +200,14 @@ def _now() -> str:
     return now.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def _check_dq_def(file: FitsInput) -> None:
+def check_meaning(rows: Sequence[DefinedBit], where: object) -> None:
     """Refuse a ramp whose own DQ_DEF gives its bits another meaning than the convention."""
-    for unit in file.named("DQ_DEF"):
-        rows = read_dq_def(file, unit)
-        meaning = translation(rows, where=f"{file.path}[DQ_DEF]")
-        if not meaning.is_identity:
-            raise RampFormatError(
-                "DQ_DEF gives the bits of this ramp another meaning than the flag convention",
-                where=file.path,
-                hint="Translate its PIXELDQ and remove the table, then try again.",
-            )
+    if not translation(rows, where=f"{where}[DQ_DEF]").is_identity:
+        raise RampFormatError(
+            "DQ_DEF gives the bits of this ramp another meaning than the flag convention",
+            where=where,
+            hint="Translate its PIXELDQ and remove the table, then try again.",
+        )
 
 
 def _asdf_unit(

@@ -249,6 +249,8 @@ class Reading:
         self, numbers: "npt.NDArray[np.uint32]", where: object
     ) -> "npt.NDArray[np.uint32]":
         """Return numbers of a file, of any shape, as flags by `values`; `where` names the file."""
+        from tmt_dq.core.dq_def import translate
+
         meanings = self.meanings
         assert meanings is not None
         undeclared = meanings.undeclared(numbers)
@@ -260,7 +262,7 @@ class Reading:
                 hint="Give the meaning of each bit, for example 16 for HOT.",
                 options=("values",),
             )
-        return meanings.apply(numbers)
+        return translate(numbers, meanings)[0]
 
     def refuse(self, where: object, why: str, *names: str) -> None:
         """Refuse options that mean nothing for the file `where`: the user expects something."""

@@ -12,11 +12,10 @@ from stdatamodels import DataModel
 
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import Plan, choose_recipe, plan_ramp
-from tmt_dq.core.dq_def import translation
-from tmt_dq.core.exposure import Readout
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
+from tmt_dq.core.sources.source import Readout
 from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
@@ -25,7 +24,7 @@ from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 from tmt_dq.exposures.dq_sources import EXTENSION, sources_array
 from tmt_dq.exposures.earlier import already_initialized
 from tmt_dq.exposures.ramp import Ramp, describe_ramp
-from tmt_dq.exposures.record import place_keywords
+from tmt_dq.exposures.record import check_meaning, place_keywords
 from tmt_dq.masks.mask import Mask
 
 __all__ = ["as_mask", "carry_out", "flag_model"]
@@ -62,13 +61,7 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
 def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
     """Flag a model, in place, as planned; return it."""
     if model.dq_def is not None:
-        meaning = translation(defined_bits(model.dq_def, where=where), where=where)
-        if not meaning.is_identity:
-            raise RampFormatError(
-                "dq_def gives the bits of this ramp another meaning than the flag convention",
-                where=where,
-                hint="Translate its pixeldq and set dq_def to None, then try again.",
-            )
+        check_meaning(defined_bits(model.dq_def, where=where), where)
     record = plan.record
     if plan.sources:
         record = dataclasses.replace(

@@ -3,7 +3,6 @@
 One file a source. Its function ``sources`` yields what a recipe wants for an exposure.
 """
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import (
     ad_limits,
@@ -15,7 +14,7 @@ from tmt_dq.core.sources import (
     reference_pixels,
     subarrays,
 )
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource
 
 __all__ = ["recipe_sources"]
 

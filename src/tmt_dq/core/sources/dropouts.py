@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource, Found
+from tmt_dq.core.sources.source import Exposure, FlagSource, Found
 
 __all__ = ["sources"]
 

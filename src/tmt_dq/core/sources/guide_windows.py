@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.geometry import overlap
 from tmt_dq.core.recipe import GuideWindow, Recipe
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import GeometryError
 
 __all__ = ["sources"]

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import ConfigError
 
 __all__ = ["sources"]

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource
 
 __all__ = ["lacks_border", "sources"]
 

@@ -1,4 +1,4 @@
-"""Flag sources: what adds flags to an exposure, and the report of what each one added.
+"""Flag sources: what they know of an exposure, the flags they add, and the report of these.
 
 A source gives flags in up to three ways, all optional: flags of pixels that are known beforehand,
 flags of single samples (a pixel in one group) that are known beforehand, and flags that depend on
@@ -13,7 +13,40 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FlagSource", "Found", "SourceReport"]
+from tmt_dq.core.geometry import Window
+from tmt_dq.core.recipe import GuideWindow
+
+__all__ = ["Exposure", "FlagSource", "Found", "Readout", "SourceReport"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readout:
+    """Facts of an exposure's readout that its file states, as far as a recipe needs them."""
+
+    subarr_map: npt.NDArray[np.uint32] | None = None  # of a frame around subarrays
+    guide_windows: tuple[GuideWindow, ...] = ()
+    guide_origin: str = ""  # where the file names them
+    read_numbers: tuple[int, ...] | None = None  # of each group
+    incomplete: bool = False  # COMPLETE is F
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """Facts of an exposure that flag sources can use."""
+
+    name: object
+    """Its file, named in errors."""
+    shape: tuple[int, int, int, int]
+    """(nints, ngroups, ny, nx)."""
+    window: Window
+    """Its detector pixels."""
+    frame: Window
+    """All pixels of the detector."""
+    reference_border: int = 0
+    """Width of the detector's border of reference pixels on each side, pixels."""
+    mask: npt.NDArray[np.uint32] | None = None
+    """Flags of the mask inside `window`, (ny, nx); not to be modified."""
+    readout: Readout = field(default_factory=Readout)
 
 
 class Found(NamedTuple):

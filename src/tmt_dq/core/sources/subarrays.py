@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.exposure import Exposure
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import GeometryError
 
 __all__ = ["merge_subarrays", "sources", "subarray_windows"]
