@@ -88,22 +88,6 @@ def look_ahead(mapper: Any, number: int) -> int:
     return furthest
 
 
-# --- work for workers that needs the package --------------------------------------------------
-
-
-def masks_read(job: Any, _progress: Any = None) -> tuple[int, int]:
-    """Process one exposure; return the process and how often it has read a mask so far."""
-    from functools import partial
-
-    from tmt_dq.batch.worker import process
-    from tmt_dq.masks import mask as masks
-
-    job, settings = job
-    result = partial(process, settings=settings)(job)
-    assert result.error is None, result.error
-    return os.getpid(), masks._cached.cache_info().misses
-
-
 # --- a cluster -----------------------------------------------------------------------------------
 
 

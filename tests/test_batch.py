@@ -107,10 +107,7 @@ def test_rules_choose_the_masks(folder: Path, out: Path) -> None:
         make_ramp(folder / f"{number}.fits", header={"DETECTOR": f"IRIS{number}"})
     result, results = run([folder], out)
     result.raise_failures()
-    assert set(result.masks) == {
-        "crds://tmt_iris_mask_0101.fits",
-        "crds://tmt_iris_mask_0102.fits",
-    }
+    assert set(result.masks) == {"crds://tmt_iris_mask_0101.fits", "crds://tmt_iris_mask_0102.fits"}
     assert {one.context for one in results.values()} == {"tmt_0100.pmap"}
     assert run([folder], out)[0].skipped == 2
 
@@ -213,8 +210,7 @@ def test_changed_flags_are_applied(folder: Path, out: Path, tmp_path: Path, name
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"propagate_do_not_use": True}, {"unknown": "drop"}, {"recipe": {"full_scale": 50}}],
+    "options", [{"propagate_do_not_use": True}, {"unknown": "drop"}, {"recipe": {"full_scale": 50}}]
 )
 def test_changed_parameters(folder: Path, out: Path, mask: Path, options: dict[str, Any]) -> None:
     night(folder, 1)
@@ -567,19 +563,6 @@ def test_wrong_words(words: list[str], message: str) -> None:
     assert outcome.code == 2
     assert message in outcome.err
     assert not Path("o").exists()
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_lines_without_a_terminal(
-    folder: Path, out: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tmt_dq.cli.progress._LINE_EVERY_S", 0.0)
-    night(folder, 2)
-    outcome = invoke("batch", folder, "--output-dir", out, "--mask", mask, "--jobs", 1)
-    lines = outcome.err.splitlines()
-    assert lines[0].startswith("0 of 2 ramps, 0 failed, -:--:-- left, 0.00 GB, ")
-    assert lines[-1].startswith("2 of 2 ramps, 0 failed, 0:00:00 left, 0.00 GB, ")
-    assert "\x1b" not in outcome.err
 
 
 def test_missing_file_in_a_list_stops_nothing(folder: Path, out: Path, mask: Path) -> None:

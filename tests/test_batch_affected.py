@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from affected_helpers import (
-    NEW,
-    OLD,
-    exposure,
-    make_contexts,
-    new_flags,
-    old_flags,
-    root,
-    template,
-)
+from affected_helpers import NEW, OLD, exposure, make_contexts, new_flags, old_flags, root, template
 from batch_helpers import run, statuses
 from builders import arrays, folder_state, invoke, make_mask
 from tmt_dq import apply_dq
@@ -266,11 +257,7 @@ def test_no_mask_is_named(out: Path, root: Path) -> None:
 
 
 def test_caches_that_grew_apart(
-    ramp: Path,
-    out: Path,
-    root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    ramp: Path, out: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same context, same name, another mask: two people delivered to copies of one cache."""
     target = "tmt_dq.references.crds_tools.certify_reference"
@@ -292,17 +279,3 @@ def test_caches_that_grew_apart(
     assert arrays(out / "ramp_dqinit.fits")["PIXELDQ"].tolist() == new_flags().tolist()
     _, results = run([ramp], out, **options)
     assert set(statuses(results).values()) == {"skipped"}
-
-
-def test_a_place_that_ramps_do_not_say(
-    folder: Path, root: Path, tmp_path: Path, again: Options
-) -> None:
-    """Known from --subarray, for those that have no output too."""
-    dates = {"changed": "2026-06-01", "before": "2026-04-20"}
-    for name, date in dates.items():
-        ramp = exposure(folder / f"{name}_uncal.fits", header={"DATE-OBS": date})
-        with fits.open(ramp, mode="update") as hdus:
-            for key in ("SUBSTRT1", "SUBSTRT2"):
-                del hdus[0].header[key]
-    _, results = run([folder], tmp_path / "out", **again, subarray=(101, 201))
-    assert statuses(results) == {"changed_uncal.fits": "done", "before_uncal.fits": "skipped"}

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-import batch_helpers
 import batch_work
 from batch_helpers import children, look_ahead, night, report_lines, run, until
-from builders import make_mask, make_ramp, run_python
+from builders import make_mask, run_python
 from tmt_dq.batch import FileResult, Processes, plan_batch
 from tmt_dq.batch.journal import JOURNAL_NAME, Journal
 from tmt_dq.batch.records import Job, Work
@@ -58,29 +57,6 @@ def test_workers_end_with_the_loop() -> None:
     running.close()  # type: ignore[attr-defined]
     assert pids
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-def test_few_jobs_start_few_workers() -> None:
-    assert len({pid for _, pid in Processes(8)(batch_work.pid_after, [0.0])}) == 1
-    assert list(Processes(8)(batch_work.double, [])) == []
-
-
-def test_masks_are_read_once_a_worker(tmp_path: Path) -> None:
-    # Five detectors in turns, as a night has them.
-    jobs = []
-    for number in range(5):
-        name = ("IRIS1", "IRIS2", "IRIS3", "IRIS4", "IFU")[number]
-        mask = make_mask(tmp_path / f"mask{number}.fits", header={"DETECTOR": name})
-        ramp = make_ramp(tmp_path / f"{number}.fits", header={"DETECTOR": name})
-        settings = make_settings({"mask": mask, "sync": False})
-        jobs.append((str(ramp), settings))
-    rounds = [
-        (Job(ramp, str(tmp_path / f"{turn}_{place}.fits")), settings)
-        for turn in range(2)
-        for place, (ramp, settings) in enumerate(jobs)
-    ]
-    answers = [answer for _, answer in Processes(1)(batch_helpers.masks_read, rounds)]
-    assert [misses for _, misses in answers] == [1, 2, 3, 4, 5] + [5] * 5
 
 
 def test_script_without_a_guard_is_told(tmp_path: Path) -> None:

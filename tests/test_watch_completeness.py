@@ -309,16 +309,6 @@ def test_truncated_is_given_up(tmp_path: Path, clock: Clock) -> None:
     assert len(arrivals) == 0
 
 
-def test_jumping_clocks_do_not_matter(tmp_path: Path, clock: Clock) -> None:
-    """Times of change in the past or the future are compared for equality, never with now."""
-    arrivals = Arrivals(PATIENCE, remote=False, clock=clock)
-    for name, when in (("past", 0), ("future", 2**62)):
-        ramp = make_ramp(tmp_path / f"{name}.fits")
-        os.utime(ramp, ns=(when, when))
-        arrivals.notice(str(ramp))
-    assert sorted(name for _, name in taken(arrivals, clock, 1)) == ["future.fits", "past.fits"]
-
-
 def test_gzip_needs_its_writer_gone(tmp_path: Path, clock: Clock) -> None:
     content = gzip.compress(make_ramp(tmp_path / "a.fits").read_bytes())
     path = tmp_path / "a.fits.gz"

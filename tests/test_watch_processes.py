@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from batch_helpers import children, night, until
-from builders import arrays, make_mask, make_ramp, run_cli
+from builders import make_mask, run_cli
 from tmt_dq.batch import plan_batch
 from tmt_dq.batch.journal import JOURNAL_NAME
 
@@ -190,55 +188,6 @@ def test_killed_watch_and_hanging_worker(
     left = [path.name for path in out.iterdir() if not path.name.startswith("iris")]
     assert left == [JOURNAL_NAME]
     assert sorted(planned(folder, out, mask)) == ["process"] + ["skip"] * 40
-
-
-def namespaces() -> bool:
-    """Tell whether a mount of one's own is allowed."""
-    if shutil.which("unshare") is None:
-        return False
-    words = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(words, check=False, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not namespaces(), reason="no mount of one's own is allowed here (unshare -rm)")
-def test_disk_that_is_really_full(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
-    out.mkdir()
-    make_ramp(folder / "a_uncal.fits", (1, 3, 200, 300))
-    mask = make_mask(tmp_path / "wide.fits", np.zeros((200, 300), np.uint32))
-    beat, go, ended = tmp_path / "beat.json", tmp_path / "go", tmp_path / "ended"
-    os.mkfifo(go)
-    script = f"""
-        mount -t tmpfs -o size=1m tmpfs {shlex.quote(str(out))}
-        head -c 800k /dev/zero > {shlex.quote(str(out))}/filler
-        {COMMAND} watch {folder} --output-dir {out} --mask {mask} --heartbeat {beat} --jobs 1 &
-        read line < {go}
-        rm {out}/filler
-        read line < {go}
-        kill -TERM %1 || kill -TERM $!
-        wait $!
-        echo $? > {ended}
-        cp {out}/*_dqinit.fits {tmp_path}
-        ls -A {out} >> {ended}
-    """
-    process = subprocess.Popen(
-        ["unshare", "-rm", "bash", "-c", script], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        running = Running(process, beat)
-        running.wait_for_state("waiting")
-        assert "No space left" in running.status()["why"]
-        assert running.status()["files"]["done"] == 0
-        go.write_text("on\n")
-        until(lambda: running.status().get("state") == "watching", 60)
-        go.write_text("end\n")
-        _, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
-    assert ended.read_text().split() == ["0", JOURNAL_NAME, "a_dqinit.fits"]
-    assert "paused: " in stderr
-    assert "going on after" in stderr
-    assert arrays(tmp_path / "a_dqinit.fits")["PIXELDQ"].shape == (200, 300)
 
 
 def unit_file() -> str:

@@ -89,19 +89,8 @@ def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
 class Cluster:
     """Mapper that does jobs on a dask.distributed cluster.
 
-    Parameters
-    ----------
-    address : str, optional
-        Of the scheduler: ``tcp://host:8786``.
-    scheduler_file : path, optional
-        The file that the scheduler writes with ``--scheduler-file``.
-    patience_s : float
-        Seconds to wait for a first worker.
-
-    Raises
-    ------
-    ConfigError
-        Raised if dask.distributed is not installed, or both or none of the two are given.
+    It has the `address` of the scheduler (``tcp://host:8786``), or the `scheduler_file` that the
+    scheduler writes with ``--scheduler-file``. A first worker is waited for `patience_s` seconds.
     """
 
     def __init__(

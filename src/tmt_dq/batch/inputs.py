@@ -18,15 +18,7 @@ from typing import Any, TextIO
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.files import remote
-from tmt_dq.files.urls import (
-    WEB,
-    file_name,
-    folder_of,
-    is_url,
-    joined,
-    protocol_of,
-    redacted,
-)
+from tmt_dq.files.urls import WEB, file_name, folder_of, is_url, joined, protocol_of, redacted
 
 __all__ = ["find_inputs", "is_output_name", "is_ramp_name"]
 
@@ -193,9 +185,7 @@ def _listed(path: Path) -> list[str]:
         if isinstance(error, OSError):
             what = f"cannot be read: {error.strerror}"
         raise ConfigError(
-            what,
-            where=path,
-            hint="A manifest is a list of names, an association is JSON.",
+            what, where=path, hint="A manifest is a list of names, an association is JSON."
         ) from error
     read = {".json": _association, ".csv": _table}.get(path.suffix.lower(), _lines)
     name = remote.name_of(path)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tmt_dq.batch.inputs import is_output_name
 from tmt_dq.batch.journal import Entry, Journal
-from tmt_dq.batch.records import FileState, Job, remote_state, state_of
+from tmt_dq.batch.records import FileState, Job, state_of
 from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_place
-from tmt_dq.files.remote import search
-from tmt_dq.files.urls import WEB, folder_of, is_url, protocol_of, redacted
+from tmt_dq.files.urls import is_url, redacted
 
 __all__ = ["Planner", "name_outputs"]
 
@@ -83,13 +82,12 @@ class Planner:
         self._settings = settings
         self._overwrite = overwrite
         self._retry_failed = retry_failed
-        self._listed: dict[str, dict[str, FileState | None]] = {}
         self._differences: dict[str | None, str | None] = {}
 
     def plan(self, path: str, output: str) -> Job:
         """Decide about one exposure; both names are absolute."""
         entry = self._journal.entries.get(os.path.basename(output))
-        now, out = self._state(path), self._state(output)
+        now, out = state_of(path), state_of(output)
         size = 0 if now is None else now[0]
         there = out is not None or (not is_url(output) and os.path.lexists(output))
         ours = entry is not None and out is not None and entry.output_state == out
@@ -117,16 +115,6 @@ class Planner:
             terms = self._journal.terms.get(entry.terms or "")
             self._differences[entry.terms] = self._settings.difference(terms)
         return self._differences[entry.terms]
-
-    def _state(self, path: str) -> FileState | None:
-        """Return the state of a file; a remote folder is listed once, not file by file."""
-        if not is_url(path) or protocol_of(path) in WEB or "?" in path:
-            return state_of(path)
-        folder = folder_of(path)
-        if folder not in self._listed:
-            found = search(f"{folder}/*", lambda _: True)
-            self._listed[folder] = {name: remote_state(state) for name, state in found.items()}
-        return self._listed[folder].get(path)
 
     def _input(self, entry: Entry, now: FileState | None) -> str | None:
         if entry.input_state != now or now is None:

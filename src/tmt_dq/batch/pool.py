@@ -31,14 +31,9 @@ _CONTEXT = get_context("spawn")
 
 
 class Processes:
-    """Mapper that does jobs in processes of this machine.
+    """Mapper that does jobs in processes of this machine, by default as many as it has cores.
 
-    Parameters
-    ----------
-    count : int, optional
-        Number of processes; by default that of the cores this process may use.
-    on_bytes : callable, optional
-        Called with bytes written, and when a job ends with minus their sum.
+    `on_bytes` is called with bytes written, and when a job ends with minus their sum.
     """
 
     def __init__(self, count: int | None = None, *, on_bytes: Progress | None = None) -> None:

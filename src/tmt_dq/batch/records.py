@@ -22,7 +22,6 @@ __all__ = [
     "Job",
     "Progress",
     "Work",
-    "remote_state",
     "state_of",
 ]
 
@@ -42,22 +41,10 @@ _KEPT_ERRORS = 1000
 class Job:
     """One exposure, and what is to be done with it.
 
-    Attributes
-    ----------
-    input, output : str
-        Its files.
-    action : str
-        "process"; "skip": done and still true, or not wanted; or "refuse": its output exists
-        already and was not written by this batch.
-    reason : str
-        Why.
-    size : int
-        Bytes of the input; 0 if it is not there.
-    replace : bool
-        Whether an existing output may be replaced.
-    sha256 : str or None
-        Digest of the input that the existing output was made of: where it is still the same, there
-        is nothing to do.
+    `action` is "process"; "skip": done and still true, or not wanted; or "refuse": its output
+    exists already and was not written by this batch. `size` is that of the input.
+    `replace` allows to replace an existing output. `sha256` is the digest of the input that the
+    existing output was made of: where it is still the same, there is nothing to do.
     """
 
     input: str
@@ -84,37 +71,12 @@ class Job:
 class FileResult:
     """What became of one exposure.
 
-    Attributes
-    ----------
-    input, output : Path or str
-        The files; text for a URL, without what is secret in it.
-    status : str
-        "done", "skipped" (was done before and is still true), or "failed".
-    s_dqinit : str or None
-        S_DQINIT of the output: "COMPLETE" or "SKIPPED" (no mask applies).
-    mask, mask_path : str or None
-        R_MASK, and the file that was read.
-    context : str or None
-        The CRDS context that chose it.
-    counts : mapping of str to int
-        Pixels per flag in the output.
-    seconds : float
-        Time that it took.
-    size : int
-        Bytes of the input.
-    error : TmtDqError or None
-        Why it failed.
-    error_class : str or None
-        The error's class; that of the original where it was not one of tmt-dq's.
-    worker : str
-        Host and process that did it.
-    reason : str
-        Why it was to be done, or why not.
-    sha256 : str or None
-        Digest of the input, where it was wanted.
-    input_state, output_state, terms, unaffected
-        For the journal: size and times of the files, what the output depends on beside its input,
-        whether it was left out because the new rules change nothing in it.
+    `status` is "done", "skipped" (was done before and is still true), or "failed" with `error` and
+    the class of the original error. `mask` is R_MASK, `counts` are pixels per flag, `size` is that
+    of the input, `worker` host and process, `reason` why it was to be done, or why not. Names of
+    files are text for a URL, without what is secret in it. What begins with `input_state` is for
+    the journal: size and times of the files, what the output depends on beside its input, whether
+    it was left out because the new rules change nothing in it.
     """
 
     input: Path | str
@@ -179,26 +141,11 @@ class FileResult:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of a batch.
+    """What became of a batch: exposures that were worked on, skipped, and that failed.
 
-    Attributes
-    ----------
-    done, skipped, failed : int
-        Number of exposures: worked on; done before and still true, or not wanted; failed.
-    size : int
-        Bytes of the inputs that were worked on.
-    seconds : float
-        Time that it took.
-    masks : mapping of str to int
-        Masks that were used, and for how many exposures.
-    counts : mapping of str to int
-        Pixels per flag, of all outputs together.
-    reasons : mapping of str to int
-        Why exposures were skipped, and how many.
-    failures : mapping of str to int
-        Classes of errors and how often they came.
-    errors : list of TmtDqError
-        The first 1000 errors.
+    `size` are the bytes of inputs that were worked on, `masks` the masks that were used and for how
+    many exposures, `counts` pixels per flag of all outputs together, `reasons` why exposures were
+    skipped, `failures` classes of errors and how often they came, `errors` the first 1000 of them.
     """
 
     done: int = 0
@@ -239,19 +186,18 @@ class BatchResult:
 
 
 def state_of(path: str | os.PathLike[str]) -> FileState | None:
-    """Return the state of a file; None if it is not there or cannot be examined."""
+    """Return the state of a file; None if it is not there or cannot be examined.
+
+    A remote file has a number for its ETag in the place of a time.
+    """
     try:
-        if is_url(path):
-            return remote_state(remote.state(str(path)))
-        found = identify(Path(path))
+        if not is_url(path):
+            found = identify(Path(path))
+            return None if found is None else (found.size, found.mtime_ns)
+        there = remote.state(str(path))
     except (TmtDqError, OSError, ValueError):
         return None
-    return None if found is None else (found.size, found.mtime_ns)
-
-
-def remote_state(found: remote.State | None) -> FileState | None:
-    """Return the state of a remote file, with a number for its ETag in the place of a time."""
-    if found is None:
+    if there is None:
         return None
-    digest = hashlib.sha256((found.mark or "").encode()).digest()
-    return found.size or 0, int.from_bytes(digest[:7], "big")
+    digest = hashlib.sha256((there.mark or "").encode()).digest()
+    return there.size or 0, int.from_bytes(digest[:7], "big")

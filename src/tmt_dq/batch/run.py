@@ -181,18 +181,7 @@ def plan_batch(
     stdin: TextIO | None = None,
     **options: Any,
 ) -> Iterator[Job]:
-    """Return what `run_batch` would do with the same arguments; nothing is written.
-
-    Parameters
-    ----------
-    inputs, output_dir, manifests, retry_failed, overwrite, state_dir, stdin, **options
-        As in `run_batch`.
-
-    Returns
-    -------
-    iterator of Job
-        One for each exposure.
-    """
+    """Return what `run_batch` would do with the same arguments; nothing is written."""
     settings = make_settings(options)
     outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
     journal = Journal(*_journal_place(output_dir, state_dir), read_only=True)

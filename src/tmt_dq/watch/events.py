@@ -5,6 +5,7 @@ because a queue was full, what other machines did, and what lay in a folder befo
 watched.
 """
 
+import functools
 import logging
 import os
 import threading
@@ -41,7 +42,7 @@ class Events:
         self._known: dict[str, Identity] = {}
         self._end = threading.Event()
         self._due = 0.0
-        self._warned: set[str] = set()
+        self._warn = functools.cache(log.warning)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self.found: deque[str] = deque()
         self.failure: OSError | None = None
@@ -99,10 +100,10 @@ class Events:
                     begun = True
             except Exception as error:  # noqa: BLE001 - searches go on, whatever it is
                 # A single name that is no text ends it, too, and is found by a search.
-                self._warn(
-                    f"file-system events are not available ({error}); the folder is searched every "
-                    f"{self._options.search_s:.1f} s, until they are again"
+                text = (
+                    "file-system events are not available (%s); the folder is searched every %g s"
                 )
+                self._warn(text, str(error), self._options.search_s)
             self._end.wait(_AGAIN_S)
 
     def _take(self, path: str) -> None:
@@ -127,22 +128,14 @@ class Events:
             if before.get(path) != identity:
                 self.found.append(path)
         for error in failures:
-            self._warn(
-                f"{error.filename} cannot be searched: {error.strerror}; ramps in it are not seen. "
-                "Check its permissions."
-            )
+            text = "%s cannot be searched: %s; ramps in it are not seen. Check its permissions."
+            self._warn(text, error.filename, error.strerror)
         # A single run is to see all ramps; else, what is in other folders is worth going on for.
         fatal = [one for one in failures if self._options.once or one.filename == top]
         self.failure = fatal[0] if fatal else None
         self.searches += 1
         now = time.monotonic()
         self._due = now + max(self._options.search_s, (now - start) / _SHARE)
-
-    def _warn(self, text: str) -> None:
-        """Log a warning once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            log.warning("%s", text)
 
 
 def walk(

@@ -75,11 +75,7 @@ class WatchOptions:
     @property
     def patience_s(self) -> dict[Wait, float]:
         """Seconds that a file must be unchanged, for each way to wait."""
-        return {
-            "no": 0.0,
-            "settle": self.settle_s,
-            "stalled": max(self.settle_s, self.stalled_s),
-        }
+        return {"no": 0.0, "settle": self.settle_s, "stalled": max(self.settle_s, self.stalled_s)}
 
     def wanted(self, path: str) -> bool:
         """Tell whether a path is that of a ramp to work on, by its name."""

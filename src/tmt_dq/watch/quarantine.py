@@ -20,7 +20,7 @@ class Quarantine:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LIST_NAME
         self._cases: dict[str, tuple[Identity, TmtDqError, float]] = {}
-        self._outdated = True
+        self._written: str | None = None
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -37,11 +37,10 @@ class Quarantine:
     def add(self, path: str, identity: Identity, error: TmtDqError) -> None:
         """Set a ramp aside."""
         self._cases[path] = identity, error, time.time()
-        self._outdated = True
 
     def remove(self, path: str) -> None:
         """Forget that a ramp was set aside."""
-        self._outdated |= self._cases.pop(path, None) is not None
+        self._cases.pop(path, None)
 
     def release(self, *kept: type[TmtDqError]) -> Iterator[str]:
         """Yield ramps to try again: those that were not set aside for these errors."""
@@ -52,19 +51,17 @@ class Quarantine:
 
     def write_list(self) -> None:
         """Write the list if it changed; there is none if nothing is set aside."""
-        if not self._outdated:
-            return
-        lines = [
+        text = "".join(
             f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))}  {type(error).__name__}  "
             f"{explained(path, error)}\n"
             for path, (_, error, at) in sorted(self._cases.items())
-        ]
-        if lines:
-            text = "".join(lines).encode(errors="backslashreplace")
-            write_file(self.path, text, overwrite=True, sync=False)
-        else:
+        )
+        if text and text != self._written:
+            content = text.encode(errors="backslashreplace")
+            write_file(self.path, content, overwrite=True, sync=False)
+        elif not text and self._written != text:
             self.path.unlink(missing_ok=True)
-        self._outdated = False
+        self._written = text
 
 
 def explained(path: str, error: TmtDqError) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.plan import Planner
 from tmt_dq.batch.pool import Pool
-from tmt_dq.batch.records import BatchResult, FileResult, Job, state_of
+from tmt_dq.batch.records import BatchResult, FileResult, Job
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.settings import Settings, make_settings
 from tmt_dq.errors import BatchError, ConfigError, OutputError, RampFormatError, TmtDqError
@@ -44,12 +44,8 @@ _NAMED = 20
 class WatchResult(BatchResult):
     """What was done while a folder was watched; `failed` counts each time a ramp was set aside.
 
-    Attributes
-    ----------
-    set_aside : mapping of str to TmtDqError
-        The exposures that are set aside now, and why.
-    unfinished : mapping of str to str
-        Files that were not complete, and what was waited for.
+    `set_aside` has the exposures that are set aside now, and why; `unfinished` the files that were
+    not complete, and what was waited for.
     """
 
     set_aside: dict[str, TmtDqError] = field(default_factory=dict)
@@ -90,7 +86,6 @@ class Service:
         self._quarantine = Quarantine(options.output_dir)
         self._pool = Pool(options.jobs or len(os.sched_getaffinity(0)), work)
         self._planner = Planner(journal, settings, overwrite=options.overwrite)
-        self._evidence = _evidence(settings)
         # Exposures that wait for a worker, or have one, by their outputs.
         self._taken: dict[str, str] = {}
         self._queue: deque[tuple[Job, Identity, float]] = deque()
@@ -304,11 +299,11 @@ class Service:
         except (TmtDqError, OSError) as error:
             log.warning("the rules cannot be read: %s", error)
             return
-        if _evidence(settings) == self._evidence:
+        if settings == self._settings:
             return
         contexts = ", ".join(rule.context for rule in settings.rules) or "none"
-        log.warning("the rules or a mask have changed; the rules are %s from now on", contexts)
-        self._settings, self._evidence = settings, _evidence(settings)
+        log.warning("the rules are %s from now on", contexts)
+        self._settings = settings
         self._planner = Planner(self._journal, settings, overwrite=self._options.overwrite)
         self._retry(RampFormatError)
 
@@ -339,11 +334,6 @@ class Service:
                 "worker_deaths": self._pool.deaths,
             }
         )
-
-
-def _evidence(settings: Settings) -> object:
-    """Return what changes where there is something new to try: rules, files that are named."""
-    return settings.rules, [state_of(path) for path in settings.files.values()]
 
 
 def _id(folder: Path) -> tuple[int, int] | None:

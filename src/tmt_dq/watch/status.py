@@ -1,5 +1,6 @@
 """Status of a watch, and where it is shown: heartbeat, Prometheus, systemd."""
 
+import functools
 import json
 import logging
 import os
@@ -52,7 +53,7 @@ class Reporter:
         }
         self._beat_due = 0.0
         self._shown = ""
-        self._warned: set[str] = set()
+        self._warn = functools.cache(log.warning)
 
     def count(self, result: FileResult, seconds: float) -> None:
         """Count a result, and the time since its ramp was complete."""
@@ -86,10 +87,8 @@ class Reporter:
         try:
             write()
         except OSError as error:
-            why = f"{path} cannot be written: {error.strerror}"
-            if why not in self._warned:
-                self._warned.add(why)
-                log.warning("%s; it is tried again and again", why)
+            text = "%s cannot be written: %s; it is tried again and again"
+            self._warn(text, path, error.strerror)
 
     def close(self) -> None:
         """Serve no more metrics."""
