@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.apply.apply import Applied, apply_dq
-from tmt_dq.core.geometry import Window
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import OutputError
 from tmt_dq.exposures.ramp import read_ramp
@@ -23,6 +22,7 @@ from tmt_dq.masks.make import make_mask
 from tmt_dq.report.colours import by_flag
 from tmt_dq.report.figures import new_figure, save_figure
 from tmt_dq.report.maps import draw_map
+from tmt_dq.report.parts import around
 from tmt_dq.report.summary import Summary, summarize
 from tmt_dq.simulate import simulate_defects, simulate_ramp
 
@@ -136,43 +136,31 @@ def _figure(flagged: Path, summary: Summary) -> Any:
     """Draw the signal of a ramp, and its flags over it: all of it, a cluster, a bad column."""
     from matplotlib.patches import Patch
 
-    signal = _signal(flagged)
-    classes = by_flag(summary.image.dq, summary.flags)
-    frame = Window.full(*signal.shape)
+    signal, frame = _signal(flagged), summary.image.window
+    classes = by_flag(summary.image.dq, frame, summary.flags)
     cluster = next(one for one in summary.largest_clusters if max(one.width, one.height) < 40)
     column, middle = summary.bad_columns[0].position, cluster.y + cluster.height // 2
     parts = {
         "the detector": frame,
-        "a cluster": _around(cluster.x + cluster.width // 2, middle, frame),
-        "a bad column": _around(column, middle, frame),
+        "a cluster": around(middle, cluster.x + cluster.width // 2, 64, frame),
+        "a bad column": around(middle, column, 64, frame),
     }
     size, pitch, top = 512, 740, 190
     figure = new_figure(3 * pitch + 40, 2 * 690 + top + 170, f"{flagged.name}: raw, and flagged")
     for number, (name, part) in enumerate(parts.items()):
-        place = part.slices(frame)
-        cut = classes.cut(place)
+        cut = classes.cut(part)
         none = replace(cut, pixels=np.zeros_like(cut.pixels))
         for row, (layer, what, base) in enumerate(((none, "raw", 0), (cut, "flagged", 0.5))):
             corner = (200 + number * pitch, top + row * 690)
             title = f"{name}, {what}"
             # Under the flags the signal is brighter, so that their colours stand out.
-            grey = base + (1 - base) * signal[place]
-            draw_map(figure, corner, size, layer, part, title=title, signal=grey)
+            grey = base + (1 - base) * signal[part.slices(frame)]
+            draw_map(figure, corner, size, layer, title=title, signal=grey)
     handles = [
-        Patch(color=colour, label=f"{name} {count:,}")
-        for name, colour, count in zip(classes.names, classes.colours, classes.counts, strict=True)
+        Patch(color=colour, label=f"{name} {count:,}") for name, count, colour in classes.bars
     ]
     figure.legend(handles=handles, ncols=4, loc="lower center", fontsize=9, frameon=False)
     return figure
-
-
-def _around(x: int, y: int, frame: Window) -> Window:
-    """Return 64 × 64 pixels around a place, counted from 1, that are on the detector."""
-    first_y, first_x = (
-        min(max(0, place - 32), length - 64)
-        for place, length in zip((y, x), frame.shape, strict=True)
-    )
-    return Window(first_y, first_x, 64, 64)
 
 
 def _signal(ramp: Path) -> npt.NDArray[np.float64]:

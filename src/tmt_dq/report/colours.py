@@ -1,4 +1,4 @@
-"""Colours of flags, told apart by colour-blind readers too, and pixels sorted by flag."""
+"""Pixels sorted by flag, with colours that colour-blind readers too tell apart."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tmt_dq.core.counts import FlagCount, Planes
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
 
 __all__ = ["CHANGES", "OTHERS", "Classes", "by_flag", "by_kind", "flag_colour", "ordered"]
 
@@ -33,16 +34,29 @@ CHANGES = {"gained": "#d55e00", "lost": "#0072b2", "changed": "#8c7a5b"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classes:
-    """Pixels sorted into classes: 0 for none, else a number whose name and colour are listed."""
+    """Pixels of a window sorted into classes: 0 for none, else the place of a name from 1 on."""
 
     pixels: npt.NDArray[np.uint8]
+    window: Window
     names: tuple[str, ...]
     colours: tuple[str, ...]
-    counts: tuple[int, ...]
+    counts: tuple[int, ...] = ()
 
-    def cut(self, place: tuple[slice, slice]) -> "Classes":
-        """Return a part of the pixels."""
-        return dataclasses.replace(self, pixels=self.pixels[place])
+    def __post_init__(self) -> None:
+        if not self.counts:
+            counts = np.bincount(self.pixels.reshape(-1), minlength=len(self.names) + 1)[1:]
+            object.__setattr__(self, "counts", tuple(counts.tolist()))
+
+    @property
+    def bars(self) -> list[tuple[str, int, str]]:
+        """Name, pixels and colour of the classes that have pixels."""
+        every = zip(self.names, self.counts, self.colours, strict=True)
+        return [bar for bar in every if bar[1]]
+
+    def cut(self, window: Window) -> "Classes":
+        """Return a part of the pixels, counted anew."""
+        pixels = self.pixels[window.slices(self.window)]
+        return dataclasses.replace(self, pixels=pixels, window=window, counts=())
 
 
 def flag_colour(name: str) -> str:
@@ -56,26 +70,21 @@ def ordered(flags: Sequence[FlagCount]) -> list[FlagCount]:
     return sorted(flags, key=lambda flag: (flag.name == "DO_NOT_USE", flag.pixels))
 
 
-def by_flag(dq: npt.NDArray[np.uint32], flags: Sequence[FlagCount]) -> Classes:
-    """Sort pixels by flag; one with several has the class of the first in `ordered`."""
+def by_flag(dq: npt.NDArray[np.uint32], window: Window, flags: Sequence[FlagCount]) -> Classes:
+    """Sort pixels by flag, those with several by the first in `ordered`; count each of them."""
     first = ordered(flags)
     pixels = np.zeros(dq.shape, np.uint8)
     for place, flag in reversed(list(enumerate(first, start=1))):
         pixels[(dq & np.uint32(PIXEL[flag.name])) != 0] = place
     names = tuple(flag.name for flag in first)
     counts = tuple(flag.pixels for flag in first)
-    return Classes(pixels, names, tuple(map(flag_colour, names)), counts)
+    return Classes(pixels, window, names, tuple(map(flag_colour, names)), counts)
 
 
-def by_kind(planes: Planes) -> Classes:
+def by_kind(planes: Planes, window: Window) -> Classes:
     """Sort pixels into those that see no light, defects, and defects with DO_NOT_USE."""
-    parts = {
-        "reference or non-science": ("#8c96a0", planes.flagged & ~planes.sky),
-        "defect": ("#e69f00", planes.defects & ~planes.do_not_use),
-        "defect, DO_NOT_USE": ("#a50f15", planes.defects & planes.do_not_use),
-    }
-    pixels = np.zeros(planes.flagged.shape, np.uint8)
-    for place, (_, plane) in enumerate(parts.values(), start=1):
-        pixels[plane] = place
-    counts = tuple(int(np.count_nonzero(plane)) for _, plane in parts.values())
-    return Classes(pixels, tuple(parts), tuple(colour for colour, _ in parts.values()), counts)
+    pixels = (planes.flagged & ~planes.sky).view(np.uint8)
+    pixels[planes.defects] = 2
+    pixels[planes.defects & planes.do_not_use] = 3
+    names = ("reference or non-science", "defect", "defect, DO_NOT_USE")
+    return Classes(pixels, window, names, ("#8c96a0", "#e69f00", "#a50f15"))

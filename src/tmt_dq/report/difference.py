@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.core.clusters import find_clusters
 from tmt_dq.core.dq_def import Unknown
@@ -12,11 +13,12 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.files.url_arguments import staged
-from tmt_dq.report.colours import CHANGES
+from tmt_dq.report.colours import CHANGES, Classes
+from tmt_dq.report.figures import BAR, LEFT, TOP, draw_counts, new_figure
 from tmt_dq.report.image import FlagImage, Flags, Source, as_image
+from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.page import PLACES, Explored, Kind
-from tmt_dq.report.parts import intersection, largest_clusters
-from tmt_dq.report.pictures import difference_figure
+from tmt_dq.report.parts import around, intersection, largest_clusters
 from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, number
 
@@ -121,15 +123,38 @@ class Difference(ExploredReport):
         return [table for table in tables if table.rows]
 
     def figure(self) -> Any:
-        """Draw where pixels differ, where most of them are, and who gained and lost each flag."""
-        flags = [(flag.name, flag.gained, flag.lost) for flag in self.flags]
-        return difference_figure(
-            f"{self.old} → {self.new}",
-            self.old_dq,
-            self.new_dq,
-            self.window,
-            flags=[flag for flag in flags if any(flag[1:])],
-        )
+        """Draw where pixels differ, where most of them do, and who gained and lost each flag."""
+        old, new, window = self.old_dq, self.new_dq, self.window
+        pixels = (old != new).view(np.uint8) * np.uint8(3)
+        pixels[(old == 0) & (new != 0)] = 1
+        pixels[(old != 0) & (new == 0)] = 2
+        classes = Classes(pixels, window, tuple(CHANGES), tuple(CHANGES.values()))
+        changes = self._changes()
+        size, bottom, right = 1024, TOP + 1024 + 200, 2 * LEFT + 1024
+        height = bottom + BAR * max(3, len(changes)) + 130
+        figure = new_figure(right + size + 80, height, f"{self.old} → {self.new}")
+        whole = draw_map(figure, (LEFT, TOP), size, classes, title="pixels that differ")
+        detail = classes.cut(_busiest(pixels != 0, window))
+        if detail.window != window and self.differing:
+            title = f"the part with most of them, {number(sum(detail.counts))} of "
+            title += number(self.differing)
+            draw_map(figure, (right, TOP), size, detail, title=title)
+            outline(whole, detail.window)
+        draw_counts(figure, (LEFT, bottom), size, classes.bars)
+        draw_counts(figure, (right, bottom), size, changes)
+        return figure
+
+    def _changes(self) -> list[tuple[str, int, str]]:
+        """Return gained and lost flags, pixels and colour."""
+        changes = [
+            bar
+            for flag in self.flags
+            for bar in (
+                (f"+{flag.name}", flag.gained, CHANGES["gained"]),
+                (f"−{flag.name}", flag.lost, CHANGES["lost"]),
+            )
+        ]
+        return [change for change in changes if change[1]]
 
     def _explored(self) -> Explored:
         """Return gained and lost flags as layers, groups of changed pixels as places."""
@@ -146,17 +171,9 @@ class Difference(ExploredReport):
             lost = [f"−{name}" for name in before if name not in after]
             text = f"{flag_names(before)} → {flag_names(after)}"
             kinds[place] = Kind(text, (*gained, *lost))
-        layers = {f"+{flag.name}": (CHANGES["gained"], flag.gained) for flag in self.flags}
-        layers |= {f"−{flag.name}": (CHANGES["lost"], flag.lost) for flag in self.flags}
         groups = largest_clusters(find_clusters(differs), self.window, PLACES)
-        places = [(one.pixels, one.x, one.y, one.width, one.height) for one in groups]
-        return Explored(
-            pixels=pixels,
-            window=self.window,
-            kinds=kinds,
-            layers={name: layer for name, layer in layers.items() if layer[1]},
-            tables={"Largest groups of pixels that differ": places} if places else {},
-        )
+        tables = {"Largest groups of pixels that differ": groups}
+        return Explored(pixels, self.window, kinds, self._changes(), tables)
 
 
 @staged("old", "new")
@@ -233,6 +250,21 @@ def diff(
         old_dq=a,
         new_dq=b,
     )
+
+
+def _busiest(differs: npt.NDArray[np.bool_], window: Window, most: int = 96) -> Window:
+    """Return a square around all True pixels, or one of `most` pixels a side with most of them."""
+    y, x = np.nonzero(differs)
+    if not y.size:
+        return window
+    extent = max(int(np.ptp(y)), int(np.ptp(x))) + 1
+    if extent > most:
+        cells = y // most * (window.nx // most + 1) + x // most
+        inside = cells == np.bincount(cells).argmax()
+        y, x = y[inside], x[inside]
+    side = max(24, min(most, extent + extent // 4))
+    middle_y, middle_x = (int(places.min() + places.max()) // 2 for places in (y, x))
+    return around(window.y + middle_y, window.x + middle_x, side, window)
 
 
 def _common(old: FlagImage, new: FlagImage) -> tuple[Window, list[str]]:

@@ -6,15 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import GeometryError
 from tmt_dq.exposures.dq_sources import BEFORE
 from tmt_dq.files.url_arguments import staged
+from tmt_dq.report.colours import OTHERS, Classes, flag_colour
+from tmt_dq.report.figures import BAR, LEFT, TOP, add_panel, draw_counts, new_figure
 from tmt_dq.report.image import FlagImage, Source, as_image
+from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.origins import PastFlags, SourceFlags, find_sources, read_past, since
-from tmt_dq.report.pictures import pixel_figure
+from tmt_dq.report.parts import intersection
 from tmt_dq.report.report import HIDDEN, Report, flag_names
 from tmt_dq.report.samples import GroupFlag, Samples, read_samples
 from tmt_dq.tables import Table
@@ -125,15 +130,43 @@ class Explanation(Report):
 
     def figure(self) -> Any:
         """Draw the flags within 10 pixels, and the ramp of the pixel and of its neighbours."""
-        return pixel_figure(
-            self.headline()[0],
-            self.image.dq,
-            self.image.window,
-            x=self.x,
-            y=self.y,
-            reads=self.samples.reads,
-            unit=self.samples.unit,
-        )
+        x, y, reads = self.x, self.y, self.samples.reads
+        near = intersection(self.image.window, Window(y - 11, x - 11, 21, 21))
+        assert near is not None
+        cut = self.image.dq[near.slices(self.image.window)]
+        values, places = np.unique(cut, return_inverse=True)
+        pixels = (places.reshape(cut.shape) + 1).astype(np.uint8)
+        names = tuple(flag_names(PIXEL.decode(value)) for value in values)
+        classes = Classes(pixels, near, names, _mixtures(values.tolist()))
+        size = 1050
+        width = size + LEFT + 120 if reads is None else 2 * size + 3 * LEFT
+        height = TOP + size + 330 + BAR * len(values)
+        figure = new_figure(width, height, self.headline()[0])
+        axes = draw_map(figure, (LEFT, TOP), size, classes, title="flags within 10 pixels")
+        outline(axes, Window(y - 1, x - 1, 1, 1), linewidth=2)
+        draw_counts(figure, (LEFT, TOP + size + 190), size, classes.bars)
+        if reads is not None:
+            axes = add_panel(figure, (2 * LEFT + size, TOP), size, size)
+            around = reads.reshape(len(reads), 9)
+            groups = range(1, len(reads) + 1)
+            axes.plot(groups, np.delete(around, 4, axis=1), color="#9aa0a6", linewidth=1)
+            axes.plot([], [], color="#9aa0a6", linewidth=1, label="its neighbours")
+            axes.plot(groups, around[:, 4], "o-", color="#d55e00", ms=3, label=f"pixel {x}, {y}")
+            axes.set(xlabel="group (all integrations)", ylabel=f"signal ({self.samples.unit})")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_title("the ramp of the pixel", fontsize=10, loc="left")
+            axes.legend(fontsize=9, frameon=False)
+        return figure
+
+
+def _mixtures(values: Sequence[int]) -> tuple[str, ...]:
+    """Return a colour of its own for each combination of flags, white for none."""
+    colours: list[str] = []
+    for value in values:
+        names = [name for name in PIXEL.decode(value) if name != "DO_NOT_USE"] or ["DO_NOT_USE"]
+        wanted = [*map(flag_colour, names), *OTHERS] if value else ["#ffffff"]
+        colours.append(next((one for one in wanted if one not in colours), wanted[0]))
+    return tuple(colours)
 
 
 @staged("source")

@@ -1,13 +1,17 @@
 """Figures with panels at whole pixels, made and saved without a display and pyplot's state."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 
-__all__ = ["add_panel", "new_figure", "save_figure"]
+__all__ = ["BAR", "LEFT", "TOP", "add_panel", "draw_counts", "new_figure", "save_figure"]
+
+LEFT, TOP, BAR = 210, 240, 82
+"""Pixels of the screen: margins with the numbers and labels of axes, and a bar with its name."""
 
 _DPI = 200
 
@@ -29,14 +33,40 @@ def new_figure(width: int, height: int, title: str) -> Any:
     return figure
 
 
-def add_panel(figure: Any, left: float, top: float, width: float, height: float) -> Any:
-    """Return new axes whose frame is at these pixels, counted from the upper left corner."""
+def add_panel(figure: Any, place: tuple[float, float], width: float, height: float) -> Any:
+    """Return new axes with their upper left corner at these pixels of the figure."""
     across, up = figure.get_size_inches() * _DPI
+    left, top = place
     axes = figure.add_axes((left / across, 1 - (top + height) / up, width / across, height / up))
     axes.tick_params(labelsize=9)
-    axes.xaxis.label.set_size(10)
-    axes.yaxis.label.set_size(10)
     return axes
+
+
+def draw_counts(
+    figure: Any,
+    place: tuple[float, float],
+    width: int,
+    bars: Sequence[tuple[str, int, str]],
+) -> int:
+    """Draw bars (name, pixels, colour), each under its name, and return their height."""
+    if not bars:
+        return 0
+    axes = add_panel(figure, place, width, BAR * len(bars))
+    for number, (name, count, colour) in enumerate(bars):
+        edge = "#5a5f66" if colour == "#ffffff" else colour
+        axes.barh(number, count, height=0.3, color=colour, edgecolor=edge, linewidth=0.6)
+        axes.annotate(
+            f"{name}  {count:,}",
+            (0, number - 0.15),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 2),
+            textcoords="offset points",
+            fontsize=9,
+        )
+    axes.set(ylim=(len(bars) - 0.6, -0.8), yticks=[], xscale="log", xlabel="pixels")
+    axes.set_xlim(0.5, 2 * max(10, *(count for _, count, _ in bars)))
+    axes.spines[["top", "right"]].set_visible(False)
+    return BAR * len(bars) + 210
 
 
 def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:

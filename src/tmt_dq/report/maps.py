@@ -1,30 +1,26 @@
-"""Maps of a detector: cells of whole pixels, whose ink grows with the share that is flagged."""
+"""Maps of a detector: dots of whole pixels, whose ink grows with the share that is flagged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.counts import Planes
 from tmt_dq.core.geometry import Window
 from tmt_dq.report.colours import Classes
 from tmt_dq.report.figures import add_panel
+from tmt_dq.report.parts import BadLine
 
-__all__ = ["POWER", "SPARSE", "draw_density", "draw_map", "grid", "mark_lines", "shade"]
+__all__ = ["POWER", "SPARSE", "draw_density", "draw_map", "mark_lines", "outline", "shade"]
 
 POWER = 0.3
 """Ink is the share of flagged pixels to this power: one of 2 × 2 has 66 %, one of 8 × 8 29 %."""
 
-_DENSITY_CELLS = 64
 SPARSE = (0.003, 0.0003)
 """Shares of dots with ink below which dots are enlarged."""
 
-
-def grid(window: Window, size: int, cells: int | None = None) -> tuple[int, int]:
-    """Return detector pixels a cell, and screen pixels a cell, of a map of at most `size`."""
-    longest = max(window.shape)
-    cell = -(-longest // (cells or size))
-    return cell, max(1, size // -(-longest // cell))
+_DENSITY_CELLS = 64
 
 
 def shade(classes: Classes, cell: int) -> npt.NDArray[np.float64]:
@@ -35,13 +31,12 @@ def shade(classes: Classes, cell: int) -> npt.NDArray[np.float64]:
     """
     from matplotlib.colors import to_rgb
 
-    places = range(1, len(classes.names) + 1)
-    counts = [_total(classes.pixels == place, cell) for place in places]
     area = _total(np.ones(classes.pixels.shape, np.bool_), cell)
-    total = np.sum([np.zeros(area.shape), *counts], axis=0)
+    total = _total(classes.pixels != 0, cell)
     image = np.zeros((*total.shape, 4))
-    for count, name in zip(counts, classes.colours, strict=True):
-        image[..., :3] += (count / np.maximum(total, 1))[..., None] * np.array(to_rgb(name))
+    for place, name in enumerate(classes.colours, start=1):
+        share = _total(classes.pixels == place, cell) / np.maximum(total, 1)
+        image[..., :3] += share[..., None] * np.array(to_rgb(name))
     image[..., 3] = (total / area) ** POWER
     return image
 
@@ -51,27 +46,72 @@ def draw_map(
     place: tuple[float, float],
     size: int,
     classes: Classes,
-    window: Window,
     *,
     title: str,
     signal: npt.NDArray[np.float64] | None = None,
 ) -> Any:
     """Draw classes of pixels with the upper left corner at `place`, at most `size` pixels a side.
 
-    `window` is where on the detector the pixels are. Under them, in grey, is the `signal`, 0 to 1.
+    Under them, in grey, is the `signal`, 0 to 1.
     """
-    cell, screen = grid(window, size)
+    cell, screen = _grid(classes.window, size, size)
     image = shade(classes, cell)
-    axes = add_panel(figure, *place, image.shape[1] * screen, image.shape[0] * screen)
+    axes = add_panel(figure, place, image.shape[1] * screen, image.shape[0] * screen)
     if signal is not None:
         grey = _total(signal, cell) / _total(np.ones(signal.shape), cell)
         # Few levels of grey: noise would make the file large.
-        _show(axes, np.round(32 * grey) / 32, window, cell, cmap="gray", vmin=0, vmax=1)
-    _show(axes, _spread(image) if cell > 1 else image, window, cell)
-    if cell > 1:
-        title = f"{title}, {cell} × {cell} pixels a dot"
-    axes.set_title(title, fontsize=10, loc="left")
+        _show(axes, np.round(32 * grey) / 32, classes.window, cell, cmap="gray", vmin=0, vmax=1)
+    _show(axes, _spread(image) if cell > 1 else image, classes.window, cell)
+    dots = f", {cell} × {cell} pixels a dot" if cell > 1 else ""
+    axes.set_title(title + dots, fontsize=10, loc="left")
     return axes
+
+
+def mark_lines(axes: Any, columns: Sequence[BadLine], rows: Sequence[BadLine]) -> None:
+    """Point at bad columns from the upper edge and at bad rows from the right, with numbers."""
+    if columns:
+        axes.set_title(axes.get_title("left"), fontsize=10, loc="left", pad=40)
+    style = {"ha": "center", "va": "center", "fontsize": 8, "textcoords": "offset points"}
+    style |= {"arrowprops": {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}}
+    across, up = axes.get_xaxis_transform(), axes.get_yaxis_transform()
+    for line in (one.position for one in columns):
+        axes.annotate(line, (line, 1), xycoords=across, xytext=(0, 24), rotation=90, **style)
+    for line in (one.position for one in rows):
+        axes.annotate(line, (1, line), xycoords=up, xytext=(24, 0), **style)
+
+
+def outline(axes: Any, window: Window, **style: Any) -> None:
+    """Draw the edges of a window of detector pixels."""
+    x, y = window.x + 0.5, window.y + 0.5
+    corners = [x, x + window.nx, x + window.nx, x, x], [y, y, y + window.ny, y + window.ny, y]
+    axes.plot(*corners, **{"color": "black", "linewidth": 1, **style})
+
+
+def draw_density(
+    figure: Any, place: tuple[float, float], size: int, planes: Planes, window: Window
+) -> None:
+    """Draw the share of defects in cells, in per cent, on a logarithmic scale."""
+    from matplotlib.colors import LogNorm
+
+    cell, screen = _grid(window, size, _DENSITY_CELLS)
+    count, among = _total(planes.defects, cell), _total(planes.sky, cell)
+    percent = np.ma.masked_array(100 * count / np.maximum(among, 1), mask=count == 0)
+    lowest, highest = float(percent.min()), float(percent.max())
+    width, height = count.shape[1] * screen, count.shape[0] * screen
+    axes = add_panel(figure, place, width, height)
+    scale = LogNorm(lowest, max(highest, 1.01 * lowest))
+    shown = _show(axes, percent, window, cell, cmap="viridis_r", norm=scale)
+    bar = add_panel(figure, (place[0] + width + 24, place[1]), 20, height)
+    ticks = np.unique(np.geomspace(lowest, highest, 3))
+    axes.figure.colorbar(shown, cax=bar, ticks=ticks, format="%.2g").minorticks_off()
+    axes.set_title(f"defects, % of {cell} × {cell} pixels", fontsize=10, loc="left")
+
+
+def _grid(window: Window, size: int, cells: int) -> tuple[int, int]:
+    """Return detector pixels a cell, and screen pixels a cell, of a map of so many at most."""
+    longest = max(window.shape)
+    cell = -(-longest // cells)
+    return cell, max(1, size // -(-longest // cell))
 
 
 def _spread(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -79,84 +119,13 @@ def _spread(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     ink = image[..., 3]
     y, x = np.nonzero(ink)
     reach = sum(y.size < limit * ink.size for limit in SPARSE)
-    if reach == 0:
-        return image
     spread = image.copy()
     # The one with most ink last: it stays on top.
-    for place in np.argsort(ink[y, x], kind="stable"):
+    for place in np.argsort(ink[y, x], kind="stable") if reach else ():
         rows = slice(max(0, y[place] - reach), y[place] + reach + 1)
         columns = slice(max(0, x[place] - reach), x[place] + reach + 1)
         spread[rows, columns] = image[y[place], x[place]]
     return spread
-
-
-def mark_lines(axes: Any, columns: Sequence[int], rows: Sequence[int]) -> None:
-    """Point at bad columns from the upper edge and at bad rows from the right, with numbers."""
-    if columns:
-        axes.set_title(axes.get_title("left"), fontsize=10, loc="left", pad=34)
-    for lines, transform, shape, offset, turned in (
-        (columns, axes.get_xaxis_transform(), "v", (0, 5), True),
-        (rows, axes.get_yaxis_transform(), "<", (5, 0), False),
-    ):
-        places = [(line, 1) if turned else (1, line) for line in lines]
-        named = set(_apart(lines, np.ptp(axes.get_xlim() if turned else axes.get_ylim())))
-        for line, place in zip(lines, places, strict=True):
-            style = {"markersize": 4, "clip_on": False, "color": "black"}
-            axes.plot(*place, shape, transform=transform + _points(axes, *offset), **style)
-            if line in named:
-                axes.annotate(
-                    line,
-                    place,
-                    xycoords=transform,
-                    xytext=(offset[0] * 2, offset[1] * 2),
-                    textcoords="offset points",
-                    rotation=90 if turned else 0,
-                    ha="center" if turned else "left",
-                    va="bottom" if turned else "center",
-                    fontsize=8,
-                )
-
-
-def _points(axes: Any, x: float, y: float) -> Any:
-    """Return a shift by this many points."""
-    from matplotlib.transforms import ScaledTranslation
-
-    return ScaledTranslation(x / 72, y / 72, axes.figure.dpi_scale_trans)
-
-
-def _apart(lines: Sequence[int], length: float) -> Iterator[int]:
-    """Yield the lines whose numbers do not cover each other."""
-    last = -length
-    for line in lines:
-        if line - last > length / 60:
-            yield line
-            last = line
-
-
-def draw_density(
-    figure: Any,
-    place: tuple[float, float],
-    size: int,
-    marked: npt.NDArray[np.bool_],
-    valid: npt.NDArray[np.bool_],
-    window: Window,
-) -> Any:
-    """Draw the share of marked pixels among the valid ones, in per cent, on a logarithmic scale."""
-    from matplotlib.colors import LogNorm
-
-    cell, screen = grid(window, size, _DENSITY_CELLS)
-    count, among = _total(marked, cell), _total(valid, cell)
-    percent = np.ma.masked_array(100 * count / np.maximum(among, 1), mask=count == 0)
-    lowest, highest = float(percent.min()), float(percent.max())
-    axes = add_panel(figure, *place, count.shape[1] * screen, count.shape[0] * screen)
-    scale = LogNorm(lowest, max(highest, 1.01 * lowest))
-    shown = _show(axes, percent, window, cell, cmap="viridis_r", norm=scale)
-    bar = add_panel(figure, place[0] + count.shape[1] * screen + 24, place[1], 20, size)
-    ticks = np.unique(np.geomspace(lowest, highest, 3))
-    colours = axes.figure.colorbar(shown, cax=bar, ticks=ticks, format="%.2g")
-    colours.ax.minorticks_off()
-    axes.set_title(f"defects, % of {cell} × {cell} pixels", fontsize=10, loc="left")
-    return axes
 
 
 def _total(plane: npt.NDArray[Any], cell: int) -> npt.NDArray[np.float64]:

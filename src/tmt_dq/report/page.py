@@ -14,6 +14,7 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.exposures.record import SOFTWARE
 from tmt_dq.files.atomic import write_file
 from tmt_dq.report.maps import POWER, SPARSE
+from tmt_dq.report.parts import LargeCluster
 from tmt_dq.tables import Table, number
 
 __all__ = ["PLACES", "Explored", "Kind", "write_page"]
@@ -35,16 +36,15 @@ class Kind(NamedTuple):
 class Explored(NamedTuple):
     """Pixels to explore.
 
-    `pixels` are zero, or have a value that is a key of `kinds`; `layers` are switched on and off
-    and have a colour and a number of pixels; the first of several is on top. `tables` hold places
-    to jump to: pixels, x and y from 1, width and height.
+    `pixels` are zero, or have a value that is a key of `kinds`; `layers` (name, pixels, colour) are
+    switched on and off, the first of several is on top; `tables` hold places to jump to.
     """
 
     pixels: npt.NDArray[np.uint32]
     window: Window
     kinds: dict[int, Kind]
-    layers: dict[str, tuple[str, int]]
-    tables: Mapping[str, Sequence[tuple[int, int, int, int, int]]]
+    layers: Sequence[tuple[str, int, str]]
+    tables: Mapping[str, Sequence[LargeCluster]]
 
 
 def write_page(
@@ -66,6 +66,9 @@ def write_page(
         raise ConfigError(
             "a page needs bokeh, which is not installed", hint='Run: pip install "tmt-dq[plot]"'
         ) from error
+    explored = explored._replace(
+        tables={title: places for title, places in explored.tables.items() if places}
+    )
     marks, left_out = _marks(explored)
     plot, readout, layers, places = _models(explored, marks)
     script, divs = components((plot, readout, layers, *places))
@@ -118,14 +121,14 @@ def _models(explored: Explored, marks: dict[str, npt.NDArray[Any]]) -> tuple[Any
     from bokeh.events import MouseMove
     from bokeh.models import CheckboxGroup, ColumnDataSource, CustomJS, Div, InlineStyleSheet
 
-    names = list(explored.layers)
+    names, counts, colours = zip(*explored.layers, strict=True) if explored.layers else ((), (), ())
     plot, image, outline = _plot(explored.window)
     swatches = (
         f"label:nth-child({place}) span {{ border-left: 1.1em solid {colour}; padding-left: .4em }}"
-        for place, (colour, _) in enumerate(explored.layers.values(), start=1)
+        for place, colour in enumerate(colours, start=1)
     )
     layers = CheckboxGroup(
-        labels=[f"{name} {number(count)}" for name, (_, count) in explored.layers.items()],
+        labels=[f"{name} {number(n)}" for name, n in zip(names, counts, strict=True)],
         active=list(range(len(names))),
         stylesheets=[InlineStyleSheet(css="\n".join(swatches))],
         sizing_mode="stretch_width",
@@ -143,10 +146,7 @@ def _models(explored: Explored, marks: dict[str, npt.NDArray[Any]]) -> tuple[Any
         "kinds": [
             sorted(names.index(layer) for layer in kind.layers) for kind in explored.kinds.values()
         ],
-        "colours": [
-            [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-            for colour, _ in explored.layers.values()
-        ],
+        "colours": [list(bytes.fromhex(colour[1:])) for colour in colours],
         "frame": [window.x, window.y, window.x + window.nx, window.y + window.ny],
         "power": POWER,
         "sparse": list(SPARSE),
@@ -206,13 +206,14 @@ def _plot(window: Window) -> tuple[Any, Any, Any]:
     return plot, image, outline
 
 
-def _place_table(rows: Sequence[tuple[int, ...]], jump: Any) -> Any:
+def _place_table(places: Sequence[LargeCluster], jump: Any) -> Any:
     """Return a sortable table whose rows jump to their place."""
     from bokeh.models import ColumnDataSource, CustomJS, DataTable, TableColumn
 
     names = ("pixels", "x", "y", "width", "height")
-    columns = np.array(rows, np.int32).reshape(-1, 5).T
-    source = ColumnDataSource(dict(zip(names, columns, strict=True)))
+    source = ColumnDataSource(
+        {name: np.array([getattr(place, name) for place in places], np.int32) for name in names}
+    )
     own = CustomJS(args={**jump.args, "places": source}, code=jump.code)
     source.selected.js_on_change("indices", own)
     return DataTable(
@@ -220,5 +221,5 @@ def _place_table(rows: Sequence[tuple[int, ...]], jump: Any) -> Any:
         columns=[TableColumn(field=name, title=name, width=60) for name in names],
         index_position=None,
         sizing_mode="stretch_width",
-        height=min(320, 30 + 25 * len(rows)),
+        height=min(320, 30 + 25 * len(places)),
     )

@@ -15,6 +15,7 @@ __all__ = [
     "BadLine",
     "ClusterSizes",
     "LargeCluster",
+    "around",
     "bad_lines",
     "channels",
     "cluster_sizes",
@@ -144,6 +145,14 @@ def intersection(a: Window, b: Window) -> Window | None:
     ny = min(a.y + a.ny, b.y + b.ny) - y
     nx = min(a.x + a.nx, b.x + b.nx) - x
     return Window(y, x, ny, nx) if ny > 0 and nx > 0 else None
+
+
+def around(y: int, x: int, side: int, frame: Window) -> Window:
+    """Return a square with a pixel (0-based) in its middle, moved and cut to be in a window."""
+    ny, nx = min(side, frame.ny), min(side, frame.nx)
+    first_y = min(max(frame.y, y - ny // 2), frame.y + frame.ny - ny)
+    first_x = min(max(frame.x, x - nx // 2), frame.x + frame.nx - nx)
+    return Window(first_y, first_x, ny, nx)
 
 
 def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:

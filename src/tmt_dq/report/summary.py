@@ -15,11 +15,12 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.report import parts
-from tmt_dq.report.colours import by_flag, by_kind, flag_colour, ordered
+from tmt_dq.report.colours import Classes, by_flag, by_kind
+from tmt_dq.report.figures import BAR, LEFT, TOP, draw_counts, new_figure
 from tmt_dq.report.image import FlagImage, Source, as_image
+from tmt_dq.report.maps import draw_density, draw_map, mark_lines
 from tmt_dq.report.page import PLACES, Explored, Kind
 from tmt_dq.report.parts import Area, BadLine, ClusterSizes, LargeCluster
-from tmt_dq.report.pictures import Bars, summary_figure
 from tmt_dq.report.regions import LIMIT, write_regions
 from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, flag_table, number, share
@@ -152,19 +153,19 @@ class Summary(ExploredReport):
         return [table for table in tables if table.rows]
 
     def figure(self, *, color_by: ColorBy = "kind") -> Any:
-        """Draw a map with bad lines, pixels per flag, defects by channel, clusters, their density.
+        """Draw a map with bad lines, pixels per flag, the density of defects, a map of each flag.
 
         Parameters
         ----------
         color_by : {"kind", "flag"}
-            Meaning of the map's colours: whether a pixel is a defect, has DO_NOT_USE too, or sees
-            no light; or its flags, the rarest of several, DO_NOT_USE last.
+            Meaning of the large map's colours: whether a pixel is a defect, has DO_NOT_USE too, or
+            sees no light; or its flags, the rarest of several, DO_NOT_USE last.
 
         Returns
         -------
         matplotlib.figure.Figure
-            The picture. A dot of the map is one pixel, or as many as its title states: then its
-            ink grows with the share of them that is flagged.
+            The picture. A dot of a map is one pixel, or as many as its title states: then its ink
+            grows with the share of them that is flagged.
 
         Raises
         ------
@@ -173,56 +174,45 @@ class Summary(ExploredReport):
         """
         if color_by not in {"kind", "flag"}:
             raise ConfigError(f"color_by is {color_by!r}; expected kind or flag")
-        dq = self.image.dq
-        flags = by_flag(dq, self.flags)
-        bars = []
-        if self.defects:
-            areas, what = self.quadrants, "quadrant"
-            if len(self.channels) > 1:
-                areas, what = self.channels, "readout channel"
-            names = [area.name.removeprefix("channel ") for area in areas]
-            shares = [100 * area.fraction for area in areas]
-            bars.append(Bars(f"defects by {what}", "defects (%)", names, shares))
-            sizes = [size.label for size in self.cluster_sizes]
-            found = [size.clusters for size in self.cluster_sizes]
-            bars.append(Bars("clusters of defects by size (pixels)", "clusters", sizes, found))
-        return summary_figure(
-            self.headline()[0],
-            dq,
-            self.planes,
-            self.image.window,
-            classes=by_kind(self.planes) if color_by == "kind" else flags,
-            flags=flags,
-            lines=(
-                [line.position for line in self.bad_columns],
-                [line.position for line in self.bad_rows],
-            ),
-            bars=bars,
-        )
+        dq, window = self.image.dq, self.image.window
+        legends = [by_flag(dq, window, self.flags)]
+        if color_by == "kind":
+            legends.insert(0, by_kind(self.planes, window))
+        flags = legends[-1].bars if len(self.flags) > 1 else []
+        size, small, side = (2048 if max(window.shape) > 1024 else 1024), 512, 720
+        across, down = (2 * LEFT + size + side) // 745, small * window.ny // max(window.shape) + 230
+        beside = sum(BAR * len(legend.bars) + 210 for legend in legends) + small
+        below = TOP + max(size, beside) + 220
+        width, height = 2 * LEFT + size + side, below + -(-len(flags) // across) * down
+        figure = new_figure(width, height, self.headline()[0])
+        axes = draw_map(figure, (LEFT, TOP), size, legends[0], title="flagged pixels")
+        mark_lines(axes, self.bad_columns, self.bad_rows)
+        left, top = LEFT + size + 210, TOP
+        for legend in legends:
+            top += draw_counts(figure, (left, top), side, legend.bars)
+        if self.defects and max(window.shape) > small // 4:
+            draw_density(figure, (left, top), small, self.planes, window)
+        for place, (name, count, colour) in enumerate(flags):
+            layer = ((dq & np.uint32(PIXEL[name])) != 0).view(np.uint8)
+            corner = (LEFT + place % across * 745, below + place // across * down)
+            one = Classes(layer, window, (name,), (colour,))
+            draw_map(figure, corner, small, one, title=f"{name} {number(count)}")
+        return figure
 
     def _explored(self) -> Explored:
         """Return the flags as layers, clusters and bad lines as places."""
         window, dq = self.image.window, self.image.dq
-        clusters = [
-            (one.pixels, one.x, one.y, one.width, one.height)
-            for one in parts.largest_clusters(self.all_clusters, window, PLACES)
-        ]
-        columns = [
-            (line.defects, line.position, window.ystart, 1, window.ny) for line in self.bad_columns
-        ]
-        rows = [
-            (line.defects, window.xstart, line.position, window.nx, 1) for line in self.bad_rows
-        ]
-        tables = {"Largest clusters of defects": clusters, "Bad columns and rows": columns + rows}
+        x, y, nx, ny = window.xstart, window.ystart, window.nx, window.ny
+        lines = [LargeCluster(one.defects, one.position, y, 1, ny) for one in self.bad_columns]
+        lines += [LargeCluster(one.defects, x, one.position, nx, 1) for one in self.bad_rows]
+        clusters = parts.largest_clusters(self.all_clusters, window, PLACES)
         values = {int(value): PIXEL.decode(value) for value in np.unique(dq[dq != 0])}
         return Explored(
             pixels=dq,
             window=window,
             kinds={value: Kind(flag_names(names), names) for value, names in values.items()},
-            layers={
-                flag.name: (flag_colour(flag.name), flag.pixels) for flag in ordered(self.flags)
-            },
-            tables={title: places for title, places in tables.items() if places},
+            layers=by_flag(dq, window, self.flags).bars,
+            tables={"Largest clusters of defects": clusters, "Bad columns and rows": lines},
         )
 
     def _footer(self) -> Sequence[str]:
