@@ -32,8 +32,11 @@ def flags() -> npt.NDArray[np.uint32]:
     return dq
 
 
+RED, ORANGE, GREY = "#a50f15", "#e69f00", "#8c96a0"
+
+
 def boxes(path: Path) -> list[tuple[float, float, float, float, str]]:
-    form = re.compile(r"box\(([\d.]+),([\d.]+),(\d+),(\d+),0\) # color=(\w+)")
+    form = re.compile(r"box\(([\d.]+),([\d.]+),(\d+),(\d+),0\) # color=(#\w+) tag=\{[^}]+\}")
     found = map(form.fullmatch, path.read_text("ascii").splitlines())
     return [(*map(float, match.groups()[:4]), match[5]) for match in found if match]  # type: ignore[misc]
 
@@ -43,20 +46,33 @@ def test_regions_are_boxes_in_image_coordinates(folder: Path) -> None:
     assert summarize(flags()).write_regions(path) == 0
     # A block of 0-based columns 10 to 13 covers FITS pixels 11 to 14: its centre is 12.5.
     assert sorted(boxes(path)) == [
-        (4.0, 13.0, 1, 1, "orange"),
-        (12.5, 7.0, 4, 3, "red"),
-        (15.5, 1.0, 30, 1, "blue"),
-        (23.0, 16.0, 5, 1, "orange"),
+        (4.0, 13.0, 1, 1, ORANGE),
+        (12.5, 7.0, 4, 3, RED),
+        (15.5, 1.0, 30, 1, GREY),
+        (23.0, 16.0, 5, 1, ORANGE),
     ]
     lines = path.read_text("ascii").splitlines()
     assert lines[0] == "# Region file format: DS9 version 4.1"
     assert "image" in lines
 
 
+def test_regions_by_flag_have_its_colour_and_name(folder: Path) -> None:
+    mask = builders.make_mask(folder / "m.fits", flags())
+    shown = builders.invoke("inspect", mask, "--regions", folder / "r", "--color-by", "flag")
+    assert shown.code == 0, shown.err
+    lines = (folder / "r").read_text().splitlines()
+    assert [line for line in lines if line.startswith("box")] == [
+        "box(4,13,1,1,0) # color=#e69f00 tag={WARM}",
+        "box(23,16,5,1,0) # color=#0072b2 tag={DEAD}",
+        "box(12.5,7,4,3,0) # color=#d55e00 tag={HOT}",
+        "box(15.5,1,30,1,0) # color=#8c96a0 tag={REFERENCE_PIXEL}",
+    ]
+
+
 def test_regions_of_a_subarray_count_in_the_array(folder: Path) -> None:
     mask = builders.make_mask(folder / "m.fits", flags(), start=(101, 201))
     summarize(mask).write_regions(folder / "out.reg")
-    assert (12.5, 7.0, 4, 3, "red") in boxes(folder / "out.reg")
+    assert (12.5, 7.0, 4, 3, RED) in boxes(folder / "out.reg")
     assert "x 101-130, y 201-220" in (folder / "out.reg").read_text()
 
 
@@ -76,8 +92,8 @@ def test_the_limit_keeps_what_must_not_be_used_and_then_the_largest(folder: Path
     summary = summarize(dq)
     assert summary.write_regions(folder / "two.reg", limit=2) == 2
     assert sorted(boxes(folder / "two.reg")) == [
-        (12.5, 7.0, 4, 3, "red"),
-        (23.0, 16.0, 5, 1, "orange"),
+        (12.5, 7.0, 4, 3, RED),
+        (23.0, 16.0, 5, 1, ORANGE),
     ]
     assert "2 of 4 boxes, 2 smaller ones are left out" in (folder / "two.reg").read_text()
     with pytest.raises(ConfigError):

@@ -4,10 +4,14 @@ What could go wrong: a keyword with markup that becomes part of the page; a mill
 a look at a ramp that counts gigabytes of samples; numbers that are text in a table.
 """
 
+import base64
 import html.parser
+import io
+import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -32,7 +36,7 @@ from tmt_dq.tables import Table as TextTable
 from tmt_dq.tables import as_astropy, as_html
 
 EVIL = "<script>alert('&\"')</script>"
-TAGS = {"div", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td"}
+TAGS = {"div", "p", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td", "img"}
 
 
 class _Page(html.parser.HTMLParser):
@@ -48,8 +52,9 @@ class _Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in TAGS
-        assert {name for name, _ in attrs} <= {"style", "colspan"}
-        self.open.append(tag)
+        assert {name for name, _ in attrs} <= {"style", "colspan", "alt", "src"}
+        if tag != "img":  # has no end
+            self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -156,6 +161,21 @@ def test_certification(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(good.to_table("flags").colnames)[:2] == ["name", "pixels"]
     with pytest.raises(ConfigError, match="findings or flags"):
         good.to_table("others")
+
+
+def test_thumbnails_are_pictures_of_the_flags(mask: Path) -> None:
+    dq = np.zeros((40, 400), np.uint32)
+    dq[:3, :3], dq[39, 300:] = CONVENTION["HOT"], CONVENTION["DEAD"]
+    text = summarize(dq)._repr_html_()
+    [data] = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    # A cell is 3 × 3 pixels, the first row is below, and there is a line around all.
+    grey = matplotlib.image.imread(io.BytesIO(base64.b64decode(data)))[1:-1, 1:-1]
+    assert grey.shape == (14, 134)
+    assert grey[-1, 0] == 0
+    assert (grey[0, 100:] < 1).all()
+    assert (grey[1:-1] == 1).all()
+    for model in (TMTMaskModel(mask), TMTRampModel(pixeldq=dq)):
+        assert "data:image/png" in model._repr_html_()
 
 
 def test_long_tables_and_texts_are_cut() -> None:

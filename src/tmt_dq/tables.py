@@ -1,5 +1,6 @@
 """Results as tables: plain text, HTML for notebooks, tables of astropy."""
 
+import base64
 import dataclasses
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,8 +89,10 @@ def as_lines(table: Table) -> list[str]:
     ]
 
 
-def as_html(lines: Sequence[str], tables: Sequence[Table] = ()) -> str:
-    """Return lines of text, the first as heading, and tables as one escaped ``div``.
+def as_html(
+    lines: Sequence[str], tables: Sequence[Table] = (), picture: bytes | None = None
+) -> str:
+    """Return lines of text, the first as heading, a PNG and tables as one escaped ``div``.
 
     Long texts are cut and long tables end with the number of rows left out, so that a notebook
     stays small whatever a file holds.
@@ -97,6 +100,9 @@ def as_html(lines: Sequence[str], tables: Sequence[Table] = ()) -> str:
     first, *others = lines
     parts = [f"<p><strong>{_text(first)}</strong></p>"]
     parts += [f"<p>{_text(line)}</p>" for line in others]
+    if picture is not None:
+        data = base64.b64encode(picture).decode()
+        parts.append(f'<img alt="flagged pixels" src="data:image/png;base64,{data}">')
     parts += [_table_html(table) for table in tables]
     return f"<div>{''.join(parts)}</div>"
 

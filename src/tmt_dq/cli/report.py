@@ -37,7 +37,7 @@ from tmt_dq.tables import number
     option("--plot PICTURE", "Draw maps and bars (png, pdf, svg, ...)."),
     option(
         "--color-by",
-        "Colours of the map: kinds of defects, or flags.",
+        "Colours of map and boxes: kinds of defects, or flags.",
         kind=click.Choice(["kind", "flag"]),
         default="kind",
     ),
@@ -51,7 +51,7 @@ from tmt_dq.tables import number
 def inspect_command(
     file: Path | str,
     plot: Path | None,
-    color_by: str,
+    color_by: Any,
     html: Path | None,
     regions: Path | None,
     regions_limit: int | None,
@@ -84,7 +84,9 @@ def inspect_command(
         summary.write_html(html, overwrite=overwrite)
     left_out = 0
     if regions is not None:
-        left_out = summary.write_regions(regions, limit=regions_limit, overwrite=overwrite)
+        left_out = summary.write_regions(
+            regions, color_by=color_by, limit=regions_limit, overwrite=overwrite
+        )
     show_report(summary, as_json=as_json)
     if left_out:
         echo(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tmt_dq.core.cells import thumbnail
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import UnknownFlagError
 from tmt_dq.tables import Table, as_html, flag_table
@@ -40,11 +41,13 @@ def model_html(model: Any, arrays: Sequence[str], flags: str) -> str:
         Table("Arrays", ("array", "shape", "type", "MB"), sizes, (3,)),
     ]
     dq = tree.get(flags)
+    picture = None
     if dq is not None:
         tables.append(_flags(np.asarray(dq)))
+        picture = thumbnail(np.asarray(dq))
     title = type(model).__name__
     name = meta.get("filename")
-    return as_html([f"{title} {name}" if name else title], tables)
+    return as_html([f"{title} {name}" if name else title], tables, picture)
 
 
 def _value(tree: Any, path: Sequence[str]) -> str:

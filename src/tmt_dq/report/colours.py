@@ -28,6 +28,13 @@ _COLOURS = {
 }
 OTHERS = ("#332288", "#117733", "#44aa99", "#999933", "#882255", "#aa4499", "#ddcc77", "#cc6677")
 
+KINDS = {
+    "defect, DO_NOT_USE": "#a50f15",
+    "defect": "#e69f00",
+    "reference, non-science": "#8c96a0",
+}
+"""Colours of kinds of pixels."""
+
 CHANGES = {"gained": "#d55e00", "lost": "#0072b2", "changed": "#8c7a5b"}
 """Colours of a difference: flagged now, good now, other flags."""
 
@@ -82,9 +89,8 @@ def by_flag(dq: npt.NDArray[np.uint32], window: Window, flags: Sequence[FlagCoun
 
 
 def by_kind(planes: Planes, window: Window) -> Classes:
-    """Sort pixels into those that see no light, defects, and defects with DO_NOT_USE."""
-    pixels = (planes.flagged & ~planes.sky).view(np.uint8)
+    """Sort pixels into defects with DO_NOT_USE, other defects, and those that see no light."""
+    pixels = (planes.flagged & ~planes.sky).view(np.uint8) * np.uint8(3)
     pixels[planes.defects] = 2
-    pixels[planes.defects & planes.do_not_use] = 3
-    names = ("reference or non-science", "defect", "defect, DO_NOT_USE")
-    return Classes(pixels, window, names, ("#8c96a0", "#e69f00", "#a50f15"))
+    pixels[planes.defects & planes.do_not_use] = 1
+    return Classes(pixels, window, tuple(KINDS), tuple(KINDS.values()))

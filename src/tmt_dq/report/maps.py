@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.cells import totals
 from tmt_dq.core.counts import Planes
 from tmt_dq.core.geometry import Window
 from tmt_dq.report.colours import Classes
@@ -31,11 +32,11 @@ def shade(classes: Classes, cell: int) -> npt.NDArray[np.float64]:
     """
     from matplotlib.colors import to_rgb
 
-    area = _total(np.ones(classes.pixels.shape, np.bool_), cell)
-    total = _total(classes.pixels != 0, cell)
+    area = totals(np.ones(classes.pixels.shape, np.bool_), cell)
+    total = totals(classes.pixels != 0, cell)
     image = np.zeros((*total.shape, 4))
     for place, name in enumerate(classes.colours, start=1):
-        share = _total(classes.pixels == place, cell) / np.maximum(total, 1)
+        share = totals(classes.pixels == place, cell) / np.maximum(total, 1)
         image[..., :3] += share[..., None] * np.array(to_rgb(name))
     image[..., 3] = (total / area) ** POWER
     return image
@@ -58,7 +59,7 @@ def draw_map(
     image = shade(classes, cell)
     axes = add_panel(figure, place, image.shape[1] * screen, image.shape[0] * screen)
     if signal is not None:
-        grey = _total(signal, cell) / _total(np.ones(signal.shape), cell)
+        grey = totals(signal, cell) / totals(np.ones(signal.shape), cell)
         # Few levels of grey: noise would make the file large.
         _show(axes, np.round(32 * grey) / 32, classes.window, cell, cmap="gray", vmin=0, vmax=1)
     _show(axes, _spread(image) if cell > 1 else image, classes.window, cell)
@@ -94,7 +95,7 @@ def draw_density(
     from matplotlib.colors import LogNorm
 
     cell, screen = _grid(window, size, _DENSITY_CELLS)
-    count, among = _total(planes.defects, cell), _total(planes.sky, cell)
+    count, among = totals(planes.defects, cell), totals(planes.sky, cell)
     percent = np.ma.masked_array(100 * count / np.maximum(among, 1), mask=count == 0)
     lowest, highest = float(percent.min()), float(percent.max())
     width, height = count.shape[1] * screen, count.shape[0] * screen
@@ -126,18 +127,6 @@ def _spread(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         columns = slice(max(0, x[place] - reach), x[place] + reach + 1)
         spread[rows, columns] = image[y[place], x[place]]
     return spread
-
-
-def _total(plane: npt.NDArray[Any], cell: int) -> npt.NDArray[np.float64]:
-    """Sum up an image in cells; those at the upper and right edges may be smaller."""
-    ny, nx = plane.shape
-    rows, columns = -(-ny // cell), -(-nx // cell)
-    if (rows * cell, columns * cell) != plane.shape:
-        plane = np.pad(plane, ((0, rows * cell - ny), (0, columns * cell - nx)))
-    # Rows first: sums along whole rows are fast, and few numbers are left for the columns.
-    thin = plane.reshape(rows, cell, -1).sum(axis=1, dtype=np.float32)
-    total: npt.NDArray[np.float64] = thin.reshape(rows, columns, cell).sum(axis=2, dtype=np.float64)
-    return total
 
 
 def _show(axes: Any, image: npt.NDArray[Any], window: Window, cell: int, **options: Any) -> Any:

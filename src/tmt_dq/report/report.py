@@ -110,6 +110,10 @@ class Report:
             )
         return as_astropy(getattr(self, wanted), records[wanted], meta={"table": wanted})
 
+    def _thumbnail(self) -> bytes | None:
+        """Return a small picture for a notebook, as PNG."""
+        return None
+
     def _records(self) -> dict[str, type]:
         """Return the fields that hold several records, and the class of those."""
         assert dataclasses.is_dataclass(self)
@@ -122,7 +126,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
-        return as_html(self.headline(), self.tables())
+        return as_html(self.headline(), self.tables(), self._thumbnail())
 
 
 class ExploredReport(Report):

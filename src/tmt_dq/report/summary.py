@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tmt_dq.core.cells import thumbnail
 from tmt_dq.core.clusters import Clusters, Connectivity, find_clusters
 from tmt_dq.core.counts import FlagCount, Planes, count_flags, sort_pixels
 from tmt_dq.core.dq_def import Unknown
@@ -172,12 +173,7 @@ class Summary(ExploredReport):
         ConfigError
             Raised if matplotlib is not installed, or `color_by` is something else.
         """
-        if color_by not in {"kind", "flag"}:
-            raise ConfigError(f"color_by is {color_by!r}; expected kind or flag")
-        dq, window = self.image.dq, self.image.window
-        legends = [by_flag(dq, window, self.flags)]
-        if color_by == "kind":
-            legends.insert(0, by_kind(self.planes, window))
+        dq, window, legends = self.image.dq, self.image.window, self._legends(color_by)
         flags = legends[-1].bars if len(self.flags) > 1 else []
         size, small, side = (2048 if max(window.shape) > 1024 else 1024), 512, 720
         across, down = (2 * LEFT + size + side) // 745, small * window.ny // max(window.shape) + 230
@@ -199,6 +195,13 @@ class Summary(ExploredReport):
             draw_map(figure, corner, small, one, title=f"{name} {number(count)}")
         return figure
 
+    def _legends(self, color_by: str) -> list[Classes]:
+        """Return the pixels by kind and by flag, or by flag alone."""
+        if color_by not in {"kind", "flag"}:
+            raise ConfigError(f"color_by is {color_by!r}; expected kind or flag")
+        flags = by_flag(self.image.dq, self.image.window, self.flags)
+        return [by_kind(self.planes, self.image.window), flags] if color_by == "kind" else [flags]
+
     def _explored(self) -> Explored:
         """Return the flags as layers, clusters and bad lines as places."""
         window, dq = self.image.window, self.image.dq
@@ -215,22 +218,32 @@ class Summary(ExploredReport):
             tables={"Largest clusters of defects": clusters, "Bad columns and rows": lines},
         )
 
+    def _thumbnail(self) -> bytes:
+        return thumbnail(self.image.dq)
+
     def _footer(self) -> Sequence[str]:
         kinds = f"one of the flags {', '.join(self.defect_flags)}"
         defect = f"A defect is a pixel with {kinds if self.defect_flags else 'any flag'}"
         return (f"{defect} that can see light: {_NO_LIGHT}",)
 
     def write_regions(
-        self, path: str | os.PathLike[str], *, limit: int | None = None, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        color_by: ColorBy = "kind",
+        limit: int | None = None,
+        overwrite: bool = False,
     ) -> int:
-        """Write boxes around flagged pixels for DS9.
+        """Write boxes around flagged pixels for DS9, with a colour and a tag for each kind or flag.
 
         Parameters
         ----------
         path : path
             The region file to write.
+        color_by : {"kind", "flag"}
+            As in `figure`.
         limit : int, optional
-            At most so many boxes; what must not be used, and the largest, first.
+            At most so many boxes; of kinds what must not be used first, then the largest.
         overwrite : bool
             Whether an existing file is replaced.
 
@@ -247,7 +260,8 @@ class Summary(ExploredReport):
             Raised if the file exists or cannot be written.
         """
         most = LIMIT if limit is None else limit
-        return write_regions(Path(path), self.image, self.planes, most, overwrite=overwrite)
+        classes = self._legends(color_by)[0]
+        return write_regions(Path(path), self.label, classes, most, overwrite=overwrite)
 
 
 def _area_table(title: str, areas: Sequence[Area]) -> Table:
