@@ -394,6 +394,19 @@ def test_names_of_every_length(folder: Path) -> None:
         output.unlink()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_header_that_needs_more_room_than_was_left(folder: Path, dry_run: bool) -> None:
+    # A path of 1,600 letters takes 24 cards and more, of R_MASK and HISTORY.
+    deep = folder.joinpath(*["d" * 200] * 8)
+    deep.mkdir(parents=True)
+    ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(deep / "mask.fits")
+    applied = apply_dq(ramp, folder / "out.fits", mask=mask, dry_run=dry_run)
+    assert applied.counts["HOT"] == 1
+    if not dry_run:
+        assert header(folder / "out.fits")["R_MASK"] == str(mask)
+        assert data_unit(folder / "out.fits", "SCI") == data_unit(ramp, "SCI")
+
+
 def test_old_checksums_are_not_left_behind(run: Run, folder: Path) -> None:
     ramp = make_ramp(
         folder / "ramp.fits",

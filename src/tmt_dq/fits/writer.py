@@ -153,8 +153,7 @@ class UnitWriter:
         if start in self._ahead and size:
             if place - start == self._shift:
                 return
-            assert self._copier is not None
-            self._copier.stop()
+            self.__exit__()
             self._copier, self._ahead, self._reported = None, range(0), 0
         self._start_copy(start, place, size)
 
