@@ -100,25 +100,19 @@ class TMTMaskModel(TMTDataModel):
         return "dq"
 
     def __setattr__(self, attr: str, value: Any) -> None:
+        where = f"{type(self).__name__}.{attr}"
         if value is not None and attr == "dq":
-            value = self._flags(value)
+            value = flags_2d(value, where=where)
         elif value is not None and attr == "dq_def":
-            value = self._convention(value)
+            if not translation(defined_bits(value, where=where), where=where).is_identity:
+                what = "dq_def gives bits another meaning than the convention, in which dq is"
+                raise MaskFormatError(what, where=where, hint=_TOGETHER)
+            value = convention_table()
         super().__setattr__(attr, value)
 
-    def _flags(self, value: Any) -> Flags:
-        return flags_2d(value, where=f"{type(self).__name__}.dq")
-
-    def _convention(self, table: Any) -> npt.NDArray[np.void]:
-        """Refuse definitions that would give the flags already here another meaning."""
-        where = f"{type(self).__name__}.dq_def"
-        if not translation(defined_bits(table, where=where), where=where).is_identity:
-            what = "dq_def gives bits another meaning than the convention, which is what dq holds"
-            raise MaskFormatError(what, where=where, hint=_TOGETHER)
-        return convention_table()
-
     def _translated(self, dq: Any, table: Any) -> Flags:
-        return translate_flags(self._flags(dq), table, where=self._where)
+        flags = flags_2d(dq, where=f"{type(self).__name__}.dq")
+        return flags if table is None else translate_flags(flags, table, where=self._where)
 
     def _migrate_hdulist(self, hdulist: fits.HDUList) -> fits.HDUList:
         """Check DQ before stdatamodels casts it, and translate it (stdatamodels' hook)."""
@@ -129,24 +123,25 @@ class TMTMaskModel(TMTDataModel):
         super().on_init(init)
         dq, table = self._instance.get("dq"), self._instance.get("dq_def")
         if dq is not None:
-            self.dq = self._flags(dq) if table is None else self._translated(dq, table)
+            self.dq = self._translated(dq, table)
         if table is not None:
             super().__setattr__("dq_def", convention_table())
 
     def on_save(self, path: Any = None) -> None:
         """Fill in what a mask file needs; what only its keeper knows is left to them.
 
-        TELESCOP, REFTYPE, SUBARRAY and the place and size of the array get values where they have
-        none. USEAFTER, PEDIGREE, AUTHOR and DESCRIP do not. Flags stay as they are: pixels that
-        steps will use in spite of theirs are counted in a warning.
+        Flags stay as they are: pixels that steps will use in spite of theirs are counted in a
+        warning.
         """
         super().on_save(path)
         if self.dq is None:
             hint = "Set dq, zeros for a clean mask."
             raise MaskFormatError("has no flags to save", where=self._where, hint=hint)
         window, subarray = self.window, self.meta.subarray
+        instrument = self._description
+        unknown = None if self.meta.instrument.name else "TMT"
         for node, attr, value in (
-            (self.meta, "telescope", self._telescope()),
+            (self.meta, "telescope", instrument.telescope if instrument else unknown),
             (self.meta, "reftype", "MASK"),
             (subarray, "name", "GENERIC"),
             (subarray, "xstart", window.xstart),
@@ -168,11 +163,6 @@ class TMTMaskModel(TMTDataModel):
         """The description of the mask's instrument, None where there is none."""
         name = self.meta.instrument.name
         return load(name) if name is not None and str(name).upper() in available() else None
-
-    def _telescope(self) -> str | None:
-        if self.meta.instrument.name is None:
-            return "TMT"
-        return None if self._description is None else self._description.telescope
 
     @property
     def window(self) -> Window:
@@ -199,7 +189,7 @@ class TMTMaskModel(TMTDataModel):
     ) -> int:
         """Add flags, by name, to a list of pixels, and to nothing else.
 
-        ``dq[list_of_pairs] = value`` flags whole rows, for that is how NumPy indexes.
+        ``dq[list_of_pairs] = value`` flags whole rows: so NumPy indexes.
 
         Parameters
         ----------
@@ -212,11 +202,9 @@ class TMTMaskModel(TMTDataModel):
         fits_xy : array_like of int, (n, 2), optional
             1-based pairs (column, row), in the order of FITS and DS9. They too count from the
             array's first pixel, not the detector's, if the mask is a subarray.
-
         do_not_use : "instrument", "keep", or names of flags
             Flags that set DO_NOT_USE too: those that the description of the mask's instrument
-            names, as `tmt_dq.import_mask` does; none; or these. An instrument that is not named in
-            ``meta.instrument.name``, or has no description, names none.
+            (``meta.instrument.name``) names, if it has one; none; or these.
 
         Returns
         -------
@@ -242,11 +230,6 @@ class TMTMaskModel(TMTDataModel):
         1
         >>> mask.dq[0, 1]
         np.uint32(2049)
-        >>> mask.meta.instrument.name = "IRIS"
-        >>> mask.flag_pixels("DEAD", yx=[(2, 2)])  # no step may use a dead pixel of IRIS
-        1
-        >>> mask.dq[2, 2]
-        np.uint32(1025)
         """
         index, count, value = self._addressed(
             "flag_pixels", flags, y=y, x=x, yx=yx, fits_xy=fits_xy

@@ -13,7 +13,7 @@ from stdatamodels.schema import walk_schema
 from tmt_dq.datamodels.nodes import format_errors, meta_node, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.files.atomic import AtomicOutput, output_errors
 from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.cards import Card
 from tmt_dq.fits.file import open_input
@@ -274,14 +274,13 @@ class TMTDataModel(DataModel):
                 write(init, *args, **kwargs)
             return
         path = Path(init)
-        check_output(path, overwrite=overwrite)
-        self.meta.filename = path.name
         with (
             AtomicOutput(path, overwrite=overwrite) as output,
             output_errors(path),
             format_errors(self.format_error, path),
             open(output.fd, "wb", closefd=False) as stream,
         ):
+            self.meta.filename = path.name
             write(stream, *args, **kwargs)
 
 

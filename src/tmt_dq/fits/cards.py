@@ -75,11 +75,6 @@ class Card:
         """Comment behind the value."""
         return self._parse()[1]
 
-    @property
-    def is_commentary(self) -> bool:
-        """Whether this is HISTORY, COMMENT or a card without a keyword."""
-        return self.keyword in COMMENTARY
-
     def _parse(self) -> tuple[Value, str]:
         if self._parsed is None:
             self._parsed = self._read() or self._ask_astropy()
@@ -88,7 +83,7 @@ class Card:
     def _read(self) -> tuple[Value, str] | None:
         """Return value and comment of a card of the standard's form, None of any other."""
         image = self.image
-        if self.is_commentary:
+        if self.keyword in COMMENTARY:
             return image[8:].rstrip(), ""
         if image[8:10] != "= ":
             return None
@@ -121,9 +116,6 @@ class Card:
         except VerifyError as error:
             what = f"the card {self.image.rstrip()!r} has no value that FITS knows"
             raise RampFormatError(what) from error
-
-    def __repr__(self) -> str:
-        return f"Card({self.image!r})"
 
 
 class Header(Mapping[str, Value]):
@@ -249,7 +241,7 @@ class Header(Mapping[str, Value]):
     def _end(self) -> int:
         """Return where the commentary at the end begins."""
         place = len(self._cards)
-        while place and self._cards[place - 1].is_commentary:
+        while place and self._cards[place - 1].keyword in COMMENTARY:
             place -= 1
         return place
 

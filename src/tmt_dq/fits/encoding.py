@@ -1,8 +1,6 @@
 """Samples as FITS stores them: flags, uint32, as big-endian int32 with BZERO = 2^31."""
 
-import errno
 import math
-import os
 
 import numpy as np
 import numpy.typing as npt
@@ -91,33 +89,17 @@ def count_flagged(file: FitsInput, unit: Unit | None) -> int:
 
 
 def has_flags(file: FitsInput, unit: Unit | None) -> bool:
-    """Tell whether GROUPDQ has any flag; holes of the file are not read."""
+    """Tell whether GROUPDQ has any flag."""
     if unit is None:
         return False
-    place, end = unit.data_offset, unit.data_offset + math.prod(unit.shape)
-    while place < end:
-        place = _next_data(file.fd, place)
-        piece = os.pread(file.fd, min(_PIECE_BYTES, end - place), place) if place < end else b""
-        if not piece:
-            return False
+    size = math.prod(unit.shape)
+    buffer = bytearray(min(_PIECE_BYTES, size))
+    for start in range(0, size, _PIECE_BYTES):
+        piece = memoryview(buffer)[: size - start]
+        file.read_into(unit, piece, start)
         if np.frombuffer(piece, np.uint8).any():
             return True
-        place += len(piece)
     return False
-
-
-def _next_data(fd: int, place: int) -> int:
-    """Return where the next bytes that are not in a hole begin."""
-    if not hasattr(os, "SEEK_DATA"):
-        return place
-    try:
-        return os.lseek(fd, place, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return os.fstat(fd).st_size  # nothing but a hole until the end
-        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
-            return place  # this file system does not know
-        raise
 
 
 def scaling(unit: Unit, where: object) -> tuple[float, float]:
