@@ -5,9 +5,6 @@ import errno
 import os
 import signal
 import stat
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -276,80 +273,28 @@ def test_errors_at_the_very_end_leave_nothing(
 
 # --- a whole run, interrupted ---------------------------------------------------------------
 
-SLOW = """
-import sys, time
-from tmt_dq.apply.apply import apply_dq
-print("ready", flush=True)
-sys.stdin.readline()
-apply_dq(sys.argv[1], sys.argv[2], mask=sys.argv[3], overwrite=True,
-         progress=lambda count: time.sleep(0.03))
-"""
 
-
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", SLOW, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
-
-
-@pytest.mark.parametrize(
-    ("number", "exists"),
-    [
-        (signal.SIGKILL, True),
-        (signal.SIGKILL, False),
-        (signal.SIGTERM, True),
-        (signal.SIGINT, False),
-    ],
-)
-def test_killed_at_any_moment(folder: Path, number: signal.Signals, exists: bool) -> None:
-    ramp = make_ramp(folder / "ramp.fits", extra=[])
-    mask = make_mask(folder / "mask.fits")
-    output = folder / "out.fits"
-    if exists:
-        output.write_bytes(b"old")
-    before = folder_state(folder)
-    # About ten steps of 30 ms: the delays lie before, between and after them.
-    processes = [start(ramp, output, mask) for _ in range(4)]
-    for process, delay in zip(processes, (0.0, 0.07, 0.15, 0.22), strict=True):
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("\n")
-        process.stdin.flush()
-        time.sleep(delay)
-        process.send_signal(number)
-        process.communicate(timeout=30)
-        state = folder_state(folder)
-        if process.returncode == 0 or state.get("out.fits") != before.get("out.fits"):
-            # It had finished: the file is whole.
-            assert set(state) == {*before, "out.fits"}
-            from astropy.io import fits
-
-            with fits.open(output) as hdus:
-                assert hdus[0].header["S_DQINIT"] == "COMPLETE"
-                assert hdus["PIXELDQ"].data[0, 0] == 1024
-            output.unlink()
-            if exists:
-                output.write_bytes(b"old")
-        else:
-            assert state == before
-
-
-def test_killed_while_writing_leaves_no_trace(folder: Path) -> None:
-    # The writer stops in the middle, for certain, and is killed there.
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("exists", [True, False])
+def test_killed_while_writing_leaves_no_trace(
+    folder: Path, number: signal.Signals, exists: bool
+) -> None:
+    # The writer is killed in the middle, for certain.
     code = (
-        "import os, sys, signal\n"
+        "import os, sys\n"
         "from tmt_dq.apply.apply import apply_dq\n"
         "done = [0]\n"
         "def progress(count):\n"
         "    done[0] += count\n"
-        "    if done[0] > 3000: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "apply_dq(sys.argv[1], sys.argv[2], mask=sys.argv[3], progress=progress)\n"
+        "    if done[0] > 3000: os.kill(os.getpid(), int(sys.argv[4]))\n"
+        "apply_dq(*sys.argv[1:3], mask=sys.argv[3], overwrite=True, progress=progress)\n"
     )
     ramp, mask = make_ramp(folder / "ramp.fits"), make_mask(folder / "mask.fits")
+    if exists:
+        (folder / "out.fits").write_bytes(b"old")
     before = folder_state(folder)
-    result = run_python("-c", code, ramp, folder / "out.fits", mask)
-    assert result.returncode == -signal.SIGKILL
+    result = run_python("-c", code, ramp, folder / "out.fits", mask, int(number))
+    assert result.returncode == -number
     assert folder_state(folder) == before
 
 

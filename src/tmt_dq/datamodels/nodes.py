@@ -86,7 +86,7 @@ def _wrapped(value: Any, kind: type[TreeNode]) -> Any:
     """Return a plain object node as one of ours, anything else as it is."""
     if type(value) is not ObjectNode:
         return value
-    return kind(value._name, value._instance, value._schema, value._ctx, value._parent)  # noqa: SLF001
+    return kind(value._name, value._instance, value._schema, value._ctx, value._parent)  # noqa: SLF001 - as stdatamodels makes them
 
 
 def resolve_aliases(meta: dict[str, Any], kind: type[TmtDqError], where: object) -> None:

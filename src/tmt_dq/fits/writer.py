@@ -48,9 +48,7 @@ class UnitWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop what is still being copied: without `finish` nobody needs it."""
-        if self._copier is not None:
-            self._copier.stop()
+        self._stop()
 
     def copy_ahead(self, last: Unit, place: int) -> None:
         """Start to copy the data of the primary unit and all units up to `last` to a place.
@@ -153,9 +151,14 @@ class UnitWriter:
         if start in self._ahead and size:
             if place - start == self._shift:
                 return
-            self.__exit__()
-            self._copier, self._ahead, self._reported = None, range(0), 0
+            self._stop()
         self._start_copy(start, place, size)
+
+    def _stop(self) -> None:
+        """Stop what is still being copied: without `finish`, or elsewhere, nobody needs it."""
+        if self._copier is not None:
+            self._copier.stop()
+        self._copier, self._ahead, self._reported = None, range(0), 0
 
     def _start_copy(self, start: int, place: int, size: int) -> None:
         if self.fd is None or size == 0:
