@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["COMMENTARY", "Card", "Header", "Value", "ascii_text"]
+__all__ = ["Card", "Header", "Value", "ascii_text"]
 
 Value = str | bool | int | float | complex | None
 """Value of a card; None where it has a keyword without a value."""
 
 _LENGTH = 80
-COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
+_COMMENTARY = frozenset(["", "COMMENT", "HISTORY"])
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _TEXT = re.compile(r" *'((?:[ -&(-~]|'')*)' *(?:/([ -~]*))?")
 _PLAIN = re.compile(r" *([^/' ][^/']*?)? *(?:/([ -~]*))?")
@@ -48,7 +48,7 @@ class Card:
     def of(cls, keyword: str, value: Value, comment: str = "") -> "Card":
         """Return the card of a value; a comment that does not fit beside it is left out."""
         keyword = keyword.upper()
-        if _KEYWORD.fullmatch(keyword) is None or keyword in COMMENTARY:
+        if _KEYWORD.fullmatch(keyword) is None or keyword in _COMMENTARY:
             raise ValueError(f"{keyword!r} is no keyword of FITS: expected up to 8 of A-Z 0-9 _ -")
         for text in (str(value), comment):
             if not text.isascii() or not text.isprintable():
@@ -75,6 +75,11 @@ class Card:
         """Comment behind the value."""
         return self._parse()[1]
 
+    @property
+    def is_commentary(self) -> bool:
+        """Whether this is HISTORY, COMMENT or a card without a keyword."""
+        return self.keyword in _COMMENTARY
+
     def _parse(self) -> tuple[Value, str]:
         if self._parsed is None:
             self._parsed = self._read() or self._ask_astropy()
@@ -83,7 +88,7 @@ class Card:
     def _read(self) -> tuple[Value, str] | None:
         """Return value and comment of a card of the standard's form, None of any other."""
         image = self.image
-        if self.keyword in COMMENTARY:
+        if self.is_commentary:
             return image[8:].rstrip(), ""
         if image[8:10] != "= ":
             return None
@@ -241,7 +246,7 @@ class Header(Mapping[str, Value]):
     def _end(self) -> int:
         """Return where the commentary at the end begins."""
         place = len(self._cards)
-        while place and self._cards[place - 1].keyword in COMMENTARY:
+        while place and self._cards[place - 1].is_commentary:
             place -= 1
         return place
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files.copying import read_errors
-from tmt_dq.fits.cards import COMMENTARY, Card, Header, Value
+from tmt_dq.fits.cards import Card, Header, Value
 
 __all__ = [
     "BLOCK",
@@ -249,7 +249,7 @@ class Keywords(Mapping[str, object]):
             raise KeyError(keyword)
         (first, value), *others = given
         for unit, other in others:
-            if _comparable(other) != _comparable(value) and keyword not in COMMENTARY:
+            if _comparable(other) != _comparable(value):
                 raise RampFormatError(
                     f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
                     f"{unit.label}",
