@@ -182,9 +182,8 @@ class TestPixels:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("RESERVED", "is reserved and has no meaning"),
+            ("RESERVED", "has no meaning"),
             ("JUMP_DET", "says what happened in an exposure"),
-            ("MSA_FAILED_OPEN", "is for hardware that other instruments have"),
         ],
     )
     def test_flags_that_do_not_belong_in_a_mask(self, folder: Path, name: str, reason: str) -> None:
@@ -194,14 +193,10 @@ class TestPixels:
 
 @quick
 class TestDqDef:
-    def test_other_bits_and_old_names(self, folder: Path) -> None:
+    def test_other_bits_are_read_by_name(self, folder: Path) -> None:
         dq = np.eye(6, 8, dtype=np.uint32) * np.uint32(2)
         path = deliverable(folder / "m.fits", dq, rows=[(1, 2, "DEAD")], header={})
         assert certify_mask(path, max_flagged=1).flags == (FlagCount("DEAD", 6, 6 / 48, 0),)
-        assert any(where == "DQ_DEF" for where, _ in found(path, "info"))
-        rows = [(0, 1, "DO_NOT_USE"), (11, 2048, "HOT"), (8, 256, "UNRELIABLE_ERROR")]
-        path = deliverable(folder / "old.fits", rows=rows)
-        assert ("DQ_DEF", "UNRELIABLE_ERROR is now called RESERVED") in found(path, "warning")
 
     @pytest.mark.parametrize(
         "more",

@@ -9,7 +9,7 @@ import errno
 import pprint
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,6 +23,9 @@ from tmt_dq.references.cache import Cache
 __all__ = ["config_text", "exclusive", "is_new", "make_cache", "publish", "write_text"]
 
 _CONTEXT_KEYS = ("latest_context", "operational_context", "edit_context")
+_REPLACED = ("SHA256SUMS", "server_config")
+"""The files that a delivery writes and that may be there."""
+
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
 
 
@@ -107,16 +110,16 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, text.encode(), overwrite=True)
 
 
-def publish(stage: Path, root: Path, targets: Sequence[str], replaced: Collection[str]) -> None:
+def publish(stage: Path, root: Path, targets: Sequence[str]) -> None:
     """Copy files from a folder laid out like the cache, in this order, each whole or not at all."""
+    outputs = []
     for target in targets:
-        with output_errors(root / target):
-            (root / target).parent.mkdir(parents=True, exist_ok=True)
-        check_output(root / target, overwrite=target in replaced)
-    for target in targets:
-        with (
-            (stage / target).open("rb") as source,
-            AtomicOutput(root / target, overwrite=target in replaced) as out,
-        ):
+        path = root / target
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        outputs.append(AtomicOutput(path, overwrite=path.name in _REPLACED))
+        check_output(path, overwrite=path.name in _REPLACED)
+    for target, output in zip(targets, outputs, strict=True):
+        with (stage / target).open("rb") as source, output as out:
             size = (stage / target).stat().st_size
-            copy_range(source.fileno(), 0, out.fd, 0, size, where=root / target)
+            copy_range(source.fileno(), 0, out.fd, 0, size, where=out.path)

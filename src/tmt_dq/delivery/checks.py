@@ -8,13 +8,11 @@ from typing import Literal
 import numpy as np
 
 from tmt_dq.core.counts import FlagCount
-from tmt_dq.core.dq_def import translation
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.delivery.reference_files import wrong_checksums
 from tmt_dq.errors import ConfigError, SelectionError
 from tmt_dq.fits.file import FitsInput
-from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, available, load
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.masks.mask import Mask
@@ -33,22 +31,14 @@ _PROVENANCE = {
     "HISTORY": "how the mask was made, and why",
 }
 
-_EVENT = "says what happened in an exposure, not what a pixel is"
-_STRANGERS = {
-    "RESERVED": "is reserved and has no meaning",
-    # JWST documentation, "Data Quality Flags".
-    "SATURATED": _EVENT,
-    "JUMP_DET": _EVENT,
-    "DROPOUT": _EVENT,
-    "OUTLIER": _EVENT,
-    "PERSISTENCE": _EVENT,
-    "AD_FLOOR": _EVENT,
-    "CHARGELOSS": _EVENT,
-    "FLUX_ESTIMATED": _EVENT,
-    # NIRSpec's micro-shutters.
-    "MSA_FAILED_OPEN": "is for hardware that other instruments have",
+_EVENTS = {
+    *("SATURATED", "JUMP_DET", "DROPOUT", "OUTLIER", "PERSISTENCE", "AD_FLOOR", "CHARGELOSS"),
+    "FLUX_ESTIMATED",
 }
-"""Flags that do not belong in a mask, and why."""
+"""Flags of what happened in an exposure (JWST documentation, "Data Quality Flags")."""
+
+_MEANINGLESS = {"RESERVED", "MSA_FAILED_OPEN"}
+"""A reserved flag, and one of NIRSpec's micro-shutters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +170,6 @@ def check_structure(subject: Subject) -> _Findings:
         yield _warning("ASDF", what, "Leave it out; tmt-dq deliver does so in its copy.")
 
 
-def check_dq_def(subject: Subject) -> _Findings:
-    """Check which names and bits a DQ_DEF has; what cannot be read is told of the mask."""
-    if subject.mask is None or subject.file.compressed:
-        return
-    for unit in subject.file.named("DQ_DEF"):
-        rows = read_dq_def(subject.file, unit)
-        for name in sorted({row.name.strip() for row in rows} & PIXEL.aliases.keys()):
-            new = PIXEL.aliases[name]
-            yield _warning("DQ_DEF", f"{name} is now called {new}", f"Write {new}.")
-        if not translation(rows, where=subject.file.path, unknown="error").is_identity:
-            yield _info("DQ_DEF", "bits have other places than in the convention; read by name")
-
-
 def check_flags(subject: Subject) -> _Findings:
     """Check how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
     counts = subject.counts
@@ -207,8 +184,11 @@ def check_flags(subject: Subject) -> _Findings:
             f"{count.without_do_not_use:,} without"
         )
         yield _info("DQ", what)
-        if count.name in _STRANGERS:
-            what = f"{count.name} {_STRANGERS[count.name]}; {count.pixels:,} pixels have it"
+        if count.name in _EVENTS | _MEANINGLESS:
+            reason = "says what happened in an exposure, not what a pixel is"
+            if count.name in _MEANINGLESS:
+                reason = "has no meaning for this instrument"
+            what = f"{count.name} {reason}; {count.pixels:,} pixels have it"
             yield _warning("DQ", what, "Clear it, or set the flag that is meant.")
 
 
@@ -301,7 +281,6 @@ def check_fractions(subject: Subject) -> _Findings:
 CHECKS: tuple[Callable[[Subject], _Findings], ...] = (
     check_provenance,
     check_structure,
-    check_dq_def,
     check_flags,
     check_place,
     check_border,

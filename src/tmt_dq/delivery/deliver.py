@@ -10,7 +10,7 @@ from pathlib import Path
 from tmt_dq.delivery.caches import exclusive, is_new, make_cache, publish
 from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes, compare_masks
-from tmt_dq.delivery.plan import Candidate, Delivery, plan_delivery, prepare_candidate
+from tmt_dq.delivery.plan import Candidate, plan_delivery, prepare_candidate
 from tmt_dq.delivery.receipts import Receipt, find_receipt
 from tmt_dq.errors import ConfigError, DeliveryError, TmtDqError
 from tmt_dq.masks.mask import read_mask
@@ -128,7 +128,7 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         )
         replace(certification, path=candidate.source).raise_errors()
 
-        def plan(target: Cache) -> Delivery:
+        def plan(target: Cache) -> tuple[Receipt, tuple[str, ...]]:
             changes, warnings = _compare(candidate, target, force=force, yes=yes, dry_run=dry_run)
             return plan_delivery(
                 candidate,
@@ -141,13 +141,13 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
 
         stage = Path(scratch) / "cache"
         if dry_run:
-            return replace(plan(base).receipt, path=None, cache=root)
+            receipt, _ = plan(base)
+            return replace(receipt, path=None, cache=root)
         if is_new(root):
             make_cache(root)
         with exclusive(root, wait_s=wait_s):
-            delivery = plan(open_cache(root, observatory, {}))
-            publish(stage, root, delivery.files, delivery.replaced)
-    receipt = delivery.receipt
+            receipt, files = plan(open_cache(root, observatory, {}))
+            publish(stage, root, files)
     _log.info("%s: delivered into %s as %s, %s", mask, root, receipt.mask, receipt.context)
     if receipt.changes is not None:
         _log.debug("%s: it %s", mask, receipt.changes.describe())

@@ -24,7 +24,7 @@ from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.selection import applicable_name, select_reference
 
-__all__ = ["Candidate", "Delivery", "plan_delivery", "prepare_candidate"]
+__all__ = ["Candidate", "plan_delivery", "prepare_candidate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,6 @@ class Candidate:
         """Keywords of the first exposure that the mask is for."""
         date, time = self.header["USEAFTER"].split("T")
         return {**self.header, "DATE-OBS": date, "TIME-OBS": time}
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Files of a delivery, in a folder laid out like the cache, and its receipt."""
-
-    receipt: Receipt
-    files: tuple[str, ...]
-    """Relative to the cache, in the order in which they get there."""
-    replaced: frozenset[str]
-    """Those of them that the cache has already."""
 
 
 def prepare_candidate(source: Path, scratch: Path, useafter: str | None) -> Candidate:
@@ -104,8 +93,12 @@ def plan_delivery(
     changes: Changes | None,
     border: bool,
     warnings: tuple[str, ...],
-) -> Delivery:
-    """Write all files of the delivery into the stage, and try the new rules there."""
+) -> tuple[Receipt, tuple[str, ...]]:
+    """Write all files of the delivery into the stage, and try the new rules there.
+
+    Returned are the receipt and the files, relative to the cache, in the order in which they get
+    there.
+    """
     instrument, before = candidate.instrument, cache.context("latest", {})
     names = new_names(cache, instrument)
     rules = derive(cache, before, instrument, candidate.header, names)
@@ -163,8 +156,7 @@ def plan_delivery(
         software=f"tmt-dq {__version__}",
     )
     write_text(stage / own, receipt.as_json())
-    files = (mask, record, rmap, imap, own, *last)
-    return Delivery(receipt, files, replaced=frozenset({record, *last[1:]}))
+    return receipt, (mask, record, rmap, imap, own, *last)
 
 
 def _try_rules(

@@ -48,7 +48,7 @@ class Cache:
             if identify(path) is None:
                 return {}
         try:
-            config = ast.literal_eval(read_regular(path)[0].decode("utf-8"))
+            config = ast.literal_eval(read_regular(path).decode("utf-8"))
             return dict(config)
         except (OSError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise SelectionError(

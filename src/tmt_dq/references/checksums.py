@@ -49,7 +49,7 @@ def text(entries: Mapping[str, str]) -> str:
 def _read(path: Path, _identity: Identity) -> Mapping[str, str]:
     """Read a record, once as long as the file does not change."""
     found = {}
-    lines = read_regular(path)[0].decode("utf-8").splitlines()
+    lines = read_regular(path).decode("utf-8").splitlines()
     for number, line in enumerate(filter(str.strip, lines), start=1):
         match = _LINE.fullmatch(line)
         if match is None:

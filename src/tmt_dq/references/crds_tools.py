@@ -1,6 +1,14 @@
-"""The stock tools of crds, made to know our observatories, each run in a process of its own."""
+"""The stock tools of crds, made to know our observatories, each run in a process of its own.
 
+crds writes variables into the environment, keeps what it read under names that two caches can
+share, logs to a logger that everyone shares, and ends the process where it cannot go on. The stock
+``crds`` command starts ``python -m crds.<tool>`` and so never meets our adapter; here the process
+is ``python -m tmt_dq.references.crds_tools TOOL ...``.
+"""
+
+import importlib
 import json
+import logging
 import os
 import pprint
 import signal
@@ -14,9 +22,10 @@ from typing import Any
 
 from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
+from tmt_dq.references.adapter import import_crds
 from tmt_dq.references.cache import Cache, crds_variables, open_cache
 
-__all__ = ["CERTIFY_FILE", "TOOLS", "certify_reference", "run"]
+__all__ = ["TOOLS", "certify_reference", "run"]
 
 TOOLS = MappingProxyType(
     {
@@ -36,7 +45,7 @@ TOOLS = MappingProxyType(
 )
 """Tool: its module, its class, what it does."""
 
-CERTIFY_FILE = "certify-file"
+_CERTIFY_FILE = "certify-file"
 """Beside them: certify one reference, and print what crds found as JSON."""
 
 
@@ -71,7 +80,7 @@ def certify_reference(path: Path, cache: Cache, context: str) -> list[tuple[str,
         "CRDS_OBSERVATORY": cache.observatory,
         "CRDS_READONLY_CACHE": "1",
     }
-    words = [CERTIFY_FILE, str(path), context, cache.observatory]
+    words = [_CERTIFY_FILE, str(path), context, cache.observatory]
     process = _start(words, environ, capture_output=True)
     if process.returncode:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
@@ -92,8 +101,8 @@ def _usage(program: str) -> str:
 def _start(
     arguments: Sequence[str], environ: Mapping[str, str], **options: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `tmt_dq.references.crds_process`, and wait for its end."""
-    command = [sys.executable, "-W", "ignore", "-m", "tmt_dq.references.crds_process", *arguments]
+    """Run this module with a tool's arguments, and wait for its end."""
+    command = [sys.executable, "-W", "ignore", "-m", "tmt_dq.references.crds_tools", *arguments]
     with tempfile.TemporaryDirectory(prefix="tmt-dq-crds-") as folder:
         complete = _completed(environ, arguments, Path(folder))
         return subprocess.run(  # noqa: S603 (our own interpreter and module)
@@ -150,3 +159,67 @@ def _provide_config(folder: Path, environ: dict[str, str]) -> None:
     (folder / observatory / "server_config").write_text(f"{pprint.pformat(config)}\n", "utf-8")
     (folder / observatory / "ref_cache_subdir_mode").write_text("instrument", "utf-8")
     environ["CRDS_CFGPATH"] = str(folder)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """Run a tool; return its exit status."""
+    tool, *words = arguments
+    try:
+        crds = import_crds()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    if tool == _CERTIFY_FILE:
+        return _certify_file(*words)
+    # As crds has it where it is imported in the usual way: its variables, its handler.
+    for item in vars(crds.config).values():
+        if isinstance(item, crds.config.ConfigItem):
+            item.get()
+    logger = logging.getLogger("CRDS")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    crds.log.remove_console_handler()
+    crds.log.add_console_handler(stream=sys.stderr)
+    return _run_script(tool, words)
+
+
+def _run_script(name: str, arguments: Sequence[str]) -> int:
+    """Run a tool's script; whatever it raises becomes an exit status."""
+    module, script, _ = TOOLS[name]
+    program = f"tmt-dq crds {name}"
+    try:
+        status = getattr(importlib.import_module(module), script)([program, *arguments])()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            sys.stderr.write(f"{stop.code}\n")
+        # argparse ends with 2 after bad arguments; crds with -1 after all that is fatal.
+        return stop.code if stop.code in (0, 2) else int(stop.code is not None)
+    except Exception as error:  # noqa: BLE001 (crds raises what comes; the user needs the text)
+        sys.stderr.write(f"{program}: {type(error).__name__}: {error}\n")
+        return 1
+    return int(bool(status))
+
+
+def _certify_file(path: str, context: str, observatory: str) -> int:
+    """Certify a reference with crds, without the trial insertion, which writes to a fixed path."""
+    found: list[tuple[str, str]] = []
+    prefix = f"In {Path(path).name!r} : "
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelname in ("ERROR", "WARNING"):
+                text = " ".join(record.getMessage().split())
+                found.append((record.levelname, text.removeprefix(prefix)))
+
+    logger = logging.getLogger("CRDS")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate, logger.handlers[:] = False, [Collector()]
+    importlib.import_module("crds.certify").certify_file(path, context, observatory=observatory)
+    sys.stdout.write(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    # A reader of the output that has seen enough (head) ends the process without a traceback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(_main(sys.argv[1:]))

@@ -8,6 +8,7 @@ examined.
 """
 
 import ast
+import functools
 import hashlib
 import os
 import re
@@ -40,16 +41,15 @@ _DATE = "%Y-%m-%d %H:%M:%S"
 _UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RuleFile:
-    """One file of rules that passed the examination.
+    """One file of rules that passed the examination; the same object while it does not change.
 
     `files` are those that a .pmap or .imap leads to: instrument or type, in upper case, to file
     name or special value.
     """
 
     path: Path
-    identity: Identity
     text: str
     header: Mapping[str, Any]
     files: Mapping[str, str]
@@ -59,15 +59,14 @@ class _NotPlainRulesError(Exception):
     """What is wrong with a file of rules, and what to do about it."""
 
 
-def read_regular(path: Path) -> tuple[bytes, Identity]:
+def read_regular(path: Path) -> bytes:
     """Read a small file of a cache, at most 64 MB and a byte; OSError for a pipe or a folder."""
     # Without waiting for somebody to write to it, should it be a pipe.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("it is not a regular file")
-        return file.read(_MAX_BYTES + 1), Identity.of(status)
+        return file.read(_MAX_BYTES + 1)
 
 
 def read_rule_file(path: Path) -> RuleFile:
@@ -76,7 +75,7 @@ def read_rule_file(path: Path) -> RuleFile:
     The header's sha1sum must be right, unless it has ``ignore_checksum``.
     """
     try:
-        raw, identity = read_regular(path)
+        return _examined(path, Identity.of(path.stat()))
     except FileNotFoundError:
         raise SelectionError(
             "the rules refer to this file, but it is not in the cache",
@@ -90,8 +89,6 @@ def read_rule_file(path: Path) -> RuleFile:
             where=path,
             hint="Check the file and its permissions.",
         ) from error
-    try:
-        return _examine(path, identity, _decode(raw))
     except _NotPlainRulesError as error:
         what, hint = error.args
         raise SelectionError(
@@ -103,7 +100,10 @@ def _refuse(what: str, hint: str = "Repair the file, or choose another context."
     raise _NotPlainRulesError(what, hint)
 
 
-def _examine(path: Path, identity: Identity, text: str) -> RuleFile:
+@functools.lru_cache(maxsize=128)
+def _examined(path: Path, _identity: Identity) -> RuleFile:
+    """Read and examine a file, once as long as it does not change."""
+    text = _decode(read_regular(path))
     tree = _parse(text)
     header = _literal(tree["header"])
     if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
@@ -117,7 +117,7 @@ def _examine(path: Path, identity: Identity, text: str) -> RuleFile:
     else:
         extension = ".imap" if path.suffix == ".pmap" else ".rmap"
         files = _check_files(tree["selector"], extension)
-    return RuleFile(path, identity, text, header, files)
+    return RuleFile(path, text, header, files)
 
 
 def _decode(raw: bytes) -> str:

@@ -4,13 +4,13 @@ The .pmap and the .imap only lead from one file to the next; the .rmap is given 
 text that was examined, so that nothing is read twice.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tmt_dq.errors import NoMatchError, SelectionError
-from tmt_dq.files.identity import identify
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, read_rule_file
@@ -19,7 +19,6 @@ from tmt_dq.references.selectors import UNDEFINED
 
 __all__ = ["Rules", "load_rules", "read_chain"]
 
-_MAX_CACHED = 32
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
 
@@ -35,14 +34,6 @@ class Rules:
     rmap: Any
     rules: tuple[Rule, ...]
     crds_version: str
-
-    @property
-    def is_current(self) -> bool:
-        """Whether all files are still as they were."""
-        try:
-            return all(identify(file.path) == file.identity for file in self.files)
-        except OSError:
-            return False  # reading them again says what is wrong
 
     def select(
         self, parameters: Mapping[str, str], where: object = None
@@ -89,24 +80,14 @@ class Rules:
         }
 
 
-_CACHE: dict[tuple[Path, str, str], Rules] = {}
-
-
 def load_rules(mappings: Path, context: str, instrument: Instrument) -> Rules:
     """Return a context's rules, from this process' memory if their files did not change.
 
     `mappings` is the folder of the .pmap, .imap and .rmap. SelectionError is raised if a file is
     missing, is not plain rules, or has nothing for the instrument's masks.
     """
-    key = (mappings, context, instrument.name)
     with LOCK:
-        rules = _CACHE.get(key)
-        if rules is None or not rules.is_current:
-            rules = _load(context, read_chain(mappings, context, instrument))
-            while len(_CACHE) >= _MAX_CACHED:
-                _CACHE.pop(next(iter(_CACHE)), None)
-            _CACHE[key] = rules
-        return rules
+        return _load(context, read_chain(mappings, context, instrument))
 
 
 def read_chain(mappings: Path, context: str, instrument: Instrument) -> tuple[RuleFile, ...]:
@@ -124,6 +105,7 @@ def read_chain(mappings: Path, context: str, instrument: Instrument) -> tuple[Ru
     return tuple(read)
 
 
+@functools.lru_cache(maxsize=32)
 def _load(context: str, chain: tuple[RuleFile, ...]) -> Rules:
     """Give crds the text of an rmap."""
     crds = import_crds()
