@@ -105,13 +105,9 @@ def test_a_mask_where_there_was_none(root: Path, ramp: Callable[..., Path]) -> N
     path = ramp("now")
     [effect] = affected(CONTEXTS[1], CONTEXTS[0], [path], crds_path=root)
     assert (effect.affected, effect.old, effect.new) == (True, NEW, OLD)
-
-
-def test_first_mask_of_a_detector(folder: Path, root: Path, ramp: Callable[..., Path]) -> None:
-    mask = deliverable(folder / "second.fits", header={"DETECTOR": "IRIS2"})
+    mask = deliverable(path.with_name("second.fits"), header={"DETECTOR": "IRIS2"})
     receipt = deliver_mask(mask, cache=root, yes=True)
-    path = ramp("other", DETECTOR="IRIS2")
-    [effect] = affected(receipt.context_before, receipt.context, [path], crds_path=root)
+    [effect] = affected(receipt.context_before, receipt.context, paths[1:], crds_path=root)
     assert (effect.affected, effect.old, effect.new) == (True, "no rule", receipt.mask)
 
 

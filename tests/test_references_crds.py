@@ -13,10 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_helpers import PARKEY, exposure, isolate, make_cache, rmap_text
-from tmt_dq import instruments
+from reference_helpers import exposure, isolate, make_cache, rmap_text
 from tmt_dq.errors import NoMatchError
-from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.references import select_reference
 from tmt_dq.references.adapter import import_crds
 
@@ -193,18 +191,17 @@ def test_threads_select_at_once(tmp_path: Path) -> None:
     assert wrong == []
 
 
-def cache_of(folder: Path, observatory: str, instrument: str, reftype: str, prefix: str) -> Path:
+def cache_of(folder: Path, observatory: str, instrument: str, reftype: str) -> Path:
     """Make a cache of another observatory, with a rule for the detector L1."""
-    parkey = tuple(tuple(prefix + key for key in level) for level in PARKEY)
     header: Any = {
         "observatory": observatory,
         "instrument": instrument,
         "filekind": reftype,
-        "substitutions": {f"{prefix}META.SUBARRAY.NAME": {"GENERIC": "N/A"}},
+        "substitutions": {"META.SUBARRAY.NAME": {"GENERIC": "N/A"}},
     }
     rules = {("L1", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}}
     imap = f"{{{reftype.upper()!r} : 'tmt_iris_mask_0001.rmap'}}"
-    rmap = rmap_text(rules, parkey=parkey, **header)
+    rmap = rmap_text(rules, **header)
     cache = make_cache(folder, rmap, files=["a.fits"], flat=True, imap=imap)
     for kind in ("mappings", "references"):
         (cache / kind / "tmt").rename(cache / kind / observatory)
@@ -215,19 +212,6 @@ def cache_of(folder: Path, observatory: str, instrument: str, reftype: str, pref
         path.write_text(text)
     (mappings / "tmt_0001.pmap").rename(mappings / f"{observatory}_0001.pmap")
     return cache
-
-
-@pytest.mark.parametrize(("observatory", "name"), [("jwst", "MIRI"), ("roman", "WFI")])
-def test_an_observatory_that_crds_has_itself(tmp_path: Path, observatory: str, name: str) -> None:
-    """Its detectors can be described too, and its own modules of crds are used."""
-    prefix = "ROMAN." if observatory == "roman" else ""
-    keywords = {prefix + key: value for key, value in instruments.load("IRIS").keywords.items()}
-    detector = Detector("L1", ("IMG",), (1024, 1032), 4)
-    instrument = Instrument(name, "T", observatory, "mask", keywords, {"L1": detector})
-    cache = cache_of(tmp_path / "cache", observatory, name, "mask", prefix)
-    header = exposure(INSTRUME=name, DETECTOR="IMG")
-    found = select_reference(header, instrument=instrument, crds_path=cache)
-    assert (found.observatory, found.name) == (observatory, "a.fits")
 
 
 def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
@@ -254,7 +238,7 @@ def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
             TYPES.filekinds, locate.filekind_to_keyword("dq"),
         ]))
         """,
-        CRDS_PATH=str(cache_of(tmp_path / "cache", "ligeriri", "LIGER", "dq", "")),
+        CRDS_PATH=str(cache_of(tmp_path / "cache", "ligeriri", "LIGER", "dq")),
     )
     assert found[:4] == ["ligeriri", "dq", "ligeriri_0001.pmap", "a.fits"]
     assert found[4:] == ["ligeriri", "tmt", ["all", "dq"], "R_DQ"]

@@ -16,8 +16,10 @@ __all__ = ["UNDEFINED", "parameters"]
 UNDEFINED = "UNDEFINED"
 """How crds calls a property that an exposure does not have; only N/A rule keys match it."""
 
-_TIME = r"\d\d:\d\d:\d\d(?:\.\d*)?"
-_FORM = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[T ]({_TIME}))?")
+_DETECTOR = "META.INSTRUMENT.DETECTOR"
+_DATE, _TIME = "META.OBSERVATION.DATE", "META.OBSERVATION.TIME"
+_CLOCK = r"\d\d:\d\d:\d\d(?:\.\d*)?"
+_FORM = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[T ]({_CLOCK}))?")
 _LEAP_SECOND = "23:59:60"
 
 
@@ -42,16 +44,14 @@ def parameters(
         else:
             value = _text(header, keyword)
             found[parkey] = UNDEFINED if value is None or value.upper() in WILDCARDS else value
-    key, keyword = _key(instrument, "META.INSTRUMENT.DETECTOR", "DETECTOR")
-    name = _required(header, keyword, "the detector", where)
+    name = _required(header, keywords.get(_DETECTOR, "DETECTOR"), "the detector", where)
     try:
-        found[key] = instrument.detector(name).name
+        found[_DETECTOR] = instrument.detector(name).name
     except SelectionError as error:
         raise SelectionError(error.what, where=where, hint=error.hint) from None
-    found[_key(instrument, "META.INSTRUMENT.NAME", "")[0]] = instrument.name
-    date, date_keyword = _key(instrument, "META.OBSERVATION.DATE", "DATE-OBS")
-    time, time_keyword = _key(instrument, "META.OBSERVATION.TIME", "TIME-OBS")
-    found[date], found[time] = _date_and_time(header, date_keyword, time_keyword, where)
+    found["META.INSTRUMENT.NAME"] = instrument.name
+    date, time = keywords.get(_DATE, "DATE-OBS"), keywords.get(_TIME, "TIME-OBS")
+    found[_DATE], found[_TIME] = _date_and_time(header, date, time, where)
     return instrument, found
 
 
@@ -60,13 +60,6 @@ def _text(header: Mapping[str, object], keyword: str) -> str | None:
     value = header.get(keyword)
     # astropy has a class of its own for a card without a value.
     return None if value is None or type(value).__name__ == "Undefined" else str(value).strip()
-
-
-def _key(instrument: Instrument, name: str, keyword: str) -> tuple[str, str]:
-    """Return a parkey as the instrument's rules have it (Roman's begin so), and its keyword."""
-    keys = (key for key in instrument.keywords if key.endswith(name))
-    key = next(keys, name)
-    return key, instrument.keywords.get(key, keyword)
 
 
 def _required(header: Mapping[str, object], keyword: str, meaning: str, where: object) -> str:
@@ -102,7 +95,7 @@ def _date_and_time(
     date, time = match.groups()
     if separate == "" and time is not None:
         separate = None
-    if separate is not None and not re.fullmatch(_TIME, separate):
+    if separate is not None and not re.fullmatch(_CLOCK, separate):
         refuse(time_keyword, separate, "'hh:mm:ss[.sss]'")
     if time is not None and separate is not None and separate[:8] != time[:8]:
         refuse(time_keyword, separate, f"the time in {date_keyword}, {given}")
