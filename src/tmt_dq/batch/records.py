@@ -182,7 +182,7 @@ class BatchResult:
     def raise_failures(self) -> None:
         """Raise `BatchError` if exposures failed."""
         if self.failed:
-            raise BatchError(f"{self.failed} of {self.total} exposures failed", self.errors)
+            raise BatchError(f"{self.failed:,} of {self.total:,} exposures failed", self.errors)
 
 
 def state_of(path: str | os.PathLike[str]) -> FileState | None:

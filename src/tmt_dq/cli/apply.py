@@ -41,7 +41,7 @@ def apply_command(
     """
     if output is not None and len(ramps) > 1:
         raise ConfigError(
-            f"--output names one file, but there are {len(ramps)} ramps",
+            f"--output names one file, but there are {len(ramps):,} ramps",
             hint="Use --output-dir for several ramps.",
         )
     options = take_apply_options(options, "apply")
@@ -66,7 +66,7 @@ def apply_command(
             if not as_json:
                 show(applied, seconds)
     if failures:
-        raise BatchError(f"{len(failures)} of {len(ramps)} ramps failed", failures)
+        raise BatchError(f"{len(failures):,} of {len(ramps):,} ramps failed", failures)
 
 
 def _check_outputs(

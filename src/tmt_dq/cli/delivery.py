@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import echo, fields_of, json_list, remark, report_error, table
+from tmt_dq.cli.console import echo, fields_of, json_list, print_json, remark, report_error, table
 from tmt_dq.cli.options import (
     CONTEXT,
     CRDS_PATH,
@@ -59,7 +59,7 @@ def certify_command(masks: tuple[Path, ...], *, as_json: bool, **options: Any) -
                 _show(certification)
     if failed:
         raise CertificationError(
-            f"{len(failed)} of {len(masks)} masks do not pass"
+            f"{len(failed):,} of {len(masks):,} masks do not pass"
             if len(masks) > 1
             else "the mask does not pass",
             where=", ".join(map(str, failed)),
@@ -186,15 +186,14 @@ def affected_command(
 
     shown = counted("judging exposures", files)
     effects = affected(old_context, new_context, shown, keep_errors=True, **options)
-    with json_list("exposures", wanted=as_json) as add:
-        for effect in effects:
-            add(fields_of(effect))
-    if not as_json:
-        rows = [
-            (str(effect.path), "yes" if effect.affected else "no", effect.reason)
-            for effect in effects
-        ]
+    if as_json:
+        print_json({"exposures": effects})
+    else:
+        yes = {True: "yes", False: "no"}
+        rows = [(str(effect.path), yes[effect.affected], effect.reason) for effect in effects]
         table(("exposure", "affected", "reason"), rows)
     errors = [effect.error for effect in effects if effect.error is not None]
     if errors:
-        raise BatchError(f"{len(errors)} of {len(effects)} exposures could not be judged", errors)
+        raise BatchError(
+            f"{len(errors):,} of {len(effects):,} exposures could not be judged", errors
+        )

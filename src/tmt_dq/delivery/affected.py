@@ -140,7 +140,9 @@ def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
             result.append(_judge(path, ramp.window, old, new, flags_only=flags_only))
     errors = [effect.error for effect in result if effect.error is not None]
     if errors and not keep_errors:
-        raise BatchError(f"{len(errors)} of {len(result)} exposures could not be judged", errors)
+        raise BatchError(
+            f"{len(errors):,} of {len(result):,} exposures could not be judged", errors
+        )
     return tuple(result)
 
 
