@@ -15,9 +15,8 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import MergeRule, clear, merge
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.masks.dq_image import open_mask_file
 from tmt_dq.masks.formats import Target, read_flags
-from tmt_dq.masks.mask import Mask, place_on_detector, read_mask
+from tmt_dq.masks.mask import Mask, open_mask_file, place_on_detector, read_mask
 from tmt_dq.masks.new_mask import (
     Contribution,
     Made,

@@ -1,6 +1,6 @@
 """Flags grown into the pixels around them."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,7 @@ def grow_flags(
     value = np.uint32(PIXEL.encode(flags))
     if not value or shape not in ("plus", "square"):
         raise ConfigError(
-            f"{shape!r} of {flags!r} cannot be grown; expected plus or square, and names of flags",
-            where="grow",
+            f"{shape}:{flags} cannot be grown; expected plus:HOT,DEAD or square:HOT", where="grow"
         )
     own = dq & value
     grown = own.copy()
@@ -69,12 +68,8 @@ def grow_flags(
 
 
 def parse_growth(text: str) -> tuple[GrowShape, str]:
-    """Return shape and flags of ``plus:HOT,DEAD`` or ``square:HOT``."""
-    shape, separator, flags = text.strip().partition(":")
-    word = shape.strip().lower()
-    if not separator or word not in ("plus", "square") or not PIXEL.encode(flags):
-        raise ConfigError(
-            f"{text!r} does not give a shape and flags; expected plus:HOT,DEAD or square:HOT",
-            where="grow",
-        )
-    return word, flags  # type: ignore[return-value]  # one of the two words
+    """Return shape and flags of ``plus:HOT,DEAD`` or ``square:HOT``, after a trial."""
+    shape, _, flags = text.strip().partition(":")
+    growth = cast("GrowShape", shape.strip().lower()), flags
+    grow_flags(np.zeros((1, 1), np.uint32), flags, shape=growth[0])
+    return growth

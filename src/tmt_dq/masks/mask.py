@@ -1,8 +1,10 @@
-"""Mask files and user DQ images, read into flags of the convention."""
+"""Mask files and images of flags: found in a FITS file, read, and placed on the detector."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,35 +13,35 @@ import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown, translate, translation
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.exposures.ramp import Ramp
 from tmt_dq.files.identity import Identity
 from tmt_dq.fits.encoding import read_rows
-from tmt_dq.fits.file import FitsInput
+from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments.description import WILDCARDS
-from tmt_dq.masks.dq_image import (
-    axis_of,
-    find_dq_image,
-    name_of,
-    open_mask_file,
-    place_of_image,
-    size_text,
-)
 
 __all__ = [
     "MASK_TYPES",
     "Mask",
     "check_belongs",
     "cut_out",
+    "find_dq_image",
     "flags_of",
+    "mask_of",
+    "name_of",
+    "open_mask_file",
     "place_on_detector",
     "read_mask",
 ]
 
 MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
 """REFTYPEs of bad-pixel masks."""
+
+_NAMES = ("DQ", "PIXELDQ", "USER_DQ")
+"""Extensions that hold flags, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
     if not frame.contains(mask.window) or not mask.window.contains(ramp.window):
         raise GeometryError(
             f"the mask covers {mask.window.describe()}; the data of {where} lie at "
-            f"{ramp.window.describe()}, on a detector of {size_text(frame.shape)}",
+            f"{ramp.window.describe()}, on a detector of {_size(frame.shape)}",
             where=mask.path,
             hint="Use a mask that covers the data; a full-frame mask always does.",
         )
@@ -122,12 +124,111 @@ def _cached(path: Path, _identity: Identity | None, unknown: Unknown) -> Mask:
         return flags_of(file, find_dq_image(file, is_mask=True), unknown)
 
 
+@contextlib.contextmanager
+def open_mask_file(path: Path) -> Iterator[FitsInput]:
+    """Open a FITS file with flags; what is wrong with it is a `MaskFormatError`."""
+    try:
+        with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+            yield file
+    except RampFormatError as error:
+        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
+
+
+def find_dq_image(
+    file: FitsInput,
+    *,
+    extension: str | int | None = None,
+    lists: Sequence[Unit] = (),
+    is_mask: bool = False,
+) -> Unit:
+    """Return the 2-D image that holds the flags of a file, or one of `lists`.
+
+    It is that of `extension` (a name or 0-based number), else the first of `_NAMES`, else the only
+    2-D image or list. In a mask it is DQ.
+    """
+    images = [unit for unit in file.units if unit.is_image]
+    chosen = [*lists, *(unit for unit in images if len(unit.shape) == 2)]
+    if extension is not None:
+        wanted = str(extension).strip().upper()
+        chosen = [unit for unit in chosen if wanted in {unit.name, str(unit.index)}][:1]
+    elif is_mask:
+        chosen = [unit for unit in images if unit.name == "DQ"]
+    else:
+        named = ([unit for unit in images if unit.name == name] for name in _NAMES)
+        chosen = next(filter(None, named), chosen)
+    if len(chosen) == 1:
+        (unit,) = chosen
+        if unit in lists or (len(unit.shape) == 2 and min(unit.shape) > 0):
+            return unit
+    found = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
+    if len(chosen) == 1:
+        raise MaskFormatError(
+            f"has {chosen[0].label} of the shape {chosen[0].shape}; expected (ny, nx), a 2-D image",
+            where=file.path,
+            hint="Flags are one plane, the same for all reads.",
+        )
+    if extension is not None or (chosen and not is_mask):
+        raise ConfigError(
+            f"has {len(chosen) or 'no'} 2-D images or lists {extension or ''}; expected one; found "
+            f"{found}",
+            where=file.path,
+            hint="Name one of them, or its 0-based number.",
+            options=("extension",),
+        )
+    what = "image extensions DQ" if is_mask else "2-D images"
+    finding, hint = (None if chosen else wrong_kind(file, "a mask")) or (
+        f"has {len(chosen) or 'no'} {what}; expected one; found {found}",
+        "A mask has its flags in a 2-D image extension DQ.",
+    )
+    raise MaskFormatError(finding, where=file.path, hint=hint)
+
+
+def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> tuple[Window, bool]:
+    """Return the pixels that an image covers, from the first one on if its header has no place."""
+    ny, nx = shape
+    numbers = []
+    for key, fallback in (("SUBSTRT1", 1), ("SUBSTRT2", 1), ("SUBSIZE1", nx), ("SUBSIZE2", ny)):
+        number = fallback if header.get(key) is None else _axis(header[key])
+        if number is None:
+            raise GeometryError(
+                f"{key} is {header[key]!r}; expected a whole number",
+                where=path,
+                hint=f"Correct {key}.",
+            )
+        numbers.append(number)
+    xstart, ystart, xsize, ysize = numbers
+    if (ysize, xsize) != shape or min(xstart, ystart) < 1:
+        raise GeometryError(
+            f"SUBSTRT1 and SUBSTRT2 are {xstart} and {ystart}, SUBSIZE1 and SUBSIZE2 are {xsize} "
+            f"and {ysize}; the DQ array is {_size(shape)}, and positions count from 1",
+            where=path,
+            hint="Correct the keywords of the mask.",
+        )
+    placed = header.get("SUBSTRT1") is not None and header.get("SUBSTRT2") is not None
+    return Window.from_fits(xstart=xstart, ystart=ystart, xsize=nx, ysize=ny), placed
+
+
+def name_of(value: object) -> str | None:
+    """Return a header value as a name; None where there is none."""
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def _axis(value: object) -> int | None:
+    """Return a header value as a whole number; None where it is not one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if float(value).is_integer() else None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Describe a shape for people: x before y."""
+    return f"{shape[1]} × {shape[0]} (x × y)"
+
+
 def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
     """Return an image of flags, which the file's table DQ_DEF gives a meaning if there is one."""
-    header = Keywords(file.path, file.units[0], unit)
     dq = read_rows(file, unit, 0, unit.shape[0])
-    window, placed = place_of_image(header, dq.shape, file.path)
-    left_out: dict[int, int] = {}
     tables = file.named("DQ_DEF")
     if len(tables) > 1:
         raise MaskFormatError(
@@ -135,9 +236,21 @@ def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
             where=file.path,
             hint="Leave the table that gives the meaning of the bits.",
         )
-    for table in tables:
-        meaning = translation(read_dq_def(file, table), where=file.path, unknown=unknown)
-        dq, left_out = translate(dq, meaning, where=file.path, unknown=unknown)
+    if not tables:
+        return mask_of(file, unit, dq)
+    meaning = translation(read_dq_def(file, tables[0]), where=file.path, unknown=unknown)
+    return mask_of(file, unit, *translate(dq, meaning, where=file.path, unknown=unknown))
+
+
+def mask_of(
+    file: FitsInput,
+    unit: Unit,
+    dq: npt.NDArray[np.uint32],
+    left_out: Mapping[int, int] | None = None,
+) -> Mask:
+    """Return the flags of an image with what its header states."""
+    header = Keywords(file.path, file.units[0], unit)
+    window, placed = _place(header, dq.shape, file.path)
     dq.flags.writeable = False
     return Mask(
         path=file.path,
@@ -145,8 +258,8 @@ def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
         window=window,
         instrument=name_of(header.get("INSTRUME")),
         detector=name_of(header.get("DETECTOR")),
-        orientation=(axis_of(header.get("FASTAXIS")), axis_of(header.get("SLOWAXIS"))),
-        left_out=left_out,
+        orientation=(_axis(header.get("FASTAXIS")), _axis(header.get("SLOWAXIS"))),
+        left_out=left_out or {},
         placed=placed,
     )
 
@@ -177,8 +290,8 @@ def place_on_detector(
             )
     elif not mask.placed and mask.dq.shape != shape:
         raise GeometryError(
-            f"is {size_text(mask.dq.shape)} and does not state where it lies; expected the "
-            f"detector's {size_text(shape)}{f' or {size_text(data.shape)}' if data else ''}",
+            f"is {_size(mask.dq.shape)} and does not state where it lies; expected the "
+            f"detector's {_size(shape)}{f' or {_size(data.shape)}' if data else ''}",
             where=mask.path,
             hint="Give the 1-based detector position of its first pixel.",
             options=("at",),

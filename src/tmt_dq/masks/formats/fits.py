@@ -14,11 +14,19 @@ from tmt_dq.fits.encoding import read_plane, scaling
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns, read_dq_def
-from tmt_dq.masks.dq_image import find_dq_image, name_of, open_mask_file, place_of_image
 from tmt_dq.masks.formats.columns import Columns
 from tmt_dq.masks.formats.format import Format, Target
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
-from tmt_dq.masks.mask import MASK_TYPES, Mask, flags_of, place_on_detector
+from tmt_dq.masks.mask import (
+    MASK_TYPES,
+    Mask,
+    find_dq_image,
+    flags_of,
+    mask_of,
+    name_of,
+    open_mask_file,
+    place_on_detector,
+)
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["FITS"]
@@ -36,15 +44,11 @@ def _read(path: Path, reading: Reading, target: Target) -> Mask:
             unused = _IMAGE_OPTIONS - LIST_OPTIONS - {"extension"}
             reading.refuse(path, "this is a list, not an image", *sorted(unused))
             mask = _read_table(file, unit, reading, target)
-        else:
-            unused = LIST_OPTIONS - _IMAGE_OPTIONS
-            reading.refuse(path, "this is an image, not a list", *sorted(unused))
-            mask = _read_image(file, unit, reading, target)
-    return dataclasses.replace(
-        mask,
-        instrument=mask.instrument or name_of(header.get("INSTRUME")),
-        detector=mask.detector or name_of(header.get("DETECTOR")),
-    )
+            instrument, detector = (name_of(header.get(key)) for key in ("INSTRUME", "DETECTOR"))
+            return dataclasses.replace(mask, instrument=instrument, detector=detector)
+        unused = LIST_OPTIONS - _IMAGE_OPTIONS
+        reading.refuse(path, "this is an image, not a list", *sorted(unused))
+        return _read_image(file, unit, reading, target)
 
 
 def _read_table(file: FitsInput, unit: Unit, reading: Reading, target: Target) -> Mask:
@@ -73,9 +77,7 @@ def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
         reading.refuse(file.path, why, "flag")
         mask = flags_of(file, unit, reading.unknown)
     else:
-        flags = _flags(file, unit, reading)
-        window, placed = place_of_image(header, flags.shape, file.path)
-        mask = Mask(path=file.path, dq=flags, window=window, placed=placed)
+        mask = mask_of(file, unit, _flags(file, unit, reading))
     if data is not None and reading.at is None:
         if mask.dq.shape == data.shape and not mask.placed:
             mask = dataclasses.replace(mask, window=data, placed=True)
