@@ -383,28 +383,6 @@ def test_what_is_said_is_described() -> None:
     assert Reading().describe() == ""
 
 
-box = st.tuples(
-    st.integers(0, 5), st.integers(0, 7), st.integers(1, 6), st.integers(1, 8), st.integers(0, 31)
-).filter(lambda b: b[0] + b[2] <= 6 and b[1] + b[3] <= 8)
-
-
-@given(st.lists(box, max_size=12), st.integers(0, 1))
-def test_any_list_of_boxes_is_what_slices_say(
-    tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[int, ...]], base: int
-) -> None:
-    names = [name for name in CONVENTION if CONVENTION[name]]
-    want = np.zeros(SHAPE, np.uint32)
-    lines = ["x y flag"]
-    for y, x, ny, nx, bit in boxes:
-        want[y : y + ny, x : x + nx] |= np.uint32(CONVENTION[names[bit]])
-        columns = f"{x + base}:{x + nx - 1 + base}" if nx > 1 else f"{x + base}"
-        rows = f"{y + base}:{y + ny - 1 + base}" if ny > 1 else f"{y + base}"
-        lines.append(f"{columns} {rows} {names[bit]}")
-    path = tmp_path_factory.mktemp("boxes") / "list.txt"
-    path.write_text("\n".join(lines) + "\n")
-    assert np.array_equal(flags(path, base=base), want)
-
-
 @given(
     st.lists(
         st.tuples(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tmt_dq.core.dq_def import translation
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import ConfigError, MaskFormatError
-from tmt_dq.fits.encoding import read_plane, scaling
+from tmt_dq.fits.encoding import read_plane
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns, read_dq_def
@@ -130,20 +130,14 @@ def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint
 
 
 def _numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:
-    """Return an image's whole numbers, negative ones too, in native byte order."""
+    """Return an image's whole numbers, negative ones too; undefined ones are NaN in `values`."""
     values = read_plane(file, unit, 0)
-    wrong = np.zeros(values.shape, bool)
-    blank = unit.header.get("BLANK")
-    if isinstance(blank, int):
-        zero, scale = scaling(unit, file.path)
-        wrong |= values == blank * scale + zero
+    wrong = 0
     if values.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            wrong |= ~(np.isfinite(values) & (values == np.floor(values)))
-    if wrong.any():
+        wrong = int(np.count_nonzero(~np.isfinite(values) | (values != np.trunc(values))))
+    if wrong:
         raise MaskFormatError(
-            f"{unit.label} has {np.count_nonzero(wrong)} pixels that are undefined or no whole "
-            "numbers",
+            f"{unit.label} has {wrong} pixels that are undefined or no whole numbers",
             where=file.path,
             hint="A map of bad pixels has a value in every pixel; give these one.",
         )
