@@ -16,6 +16,7 @@ Bools = npt.NDArray[np.bool_]
 UNITS = {
     "bias_scatter": ("e-", "standard deviation of the first read over the darks"),
     "dark_rate": ("e-/s", "median over the darks, corrected for inter-pixel capacitance"),
+    "dark_rate_error": ("e-/s", "standard error of dark_rate"),
     "dark_rate_high": ("e-/s", "70 % of the darks are at or below it"),
     "dark_rate_low": ("e-/s", "30 % of the darks are at or below it"),
     "dark_rate_scatter": ("e-/s", "standard deviation over the darks"),
@@ -124,6 +125,10 @@ def derive_maps(
         # What settles is no dark current: the late reads tell the rate.
         error = raw["difference_noise"] * np.float32(1.25 / np.sqrt(darks))
         settling = np.abs(excess) > 5 * error
+        # Half of a ramp has 1/8 of the weight of the whole; the median of normal values scatters
+        # 1.25 times as much as their mean.
+        uncertainty = raw["dark_rate_scatter"] * np.float32(1.25 / np.sqrt(darks))
+        maps["dark_rate_error"] = np.where(settling, np.sqrt(np.float32(8)), 1) * uncertainty
         full = raw["saturated"] > 0
         known = np.isfinite(raw["saturated_rate"])
         most = raw["saturated_rate"][known].max(initial=1e5)

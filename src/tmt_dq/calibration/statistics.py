@@ -23,6 +23,10 @@ _CLIP = 5.0
 _STEP = 4.5
 """The same for a step of the ramp, with the noise of all reads before and after it."""
 _MOST_STEPS = 10
+_MOST_RAYS = 3
+"""More jumps in one ramp are telegraph noise."""
+_SAMPLE = 96
+"""Read differences of a pixel that tell which of all are outliers."""
 _STEP_AGAINST_SLOPE = 12.0
 """How much better (χ²) a step must describe a ramp than another slope does."""
 _RC_READS = 3
@@ -59,7 +63,9 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     ramps = reads - reads[:, :1]
     ramps *= gain
     level = _remove_common(ramps, sampling.channel_columns)[-1] / (seconds * (length - 1))
-    noise = _difference_noise(ramps, sampling.gain_e_per_dn)
+    noise, struck = _difference_noise(ramps, sampling.gain_e_per_dn)
+    often = struck.sum(axis=0) > 1
+    ramps[:, :, often] = _without_jumps(ramps[:, :, often], noise[often])
     ramps -= ramps.mean(axis=1, keepdims=True)
     usual = np.median(ramps, axis=0)
     ramps -= usual
@@ -156,21 +162,42 @@ def _unsaturated_rate(reads: Floats, full: Bools, chosen: Bools) -> Floats:
     return rates
 
 
-def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> Floats:
-    """Return the standard deviation of read differences, without cosmic rays and other outliers.
+def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> tuple[Floats, Bools]:
+    """Return the standard deviation of read differences without outliers, and which ramps jump.
 
-    The median of deviations tells outliers; it alone would be as coarse as counts are.
+    The median of the deviations of a sample tells outliers; it alone would be as coarse as counts
+    are, and that of all differences would take most of the time of all statistics.
     """
     differences = np.diff(ramps, axis=1).reshape(-1, *ramps.shape[2:])
-    differences -= np.median(differences, axis=0)
-    np.abs(differences, out=differences)
+    sample = differences[:: len(differences) // _SAMPLE | 1]
+    middle = np.median(sample, axis=0)
+    spread = _MAD * np.median(np.abs(sample - middle), axis=0)
     least = np.float32(gain_e_per_dn * np.sqrt(2 / 12))  # rounding of two reads
-    limit = np.float32(_CLIP) * np.maximum(_MAD * np.median(differences, axis=0), least)
-    usual = differences <= limit
+    differences -= middle
+    usual = np.abs(differences) <= np.float32(_CLIP) * np.maximum(spread, least)
+    jumps = (~usual & (differences > 0)).reshape(len(ramps), -1, *usual.shape[1:]).any(axis=1)
+    number = usual.sum(axis=0)
+    offset = differences.sum(axis=0, where=usual) / number
     differences *= differences
-    mean = differences.sum(axis=0, where=usual) / usual.sum(axis=0)
-    noise: Floats = np.maximum(np.sqrt(mean), least)
-    return noise
+    mean = differences.sum(axis=0, where=usual) / number - offset**2
+    return np.maximum(np.sqrt(mean), least), jumps
+
+
+def _without_jumps(ramps: Floats, noise: Floats) -> Floats:
+    """Return ramps, (exposures, reads, pixels), without jumps that the other exposures do not have.
+
+    It is for pixels of which cosmic rays struck several exposures: enough for the median ramp to
+    have a step of its own.
+    """
+    ramps = ramps.copy()
+    differences = np.diff(ramps, axis=1)
+    jumps = differences - np.median(differences, axis=0) > np.float32(_CLIP) * noise
+    jumps &= jumps.sum(axis=1, keepdims=True) <= _MOST_RAYS
+    for exposure, read, pixel in np.argwhere(jumps):
+        ramp = ramps[exposure, :, pixel]
+        before, after = ramp[max(0, read - 7) : read + 1], ramp[read + 1 : read + 9]
+        ramp[read + 1 :] -= after.mean() - before.mean()
+    return ramps
 
 
 def _slopes(ramps: Floats, noise: Floats) -> Floats:
@@ -271,26 +298,23 @@ def _telegraph(ramps: Floats, slopes: Floats, noise: Floats, shot: Floats) -> Fl
 
 
 def _scatter(values: Floats) -> Floats:
-    """Return the standard deviation over exposures without the highest: cosmic rays are one-sided.
+    """Return the standard deviation over exposures.
 
-    It is scaled to what it is for normal noise.
+    The highest value is left out where it alone is far above the others, which scatter as the
+    population does: cosmic rays are one-sided.
     """
     count = len(values)
     if count < 3:
         return np.zeros(values.shape[1:], np.float32)
-    values = np.where(np.isfinite(values), values, 0)
-    total, highest = values.sum(axis=0), values.max(axis=0)
-    mean = (total - highest) / (count - 1)
+    highest = values.max(axis=0)
+    mean = (values.sum(axis=0) - highest) / (count - 1)
     squares = ((values - mean) ** 2).sum(axis=0) - (highest - mean) ** 2
-    scatter: Floats = np.sqrt(np.maximum(squares, 0) / (count - 2)) * _scatter_scale(count)
-    return scatter
-
-
-@functools.cache
-def _scatter_scale(count: int) -> np.float32:
-    """Return what scales the deviation without the highest value; drawn, from a fixed seed."""
-    drawn = np.sort(np.random.default_rng(1).standard_normal((20_000, count)), axis=1)[:, :-1]
-    return np.float32(1 / np.sqrt(drawn.var(axis=1, ddof=1).mean()))
+    without = np.sqrt(np.maximum(squares, 0) / (count - 2))
+    scatter = values.std(axis=0, ddof=1)
+    population = np.median(scatter)
+    far = highest - mean > np.float32(_CLIP) * population
+    result: Floats = np.where(far & (without < 2.5 * population), without, scatter)
+    return result
 
 
 def _quantile(values: Floats, fraction: float) -> Floats:

@@ -8,7 +8,7 @@ from tmt_dq.errors import ConfigError
 
 __all__ = ["FINDERS", "Finder", "known_finders"]
 
-_RATE = ("dark_rate", "dark_rate_scatter", "saturated", "saturated_first")
+_RATE = ("dark_rate", "dark_rate_error", "saturated", "saturated_first")
 _RC = ("rc_excess", "difference_noise", "telegraph", "saturated")
 _RESPONSE = ("response", "neighbour_response")
 _LINEAR = ("nonlinearity", "nonlinearity_fraction", "response")
@@ -26,7 +26,7 @@ FINDERS = (
         "intermittent",
         "UNRELIABLE_DARK",
         darks.find_intermittent,
-        ("dark_rate_low", "dark_rate_high", "dark_rate_scatter", "saturated"),
+        ("dark_rate_low", "dark_rate_high", "dark_rate_error", "saturated"),
     ),
     Finder("rc", "RC", darks.find_rc, _RC),
     Finder("inverse_rc", "OTHER_BAD_PIXEL", darks.find_inverse_rc, _RC),

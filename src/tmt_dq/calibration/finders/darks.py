@@ -32,9 +32,8 @@ def _above(maps: Maps, name: str, limit: float, ipc_uncertainty: float) -> Bools
     """
     rate = maps[name]
     borrowed = np.float32(ipc_uncertainty) * np.maximum(largest_neighbour(rate), 0)
-    error = maps["dark_rate_scatter"] * np.float32(_MEDIAN / np.sqrt(max(maps.darks, 1)))
     result: Bools = maps.active & (rate - borrowed >= limit)
-    result &= (rate > 4 * error) | (maps["saturated"] > 0)
+    result &= (rate > 4 * maps["dark_rate_error"]) | (maps["saturated"] > 0)
     return result
 
 
@@ -49,7 +48,7 @@ def find_hot(
     Parameters
     ----------
     maps : Maps
-        With dark_rate, dark_rate_scatter, saturated and saturated_first.
+        With dark_rate, dark_rate_error, saturated and saturated_first.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is hot, e⁻/s.
     ipc_uncertainty : float
@@ -76,7 +75,7 @@ def find_warm(
     Parameters
     ----------
     maps : Maps
-        With dark_rate, dark_rate_scatter, saturated and saturated_first.
+        With dark_rate, dark_rate_error, saturated and saturated_first.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is warm, e⁻/s.
     hot_rate_e_per_s, ipc_uncertainty : float
@@ -102,7 +101,7 @@ def find_intermittent(
     Parameters
     ----------
     maps : Maps
-        With dark_rate_low, dark_rate_high, dark_rate_scatter and saturated.
+        With dark_rate_low, dark_rate_high, dark_rate_error and saturated.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is hot, e⁻/s.
     maximum_low_fraction : float
@@ -210,8 +209,7 @@ def _unsteady(maps: Maps, ratio: npt.NDArray[np.float32], factor: float, chance:
     """
     from scipy import stats
 
-    # Half a degree less than its number without the highest value: what simulated noise follows.
-    freedom = max(maps.darks - 2.5, 1)
+    freedom = max(maps.darks - 1, 1)
     limit = np.sqrt(stats.chi2.isf(chance, freedom) / stats.chi2.median(freedom))
     result: Bools = maps.active & (ratio > max(factor, limit))
     return result

@@ -139,13 +139,14 @@ def find_nonlinear(
     minimum_significance: float = 6.0,
     minimum_fraction: float = 0.02,
     maximum_settling_ratio: float = 5.0,
+    telegraph_significance: float = 4.0,
 ) -> Bools:
     """Find pixels whose response along a ramp, and at all levels, is not the population's.
 
     Parameters
     ----------
     maps : Maps
-        With nonlinearity, nonlinearity_fraction and response; rc_excess, where there are darks.
+        With nonlinearity, nonlinearity_fraction and response; with darks, rc_excess and telegraph.
     minimum_significance : float
         Deviation in standard deviations, by χ².
     minimum_fraction : float
@@ -153,6 +154,8 @@ def find_nonlinear(
     maximum_settling_ratio : float
         Excess of the first read differences of darks, in units of their noise, from which a ramp
         is bent because the pixel settles (RC).
+    telegraph_significance : float
+        Significance from which a ramp is bent because of telegraph noise.
 
     Returns
     -------
@@ -163,5 +166,6 @@ def find_nonlinear(
     result &= maps["nonlinearity"] > minimum_significance
     result &= maps["nonlinearity_fraction"] > minimum_fraction
     if "rc_excess" in maps:
+        result &= maps["telegraph"] < telegraph_significance
         result &= np.abs(maps["rc_excess"]) < maximum_settling_ratio * maps["difference_noise"]
     return result
