@@ -271,7 +271,7 @@ def _ask_crds(
     cards = {} if detector is None else {"DETECTOR": (detector.name, "Detector")}
     with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
         copy = Path(folder) / f"{file.path.stem}.fits"
-        write_reference(file, copy, cards, leave_out=("ASDF",))
+        write_reference(file, copy, cards)
         try:
             messages = certify_reference(copy, cache, name)
         except CertificationError as problem:

@@ -93,7 +93,7 @@ class Subject:
 def text(header: Mapping[str, object], keyword: str) -> str:
     """Return a keyword's value as text, "" where there is none."""
     value = header.get(keyword)
-    return "" if value is None or type(value).__name__ == "Undefined" else str(value).strip()
+    return "" if value is None else str(value).strip()
 
 
 def _found(value: str) -> str:

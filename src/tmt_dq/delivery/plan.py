@@ -72,7 +72,7 @@ def prepare_candidate(source: Path, scratch: Path, useafter: str | None) -> Cand
             if useafter is not None:
                 cards["USEAFTER"] = (useafter, "First observation date this file is for")
             with output_errors(copy):
-                write_reference(file, copy, cards, leave_out=("ASDF",))
+                write_reference(file, copy, cards)
     except RampFormatError as error:
         raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
     selectors = {

@@ -1,14 +1,13 @@
 """Copies of reference files with another header, and the checksums of files that carry some."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from tmt_dq.files.copying import copy_range, write_all
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Value, ascii_text
 from tmt_dq.fits.file import FitsInput
-from tmt_dq.fits.layout import Unit, padded
+from tmt_dq.fits.writer import UnitWriter
 
 __all__ = ["write_reference", "wrong_checksums"]
 
@@ -16,45 +15,25 @@ _PIECE = 8 * 1024 * 1024
 _ALL_ONES = 0xFFFF_FFFF
 
 
-def write_reference(
-    file: FitsInput,
-    target: Path,
-    cards: Mapping[str, tuple[Value, str]],
-    *,
-    leave_out: Iterable[str] = (),
-) -> None:
-    """Write a copy of a reference file with cards of its primary header set.
+def write_reference(file: FitsInput, target: Path, cards: Mapping[str, tuple[Value, str]]) -> None:
+    """Write a copy of a reference file with cards of its primary header set, without an ASDF.
 
-    All other units are copied byte for byte.
+    CRDS allows no such extension; all other units are copied byte for byte.
     """
-    unwanted = set(leave_out)
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        place = 0
-        for unit in file.units:
-            if unit.index > 0 and unit.name in unwanted:
-                continue
-            start = unit.header_offset
-            if unit.index == 0:
-                head = _head(unit, cards)
-                write_all(fd, head, 0)
-                start, place = unit.data_offset, len(head)
-            size = min(unit.end, os.fstat(file.fd).st_size) - start
-            copy_range(file.fd, start, fd, place, size, where=file.path)
-            place += padded(size)
-        os.ftruncate(fd, place)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _head(unit: Unit, cards: Mapping[str, tuple[Value, str]]) -> bytes:
-    """Return the new primary header, signed if the sum of the data is known."""
-    header = unit.header.copy()
+    primary, *others = file.units
+    header = primary.header.copy()
     for keyword, (value, comment) in cards.items():
         header.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
-    known = 0 if unit.data_size == 0 else checksums.datasum(unit.header)
-    return checksums.sign(header, known)
+    # Signed if the sum of the data is known.
+    known = 0 if primary.data_size == 0 else checksums.datasum(primary.header)
+    head = checksums.sign(header, known)
+    with target.open("xb") as out, UnitWriter(out.fileno(), file) as writer:
+        writer.write_at(writer.reserve(len(head)), head)
+        writer.copy_data(primary)
+        for unit in others:
+            if unit.name != "ASDF":
+                writer.copy(unit)
+        writer.finish()
 
 
 def wrong_checksums(file: FitsInput) -> list[str]:
