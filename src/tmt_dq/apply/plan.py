@@ -4,7 +4,6 @@ It is the same whether the exposure is a file or a model, and however its flags 
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from tmt_dq.errors import NoMatchError
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
-from tmt_dq.files.identity import Identity, identify, sha256_of
+from tmt_dq.files.identity import digest_of, identify
 from tmt_dq.files.remote import name_of
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
@@ -153,14 +152,9 @@ def _mask_sha256(selection: "Selection | None", mask: Mask | None) -> str:
     """Return the digest of the mask's file: the cache's own record, where there is one."""
     if selection is not None and selection.sha256 is not None:
         return selection.sha256
-    identity = None if mask is None else identify(mask.path)
-    return "" if mask is None or identity is None else _sha256(mask.path, identity)
-
-
-@functools.lru_cache(maxsize=8)
-def _sha256(path: Path, identity: Identity) -> str:
-    del identity  # part of the key only
-    return sha256_of(path)
+    if mask is None or identify(mask.path) is None:
+        return ""
+    return digest_of(mask.path)
 
 
 def _read_user(ramp: Ramp, options: ApplyOptions) -> Mask | None:
@@ -179,7 +173,7 @@ def _read_user(ramp: Ramp, options: ApplyOptions) -> Mask | None:
 
 def _user_source(user: Mask, ramp: Ramp, options: ApplyOptions) -> FlagSource:
     """Return the user's flags as a source, with what is needed to read their file again."""
-    parameters: dict[str, object] = {"sha256": sha256_of(user.path)}
+    parameters: dict[str, object] = {"sha256": digest_of(user.path)}
     if options.user_reading is not None:
         given = dataclasses.asdict(options.user_reading)
         parameters |= {name: value for name, value in given.items() if value not in (None, "error")}
