@@ -186,13 +186,6 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             Cluster(**both)  # type: ignore[arg-type]
 
 
-def test_no_worker(tmp_path: Path) -> None:
-    with dask_cluster(tmp_path, 0) as own:
-        cluster = Cluster(own.address, patience_s=0.5)
-        with pytest.raises(ConfigError, match="has no worker after"):
-            list(cluster(batch_work.double, [1]))
-
-
 def test_without_dask(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.modules['distributed'] = None\n"
@@ -202,8 +195,3 @@ def test_without_dask(tmp_path: Path) -> None:
     done = run_python("-c", code, cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install distributed" in done.stderr
-    code = (
-        "import sys\nfrom tmt_dq.batch import run_batch, Cluster\n"
-        "print({'dask', 'distributed'} & set(sys.modules))"
-    )
-    assert run_python("-c", code).stdout == "set()\n"

@@ -40,40 +40,41 @@ def names(paths: list[str], base: Path) -> list[str]:
     return [str(Path(path).relative_to(base)) for path in paths]
 
 
-def test_folder_is_searched_with_all_below_it(tree: Path) -> None:
-    (tree / "loop").symlink_to(tree)
-    found = names(find_inputs([str(tree)], output_dir=tree / "out"), tree)
-    assert found == [
-        "[1].fits",
-        "a_uncal.fits",
-        "b_uncal.fits",
-        "c.fits.gz",
-        "d.FIT",
-        "iris 2.fits",
-        "deep/er/e.fits",
-    ]
+ALL = ("[1].fits", "a_uncal.fits", "b_uncal.fits", "c.fits.gz", "d.FIT", "iris 2.fits")
 
 
-def test_output_folder_is_searched_where_it_is_named(tree: Path) -> None:
-    assert "a_uncal.fits" in names(find_inputs([tree], output_dir=tree), tree)
-    assert names(find_inputs([tree / "out"], output_dir=tree / "out"), tree) == ["out/g.fits"]
-
-
-def test_pattern(tree: Path) -> None:
-    found = find_inputs([f"{tree}/*_uncal.fits", f"{tree}/**/e.fits"], output_dir=tree / "out")
-    assert names(found, tree) == ["a_uncal.fits", "b_uncal.fits", "deep/er/e.fits"]
-    # An output is not an input; a file whose name looks like a pattern is a file.
-    assert names(find_inputs([f"{tree}/a_*"], output_dir=tree), tree) == ["a_uncal.fits"]
-    assert names(find_inputs([f"{tree}/[1].fits"], output_dir=tree), tree) == ["[1].fits"]
-
-
-def test_each_file_once_in_the_order_given(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # A folder with all below it, but what is hidden, the outputs and links to folders.
+        (["."], [*ALL, "deep/er/e.fits"]),
+        # The folder of the outputs is searched where it is named.
+        (["out"], ["out/g.fits"]),
+        (["*_uncal.fits", "**/e.fits"], ["a_uncal.fits", "b_uncal.fits", "deep/er/e.fits"]),
+        # An output is not an input; a file whose name looks like a pattern is a file.
+        (["a_*"], ["a_uncal.fits"]),
+        (["[1].fits"], ["[1].fits"]),
+        # Each file once, in the order given; one that is not there is not judged here.
+        (["b_uncal.fits", "./b_uncal.fits", "deep/../a_uncal.fits"], ["b_uncal.fits", ALL[1]]),
+        (["none.fits"], ["none.fits"]),
+        # Lists count from their own folder.
+        (["@deep/night.txt"], ["a_uncal.fits", "deep/er/e.fits"]),
+        (["@night.csv"], ["a_uncal.fits", "iris 2.fits"]),
+    ],
+)
+def test_inputs(
+    tree: Path, given: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tree)
-    found = find_inputs(
-        ["b_uncal.fits", "./b_uncal.fits", tree / "b_uncal.fits", "deep/../a_uncal.fits"],
-        output_dir=tree / "out",
-    )
-    assert names(found, tree) == ["b_uncal.fits", "a_uncal.fits"]
+    if given == ["."]:
+        (tree / "loop").symlink_to(tree)
+    (tree / "deep" / "night.txt").write_text("\ufeff../a_uncal.fits\n# no\ner/e.fits\n", "utf-8")
+    table = 'night,Path,note\n1,a_uncal.fits,"x, y"\n\n1,"iris 2.fits",\n'
+    (tree / "night.csv").write_text(table)
+    assert names(find_inputs(given, output_dir=tree / "out"), tree) == expected
+    if given[0].startswith("@"):
+        manifests = [given[0][1:]]
+        assert names(find_inputs([], manifests=manifests, output_dir=tree), tree) == expected
 
 
 def test_list_on_standard_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,25 +85,6 @@ def test_list_on_standard_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # find -print0: names may have line breaks and blanks at their ends.
     found = find_inputs(["-"], output_dir=tree, stdin=io.StringIO("a\nb.fits\0 c.fits\0"))
     assert names(found, tree) == ["a\nb.fits", " c.fits"]
-
-
-@pytest.mark.parametrize("way", ["@", "manifest"])
-def test_manifest_counts_from_its_own_folder(tree: Path, way: str) -> None:
-    path = tree / "deep" / "night.txt"
-    path.write_text("\ufeff../a_uncal.fits\n# no\ner/e.fits\n", encoding="utf-8")
-    if way == "@":
-        found = find_inputs([f"@{path}"], output_dir=tree)
-    else:
-        found = find_inputs([], manifests=[path], output_dir=tree)
-    assert names(found, tree) == ["a_uncal.fits", "deep/er/e.fits"]
-
-
-@pytest.mark.parametrize("column", ["input", "Path", "file", "filename", "expname"])
-def test_table(tree: Path, column: str) -> None:
-    path = tree / "night.csv"
-    path.write_text(f'night,{column},note\n1,a_uncal.fits,"x, y"\n\n1,"iris 2.fits",\n')
-    found = find_inputs([f"@{path}"], output_dir=tree)
-    assert names(found, tree) == ["a_uncal.fits", "iris 2.fits"]
 
 
 def association(*members: tuple[str, str]) -> str:

@@ -52,14 +52,6 @@ def peak_megabytes(*arguments: object) -> float:
     return int(result.stdout) * 1024 / 1e6
 
 
-def test_sparse_ramps_are_ramps(folder: Path) -> None:
-    path = sparse_ramp(folder / "ramp.fits", (2, 3, 4, 5))
-    with fits.open(path) as hdus:
-        hdus.verify("exception")
-        assert hdus["SCI"].data.shape == (2, 3, 4, 5)
-        assert (hdus["SCI"].data == 32768).all()
-
-
 @pytest.mark.parametrize("options", [(), ("--propagate-do-not-use",)])
 def test_memory_does_not_grow_with_the_ramp(folder: Path, options: tuple[str, ...]) -> None:
     """Nor with the groups that are flagged."""

@@ -6,7 +6,6 @@ never becomes whole.
 """
 
 import fcntl
-import gzip
 import mmap
 import os
 import random
@@ -232,33 +231,6 @@ def taken(arrivals: Arrivals, clock: Clock, seconds: float) -> Iterator[tuple[fl
         clock.now += 0.02
 
 
-def test_written_slowly(tmp_path: Path, clock: Clock) -> None:
-    """In bursts, the file open all the time, with pauses at each place where it looks whole."""
-    content = make_ramp(tmp_path / "whole", (1, 2, 40, 50)).read_bytes()
-    boundaries = ends(tmp_path / "whole")
-    path = tmp_path / "a.fits"
-    arrivals = Arrivals(PATIENCE, remote=False, clock=clock)
-    with path.open("wb", buffering=0) as file:
-        arrivals.notice(str(path))
-        for first, last in zip([0, *boundaries], boundaries, strict=False):
-            file.write(content[first : first + 1000])
-            assert list(taken(arrivals, clock, 20)) == []
-            file.write(content[first + 1000 : last])
-            assert list(taken(arrivals, clock, 20)) == []
-        assert list(taken(arrivals, clock, 20)) == []
-        assert arrivals.reasons() == {str(path): "a program has it open for writing"}
-    ((after, name),) = taken(arrivals, clock, 20)
-    assert (name, after <= 0.5) == ("a.fits", True)
-    assert len(arrivals) == 0
-
-
-def test_moved_into_place(tmp_path: Path, clock: Clock) -> None:
-    make_ramp(tmp_path / "a.part").rename(tmp_path / "a.fits")
-    arrivals = Arrivals(PATIENCE, remote=False, clock=clock)
-    arrivals.notice(str(tmp_path / "a.fits"))
-    assert list(taken(arrivals, clock, 1)) == [(0, "a.fits")]
-
-
 def test_another_machine_writes(tmp_path: Path, clock: Clock) -> None:
     """Where nobody knows the writers, a whole file is taken when it has settled."""
     ramp = make_ramp(tmp_path / "a.fits", header={"COMPLETE": True})
@@ -286,6 +258,7 @@ def test_reads_are_added_before_their_number(tmp_path: Path, clock: Clock) -> No
         assert list(taken(arrivals, clock, 20)) == []
         file.write(content[end - 8640 :])
         assert list(taken(arrivals, clock, 20)) == []
+        assert arrivals.reasons() == {str(path): "a program has it open for writing"}
         file.seek(0)
         file.write(content)
     assert [name for _, name in taken(arrivals, clock, 1)] == ["a.fits"]
@@ -307,18 +280,6 @@ def test_truncated_is_given_up(tmp_path: Path, clock: Clock) -> None:
     ramp.unlink()
     assert list(taken(arrivals, clock, 1)) == []
     assert len(arrivals) == 0
-
-
-def test_gzip_needs_its_writer_gone(tmp_path: Path, clock: Clock) -> None:
-    content = gzip.compress(make_ramp(tmp_path / "a.fits").read_bytes())
-    path = tmp_path / "a.fits.gz"
-    arrivals = Arrivals(PATIENCE, remote=False, clock=clock)
-    with path.open("wb", buffering=0) as file:
-        file.write(content[:100])
-        arrivals.notice(str(path))
-        assert list(taken(arrivals, clock, 30)) == []
-        file.write(content[100:])
-    assert [name for _, name in taken(arrivals, clock, 1)] == ["a.fits.gz"]
 
 
 # --- file systems ----------------------------------------------------------------------------

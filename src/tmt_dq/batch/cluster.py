@@ -161,33 +161,31 @@ class Cluster:
         """Connect to the scheduler, and wait for a first worker."""
         from distributed import Client
 
+        where = self._address or self._file
         try:
             # dask waits without end for a scheduler's file that is not there.
             address = self._address or str(json.loads(self._file.read_text("utf-8"))["address"])
             client = Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ConfigError(
-                f"no scheduler answers ({type(error).__name__}: {error})",
-                where=self._address or self._file,
-                hint="Start one (dask scheduler), or correct the address or the file.",
-            ) from error
-        ended = False
+            what = f"no scheduler answers ({type(error).__name__}: {error})"
+            hint = "Start one (dask scheduler), or correct the address or the file."
+            raise ConfigError(what, where=where, hint=hint) from error
+        loop = logging.getLogger("tornado.application")
+        before = loop.disabled
         try:
             client.wait_for_workers(1, timeout=self._patience_s)
             yield client
-            ended = True
         except TimeoutError as error:
-            raise ConfigError(
-                f"the cluster has no worker after {self._patience_s:.0f} s",
-                where=address,
-                hint="Start some: dask worker ADDRESS --nthreads 1",
-            ) from error
-        finally:
+            what = f"the cluster has no worker after {self._patience_s:.0f} s"
+            hint = "Start some: dask worker ADDRESS --nthreads 1"
+            raise ConfigError(what, where=where, hint=hint) from error
+        except BaseException:
             # dask's event loop shows, with tracebacks, what it cannot finish any more.
-            loop = logging.getLogger("tornado.application")
-            was, loop.disabled = loop.disabled, loop.disabled or not ended
+            loop.disabled = True
+            raise
+        finally:
             client.close(timeout=1)
-            loop.disabled = was
+            loop.disabled = before
 
 
 def _fit_threads(client: Any, refused: dict[str, str]) -> dict[str, int]:
@@ -196,27 +194,19 @@ def _fit_threads(client: Any, refused: dict[str, str]) -> dict[str, int]:
     fit = {address: number for address, number in threads.items() if address not in refused}
     if threads and not fit:
         listing = "\n".join(f"  {address}: {why}" for address, why in refused.items())
-        raise ConfigError(
-            f"no worker of the cluster is fit for this batch:\n{listing}",
-            hint="Inputs, outputs and the CRDS cache must be at the same place on all machines, "
-            "and tmt-dq of the same version.",
-        )
+        what = f"no worker of the cluster is fit for this batch:\n{listing}"
+        hint = "Inputs, outputs and the CRDS cache must be at the same place on all machines, "
+        raise ConfigError(what, hint=hint + "and tmt-dq of the same version.")
     return fit
 
 
 def _answer(future: Any, result: Any) -> Any:
     """Return the result of a job, or the error that it ended with."""
     if future.cancelled():
-        raise ConfigError(
-            "the scheduler is gone",
-            hint="Start it again and run the same command: what is done is skipped.",
-        )
-    if future.status != "error":
-        return result
-    error = result[1]
+        hint = "Start it again and run the same command: what is done is skipped."
+        raise ConfigError("the scheduler is gone", hint=hint)
+    error = result[1] if future.status == "error" else None
     if type(error).__name__ == "KilledWorker":
-        return WorkerError(
-            f"the workers that had this file died: {error}",
-            hint="Look at the memory of the machines, or at the file on its own.",
-        )
-    return error
+        hint = "Look at the memory of the machines, or at the file on its own."
+        return WorkerError(f"the workers that had this file died: {error}", hint=hint)
+    return result if error is None else error

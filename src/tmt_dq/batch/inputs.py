@@ -85,21 +85,17 @@ def _expand(
     try:
         found = list(_match(text, wanted) if pattern else _search(text, output_dir, wanted))
     except OSError as error:
-        raise ConfigError(
-            f"the folder cannot be searched: {error.strerror}",
-            where=error.filename,
-            hint="Check its permissions, or name the other folders one by one.",
-        ) from error
+        what = f"the folder cannot be searched: {error.strerror}"
+        hint = "Check its permissions, or name the other folders one by one."
+        raise ConfigError(what, where=error.filename, hint=hint) from error
     return _not_nothing(found, text)
 
 
 def _not_nothing(found: list[str], where: str) -> list[str]:
     if not found:
-        raise ConfigError(
-            "has no FITS file that is not hidden or an output (*_dqinit.fits)",
-            where=redacted(where),
-            hint="Name the folder of the exposures, or check the pattern.",
-        )
+        what = "has no FITS file that is not hidden or an output (*_dqinit.fits)"
+        hint = "Name the folder of the exposures, or check the pattern."
+        raise ConfigError(what, where=redacted(where), hint=hint)
     return found
 
 
@@ -153,9 +149,8 @@ def _check_ramp(name: str) -> None:
     except (OSError, ValueError):
         return
     if start and not start.startswith("SIMPLE  =") and "\0" not in start:
-        raise ConfigError(
-            "is text, not a ramp", where=name, hint=f"If it is a list of ramps, give it as @{name}."
-        )
+        hint = f"If it is a list of ramps, give it as @{name}."
+        raise ConfigError("is text, not a ramp", where=name, hint=hint)
 
 
 def is_ramp_name(path: str, *, outputs: bool = False) -> bool:
@@ -211,12 +206,10 @@ def _table(text: str, where: object) -> list[str]:
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     columns = [place for place, name in enumerate(header) if name in _COLUMNS]
     if len(columns) != 1:
-        raise ConfigError(
-            f"has {'several of' if columns else 'none of'} the columns {', '.join(_COLUMNS)} in "
-            f"its first line; expected one, found {', '.join(header) or 'no line at all'}",
-            where=where,
-            hint="Name the column of the exposures' files `input`.",
-        )
+        what = f"has {'several of' if columns else 'none of'} the columns {', '.join(_COLUMNS)} in "
+        what += f"its first line; expected one, found {', '.join(header) or 'no line at all'}"
+        hint = "Name the column of the exposures' files `input`."
+        raise ConfigError(what, where=where, hint=hint)
     found = ["".join(row[columns[0] : columns[0] + 1]).strip() for row in rows[1:]]
     if not found or "" in found:
         what = f"row {found.index('') + 2} names no file" if found else "has no row"
@@ -234,19 +227,14 @@ def _association(text: str, where: object) -> list[str]:
         science = [m for m, kind in zip(members, types, strict=True) if kind == "science"]
         found = [str(member["expname"]) for member in science]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(
-            f"is no association ({type(error).__name__}: {error}); expected products with members "
-            "that have expname and exptype",
-            where=where,
-            hint="Write a list of names as a text file, and give it with @ or --manifest.",
-        ) from error
+        what = f"is no association ({type(error).__name__}: {error}); expected products with "
+        what += "members that have expname and exptype"
+        hint = "Write a list of names as a text file, and give it with @ or --manifest."
+        raise ConfigError(what, where=where, hint=hint) from error
     if unknown:
         one = "member has no exptype and is" if unknown == 1 else "members have no exptype and are"
         log.warning("%s: %d %s taken for science", where, unknown, one)
     if not found:
-        raise ConfigError(
-            "has no member of exptype science",
-            where=where,
-            hint=f"Its members are {', '.join(sorted(set(types))) or 'none'}.",
-        )
+        hint = f"Its members are {', '.join(sorted(set(types))) or 'none'}."
+        raise ConfigError("has no member of exptype science", where=where, hint=hint)
     return found

@@ -33,12 +33,9 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Knowledge of one output.
+    """Knowledge of one output: its last outcome ("new" where there was none), of what it was made.
 
-    `kind` is the last outcome, "new" where there was none; `begun` tells that the output was about
-    to be written after that, and no outcome is known. `input_state` is the input as it was then,
-    `output_state` the last output that was made, `terms` the key of its terms, `sha256` the digest
-    of the input, `error` the class of the error.
+    `begun` tells that it was about to be written after that, and no outcome is known.
     """
 
     kind: Literal["done", "failed", "new"] = "new"
@@ -231,21 +228,16 @@ class JsonLines:
         # A line that was cut short stays alone.
         self._torn = bool(size) and os.pread(self._fd, 1, size - 1) != b"\n"
         if size and os.pread(self._fd, 1, 0) != b"{":
-            raise OutputError(
-                "already exists and does not hold JSON lines; it is left alone",
-                where=self.path,
-                hint="Name another file.",
-            )
+            what = "already exists and does not hold JSON lines; it is left alone"
+            raise OutputError(what, where=self.path, hint="Name another file.")
 
     def _lock(self) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutputError(
-                "another batch or watch is at work in this folder",
-                where=self.path.parent,
-                hint="Wait until it ends, or name another --output-dir.",
-            ) from None
+            what = "another batch or watch is at work in this folder"
+            hint = "Wait until it ends, or name another --output-dir."
+            raise OutputError(what, where=self.path.parent, hint=hint) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

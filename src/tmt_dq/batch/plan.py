@@ -39,11 +39,8 @@ def name_outputs(
         again = start_over and is_output_name(path)
         target = os.fspath(default_place(_as_raw(path) if again else path, base))
         if again and target == path:
-            raise ConfigError(
-                "would be replaced by an output that is made of it",
-                where=redacted(path),
-                hint="Name another --output-dir.",
-            )
+            what = "would be replaced by an output that is made of it"
+            raise ConfigError(what, where=redacted(path), hint="Name another --output-dir.")
         owner = owners.setdefault(target, path)
         if owner != path and not again:
             double.append((owner, path, target))
@@ -54,10 +51,8 @@ def name_outputs(
     ]
     if shown:
         more = [f"  and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
-        raise ConfigError(
-            "exposures have the same output:\n" + "\n".join(shown[:_SHOWN] + more),
-            hint="Run them in batches with an --output-dir of their own.",
-        )
+        what = "exposures have the same output:\n" + "\n".join(shown[:_SHOWN] + more)
+        raise ConfigError(what, hint="Run them in batches with an --output-dir of their own.")
     return {path: target for target, path in owners.items() if path not in owners}
 
 

@@ -181,22 +181,19 @@ class Pool:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                raise ConfigError(
-                    f"worker processes end before they begin to work: the last one {what}",
-                    hint="What it wrote is above. A script that calls run_batch must do so under "
-                    '`if __name__ == "__main__":`, because every worker imports it.',
-                )
+                what = f"worker processes end before they begin to work: the last one {what}"
+                hint = "What it wrote is above. A script that calls run_batch must do so under "
+                hint += '`if __name__ == "__main__":`, because every worker imports it.'
+                raise ConfigError(what, hint=hint)
         deaths = worker.deaths + worker.ready
         if worker.job is _NO_JOB:
             return []
         if deaths < _ATTEMPTS:
             self._again.append((worker.job, deaths))
             return []
-        error = WorkerError(
-            f"the worker process {what}, twice, while it had this file",
-            hint="Look at the memory of the machine; try fewer --jobs, or the file on its own.",
-        )
-        return [(worker.job, error)]
+        what = f"the worker process {what}, twice, while it had this file"
+        hint = "Look at the memory of the machine; try fewer --jobs, or the file on its own."
+        return [(worker.job, WorkerError(what, hint=hint))]
 
 
 def _end_of(status: int | None) -> str:

@@ -223,10 +223,8 @@ def _outputs(
     folder = str(output_dir) if is_url(output_dir) else Path(output_dir)
     outputs = name_outputs(found, folder, start_over=again)
     if settings.affected_by is not None and any(map(is_url, (*outputs, *outputs.values()))):
-        raise ConfigError(
-            "affected_by is about local exposures and outputs, and some are URLs",
-            hint="Copy them to this machine, or leave affected_by out.",
-        )
+        what = "affected_by is about local exposures and outputs, and some are URLs"
+        raise ConfigError(what, hint="Copy them to this machine, or leave affected_by out.")
     return outputs
 
 
@@ -235,11 +233,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"the folder cannot be made: {error.strerror}",
-            where=folder,
-            hint="Name another --output-dir.",
-        ) from error
+        what = f"the folder cannot be made: {error.strerror}"
+        raise OutputError(what, where=folder, hint="Name another --output-dir.") from error
 
 
 def _enter(

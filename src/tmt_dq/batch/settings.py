@@ -122,10 +122,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     own = {name: given.pop(name) for name in _OWN if name in given}
     unknown = sorted(set(given) - _OFFERED)
     if unknown:
-        raise ConfigError(
-            f"a batch has no option {', '.join(unknown)}",
-            hint=f"It has {', '.join(sorted(_OFFERED))}.",
-        )
+        hint = f"It has {', '.join(sorted(_OFFERED))}."
+        raise ConfigError(f"a batch has no option {', '.join(unknown)}", hint=hint)
     _check_new_rules(given, own)
     if isinstance(given.get("recipe"), Mapping) and given["recipe"]:
         from tmt_dq import instruments
@@ -159,16 +157,12 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
 def _check_new_rules(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raise `ConfigError` where options about new rules do not go together."""
     if "affected_by" in own and "mask" in given:
-        raise ConfigError(
-            "a mask and affected_by are both given; expected one of them",
-            hint="affected_by compares masks that rules choose.",
-        )
+        what = "a mask and affected_by are both given; expected one of them"
+        raise ConfigError(what, hint="affected_by compares masks that rules choose.")
     details = [name for name in ("old_crds_path", "flags_only") if own.get(name)]
     if details and "affected_by" not in own:
-        raise ConfigError(
-            f"{details[0]} is given, but not affected_by",
-            hint="It is about what new rules change: name the context of before.",
-        )
+        hint = "It is about what new rules change: name the context of before."
+        raise ConfigError(f"{details[0]} is given, but not affected_by", hint=hint)
 
 
 def _file(path: Any, what: str) -> str:
@@ -183,11 +177,8 @@ def _file(path: Any, what: str) -> str:
     try:
         absolute.stat()
     except OSError as error:
-        raise MaskFormatError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
+        what, hint = f"cannot be read: {error.strerror}", "Check the path and its permissions."
+        raise MaskFormatError(what, where=path, hint=hint) from error
     return str(absolute)
 
 

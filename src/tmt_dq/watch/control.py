@@ -8,26 +8,7 @@ __all__ = ["Control"]
 
 
 class Control:
-    """Handle of a running `watch_folder`.
-
-    Its methods may be called from any thread and from signal handlers.
-
-    Examples
-    --------
-    >>> import threading
-    >>> from tmt_dq import watch_folder
-    >>> from tmt_dq.watch import Control
-    >>> control = Control()
-    >>> thread = threading.Thread(
-    ...     target=watch_folder,
-    ...     args=["incoming"],
-    ...     kwargs={"output_dir": "reduced", "control": control},
-    ... )
-    >>> thread.start()  # doctest: +SKIP
-    >>> control.stop()  # doctest: +SKIP
-    >>> thread.join()  # doctest: +SKIP
-    >>> control.close()
-    """
+    """Handle of a running `watch_folder`; its methods may be called from threads and handlers."""
 
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

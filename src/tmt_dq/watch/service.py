@@ -229,7 +229,7 @@ class Service:
         except OutputError as error:
             self._again(job, error)
             return False
-        self._taken.pop(job.output, None)
+        self._release(job)
         self._total.add(result, worked_on=True)
         if result.error is None:
             self._quarantine.remove(job.input)
@@ -242,7 +242,7 @@ class Service:
 
     def _again(self, job: Job, error: TmtDqError | None = None) -> None:
         """Look at a file again later; after an error that would meet any other ramp, pause."""
-        self._taken.pop(job.output, None)
+        self._release(job)
         self._arrivals.notice(job.input)
         if error is not None:
             self._check_folders()
@@ -250,6 +250,11 @@ class Service:
             if not self._why:
                 self._why = error.what if error.where is None else f"{error.where}: {error.what}"
                 log.error("paused: %s. %s New ramps are queued.", self._why, error.hint or "")
+
+    def _release(self, job: Job) -> None:
+        """Free the output of a job, unless it is that of another exposure."""
+        if self._taken.get(job.output) == job.input:
+            del self._taken[job.output]
 
     def _may_try(self) -> bool:
         """Tell whether a task may be handed out; while it is paused, one after the other."""
