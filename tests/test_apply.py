@@ -147,6 +147,12 @@ def test_missing_extensions_are_created(run: Run, folder: Path) -> None:
         hdus.verify("exception")
         stored = hdus["PIXELDQ"]._orig_bitpix
         assert (stored, hdus["PIXELDQ"]._orig_bzero) == (32, 2**31)
+        table = hdus["DQ_DEF"].data
+        assert table.names == ["BIT", "VALUE", "NAME", "DESCRIPTION"]
+        assert {row["NAME"]: row["VALUE"] for row in table} == {
+            name: value for name, value in CONVENTION.items() if name != "GOOD"
+        }
+        assert all(row["VALUE"] == 1 << int(row["BIT"]) for row in table)
 
 
 def test_existing_groupdq_is_kept_byte_for_byte(run: Run, folder: Path) -> None:
@@ -301,16 +307,6 @@ def test_what_the_output_says_of_itself(run: Run, folder: Path) -> None:
         assert found.comments[key] == original.comments[key]
 
 
-def test_convention_is_written_as_dq_def(run: Run, folder: Path) -> None:
-    output = run(make_ramp(folder / "ramp.fits"), mask=make_mask(folder / "mask.fits"))
-    table = fits.getdata(output, "DQ_DEF")
-    assert table.names == ["BIT", "VALUE", "NAME", "DESCRIPTION"]
-    assert {str(row["NAME"]).strip(): int(row["VALUE"]) for row in table} == {
-        name: value for name, value in CONVENTION.items() if name != "GOOD"
-    }
-    assert all(int(row["VALUE"]) == 1 << int(row["BIT"]) for row in table)
-
-
 def test_mask_chosen_by_the_rules(run: Run, folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits", start=(1, 1))
     output = run(ramp)
@@ -337,16 +333,17 @@ def test_detectors_by_any_name(run: Run, folder: Path, detector: str, number: in
     assert np.array_equal(arrays(output)["PIXELDQ"], expected)
 
 
-def test_mask_names_the_detector_otherwise(run: Run, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("detector", "instrument"),
+    [("iris1", "Iris"), (None, None), ("N/A", "N/A"), ("ANY", "ANY"), ("*", "*")],
+)
+def test_mask_of_the_detector_or_any(
+    run: Run, folder: Path, detector: str | None, instrument: str | None
+) -> None:
     ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": "IMG1"})
-    mask = make_mask(folder / "mask.fits", header={"DETECTOR": "iris1", "INSTRUME": "Iris"})
+    cards = {"DETECTOR": detector, "INSTRUME": instrument}
+    mask = make_mask(folder / "mask.fits", header=cards)
     assert header(run(ramp, mask=mask))["S_DQINIT"] == "COMPLETE"
-
-
-@pytest.mark.parametrize("value", [None, "N/A", "ANY", "*"])
-def test_mask_for_any_detector(run: Run, folder: Path, value: str | None) -> None:
-    mask = make_mask(folder / "mask.fits", header={"DETECTOR": value, "INSTRUME": value})
-    assert header(run(make_ramp(folder / "ramp.fits"), mask=mask))["S_DQINIT"] == "COMPLETE"
 
 
 def test_keywords_in_the_science_header(run: Run, folder: Path) -> None:
@@ -407,20 +404,6 @@ def test_a_header_that_needs_more_room_than_was_left(folder: Path, dry_run: bool
         assert data_unit(folder / "out.fits", "SCI") == data_unit(ramp, "SCI")
 
 
-def test_old_checksums_are_not_left_behind(run: Run, folder: Path) -> None:
-    ramp = make_ramp(
-        folder / "ramp.fits",
-        (2, 3, 5, 7),
-        pixeldq=np.zeros((5, 7), np.int16),
-        groupdq=np.zeros((2, 3, 5, 7), np.uint8),
-        extra=other_extensions(),
-        checksum=True,
-    )
-    mask = make_mask(folder / "mask.fits", np.ones((5, 7), np.uint32))
-    output = run(ramp, mask=mask, propagate_do_not_use=True)
-    assert verify_checksums(output) == len(fits.info(output, output=False))
-
-
 def verify_checksums(path: Path) -> int:
     """Verify every CHECKSUM and DATASUM with astropy; return how many units have them."""
     count = 0
@@ -475,6 +458,13 @@ def test_overwrite(run: Run, folder: Path) -> None:
 # --- no mask, user flags, groups ------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["if_no_mask", "unknown"])
+def test_a_choice_that_does_not_exist_is_not_taken_for_another(name: str) -> None:
+    options: Any = {name: "eror"}
+    with pytest.raises(ConfigError, match=f"{name} is 'eror'; expected one of error, "):
+        apply_dq("ramp.fits", **options)
+
+
 def test_no_mask_on_request(run: Run, folder: Path) -> None:
     hdus = ramp_hdus(pixeldq=np.ones((6, 8), np.int16), extra=other_extensions())
     ramp = write_hdus(folder / "ramp.fits", hdus)
@@ -485,14 +475,6 @@ def test_no_mask_on_request(run: Run, folder: Path) -> None:
         assert [hdu.name for hdu in found][len(hdus) :] == ["DQ_SOURCES"]
     for index in range(1, len(hdus)):
         assert unit_bytes(output, index) == unit_bytes(ramp, index)
-
-
-@pytest.mark.parametrize("name", ["if_no_mask", "unknown"])
-def test_a_choice_that_does_not_exist_is_not_taken_for_another(folder: Path, name: str) -> None:
-    ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": "1999-01-01"})
-    options: dict[str, Any] = {name: "eror"}
-    with pytest.raises(ConfigError, match=f"{name} is 'eror'; expected one of error, "):
-        apply_dq(ramp, **options)
 
 
 def user_file(path: Path, array: Any, name: str | None = None, **cards: Any) -> Path:

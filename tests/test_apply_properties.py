@@ -1,7 +1,7 @@
 """Random exposures, masks and tables against the specification in ten lines of NumPy.
 
-`builders.specified_pixeldq` is that reading; it is used against the functions of `core` and, with
-files that astropy writes and reads, against `apply_dq`.
+`builders.specified_pixeldq` is that reading; it is used against `apply_dq`, with files that astropy
+writes and reads.
 """
 
 import tempfile
@@ -28,10 +28,6 @@ from builders import (
     unit_bytes,
 )
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.core.dq_def import DefinedBit, translate, translation
-from tmt_dq.core.geometry import Window
-from tmt_dq.core.initialize import initialize
-from tmt_dq.core.sources.source import FlagSource
 
 NAMES = [name for name in CONVENTION if name != "GOOD"]
 SCI_TYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
@@ -106,25 +102,6 @@ def exposures(draw: st.DrawFn) -> Exposure:
         propagate=draw(st.booleans()),
         seed=seed,
     )
-
-
-@settings(max_examples=200)
-@given(exposures())
-def test_functions_against_the_specification(case: Exposure) -> None:
-    ny, nx = case.shape[2:]
-    window = Window.from_fits(xstart=case.start[0], ystart=case.start[1], xsize=nx, ysize=ny)
-    reference = Window(case.mask_start[1] - 1, case.mask_start[0] - 1, *case.mask.shape)
-    before = case.mask.copy()
-    mask = case.mask
-    if case.rows is not None:
-        mask, left_out = translate(mask, translation([DefinedBit(*row) for row in case.rows]))
-        assert left_out == {}
-    existing = None if case.pixeldq is None else case.pixeldq.astype(np.uint32)
-    source = FlagSource("mask", pixels=mask[window.slices(reference)])
-    pixels, samples, _ = initialize(np.zeros(case.shape), [source], pixeldq=existing)
-    assert np.array_equal(pixels, case.expected())
-    assert np.array_equal(case.mask, before)
-    assert not samples.any()
 
 
 @settings(max_examples=60)

@@ -80,19 +80,6 @@ def add(
     bad(name, kind, "bad.fits", *fragments, select=select)(build)
 
 
-def add_masks(
-    kind: type[errors.TmtDqError],
-    cases: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]],
-) -> None:
-    """Add cases in which the mask is bad."""
-    for name, (make, fragments) in cases.items():
-
-        def build(folder: Path, make: Callable[[Path], Path] = make) -> Options:
-            return {"mask": make(folder / "bad.fits")}
-
-        bad(name, kind, "bad.fits", *fragments)(build)
-
-
 # --- files that are no FITS files -----------------------------------------------------------
 
 
@@ -311,24 +298,25 @@ def _(folder: Path) -> Options:
 # --- masks ----------------------------------------------------------------------------------
 
 GOOD_DQ = np.zeros((6, 8), np.uint32)
+MASK, FLAG = errors.MaskFormatError, errors.UnknownFlagError
 
 
-def mask_of(values: Any) -> Callable[[Path], Path]:
-    """Return what makes a mask with one bad value at [1, 2]."""
+def add_mask(
+    name: str,
+    kind: type[errors.TmtDqError],
+    *fragments: str,
+    make: Callable[[Path], Path] | None = None,
+    dq: Any = GOOD_DQ,
+    hdu: str = "DQ",
+    **options: Any,
+) -> None:
+    """Add a case in which the mask differs from a good one by options of `make_mask`."""
 
-    def make(path: Path) -> Path:
-        dq = np.zeros((6, 8), values.dtype)
-        dq[1, 2] = values
-        return make_mask(path, dq)
+    def build(folder: Path) -> Options:
+        path = folder / "bad.fits"
+        return {"mask": make_mask(path, dq, name=hdu, **options) if make is None else make(path)}
 
-    return make
-
-
-def with_table(*rows: Any, dq: int = 0, **formats: Any) -> Callable[[Path], Path]:
-    def make(path: Path) -> Path:
-        return make_mask(path, np.full((6, 8), dq, np.uint32), extra=[dq_def(rows, **formats)])
-
-    return make
+    bad(name, kind, "bad.fits", *fragments)(build)
 
 
 def cut(path: Path) -> Path:
@@ -337,140 +325,70 @@ def cut(path: Path) -> Path:
     return path
 
 
-add_masks(
-    errors.MaskFormatError,
-    {
-        "mask: missing": (lambda path: path, ("No such file",)),
-        "mask: a folder": (a_folder, ("is a folder; expected a FITS file",)),
-        "mask: text": (raw(b"not a FITS file" * 300), ("not a FITS file",)),
-        "mask: LFS pointer": (raw(b"version https://git-lfs.github.com/spec/v1\n"), ("git lfs",)),
-        "mask: truncated": (cut, ("is truncated",)),
-        "mask: negative": (mask_of(np.int32(-1)), ("-1", "(1, 2)", "whole numbers from 0 to")),
-        "mask: negative int16": (mask_of(np.int16(-2)), ("-2", "(1, 2)")),
-        "mask: fractional": (mask_of(np.float64(0.5)), ("0.5", "(1, 2)", "whole numbers")),
-        "mask: 2^32": (mask_of(np.int64(2**32)), ("4294967296", "0 to 4294967295")),
-        "mask: 2^33": (mask_of(np.int64(2**33)), ("8589934592",)),
-        "mask: 2^32 in float32": (mask_of(np.float32(2**32)), ("whole numbers from 0 to",)),
-        "mask: NaN": (mask_of(np.float32("nan")), ("nan", "(1, 2)")),
-        "mask: infinity": (mask_of(np.float64("inf")), ("inf",)),
-        "mask: no DQ": (
-            lambda path: make_mask(path, GOOD_DQ, name="BADPIX"),
-            ("no image extensions DQ", "BADPIX", "A mask has its flags"),
-        ),
-        "mask: two DQ": (
-            lambda path: make_mask(path, GOOD_DQ, extra=[fits.ImageHDU(GOOD_DQ, name="DQ")]),
-            ("2 image extensions DQ", "expected one"),
-        ),
-        "mask: DQ a table": (
-            lambda path: make_mask(path, GOOD_DQ, name="X", extra=[table("DQ")]),
-            ("image extension", "DQ"),
-        ),
-        "mask: DQ 3-D": (
-            lambda path: make_mask(path, np.zeros((2, 6, 8), np.uint32)),
-            ("DQ", "(2, 6, 8)", "expected (ny, nx)"),
-        ),
-        "mask: another reference type": (
-            lambda path: make_mask(path, GOOD_DQ, header={"REFTYPE": "DARK"}),
-            ("REFTYPE is DARK", "expected MASK"),
-        ),
-        "mask: another detector": (
-            lambda path: make_mask(path, GOOD_DQ, header={"DETECTOR": "IRIS2"}),
-            ("DETECTOR IRIS2", "ramp.fits", "IRIS1"),
-        ),
-        "mask: another instrument": (
-            lambda path: make_mask(path, GOOD_DQ, header={"INSTRUME": "LIGER"}),
-            ("INSTRUME LIGER", "IRIS"),
-        ),
-        "DQ_DEF: duplicate value": (
-            with_table((0, 1, "HOT"), (0, 1, "DEAD")),
-            ("row 2", "VALUE 1 is defined in row 1 too"),
-        ),
-        "DQ_DEF: duplicate name": (
-            with_table((0, 1, "HOT"), (1, 2, "HOT")),
-            ("row 2", "HOT is defined in row 1 too"),
-        ),
-        "DQ_DEF: VALUE not one bit": (with_table((0, 3, "HOT")), ("row 1", "VALUE 3", "one bit")),
-        "DQ_DEF: VALUE 0": (with_table((0, 0, "HOT")), ("VALUE 0", "one bit")),
-        "DQ_DEF: VALUE fractional": (
-            with_table((0, 1.5, "HOT"), formats=("J", "D")),
-            ("VALUE 1.5", "one bit"),
-        ),
-        "DQ_DEF: VALUE NaN": (
-            with_table((0, np.nan, "HOT"), formats=("J", "D")),
-            ("VALUE nan", "one bit"),
-        ),
-        "DQ_DEF: VALUE infinite": (
-            with_table((0, np.inf, "HOT"), formats=("J", "D")),
-            ("VALUE inf", "one bit"),
-        ),
-        "DQ_DEF: VALUE text": (with_table((0, "one", "HOT"), formats=("J", "8A")), ("VALUE",)),
-        "DQ_DEF: VALUE 2^32": (
-            with_table((32, 2**32, "HOT"), formats=("J", "K")),
-            ("VALUE 4294967296", "one bit"),
-        ),
-        "DQ_DEF: BIT and VALUE disagree": (
-            with_table((2, 2, "HOT")),
-            ("BIT 2 and VALUE 2 disagree", "bit 1"),
-        ),
-        "DQ_DEF: an image": (
-            lambda path: make_mask(path, GOOD_DQ, extra=[fits.ImageHDU(GOOD_DQ, name="DQ_DEF")]),
-            ("DQ_DEF is an image", "expected a table"),
-        ),
-        "DQ_DEF: no columns": (
-            lambda path: make_mask(path, GOOD_DQ, extra=[table("DQ_DEF")]),
-            ("DQ_DEF has no column BIT, VALUE, NAME", "found A"),
-        ),
-        "DQ_DEF: twice": (
-            lambda path: make_mask(
-                path, GOOD_DQ, extra=[dq_def([(0, 1, "HOT")]), dq_def([(0, 1, "DEAD")])]
-            ),
-            ("2 tables DQ_DEF",),
-        ),
-    },
-)
-add_masks(
-    errors.UnknownFlagError,
-    {
-        "DQ_DEF: unknown name": (
-            with_table((0, 1, "HOT"), (1, 2, "MY_FLAG")),
-            ("row 2", "'MY_FLAG'", "--unknown drop"),
-        ),
-        "DQ_DEF: no name": (with_table((0, 1, "")), ("row 1", "''")),
-        "DQ_DEF: bits that it does not define": (
-            with_table((0, 1, "HOT"), dq=5),
-            ("bit 2 (value 4) in 48 pixels", "--unknown drop"),
-        ),
-    },
-)
-add_masks(
-    errors.GeometryError,
-    {
-        "mask: does not cover": (
-            lambda path: make_mask(path, np.zeros((5, 8), np.uint32)),
-            ("x 1–8, y 1–5", "ramp.fits", "x 1–8, y 1–6"),
-        ),
-        "mask: lies elsewhere": (
-            lambda path: make_mask(path, GOOD_DQ, start=(2, 1)),
-            ("x 2–9", "x 1–8"),
-        ),
-        "mask: one pixel": (
-            lambda path: make_mask(path, np.ones((1, 1), np.uint32), start=None),
-            ("x 1–1, y 1–1", "x 1–8, y 1–6"),
-        ),
-        "mask: SUBSIZE contradicts": (
-            lambda path: make_mask(path, GOOD_DQ, header={"SUBSIZE1": 9}),
-            ("9 and 6", "8 × 6"),
-        ),
-        "mask: start 0": (
-            lambda path: make_mask(path, GOOD_DQ, header={"SUBSTRT1": 0}),
-            ("0 and 1", "count from 1"),
-        ),
-        "mask: fractional start": (
-            lambda path: make_mask(path, GOOD_DQ, header={"SUBSTRT1": 1.5}),
-            ("SUBSTRT1 is 1.5", "whole number"),
-        ),
-    },
-)
+add_mask("mask: missing", MASK, "No such file", make=lambda path: path)
+add_mask("mask: a folder", MASK, "is a folder; expected a FITS file", make=a_folder)
+add_mask("mask: text", MASK, "not a FITS file", make=raw(b"not a FITS file" * 300))
+add_mask("mask: LFS pointer", MASK, "git lfs", make=raw(LFS))
+add_mask("mask: truncated", MASK, "is truncated", make=cut)
+for _value, _told in (
+    (np.int32(-1), ("-1", "(1, 2)", "whole numbers from 0 to")),
+    (np.float64(0.5), ("0.5", "(1, 2)", "whole numbers")),
+    (np.int64(2**32), ("4294967296", "0 to 4294967295")),
+    (np.float32(2**32), ("whole numbers from 0 to",)),
+    (np.float32("nan"), ("nan", "(1, 2)")),
+    (np.float64("inf"), ("inf",)),
+):
+    _dq = np.zeros((6, 8), _value.dtype)
+    _dq[1, 2] = _value
+    add_mask(f"mask: {_value} as {_value.dtype}", MASK, *_told, dq=_dq)
+add_mask("mask: no DQ", MASK, "no image extensions DQ", "BADPIX", hdu="BADPIX")
+SECOND = [fits.ImageHDU(GOOD_DQ, name="DQ")]
+add_mask("mask: two DQ", MASK, "2 image extensions DQ", "expected one", extra=SECOND)
+add_mask("mask: DQ a table", MASK, "image extension", hdu="X", extra=[table("DQ")])
+add_mask("mask: DQ 3-D", MASK, "(2, 6, 8)", "expected (ny, nx)", dq=np.zeros((2, 6, 8), np.uint32))
+for _key, _value, _told in [
+    ("REFTYPE", "DARK", ("REFTYPE is DARK", "expected MASK")),
+    ("DETECTOR", "IRIS2", ("DETECTOR IRIS2", "ramp.fits", "IRIS1")),
+    ("INSTRUME", "LIGER", ("INSTRUME LIGER", "IRIS")),
+]:
+    add_mask(f"mask: {_key} {_value}", MASK, *_told, header={_key: _value})
+
+
+def add_table(
+    name: str,
+    kind: type[errors.TmtDqError],
+    *fragments: str,
+    rows: Any,
+    dq: int = 0,
+    formats: tuple[str, str] = ("J", "J"),
+) -> None:
+    """Add a case with a table DQ_DEF of these rows; dq is the value of all pixels."""
+    flags, extra = np.full((6, 8), dq, np.uint32), [dq_def(rows, formats)]
+    add_mask(f"DQ_DEF: {name}", kind, *fragments, dq=flags, extra=extra)
+
+
+TWO = [(0, 1, "HOT"), (0, 1, "DEAD")]
+UNKNOWN = [(0, 1, "HOT"), (1, 2, "MY_FLAG")]
+add_table("duplicate value", MASK, "row 2", "VALUE 1 is defined in row 1 too", rows=TWO)
+add_table("fractional", MASK, "VALUE 1.5", "one bit", rows=[(0, 1.5, "HOT")], formats=("J", "D"))
+add_table("text", MASK, "VALUE", rows=[(0, "one", "HOT")], formats=("J", "8A"))
+add_table("unknown name", FLAG, "row 2", "'MY_FLAG'", "--unknown drop", rows=UNKNOWN)
+add_table("no name", FLAG, "row 1", "''", rows=[(0, 1, "")])
+_told = ("bit 2 (value 4) in 48 pixels", "--unknown drop")
+add_table("bits that it does not define", FLAG, *_told, rows=[(0, 1, "HOT")], dq=5)
+IMAGE, OTHER = [fits.ImageHDU(GOOD_DQ, name="DQ_DEF")], [table("DQ_DEF")]
+add_mask("DQ_DEF: an image", MASK, "DQ_DEF is an image", "expected a table", extra=IMAGE)
+add_mask("DQ_DEF: no columns", MASK, "no column BIT, VALUE, NAME", "found A", extra=OTHER)
+add_mask("DQ_DEF: twice", MASK, "2 tables DQ_DEF", extra=[dq_def([row]) for row in TWO])
+for _name, _told, _options in [
+    ("does not cover", ("y 1–5", "ramp.fits", "y 1–6"), {"dq": np.zeros((5, 8), np.uint32)}),
+    ("lies elsewhere", ("x 2–9", "x 1–8"), {"start": (2, 1)}),
+    ("one pixel", ("x 1–1, y 1–1",), {"dq": np.ones((1, 1), np.uint32), "start": None}),
+    ("SUBSIZE contradicts", ("9 and 6", "8 × 6"), {"header": {"SUBSIZE1": 9}}),
+    ("start 0", ("0 and 1", "count from 1"), {"header": {"SUBSTRT1": 0}}),
+    ("fractional start", ("SUBSTRT1 is 1.5", "whole number"), {"header": {"SUBSTRT1": 1.5}}),
+]:
+    add_mask(f"mask: {_name}", PLACE, *_told, **_options)
 
 
 @bad("mask: another orientation", errors.GeometryError, "bad.fits", "FASTAXIS -1", "with 1")

@@ -343,12 +343,6 @@ class TestUserFlags:
         ("name", "text", "options"),
         [
             ("a.txt", "# base: 1\nx y flag\n104 202 HOT\n", []),
-            ("b.txt", "x y\n103 201\n", ["--user-base", "0", "--user-flag", "hot"]),
-            (
-                "c.csv",
-                "104,202\n",
-                ["--user-columns", "x,y", "--user-base", "1", "--user-flag", "HOT"],
-            ),
             (
                 "d.reg",
                 "# Region file format: DS9\nimage\npoint(104,202)\n",
