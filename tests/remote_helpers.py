@@ -1,41 +1,28 @@
-"""Servers on loopback: an S3 store in a process of its own, and a web server that can fail."""
+"""Servers on loopback: an S3 store, and a web server that can fail."""
 
 import contextlib
 import http.server
+import logging
 import os
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 __all__ = ["WebServer", "s3_bucket", "s3_server", "web_server"]
-
-HERE = Path(__file__).parent
 
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """Start moto's S3 server; yield its address."""
-    with subprocess.Popen(
-        [sys.executable, str(HERE / "s3_server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
 
 
 @contextlib.contextmanager
