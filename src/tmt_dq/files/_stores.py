@@ -13,7 +13,17 @@ from typing import Any, NamedTuple, TypeVar
 from tmt_dq.errors import ConfigError, RemoteError, TmtDqError
 from tmt_dq.files.urls import WEB, file_name, protocol_of, redacted
 
-__all__ = ["EXISTS", "Options", "State", "attempt", "connect", "remote_errors", "search", "state"]
+__all__ = [
+    "EXISTS",
+    "Options",
+    "State",
+    "attempt",
+    "connect",
+    "present_state",
+    "remote_errors",
+    "search",
+    "state",
+]
 
 T = TypeVar("T")
 
@@ -95,17 +105,22 @@ def connect(url: str, fsspec_kwargs: Options = None) -> tuple[Any, str]:
         raise ConfigError(what, where=shown, hint=hint) from None
 
 
+def present_state(url: str, fsspec_kwargs: Options = None) -> State:
+    """Return the state of a remote file as it is now; RemoteError if it is not there."""
+    fs, path = connect(url, fsspec_kwargs)
+    with remote_errors(url):
+        fs.invalidate_cache()
+        return _state_in(attempt(lambda: fs.info(path)))
+
+
 def state(url: str, fsspec_kwargs: Options = None) -> State | None:
     """Return the state of a remote file as it is now; None if it is not there."""
-    fs, path = connect(url, fsspec_kwargs)
     try:
-        with remote_errors(url):
-            fs.invalidate_cache()
-            return _state_in(attempt(lambda: fs.info(path)))
+        return present_state(url, fsspec_kwargs)
     except RemoteError as error:
-        if error.what == ABSENT:
-            return None
-        raise
+        if error.what != ABSENT:
+            raise
+        return None
 
 
 def search(

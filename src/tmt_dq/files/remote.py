@@ -6,7 +6,6 @@ Faces (functions, verbs, the step) take URLs; below them there are paths only.
 import atexit
 import contextlib
 import fcntl
-import functools
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from tmt_dq.files._stores import (
     State,
     attempt,
     connect,
+    present_state,
     remote_errors,
     search,
     state,
@@ -35,6 +35,8 @@ _IN_USE_S = 60
 """Age at which a folder that nobody holds a lock on was left by a killed process."""
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Stores where a file appears when all of it is there; in others a part could be taken for it."""
+_process = contextlib.ExitStack()
+atexit.register(_process.close)
 _lock = threading.Lock()
 _kept: dict[tuple[str, State], Path] = {}
 _urls: dict[str, str] = {}
@@ -64,7 +66,7 @@ def local(
         return
     url = str(name)
     with _staged(url, folder) as path:
-        _fetch(url, path, _state(url, fsspec_kwargs), fsspec_kwargs, copies)
+        _fetch(url, path, fsspec_kwargs, copies)
         yield path
 
 
@@ -77,14 +79,11 @@ def fetch(name: os.PathLike[str] | str, fsspec_kwargs: Options = None) -> Path:
     if path is not None:
         return path
     url = str(name)
-    found = _state(url, fsspec_kwargs)
+    key = (url, present_state(url, fsspec_kwargs))
     with _lock:
-        if (url, found) not in _kept:
-            path = Path(tempfile.mkdtemp(dir=_kept_folder()), file_name(url))
-            _fetch(url, path, found, fsspec_kwargs)
-            _urls[str(path)] = redacted(url)
-            _kept[url, found] = path
-        return _kept[url, found]
+        if key not in _kept:
+            _kept[key] = _process.enter_context(local(url, fsspec_kwargs=fsspec_kwargs))
+        return _kept[key]
 
 
 def check_output(
@@ -135,16 +134,9 @@ def sent(url: str, *, overwrite: bool = False, fsspec_kwargs: Options = None) ->
             raise OutputError(error.what, where=error.where, hint=error.hint) from None
 
 
-def _state(url: str, fsspec_kwargs: Options) -> State:
-    found = state(url, fsspec_kwargs)
-    if found is None:
-        with remote_errors(url):
-            raise FileNotFoundError
-    return found
-
-
-def _fetch(url: str, target: Path, before: State, fsspec_kwargs: Options, copies: int = 1) -> None:
+def _fetch(url: str, target: Path, fsspec_kwargs: Options, copies: int) -> None:
     """Fetch a file whole; it must be in the same state afterwards."""
+    before = present_state(url, fsspec_kwargs)
     need, free = (before.size or 0) * copies, shutil.disk_usage(target.parent).free
     if need > free:
         what = f"staging {redacted(url)} needs {need / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
@@ -176,13 +168,6 @@ def _staged(url: str, folder: Path | None) -> Iterator[Path]:
             raise
         finally:
             del _urls[str(path)]
-
-
-@functools.cache
-def _kept_folder() -> Path:
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(_stage(None))
 
 
 @contextlib.contextmanager
