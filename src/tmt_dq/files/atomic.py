@@ -19,14 +19,7 @@ from typing import Self
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.copying import write_all
 
-__all__ = [
-    "AtomicOutput",
-    "check_not_input",
-    "check_output",
-    "output_errors",
-    "sync_folder",
-    "write_file",
-]
+__all__ = ["AtomicOutput", "check_not_input", "check_output", "output_errors", "write_file"]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """0 where the system lacks it: a folder cannot be opened for writing."""
@@ -167,7 +160,7 @@ class AtomicOutput:
                     hint="Another process writes the same output; this one left it alone.",
                 ) from None
         if self.sync:
-            sync_folder(self.path.parent)
+            _sync_folder(self.path.parent)
 
     def _replace(self) -> None:
         """Take the name from a file that has it, and its permissions, in one step."""
@@ -208,7 +201,7 @@ def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: boo
         write_all(out.fd, content, 0)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make a new name survive a power failure."""
     fd = os.open(folder, os.O_RDONLY)
     try:

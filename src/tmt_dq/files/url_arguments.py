@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def staged(
-    *inputs: str, kept: Iterable[str] = (), output: bool = False
+    *inputs: str, kept: Sequence[str] = (), output: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let these parameters of a function be URLs; the function itself is called with paths.
 
@@ -47,13 +47,14 @@ def staged(
                 if output:
                     origins = [str(given[name]) for name in named if name in sources]
                     folder = _stage_output(given, origins, stack)
-                for name in set(named) & set(inputs):
-                    copy = remote.local(
-                        given[name], fsspec_kwargs=options, folder=folder, copies=1 + output
-                    )
-                    given[name] = stack.enter_context(copy)
-                for name in set(named) & set(kept):
-                    given[name] = remote.fetch(given[name], options)
+                for name in named:
+                    if name in inputs:
+                        copy = remote.local(
+                            given[name], fsspec_kwargs=options, folder=folder, copies=1 + output
+                        )
+                        given[name] = stack.enter_context(copy)
+                    elif name in kept:
+                        given[name] = remote.fetch(given[name], options)
                 return _shown(function(*bound.args, **bound.kwargs))
 
         return call
