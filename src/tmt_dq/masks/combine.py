@@ -1,6 +1,5 @@
 """Combine masks: merge several, add the flags of lists, take flags away."""
 
-import dataclasses
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,22 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq import __version__
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import MergeRule, clear, merge
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
-from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.masks.formats import Target, read_flags
+from tmt_dq.masks.formats import read_flags
 from tmt_dq.masks.mask import Mask, open_mask_file, place_on_detector, read_mask
-from tmt_dq.masks.new_mask import (
-    Contribution,
-    Made,
-    MaskOptions,
-    contribution_of,
-    find_detector,
-    finish,
-)
+from tmt_dq.masks.new_mask import Made, MaskOptions, NewMask
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["combine_masks"]
@@ -128,59 +118,37 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
             hint="To make one from a list alone, use import_mask (tmt-dq import).",
         )
     given = [read_mask(path, unknown=unknown) for path in paths]
-    described, chip = _detector(given[0], instrument, detector)
-    reading = Reading(unknown=unknown)
-    contributions = [contribution_of("mask", mask, reading, described, chip) for mask in given]
-    orientation = _common_orientation(given)
-    lines = []
+    new = NewMask("combine", *_detector(given[0], instrument, detector), options)
+    new.orientation = _common_orientation(given)
     if len(paths) == 1:
         with open_mask_file(paths[0]) as file:
-            lines = file.units[0].header.commentary("HISTORY")
+            new.history += file.units[0].header.commentary("HISTORY")
     else:
         others = "".join(f", {name} of {other}" for name, other in (per_flag or {}).items())
-        text = f"flags of {rule}{others} of {len(paths)} masks"
-        lines.append(f"tmt-dq {__version__} combine: {text}")
-    frames = [place_on_detector(mask, chip.shape).dq for mask in given]
-    merged = merge(frames, rule, per_flag=per_flag)
-    dq, changed = _changed(merged, changes, described, chip)
-    return finish(
-        dq,
-        described,
-        chip,
-        options,
-        verb="combine",
-        contributions=[*contributions, *changed],
-        lines=lines,
-        orientation=orientation,
-        before=merged,
-    )
+        new.note(f"flags of {rule}{others} of {len(paths)} masks")
+    for mask in given:
+        new.record("mask", mask, Reading(unknown=unknown))
+    frames = [place_on_detector(mask, new.detector.shape).dq for mask in given]
+    new.dq = merged = merge(frames, rule, per_flag=per_flag)
+    _change(new, changes)
+    return new.write(before=merged)
 
 
-def _changed(
-    dq: Flags,
-    changes: Sequence[tuple[str, Path, Reading]],
-    instrument: Instrument,
-    detector: Detector,
-) -> tuple[Flags, list[Contribution]]:
-    """Take flags away and add flags; return in how many pixels each file did so, too."""
-    contributions = []
-    taken = np.zeros_like(dq)
+def _change(new: NewMask, changes: Sequence[tuple[str, Path, Reading]]) -> None:
+    """Take flags away and add flags, as files have them."""
+    taken = np.zeros_like(new.dq)
     for role, path, reading in changes:
-        mask = read_flags(path, Target.of(instrument, detector), reading)
-        contribution = contribution_of(role, mask, reading, instrument, detector)
+        mask = read_flags(path, new.target, reading)
         if role == "clear":
             taken |= mask.dq
-            dq, count = clear(dq, mask.dq)
+            new.dq, count = clear(new.dq, mask.dq)
             remark = f"{count} pixels had a flag to clear"
         else:
             _check_no_conflict(path, mask.dq & taken)
-            count = int(np.count_nonzero(mask.dq & ~dq))
-            dq = dq | mask.dq
+            count = int(np.count_nonzero(mask.dq & ~new.dq))
+            new.dq = new.dq | mask.dq
             remark = f"{count} pixels got a flag they did not have"
-        contributions.append(
-            dataclasses.replace(contribution, remarks=(*contribution.remarks, remark))
-        )
-    return dq, contributions
+        new.record(role, mask, reading, remark)
 
 
 def _check_no_conflict(path: Path, both: Flags) -> None:
@@ -218,9 +186,7 @@ def _common_orientation(masks: Sequence[Mask]) -> tuple[int | None, int | None]:
     return fast, slow
 
 
-def _detector(
-    mask: Mask, instrument: str | None, detector: str | None
-) -> tuple[Instrument, Detector]:
+def _detector(mask: Mask, instrument: str | None, detector: str | None) -> tuple[str, str]:
     """Return the instrument and detector that the caller or the mask names."""
     instrument, detector = instrument or mask.instrument, detector or mask.detector
     if instrument is None or detector is None:
@@ -230,4 +196,4 @@ def _detector(
             hint="Give both, for example IRIS and IRIS1.",
             options=("instrument", "detector"),
         )
-    return find_detector(instrument, detector)
+    return instrument, detector

@@ -8,12 +8,11 @@ from typing import Literal
 
 import numpy.typing as npt
 
-from tmt_dq import __version__
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError
-from tmt_dq.masks.formats import Target, read_flags
-from tmt_dq.masks.new_mask import Made, MaskOptions, contribution_of, find_detector, finish
+from tmt_dq.masks.formats import read_flags
+from tmt_dq.masks.new_mask import Made, MaskOptions, NewMask
 from tmt_dq.masks.reading import Reading
 
 __all__ = ["Made", "import_mask", "make_mask"]
@@ -78,18 +77,20 @@ def make_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     >>> made.counts
     {'GOOD': 16777215, 'DO_NOT_USE': 1, 'HOT': 1}
     """
-    described, chip = find_detector(instrument, detector)
     keywords = (useafter, pedigree, author, description)
     options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
+    new = NewMask("make", instrument, detector, options)
     options.check(())
-    flags = as_flags(dq, where="dq")
-    if flags.shape != chip.shape:
+    new.dq = as_flags(dq, where="dq")
+    if new.dq.shape != new.detector.shape:
         raise GeometryError(
-            f"has the shape {flags.shape}; {chip.name} has {chip.shape} (rows, columns)",
+            f"has the shape {new.dq.shape}; {new.detector.name} has {new.detector.shape} (rows, "
+            "columns)",
             where="dq",
         )
-    lines = [f"tmt-dq {__version__} make: {line}" for line in history]
-    return finish(flags, described, chip, options, verb="make", lines=lines)
+    for line in history:
+        new.note(line)
+    return new.write()
 
 
 def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
@@ -170,22 +171,15 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     >>> import_mask("hot.txt", "mask.fits", detector="IRIS1", **said).counts
     {'GOOD': 16777213, 'DO_NOT_USE': 3, 'HOT': 3}
     """
-    described, chip = find_detector(instrument, detector)
     path = Path(source)
     reading = Reading(
         flag, bad, good, values, base, at, columns, extension, ignore_columns, unknown
     )
     keywords = (useafter, pedigree, author, description)
     options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
+    new = NewMask("import", instrument, detector, options)
     options.check([path])
-    mask = read_flags(path, Target.of(described, chip), reading)
-    contribution = contribution_of("import", mask, reading, described, chip)
-    return finish(
-        mask.dq,
-        described,
-        chip,
-        options,
-        verb="import",
-        contributions=[contribution],
-        orientation=mask.orientation,
-    )
+    mask = read_flags(path, new.target, reading)
+    new.dq, new.orientation = mask.dq, mask.orientation
+    new.record("import", mask, reading)
+    return new.write()

@@ -3,7 +3,8 @@
 import datetime as dt
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +16,30 @@ from tmt_dq import __version__
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
-from tmt_dq.files.atomic import check_output
+from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
 from tmt_dq.files.identity import sha256_of
+from tmt_dq.fits.cards import Value, ascii_text
+from tmt_dq.fits.headers import image_header, primary_header
+from tmt_dq.fits.tables import convention_unit
+from tmt_dq.fits.writer import UnitWriter
 from tmt_dq.instruments import Detector, Instrument, available, load, policy_flags
 from tmt_dq.masks.formats import Target
 from tmt_dq.masks.grow import grow_flags, parse_growth
 from tmt_dq.masks.mask import Mask
-from tmt_dq.masks.mask_writer import write_mask
 from tmt_dq.masks.reading import Reading
 from tmt_dq.masks.useafter import useafter_text
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Contribution", "Made", "MaskOptions", "contribution_of", "find_detector", "finish"]
+__all__ = ["Made", "MaskOptions", "NewMask", "find_detector"]
+
+Flags = npt.NDArray[np.uint32]
 
 _log = logging.getLogger(__name__)
+_ROWS = 256
+_CARD = 72
+"""Characters of text in a HISTORY card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +72,25 @@ class MaskOptions:
     overwrite: bool = False
     dry_run: bool = False
 
-    @property
-    def path(self) -> Path | None:
-        """The mask file to write."""
-        return None if self.output is None else Path(self.output)
-
     def check(self, inputs: Iterable[Path]) -> None:
         """Make sure, before any work, that the output can be written."""
-        self.cards()
+        self.given()
         if self.grow is not None:
             parse_growth(self.grow)
-        if self.path is None and not self.dry_run:
+        if self.output is None:
+            if self.dry_run:
+                return
             raise ConfigError(
                 "there is no output", where="output", hint="Name one, or use dry_run=True."
             )
-        if self.path is not None and self.path.suffix.lower() not in {".fits", ".fit", ".fts"}:
-            raise OutputError("is not named .fits; a mask is a FITS file", where=self.path)
-        if self.path is not None and not self.dry_run:
-            check_output(self.path, overwrite=self.overwrite, inputs=inputs)
+        path = Path(self.output)
+        if path.suffix.lower() not in {".fits", ".fit", ".fts"}:
+            raise OutputError("is not named .fits; a mask is a FITS file", where=path)
+        if not self.dry_run:
+            check_output(path, overwrite=self.overwrite, inputs=inputs)
 
-    def cards(self) -> dict[str, str | None]:
-        """Return what only the keeper of the mask can give, and a delivery demands."""
+    def given(self) -> dict[str, str | None]:
+        """Return the keywords that only the keeper of a mask can give, and a delivery demands."""
         useafter, pedigree, author, description = self.keywords
         return {
             "USEAFTER": None if useafter is None else useafter_text(useafter),
@@ -176,106 +183,133 @@ def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]
         ) from error
 
 
-def contribution_of(
-    role: str, mask: Mask, reading: Reading, instrument: Instrument, detector: Detector
-) -> Contribution:
-    """Return what a file gives, after checking that it is not of another of our detectors."""
-    remarks = []
-    target = Target.of(instrument, detector)
-    for key, found, known, expected in (
-        ("INSTRUME", mask.instrument, set(available()), {instrument.name.upper()}),
-        ("DETECTOR", mask.detector, target.others, target.names),
-    ):
-        if found is None or found.upper() in expected:
-            continue
-        if found.upper() in known:
-            raise MaskFormatError(
-                f"has {key} {found}; the mask is for {instrument.name} {detector.name}",
-                where=mask.path,
-                hint="Name the detector that the file is of.",
-            )
-        remarks.append(f"it says {key} {found}")
-    remarks += mask.remarks
-    remarks += [f"bit {bit} of {n} pixels left out" for bit, n in mask.left_out.items()]
-    counts = PIXEL.count(mask.dq)
-    del counts["GOOD"]
-    return Contribution(
-        role=role,
-        path=mask.path,
-        sha256=sha256_of(mask.path),
-        said=reading.describe(),
-        counts=counts,
-        remarks=tuple(remarks),
-    )
+class NewMask:
+    """A mask in the making: its flags, and what they come from."""
 
+    def __init__(self, verb: str, instrument: str, detector: str, options: MaskOptions) -> None:
+        self.instrument, self.detector = find_detector(instrument, detector)
+        self.target = Target.of(self.instrument, self.detector)
+        self.dq = np.zeros(self.detector.shape, np.uint32)
+        self.orientation: tuple[int | None, int | None] = (None, None)
+        self.history: list[str] = []
+        self._options = options
+        self._policy = policy_flags(options.do_not_use, self.instrument)
+        self._prefix = f"tmt-dq {__version__} {verb}: "
+        self._sources: list[Contribution] = []
 
-def finish(  # noqa: PLR0913 - what all verbs that make masks have in common
-    dq: npt.NDArray[np.uint32],
-    instrument: Instrument,
-    detector: Detector,
-    options: MaskOptions,
-    *,
-    verb: str,
-    contributions: Sequence[Contribution] = (),
-    lines: Sequence[str] = (),
-    orientation: tuple[int | None, int | None] = (None, None),
-    before: npt.NDArray[np.uint32] | None = None,
-) -> Made:
-    """Grow flags, set DO_NOT_USE by the policy, write the mask; return what was made."""
-    policy = policy_flags(options.do_not_use, instrument)
-    prefix = f"tmt-dq {__version__} {verb}: "
-    history = [*lines, *(prefix + contribution.describe() for contribution in contributions)]
-    if options.grow is not None:
-        shape, flags = parse_growth(options.grow)
-        grown = grow_flags(dq, flags, shape=shape)
-        count = int(np.count_nonzero(grown != dq))
-        history.append(f"{prefix}{flags} grown ({shape}): {count} pixels got a flag")
-        dq = grown
-    dq, added = hold_to_policy(dq, policy)
-    history.append(
-        f"{prefix}DO_NOT_USE set where {', '.join(policy)}: {added} pixels got it"
-        if policy
-        else f"{prefix}DO_NOT_USE kept as it was"
-    )
-    cards, path = options.cards(), options.path
-    if path is not None and not options.dry_run:
-        write_mask(
-            path,
-            dq,
-            {
-                "TELESCOP": instrument.telescope,
-                "INSTRUME": instrument.name,
-                "DETECTOR": detector.name,
-                "REFTYPE": instrument.reftype.upper(),
-                **cards,
-                "FASTAXIS": orientation[0],
-                "SLOWAXIS": orientation[1],
-                "DNUFLAGS": ",".join(policy) or "KEEP",
-            },
-            history,
-            overwrite=options.overwrite,
+    def note(self, text: str) -> None:
+        """Add a line to HISTORY."""
+        self.history.append(self._prefix + text)
+
+    def record(self, role: str, mask: Mask, reading: Reading, *more: str) -> None:
+        """Record what a file gives, after checking that it is not of another of our detectors."""
+        left_out = mask.left_out.items()
+        remarks = [*mask.remarks, *(f"bit {bit} of {n} pixels left out" for bit, n in left_out)]
+        for key, found, known, expected in (
+            ("INSTRUME", mask.instrument, set(available()), {self.instrument.name.upper()}),
+            ("DETECTOR", mask.detector, self.target.others, self.target.names),
+        ):
+            if found is not None and found.upper() not in expected:
+                if found.upper() in known:
+                    raise MaskFormatError(
+                        f"has {key} {found}; the mask is for {self.instrument.name} "
+                        f"{self.detector.name}",
+                        where=mask.path,
+                        hint="Name the detector that the file is of.",
+                    )
+                remarks.insert(0, f"it says {key} {found}")
+        counts, digest = _flag_counts(mask.dq), sha256_of(mask.path)
+        source = Contribution(
+            role, mask.path, digest, reading.describe(), counts, (*remarks, *more)
         )
-        _log.info("%s: mask of %s %s written", path, instrument.name, detector.name)
-    for line in history:
-        _log.debug("%s: %s", path, line)
-    return Made(
-        output=path,
-        written=not options.dry_run,
-        instrument=instrument.name,
-        detector=detector.name,
-        counts=PIXEL.count(dq),
-        sources=tuple(contributions),
-        policy=policy,
-        do_not_use_added=added,
-        missing=tuple(key for key, value in cards.items() if value is None),
-        gained={} if before is None else _changes(dq, before),
-        lost={} if before is None else _changes(before, dq),
-        history=tuple(history),
-    )
+        self._sources.append(source)
+        self.note(source.describe())
+
+    def write(self, before: Flags | None = None) -> Made:
+        """Grow flags, set DO_NOT_USE by the policy, write the mask; return what was made.
+
+        `before` holds flags that the new ones are compared with.
+        """
+        dq, options = self.dq, self._options
+        if options.grow is not None:
+            shape, flags = parse_growth(options.grow)
+            dq = grow_flags(dq, flags, shape=shape)
+            count = np.count_nonzero(dq != self.dq)
+            self.note(f"{flags} grown ({shape}): {count} pixels got a flag")
+        dq, added = hold_to_policy(dq, self._policy)
+        policy = f"set where {', '.join(self._policy)}: {added} pixels got it"
+        self.note(f"DO_NOT_USE {policy if self._policy else 'kept as it was'}")
+        path = None if options.output is None else Path(options.output)
+        if path is not None and not options.dry_run:
+            self._write_file(path, dq)
+            _log.info("%s: mask of %s %s written", path, self.instrument.name, self.detector.name)
+        for line in self.history:
+            _log.debug("%s: %s", path, line)
+        return Made(
+            output=path,
+            written=not options.dry_run,
+            instrument=self.instrument.name,
+            detector=self.detector.name,
+            counts=PIXEL.count(dq),
+            sources=tuple(self._sources),
+            policy=self._policy,
+            do_not_use_added=added,
+            missing=tuple(key for key, value in options.given().items() if value is None),
+            gained={} if before is None else _flag_counts(dq & ~before),
+            lost={} if before is None else _flag_counts(before & ~dq),
+            history=tuple(self.history),
+        )
+
+    def _write_file(self, path: Path, dq: Flags) -> None:
+        """Write a full-frame MASK reference file; it appears whole, or not at all."""
+        header = primary_header()
+        for keyword, value, comment in self._cards(path, dq.shape):
+            if value is not None:
+                header[keyword] = (ascii_text(value) if isinstance(value, str) else value, comment)
+        for line in self.history:
+            # Cut between words: what is cut anywhere, no search finds again.
+            for piece in textwrap.wrap(ascii_text(line), _CARD, break_on_hyphens=False) or [""]:
+                header.add_history(piece)
+        with AtomicOutput(path, overwrite=self._options.overwrite) as output, output_errors(path):
+            writer = UnitWriter(output.fd)
+            writer.write(header)
+            image = image_header("DQ", 32, dq.shape)
+            # Copies of a few rows at a time: the writer uses them up.
+            pieces = (dq[first : first + _ROWS].copy() for first in range(0, len(dq), _ROWS))
+            writer.write_flags(writer.reserve_image(image, dq.nbytes), image, pieces)
+            writer.write(*convention_unit())
+            writer.finish()
+
+    def _cards(self, path: Path, shape: tuple[int, ...]) -> list[tuple[str, Value, str]]:
+        """Return keywords, values (None for those that nobody gives) and comments."""
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        given = self._options.given()
+        fast, slow = self.orientation
+        return [
+            ("DATE", now, "UTC date this file was made"),
+            ("FILENAME", path.name, "Name of the file"),
+            ("DATAMODL", "TMTMaskModel", "Type of data model"),
+            ("TELESCOP", self.instrument.telescope, "Telescope"),
+            ("INSTRUME", self.instrument.name, "Instrument"),
+            ("DETECTOR", self.detector.name, "Detector"),
+            ("REFTYPE", self.instrument.reftype.upper(), "Type of reference file"),
+            ("USEAFTER", given["USEAFTER"], "First observation date this file is for"),
+            ("PEDIGREE", given["PEDIGREE"], "Where the data come from"),
+            ("AUTHOR", given["AUTHOR"], "Author of the reference file"),
+            ("DESCRIP", given["DESCRIP"], "Description of the reference file"),
+            ("FASTAXIS", fast, "Direction of the fast readout axis"),
+            ("SLOWAXIS", slow, "Direction of the slow readout axis"),
+            ("DNUFLAGS", ",".join(self._policy) or "KEEP", ""),
+            ("SUBARRAY", "GENERIC", "Subarrays it serves"),
+            ("SUBSTRT1", 1, "1-based first column on the detector"),
+            ("SUBSTRT2", 1, "1-based first row on the detector"),
+            ("SUBSIZE1", shape[1], "Number of columns"),
+            ("SUBSIZE2", shape[0], "Number of rows"),
+            ("CAL_VER", f"tmt-dq {__version__}", "Software that made the file"),
+        ]
 
 
-def _changes(dq: npt.NDArray[np.uint32], other: npt.NDArray[np.uint32]) -> dict[str, int]:
-    """Count the flags that are in `dq` and not in `other`."""
-    counts = PIXEL.count(dq & ~other)
+def _flag_counts(dq: Flags) -> dict[str, int]:
+    counts = PIXEL.count(dq)
     del counts["GOOD"]
     return counts
