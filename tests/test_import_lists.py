@@ -24,7 +24,7 @@ from tmt_dq.errors import (
 from tmt_dq.instruments import load
 from tmt_dq.masks import formats
 from tmt_dq.masks.formats import Target, format_of, read_flags
-from tmt_dq.masks.formats.columns import Columns
+from tmt_dq.masks.formats.format import Columns
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, list_mask
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading

@@ -14,8 +14,7 @@ from tmt_dq.fits.encoding import read_plane
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns, read_dq_def
-from tmt_dq.masks.formats.columns import Columns
-from tmt_dq.masks.formats.format import Format, Target
+from tmt_dq.masks.formats.format import Columns, Format, Target
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
 from tmt_dq.masks.mask import (
     MASK_TYPES,

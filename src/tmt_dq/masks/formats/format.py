@@ -1,8 +1,10 @@
-"""Formats of bad-pixel files in general: the record of a format, and the target of reading."""
+"""Formats of bad-pixel files in general: a format, the target of reading, columns of lists."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,10 @@ from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["Format", "Target", "read_text", "whole_detector"]
+__all__ = ["Columns", "Format", "Target", "numbers_of", "read_text", "whole_detector"]
+
+Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +84,82 @@ def whole_detector(
     """Return flags of a whole detector as a mask."""
     dq.flags.writeable = False
     return Mask(path=path, dq=dq, window=Window.full(*dq.shape), placed=True, remarks=remarks)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A table as a file holds it, column by column, names in lower case."""
+
+    path: Path
+    values: dict[str, npt.NDArray[Any]]
+    rows: Sequence[int]
+    row_name: str
+    base: int | None = None
+
+    def where(self, number: int) -> str:
+        """Name a row, for messages."""
+        return f"{self.row_name} {self.rows[number]}"
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "Columns":
+        """Return the table with some of its rows."""
+        values = {name: column[chosen] for name, column in self.values.items()}
+        return replace(self, values=values, rows=np.asarray(self.rows)[chosen].tolist())
+
+    def cells(self, name: str) -> list[Any]:
+        """Return the values of a column, one a row."""
+        column = self.values[name]
+        if column.size != len(column):
+            raise MaskFormatError(
+                f"has {column.shape[1:]} values a row in the column {name}; expected one",
+                where=self.path,
+            )
+        return list(column.reshape(-1).tolist())
+
+    def whole_numbers(self, name: str) -> Numbers:
+        """Return a column as whole numbers, also those that are written as 12.0."""
+        return self._whole(name, self.cells(name), "a whole number")
+
+    def ranges(self, name: str, first: int, last: int, *, is_open: bool) -> tuple[Numbers, Numbers]:
+        """Return first positions and lengths of a column of positions and ranges ``a:b``.
+
+        Where ranges may be open, an end that is left out is `first` or `last`.
+        """
+        starts, ends = [], []
+        for cell in self.cells(name):
+            start, colon, end = (part.strip() for part in str(cell).partition(":"))
+            starts.append(start or (first if colon and is_open else ""))
+            ends.append((end or (last if is_open else "")) if colon else start)
+        expected = "a whole number, or a range a:b of whole numbers a ≤ b with both ends included"
+        low = self._whole(name, starts, expected)
+        high = self._whole(name, ends, expected)
+        self.check(name, high >= low, expected)
+        return low, high - low + 1
+
+    def check(self, name: str, good: npt.NDArray[np.bool_], expected: str) -> None:
+        """Refuse a column with values that are not good; the error names the first."""
+        if not good.all():
+            row = int(np.argmin(good))
+            raise MaskFormatError(
+                f"{self.where(row)}: {name} is {self.cells(name)[row]!r}; expected {expected}",
+                where=self.path,
+            )
+
+    def _whole(self, name: str, values: Sequence[object], expected: str) -> Numbers:
+        numbers = numbers_of(values)
+        with np.errstate(invalid="ignore"):
+            good = (abs(numbers) < 1 << 53) & (numbers == np.floor(numbers))
+        self.check(name, good, expected)
+        return numbers.astype(np.int64)
+
+
+def numbers_of(values: Sequence[object]) -> Floats:
+    """Return values as numbers; NaN for those that are none."""
+    return np.array([_number(value) for value in values], np.float64)
+
+
+def _number(value: object) -> float:
+    try:
+        # Python takes an underscore for a separator of thousands.
+        return math.nan if isinstance(value, bool) or "_" in str(value) else float(str(value))
+    except ValueError:
+        return math.nan

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
-from tmt_dq.masks.formats.columns import Columns, numbers_of
-from tmt_dq.masks.formats.format import Target, whole_detector
+from tmt_dq.masks.formats.format import Columns, Target, numbers_of, whole_detector
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading

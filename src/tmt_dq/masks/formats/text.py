@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tmt_dq.errors import ConfigError, MaskFormatError
-from tmt_dq.masks.formats.columns import Columns
-from tmt_dq.masks.formats.format import Format, Target, read_text
+from tmt_dq.masks.formats.format import Columns, Format, Target, read_text
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, POSITION_NAMES, list_mask
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
