@@ -156,7 +156,7 @@ def read_receipt(path: Path) -> Receipt:
         raise DeliveryError(
             f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
             where=path,
-            hint="Receipts are in the folder deliveries of the cache.",
+            hint="A receipt is JSON in the folder deliveries of a cache; tmt-dq deliver names it.",
         ) from error
     if path.absolute() != receipt.cache / receipt_name(receipt.observatory, receipt.context):
         raise DeliveryError(
