@@ -43,13 +43,10 @@ def decide(
             return Job(path, output, "skip", reason, identity.size), None
         owner = entry.input
     if owner != path:
-        error = ConfigError(
-            f"its output {output} would be that of this ramp too",
-            where=owner,
-            hint="Give the ramp another name, or watch its folder with an --output-dir of its own.",
-        )
-        reason = "the output is another exposure's"
-        return Job(path, output, "refuse", reason, identity.size), error
+        what = f"its output {output} would be that of this ramp too"
+        hint = "Give the ramp another name, or watch its folder with an --output-dir of its own."
+        refused = Job(path, output, "refuse", "the output is another exposure's", identity.size)
+        return refused, ConfigError(what, where=owner, hint=hint)
     job = replace(planner.plan(path, output), size=identity.size)
     return job, job.settled().error if job.action == "refuse" else None
 

@@ -4,7 +4,6 @@ import fnmatch
 import math
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -66,7 +65,9 @@ class WatchOptions:
             raise ConfigError(f"jobs is {self.jobs}; expected at least 1")
         # Links are resolved: events and searches must agree in names.
         self.folder, self.output_dir = self.folder.resolve(), self.output_dir.resolve()
-        self._check_folder()
+        if not os.path.isdir(self.folder):  # noqa: PTH112 - Path's raises where a folder is closed
+            hint = "Name the folder in which ramps arrive; check the permissions of those above it."
+            raise ConfigError("is not a folder that can be read", where=self.folder, hint=hint)
         self.remote = is_remote(self.folder)
         polling = self.poll_s is not None or self.remote
         self.events = not polling and not self.once
@@ -96,27 +97,13 @@ class WatchOptions:
             return False
         return self.recursive and not hidden
 
-    def _check_folder(self) -> None:
-        """Raise `ConfigError` if the watched folder is not there."""
-        try:
-            reason = "" if stat.S_ISDIR(self.folder.stat().st_mode) else "is not a folder"
-        except FileNotFoundError:
-            reason = "there is no such folder"
-        except OSError as error:
-            reason = f"cannot be examined: {error.strerror}"
-        if reason:
-            hint = "Name the folder in which ramps arrive; check the permissions of those above it."
-            raise ConfigError(reason, where=self.folder, hint=hint)
-
 
 def local_folder(place: PathLike) -> Path:
     """Return a folder that must be on this machine."""
     if is_url(place):
-        raise ConfigError(
-            "is a URL; expected a folder that this machine sees",
-            where=redacted(str(place)),
-            hint="Mount it, or run tmt-dq batch from time to time, which takes URLs.",
-        )
+        what = "is a URL; expected a folder that this machine sees"
+        hint = "Mount it, or run tmt-dq batch from time to time, which takes URLs."
+        raise ConfigError(what, where=redacted(str(place)), hint=hint)
     return Path(place)
 
 

@@ -136,11 +136,9 @@ class Service:
         if not (self._options.once and self._events.searches):
             return False
         if self._events.failure is not None:
-            raise ConfigError(
-                f"the folder cannot be searched: {self._events.failure.strerror}",
-                where=self._events.failure.filename,
-                hint="Check that it is there, and its permissions.",
-            )
+            failure, hint = self._events.failure, "Check that it is there, and its permissions."
+            what = f"the folder cannot be searched: {failure.strerror}"
+            raise ConfigError(what, where=failure.filename, hint=hint)
         if self._why:
             raise OutputError(self._why, hint="What is done is known; run it again.")
         if self._events.found or self._taken:
@@ -287,11 +285,9 @@ class Service:
         for place, before in self._folders.items():
             if _id(place) != before:
                 kind = OutputError if place == self._options.output_dir else ConfigError
-                raise kind(
-                    "the folder is gone, or is another one than at the start; the watch ends",
-                    where=place,
-                    hint="Mount it or make it again, then start the watch: it goes on.",
-                )
+                what = "the folder is gone, or is another one than at the start; the watch ends"
+                hint = "Mount it or make it again, then start the watch: it goes on."
+                raise kind(what, where=place, hint=hint)
 
     def _follow_rules(self) -> None:
         """Use new rules from now on, and try again with them what may well be in order.

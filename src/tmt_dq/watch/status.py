@@ -119,11 +119,9 @@ class _Metrics:
         try:
             self._server, _ = serve(int(port), addr=host, registry=registry)
         except (OSError, OverflowError, ValueError) as error:
-            raise ConfigError(
-                f"cannot be listened on ({error}); expected PORT or HOST:PORT",
-                where=f"--prometheus {address}",
-                hint="For example 9464, or 0.0.0.0:9464 to be seen from other machines.",
-            ) from error
+            what = f"cannot be listened on ({error}); expected PORT or HOST:PORT"
+            hint = "For example 9464, or 0.0.0.0:9464 to be seen from other machines."
+            raise ConfigError(what, where=f"--prometheus {address}", hint=hint) from error
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_port}/metrics"
 
