@@ -33,13 +33,7 @@ class Report:
         raise NotImplementedError
 
     def figure(self) -> Any:
-        """Return the picture of `plot`, a matplotlib Figure.
-
-        Raises
-        ------
-        ConfigError
-            Raised if matplotlib is not installed.
-        """
+        """Return the picture of `plot`, a matplotlib Figure."""
         raise NotImplementedError
 
     def plot(

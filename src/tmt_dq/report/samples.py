@@ -1,15 +1,20 @@
 """One pixel in all groups of a ramp: its flags in GROUPDQ, its counts and its neighbours'."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import GROUP
+from tmt_dq.core.geometry import Window
 from tmt_dq.exposures.ramp import read_ramp
-from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.fits.file import open_input
 from tmt_dq.fits.layout import Unit
 from tmt_dq.report.image import FlagImage
+from tmt_dq.report.parts import intersection
 
 __all__ = ["GroupFlag", "Samples", "read_samples"]
 
@@ -42,38 +47,31 @@ def read_samples(image: FlagImage, y: int, x: int) -> Samples:
     """
     if image.kind != "ramp" or image.path is None:
         return Samples()
-    y, x = y - image.window.y, x - image.window.x
     with open_input(image.path) as file:
         if file.compressed:
             return Samples()
         exposure = read_ramp(file)
-        counts: dict[str, int] = {}
-        if exposure.groupdq is not None:
-            values = _read_stretch(file, exposure.groupdq, y, slice(x, x + 1))[:, 0]
-            counts = GROUP.count(values.astype(np.uint8))
-        rows, columns = range(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
-        ny, nx = image.dq.shape
-        columns = slice(columns.start, min(columns.stop, nx))
-        groups = exposure.ramp.shape[0] * exposure.ramp.shape[1]
-        reads = np.full((groups, 3, 3), np.nan)
-        for row in rows:
-            if row < ny:
-                place = slice(columns.start - x + 1, columns.stop - x + 1)
-                reads[:, row - y + 1, place] = _read_stretch(file, exposure.sci, row, columns)
-        unit = str(exposure.sci.header.get("BUNIT") or "").strip() or "unit not stated"
-    flags = [GroupFlag(name, n, groups) for name, n in counts.items() if name != "GOOD"]
-    return Samples(tuple(flags), reads, unit)
+    window = image.window
+    near = intersection(window, Window(y - 1, x - 1, 3, 3))
+    assert near is not None
+    counts = _planes(image.path, exposure.sci)[:, *near.slices(window)]
+    reads = np.full((len(counts), 3, 3), np.nan)
+    header = exposure.sci.header
+    scale, zero = (float(str(header.get(*card))) for card in (("BSCALE", 1), ("BZERO", 0)))
+    reads[:, *near.slices(Window(y - 1, x - 1, 3, 3))] = counts * scale + zero
+    flags: dict[str, int] = {}
+    if exposure.groupdq is not None:
+        place = Window(y, x, 1, 1).slices(window)
+        flags = GROUP.count(_planes(image.path, exposure.groupdq)[:, *place])
+    found = [GroupFlag(name, n, len(counts)) for name, n in flags.items() if name != "GOOD"]
+    unit = str(header.get("BUNIT") or "").strip() or "unit not stated"
+    return Samples(tuple(found), reads, unit)
 
 
-def _read_stretch(file: FitsInput, unit: Unit, row: int, columns: slice) -> npt.NDArray[np.float64]:
-    """Return a part of one row in each plane of an image, (planes, columns), as physical values."""
-    kind = (
-        "u1" if unit.bitpix == 8 else f">{'f' if unit.bitpix < 0 else 'i'}{abs(unit.bitpix) // 8}"
-    )
+def _planes(path: Path, unit: Unit) -> npt.NDArray[Any]:
+    """Return the planes of an image as they are stored; only what is looked at is read."""
+    size = abs(unit.bitpix) // 8
+    kind = "u1" if size == 1 else f">{'f' if unit.bitpix < 0 else 'i'}{size}"
     *planes, ny, nx = unit.shape
-    values = np.empty((int(np.prod(planes)), columns.stop - columns.start), kind)
-    for plane, target in enumerate(values):
-        start = ((plane * ny + row) * nx + columns.start) * values.itemsize
-        file.read_into(unit, target.data.cast("B"), start)
-    scale, zero = (float(str(unit.header.get(*card))) for card in (("BSCALE", 1), ("BZERO", 0)))
-    return values * scale + zero
+    shape = (math.prod(planes), ny, nx)
+    return np.memmap(path, kind, "r", unit.data_offset, shape)
