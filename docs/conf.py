@@ -37,7 +37,8 @@ smartquotes = False  # --option is not an en dash
 
 # Blocks of code are run by tests/test_docs.py and the notebook by tests/test_notebook.py.
 nb_execution_mode = "off"
-myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "substitution"]
+myst_substitutions = {"version": version}
 myst_heading_anchors = 3
 
 autosummary_generate = True
