@@ -78,6 +78,7 @@ changelog: $(STAMP)  ## show what the next release will say
 
 docs: $(STAMP)  ## build the documentation site: docs/_build/html/index.html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(JOBS) -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser; the search works there too."
 
 notebook: $(STAMP)  ## run the example notebook and keep what it shows
 	$(BIN)/python docs/examples/render.py

@@ -67,6 +67,7 @@ html_title = "tmt-dq"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_show_search_summary = False  # read by fetch(), which browsers refuse for file://
 html_copy_source = False
 html_theme_options = {
     "header_links_before_dropdown": 5,
