@@ -145,32 +145,26 @@ def test_what_is_not_plain_rules(tmp_path: Path, text: Any, words: Any) -> None:
     refused(tmp_path, text, words)
 
 
-class TestSums:
-    def test_a_changed_rule(self, tmp_path: Path) -> None:
-        refused(tmp_path, rmap_text().replace("IRIS1", "IRIS2"), "sha1sum is .* has")
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("IRIS1", "IRIS2", "sha1sum is .* has"),
+        ("selector =", "# sha1sum\nselector =", "2 lines"),
+        ("Match({", "Match({\n ('IRIS2', 'GENERIC') : UseAfter({}), # sha1sum", "2 lines"),
+        ("'sha1sum' :", "'reffile_required' : 'NO', 'sha1sum' :", "one line"),
+        ("'sha1sum' :", "'sum' :", "found 0"),
+    ],
+)
+def test_sums(tmp_path: Path, old: str, new: str, words: str) -> None:
+    """A changed rule, lines that the sum does not cover, and none at all."""
+    assert old in rmap_text()
+    refused(tmp_path, rmap_text().replace(old, new), words)
 
-    @pytest.mark.parametrize(
-        "line", ["# sha1sum\n", "    ('IRIS2', 'GENERIC') : UseAfter({}), # sha1sum\n"]
-    )
-    def test_a_line_that_the_sum_does_not_cover(self, tmp_path: Path, line: Any) -> None:
-        text = rmap_text().replace("selector = Match({\n", f"selector = Match({{\n{line}")
-        refused(tmp_path, text, "2 lines")
 
-    def test_a_rule_on_the_line_of_the_sum(self, tmp_path: Path) -> None:
-        text = rmap_text().replace("'sha1sum' :", "'reffile_required' : 'NO', 'sha1sum' :")
-        refused(tmp_path, text, "one line")
-
-    def test_no_sum(self, tmp_path: Path) -> None:
-        lines = rmap_text().splitlines(keepends=True)
-        refused(tmp_path, "".join(line for line in lines if "sha1sum" not in line), "found 0")
-
-    def test_sums_that_the_header_says_to_ignore(self, tmp_path: Path) -> None:
-        text = rmap_text(ignore_checksum=True).replace("derived_from': 'NONE", "derived_from': 'me")
-        cache = make_cache(tmp_path, text)
-        assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"
-
-    def test_line_ends_of_other_systems(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path, rmap_text())
-        rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
-        rmap.write_bytes(rmap.read_bytes().replace(b"\n", b"\r\n"))
+def test_sums_to_ignore_and_line_ends_of_other_systems(tmp_path: Path) -> None:
+    text = rmap_text(ignore_checksum=True).replace("derived_from': 'NONE", "derived_from': 'me")
+    cache = make_cache(tmp_path, text)
+    rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
+    for content in (text.encode(), rmap_text().replace("\n", "\r\n").encode()):
+        rmap.write_bytes(content)
         assert select_reference(exposure(), crds_path=cache).name == "tmt_iris_mask_0001.fits"

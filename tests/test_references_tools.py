@@ -178,11 +178,6 @@ class TestPublishedRules:
 
 
 class TestCertify:
-    def test_a_good_mask(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        path = write_mask(tmp_path / "tmt_iris_mask_0002.fits")
-        arguments = ["certify", str(path), "--comparison-context", "none"]
-        assert run(arguments) == 0, capfd.readouterr()
-
     def test_bad_masks(self, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         changes: list[tuple[dict[str, Any], str]] = [
             ({"DETECTOR": "IRIS7"}, "DETECTOR"),
@@ -199,6 +194,8 @@ class TestCertify:
             ({"dq": np.zeros((6, 8), np.float32)}, "DQ"),
         ]
         names = {f"tmt_iris_mask_{n:04}.fits": c for n, c in enumerate(changes, start=2)}
+        good = str(write_mask(tmp_path / "tmt_iris_mask_0001.fits"))
+        assert run(["certify", good, "--comparison-context", "none"]) == 0, capfd.readouterr()
         paths = [str(write_mask(tmp_path / name, **c)) for name, (c, _) in names.items()]
         assert run(["certify", *paths, "--comparison-context", "none"]) == 1
         errors = [line for line in capfd.readouterr().err.splitlines() if "ERROR" in line]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from builders import make_mask, make_ramp
-from reference_helpers import FITS, exposure, isolate, make_cache, rmap_text
+from reference_helpers import exposure, isolate, make_cache, rmap_text
 from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.references import select_mask, select_reference
 
@@ -122,12 +122,10 @@ class TestCacheAndContext:
         refused(ConfigError, "CRDS_PATH", str(tmp_path / "nope"))
         refused(ConfigError, "''", crds_path="")
 
-    def test_a_cache_of_another_observatory(self, tmp_path: Path) -> None:
+    def test_a_cache_without_rules(self, tmp_path: Path) -> None:
         (tmp_path / "mappings/jwst").mkdir(parents=True)
         words = ("tmt", str(tmp_path / "mappings/tmt"), "TMT_DQ_CRDS_PATH")
         refused(ConfigError, *words, crds_path=tmp_path)
-
-    def test_a_cache_without_contexts(self, tmp_path: Path) -> None:
         (tmp_path / "mappings/tmt").mkdir(parents=True)
         refused(SelectionError, str(tmp_path), ".pmap", crds_path=tmp_path)
 
@@ -144,48 +142,36 @@ class TestCacheAndContext:
             monkeypatch.setenv("CRDS_CONTEXT", context)
             refused(ConfigError, "CRDS_CONTEXT", crds_path=cache)
 
-    def test_a_context_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_files_that_are_not_there(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path)
-        refused(
-            SelectionError,
-            "tmt_0077.pmap",
-            "tmt_0001.pmap",
-            str(cache / "mappings/tmt"),
-            crds_path=cache,
-            context="tmt_0077.pmap",
-        )
-
-    @pytest.mark.parametrize("name", ["tmt_iris_0001.imap", "tmt_iris_mask_0001.rmap"])
-    def test_a_mapping_that_is_not_there(self, tmp_path: Path, name: Any) -> None:
-        cache = make_cache(tmp_path)
-        (cache / "mappings/tmt" / name).unlink()
-        refused(SelectionError, str(cache / "mappings/tmt" / name), crds_path=cache)
-
-    def test_a_mapping_that_is_no_file(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path)
-        rmap = cache / "mappings/tmt/tmt_iris_mask_0001.rmap"
-        rmap.unlink()
-        rmap.mkdir()
-        refused(SelectionError, str(rmap), "cannot be read", crds_path=cache)
+        mappings = cache / "mappings/tmt"
+        words = ("tmt_0077.pmap", "tmt_0001.pmap", str(mappings))
+        refused(SelectionError, *words, crds_path=cache, context="tmt_0077.pmap")
+        for name in ("tmt_iris_mask_0001.rmap", "tmt_iris_0001.imap"):
+            (mappings / name).unlink()
+            refused(SelectionError, str(mappings / name), crds_path=cache)
+        (mappings / "tmt_iris_0001.imap").mkdir()
+        refused(SelectionError, "tmt_iris_0001.imap", "cannot be read", crds_path=cache)
 
     @pytest.mark.parametrize("text", ["", "{", "[1]", "exit()"])
     def test_a_server_config_that_is_damaged(self, tmp_path: Path, text: Any) -> None:
         cache = make_cache(tmp_path, config=text)
         refused(SelectionError, str(cache / "config/tmt/server_config"), crds_path=cache)
 
-    def test_rules_without_the_instrument_or_type(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path / "a", pmap="{'WFOS' : 'tmt_wfos_0001.imap'}")
-        refused(SelectionError, "IRIS", "WFOS", "tmt_0001.pmap", crds_path=cache)
-        cache = make_cache(tmp_path / "b", imap="{'DARK' : 'tmt_iris_dark_0001.rmap'}")
-        refused(SelectionError, "MASK", "DARK", "tmt_iris_0001.imap", crds_path=cache)
-
     @pytest.mark.parametrize(
-        "change", [{"filekind": "DARK"}, {"instrument": "WFOS"}, {"observatory": "JWST"}]
+        ("changes", "words"),
+        [
+            ({"pmap": "{'WFOS' : 'tmt_wfos_0001.imap'}"}, ("IRIS", "WFOS", "tmt_0001.pmap")),
+            ({"imap": "{'DARK' : 'tmt_iris_dark_0001.rmap'}"}, ("MASK", "DARK", ".imap")),
+            ({"rmap": rmap_text(filekind="DARK")}, ("filekind", "DARK", ".rmap")),
+            ({"rmap": rmap_text(instrument="WFOS")}, ("instrument", "WFOS", ".rmap")),
+            ({"rmap": rmap_text(observatory="JWST")}, ("observatory", "JWST", ".rmap")),
+        ],
     )
-    def test_rules_in_the_place_of_others(self, tmp_path: Path, change: Any) -> None:
-        [(key, value)] = change.items()
-        cache = make_cache(tmp_path, rmap_text(**change))
-        refused(SelectionError, key, value, "tmt_iris_mask_0001.rmap", crds_path=cache)
+    def test_rules_for_something_else(
+        self, tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
+    ) -> None:
+        refused(SelectionError, *words, crds_path=make_cache(tmp_path, **changes))
 
 
 class TestClosedFolders:
@@ -251,13 +237,6 @@ class TestReferenceFile:
         cache = make_cache(tmp_path, files=[])
         make(cache / MASK)
         refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
-
-    def test_links(self, tmp_path: Path) -> None:
-        cache = make_cache(tmp_path / "cache", files=[])
-        (cache / MASK).symlink_to(tmp_path / "mask.fits")
-        refused(SelectionError, str(cache / MASK), "link", crds_path=cache)
-        (tmp_path / "mask.fits").write_bytes(FITS)
-        assert select_reference(exposure(), crds_path=cache).path == cache / MASK
 
     def test_unreadable(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path / "cache")
