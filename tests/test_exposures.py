@@ -207,6 +207,12 @@ class TestGuideWindows:
         with pytest.raises(RampFormatError, match="no table ODGW and no keywords ODGW1X"):
             apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
 
+    def test_a_first_group_without_a_last_one(self, folder: Path) -> None:
+        table = _table("ODGW", X=[5], Y=[2], NX=[3], NY=[2], GROUP1=[2])
+        ramp = make_ramp(folder / "ramp.fits", extra=[table])
+        with pytest.raises(RampFormatError, match="GROUP1 alone; expected GROUP1 and GROUP2"):
+            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
+
     def test_half_a_window(self, folder: Path) -> None:
         ramp = make_ramp(folder / "ramp.fits", header={"ODGW1X": 5, "ODGW1NX": 3})
         with pytest.raises(RampFormatError, match="guide window 1 has no ODGW1Y, ODGW1NY"):

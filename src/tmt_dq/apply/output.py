@@ -159,7 +159,7 @@ class Output:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)  # type: ignore[arg-type]
+        self._stack.__exit__(*error)  # type: ignore[arg-type]  # the three of every __exit__
 
     def write(self, plan: Plan) -> Applied:
         """Write all units; afterwards the output is complete."""

@@ -33,9 +33,9 @@ def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
         _check_reach(counts.dtype, limits)
         samples = np.zeros(counts.shape, np.uint8)
         if floor is not None:
-            samples |= (counts <= floor) * low  # type: ignore[operator]
+            samples |= np.less_equal(counts, floor) * low
         if full_scale is not None:
-            samples |= (counts >= full_scale) * high  # type: ignore[operator]
+            samples |= np.greater_equal(counts, full_scale) * high
         return Found(samples)
 
     parameters = {"floor": floor, "full_scale": full_scale}
