@@ -1,4 +1,4 @@
-"""DS9 and CRTF regions, read into flags of the detector."""
+"""DS9 regions, read into flags of the detector."""
 
 import contextlib
 import time
@@ -39,9 +39,23 @@ def disc(y: float, x: float, radius: float) -> npt.NDArray[np.bool_]:
     return np.asarray((rows - y) ** 2 + (columns - x) ** 2 < radius**2)
 
 
-def test_ds9_counts_from_one(file: Path) -> None:
-    dq = flags(file, DS9 + "circle(10,20,3.2)\n", flag="HOT")
-    assert np.array_equal(dq, disc(19, 9, 3.2) * np.uint32(CONVENTION["HOT"]))
+@pytest.mark.parametrize(
+    ("lines", "at", "want"),
+    [
+        ("circle(10,20,3.2)", None, disc(19, 9, 3.2)),
+        ("circle(3,3,1.5)", (11, 21), disc(22, 12, 1.5)),
+        ("-circle(10,20,1.5)\ncircle(10,20,4)", None, disc(19, 9, 4) & ~disc(19, 9, 1.5)),
+        ("circle(1,1,3.2)", None, disc(0, 0, 3.2)),
+        (
+            "circle(9,9,9) # include=0\nimage; circle(10,20,4)",
+            None,
+            disc(19, 9, 4) & ~disc(8, 8, 9),
+        ),
+    ],
+)
+def test_circles(file: Path, lines: str, at: tuple[int, int] | None, want: Any) -> None:
+    dq = flags(file, f"{DS9}{lines}\n", flag="HOT", at=at)
+    assert np.array_equal(dq, want * np.uint32(CONVENTION["HOT"]))
 
 
 def test_crtf_is_refused(folder: Path) -> None:
@@ -85,20 +99,6 @@ def test_a_flag_that_nobody_says_is_asked_for(file: Path) -> None:
         flags(file, DS9 + "circle(10,20,3) # tag={tuesday}\n")
 
 
-def test_excluded_regions_are_taken_away_wherever_they_are(file: Path) -> None:
-    dq = flags(file, DS9 + "-circle(10,20,1.5)\ncircle(10,20,4)\n", flag="HOT")
-    assert np.array_equal(dq != 0, disc(19, 9, 4) & ~disc(19, 9, 1.5))
-    with pytest.raises(MaskFormatError, match="only excluded"):
-        flags(file, DS9 + "-circle(10,20,1.5)\n", flag="HOT")
-
-
-def test_regions_may_be_placed_on_the_detector(file: Path) -> None:
-    dq = flags(file, DS9 + "box(1,1,1,1,0)\ncircle(3,3,1.5)\n", flag="HOT", at=(11, 21))
-    want = disc(22, 12, 1.5)
-    want[20, 10] = True
-    assert np.array_equal(dq != 0, want)
-
-
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
@@ -116,6 +116,7 @@ def test_regions_may_be_placed_on_the_detector(file: Path) -> None:
         (DS9.replace("image", "fk5") + 'circle(1,1,5")\n', MaskFormatError, "fk5 coordinates"),
         (DS9.replace("image", "") + "circle(1,1,5)\n", MaskFormatError, "cannot be understood"),
         (DS9, MaskFormatError, "no regions"),
+        (DS9 + "-circle(10,20,1.5)\n", MaskFormatError, "only excluded"),
     ],
 )
 def test_what_cannot_be_understood_is_never_skipped(
