@@ -30,6 +30,10 @@ from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import read_mask
+from tmt_dq.references import crds_tools
+from tmt_dq.references.cache import open_cache
+from tmt_dq.references.rules import load_rules
+from tmt_dq.tables import Table, as_astropy, as_html, flag_table, number
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
@@ -101,8 +105,6 @@ class Certification:
         ConfigError
             Raised if `name` is another word.
         """
-        from tmt_dq.tables import as_astropy
-
         if name not in {"findings", "flags"}:
             raise ConfigError(f"there is no table {name!r}; expected findings or flags")
         meta = {"file": str(self.path)}
@@ -113,8 +115,6 @@ class Certification:
 
     def _repr_html_(self) -> str:
         """Show the verdict in a notebook."""
-        from tmt_dq.tables import Table, as_html, flag_table, number
-
         rows = tuple(
             (found.severity, found.where, found.what, found.remedy or "") for found in self.findings
         )
@@ -260,10 +260,6 @@ def _ask_crds(
     context: str | None,
 ) -> Iterator[Finding]:
     """Run CRDS' own certify on the mask as a delivery would write it."""
-    from tmt_dq.references.cache import open_cache
-    from tmt_dq.references.crds_tools import certify_reference
-    from tmt_dq.references.rules import load_rules
-
     cache = open_cache(crds_path, instrument.observatory, os.environ)
     name = cache.context(context, os.environ)
     # crds executes rules: they are examined first.
@@ -273,7 +269,7 @@ def _ask_crds(
         copy = Path(folder) / f"{file.path.stem}.fits"
         write_reference(file, copy, cards)
         try:
-            messages = certify_reference(copy, cache, name)
+            messages = crds_tools.certify_reference(copy, cache, name)
         except CertificationError as problem:
             yield error("crds certify", problem.what, problem.hint)
             return

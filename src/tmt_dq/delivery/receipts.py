@@ -148,10 +148,7 @@ def find_receipt(root: Path, observatory: str, mask: str) -> str | None:
 def read_receipt(path: Path) -> Receipt:
     """Read a receipt; the cache is where the receipt lies, wherever it was made."""
     try:
-        table = json.loads(path.read_text("utf-8"))
-        if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
-            raise ValueError(f"it has no entry 'format': {_FORMAT!r}")  # noqa: TRY301
-        receipt = _from_table(table, path.absolute())
+        receipt = _from_table(json.loads(path.read_text("utf-8")), path.absolute())
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise DeliveryError(
             f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
@@ -168,8 +165,10 @@ def read_receipt(path: Path) -> Receipt:
     return receipt
 
 
-def _from_table(table: dict[str, Any], path: Path) -> Receipt:
+def _from_table(table: Any, path: Path) -> Receipt:
     """Return the receipt that a table of JSON describes; ValueError and its like if it does not."""
+    if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
+        raise ValueError(f"it has no entry 'format': {_FORMAT!r}")
     changes = table.get("changes")
     if changes is not None:
         flags = {name: (added, removed) for name, (added, removed) in changes["flags"].items()}
