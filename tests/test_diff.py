@@ -162,7 +162,7 @@ def test_the_picture_has_a_panel_where_most_pixels_differ(folder: Path) -> None:
     new[400:410, 500:510], new[3, 3] = FLAG["HOT"], FLAG["DEAD"]
     figure = diff(old, new).figure()
     detail = figure.axes[1]
-    assert detail.get_title("left") == "the part with most of them, 100 of 101"
+    assert detail.get_title("left") == "their largest group; 100 of them are here"
     (left, right), (low, high) = detail.get_xlim(), detail.get_ylim()
     assert left < 500.5
     assert 510.5 < right < 600.5

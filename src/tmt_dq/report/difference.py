@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.core.clusters import find_clusters
 from tmt_dq.core.dq_def import Unknown
@@ -26,6 +25,9 @@ __all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
 
 LISTED = 20
 """How many pixels are listed one by one, by default."""
+
+_DETAIL = 96
+"""Pixels of a side of the second map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,11 @@ class Difference(ExploredReport):
         height = bottom + BAR * max(3, len(changes)) + 130
         figure = new_figure(right + size + 80, height, f"{self.old} → {self.new}")
         whole = draw_map(figure, (LEFT, TOP), size, classes, title="pixels that differ")
-        detail = classes.cut(_busiest(pixels != 0, window))
-        if detail.window != window and self.differing:
-            title = f"the part with most of them, {number(sum(detail.counts))} of "
-            title += number(self.differing)
+        groups = largest_clusters(find_clusters(pixels != 0), window, 1)
+        for group in groups if max(window.shape) > _DETAIL else ():
+            middle = (group.y + group.height // 2, group.x + group.width // 2)
+            detail = classes.cut(around(*middle, _DETAIL, window))
+            title = f"their largest group; {number(sum(detail.counts))} of them are here"
             draw_map(figure, (right, TOP), size, detail, title=title)
             outline(whole, detail.window)
         draw_counts(figure, (LEFT, bottom), size, classes.bars)
@@ -146,15 +149,9 @@ class Difference(ExploredReport):
 
     def _changes(self) -> list[tuple[str, int, str]]:
         """Return gained and lost flags, pixels and colour."""
-        changes = [
-            bar
-            for flag in self.flags
-            for bar in (
-                (f"+{flag.name}", flag.gained, CHANGES["gained"]),
-                (f"−{flag.name}", flag.lost, CHANGES["lost"]),
-            )
-        ]
-        return [change for change in changes if change[1]]
+        gained = [(f"+{flag.name}", flag.gained, CHANGES["gained"]) for flag in self.flags]
+        lost = [(f"−{flag.name}", flag.lost, CHANGES["lost"]) for flag in self.flags]
+        return [change for change in gained + lost if change[1]]
 
     def _explored(self) -> Explored:
         """Return gained and lost flags as layers, groups of changed pixels as places."""
@@ -250,21 +247,6 @@ def diff(
         old_dq=a,
         new_dq=b,
     )
-
-
-def _busiest(differs: npt.NDArray[np.bool_], window: Window, most: int = 96) -> Window:
-    """Return a square around all True pixels, or one of `most` pixels a side with most of them."""
-    y, x = np.nonzero(differs)
-    if not y.size:
-        return window
-    extent = max(int(np.ptp(y)), int(np.ptp(x))) + 1
-    if extent > most:
-        cells = y // most * (window.nx // most + 1) + x // most
-        inside = cells == np.bincount(cells).argmax()
-        y, x = y[inside], x[inside]
-    side = max(24, min(most, extent + extent // 4))
-    middle_y, middle_x = (int(places.min() + places.max()) // 2 for places in (y, x))
-    return around(window.y + middle_y, window.x + middle_x, side, window)
 
 
 def _common(old: FlagImage, new: FlagImage) -> tuple[Window, list[str]]:

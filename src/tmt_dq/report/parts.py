@@ -169,7 +169,7 @@ def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:
 
 
 def largest_clusters(clusters: Clusters, window: Window, most: int) -> tuple[LargeCluster, ...]:
-    """Return the `most` largest clusters of more than one pixel, largest first."""
+    """Return the `most` largest clusters, largest first."""
     bounds = clusters.bounds
     # Of equal sizes the first: lower rows, then columns further left.
     order = np.argsort(-clusters.size, kind="stable")[:most]
@@ -181,5 +181,5 @@ def largest_clusters(clusters: Clusters, window: Window, most: int) -> tuple[Lar
             width=int(bounds.nx[place]),
             height=int(bounds.ny[place]),
         )
-        for place in order[clusters.size[order] > 1]
+        for place in order
     )

@@ -371,7 +371,9 @@ def summarize(
         connectivity=connectivity,
         clusters=int(clusters.size.size),
         cluster_sizes=parts.cluster_sizes(clusters),
-        largest_clusters=parts.largest_clusters(clusters, window, _LISTED),
+        largest_clusters=tuple(
+            one for one in parts.largest_clusters(clusters, window, _LISTED) if one.pixels > 1
+        ),
         line_fraction=line_fraction,
         bad_rows=parts.bad_lines(planes, axis=1, first=window.ystart, fraction=line_fraction),
         bad_columns=parts.bad_lines(planes, axis=0, first=window.xstart, fraction=line_fraction),
