@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from tmt_dq.exposures.dq_sources import BEFORE
 from tmt_dq.files.url_arguments import staged
 from tmt_dq.report.colours import OTHERS, Classes, flag_colour
 from tmt_dq.report.figures import BAR, LEFT, TOP, add_panel, draw_counts, new_figure
-from tmt_dq.report.image import FlagImage, Source, as_image
+from tmt_dq.report.image import FlagImage, ImageReport, Source, as_image
 from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.origins import PastFlags, SourceFlags, find_sources, read_past, since
 from tmt_dq.report.parts import intersection
-from tmt_dq.report.report import HIDDEN, Report, flag_names
+from tmt_dq.report.report import HIDDEN, flag_names
 from tmt_dq.report.samples import GroupFlag, Samples, read_samples
 from tmt_dq.tables import Table
 
@@ -44,17 +43,13 @@ class FlagReason:
 
 
 @dataclass(frozen=True)
-class Explanation(Report):
+class Explanation(ImageReport):
     """What `explain` found.
 
     Attributes
     ----------
-    label, kind : str
-        The file's name, and "mask", "ramp" or "array".
-    path : Path, str or None
-        The file.
-    instrument, detector : str or None
-        Whose pixel it is, where the file names it.
+    label, kind, path, instrument, detector : str, Path or None
+        The file's name, "mask", "ramp" or "array", the file, and whose flags they are, if known.
     x, y : int
         1-based detector position.
     value : int
@@ -75,11 +70,6 @@ class Explanation(Report):
         What could not be found out, and why.
     """
 
-    label: str
-    kind: str
-    path: Path | str | None
-    instrument: str | None
-    detector: str | None
     x: int
     y: int
     value: int
@@ -91,7 +81,6 @@ class Explanation(Report):
     cache: str | None
     history: tuple[PastFlags, ...]
     notes: tuple[str, ...]
-    image: FlagImage = field(repr=False, compare=False, metadata=HIDDEN)
     samples: Samples = field(repr=False, compare=False, metadata=HIDDEN)
 
     def headline(self) -> Sequence[str]:
@@ -244,11 +233,7 @@ def explain(
     samples = read_samples(image, *place)
     about = {key: image.header.get(key) for key in _ABOUT if image.kind == "mask"}
     return Explanation(
-        label=image.label,
-        kind=image.kind,
-        path=image.path,
-        instrument=image.instrument,
-        detector=image.detector,
+        **image.facts,
         x=x,
         y=y,
         value=value,
@@ -260,7 +245,6 @@ def explain(
         cache=None if listing is None else str(listing.cache),
         history=past,
         notes=tuple(notes),
-        image=image,
         samples=samples,
     )
 

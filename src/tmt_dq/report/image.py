@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,10 @@ from tmt_dq.fits.layout import Keywords
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.report.report import HIDDEN, Report
 from tmt_dq.tables import number
 
-__all__ = ["FlagImage", "Flags", "Source", "as_image"]
+__all__ = ["FlagImage", "Flags", "ImageReport", "Source", "as_image"]
 
 Flags = npt.NDArray[np.uint32]
 
@@ -57,6 +59,12 @@ class FlagImage:
     notes: tuple[str, ...] = ()
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of an `ImageReport`."""
+        names = ("label", "kind", "path", "instrument", "detector")
+        return {"image": self, **{name: getattr(self, name) for name in names}}
+
+    @property
     def where(self) -> object:
         """What an error names: the file, or what is there instead."""
         return self.path or self.label
@@ -77,6 +85,18 @@ class FlagImage:
     def fast_along_y(self) -> bool:
         """Whether the detector is read out along its columns (FASTAXIS 2 or -2)."""
         return self.orientation[0] in (2, -2)
+
+
+@dataclass(frozen=True)
+class ImageReport(Report):
+    """A report on one file, with the facts of its image."""
+
+    label: str
+    kind: str
+    path: Path | str | None
+    instrument: str | None
+    detector: str | None
+    image: FlagImage = field(repr=False, compare=False, metadata=HIDDEN)
 
 
 def as_image(source: Source, *, unknown: Unknown = "error") -> FlagImage:

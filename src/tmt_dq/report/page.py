@@ -191,18 +191,10 @@ def _plot(window: Window) -> tuple[Any, Any, Any]:
     plot.grid.visible = False
     first = np.zeros((1, 1), np.uint32)
     image = ColumnDataSource({"image": [first], "x": [0.5], "y": [0.5], "dw": [1], "dh": [1]})
-    plot.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=image)
-    outline = ColumnDataSource({"left": [], "right": [], "bottom": [], "top": []})
-    plot.quad(
-        left="left",
-        right="right",
-        bottom="bottom",
-        top="top",
-        source=outline,
-        fill_alpha=0,
-        line_color="black",
-        line_width=2,
-    )
+    plot.image_rgba("image", "x", "y", "dw", "dh", source=image)
+    edges = ("left", "right", "top", "bottom")
+    outline = ColumnDataSource({edge: [] for edge in edges})
+    plot.quad(*edges, source=outline, fill_alpha=0, line_color="black", line_width=2)
     return plot, image, outline
 
 

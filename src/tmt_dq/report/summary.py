@@ -18,7 +18,7 @@ from tmt_dq.files.url_arguments import staged
 from tmt_dq.report import parts
 from tmt_dq.report.colours import Classes, by_flag, by_kind
 from tmt_dq.report.figures import BAR, LEFT, TOP, draw_counts, new_figure
-from tmt_dq.report.image import FlagImage, Source, as_image
+from tmt_dq.report.image import ImageReport, Source, as_image
 from tmt_dq.report.maps import draw_density, draw_map, mark_lines
 from tmt_dq.report.page import PLACES, Explored, Kind
 from tmt_dq.report.parts import Area, BadLine, ClusterSizes, LargeCluster
@@ -47,17 +47,13 @@ _NO_LIGHT = (
 
 
 @dataclass(frozen=True)
-class Summary(ExploredReport):
+class Summary(ImageReport, ExploredReport):
     """What `summarize` found.
 
     Attributes
     ----------
-    label, kind : str
-        The file's name, and "mask", "ramp" or "array".
-    path : Path, str or None
-        The file.
-    instrument, detector : str or None
-        Whose flags they are, where the file names them.
+    label, kind, path, instrument, detector : str, Path or None
+        The file's name, "mask", "ramp" or "array", the file, and whose flags they are, if known.
     place : str
         The detector pixels in FITS terms.
     pixels, good, flagged : int
@@ -88,11 +84,6 @@ class Summary(ExploredReport):
         Remarks, for example on bits that were left out.
     """
 
-    label: str
-    kind: str
-    path: Path | str | None
-    instrument: str | None
-    detector: str | None
     place: str
     pixels: int
     good: int
@@ -112,7 +103,6 @@ class Summary(ExploredReport):
     bad_rows: tuple[BadLine, ...]
     bad_columns: tuple[BadLine, ...]
     notes: tuple[str, ...]
-    image: FlagImage = field(repr=False, compare=False, metadata=HIDDEN)
     planes: Planes = field(repr=False, compare=False, metadata=HIDDEN)
     all_clusters: Clusters = field(repr=False, compare=False, metadata=HIDDEN)
 
@@ -352,11 +342,7 @@ def summarize(
     clusters = find_clusters(planes.defects, connectivity=connectivity)
     flagged = int(np.count_nonzero(planes.flagged))
     return Summary(
-        label=image.label,
-        kind=image.kind,
-        path=image.path,
-        instrument=image.instrument,
-        detector=image.detector,
+        **image.facts,
         place=window.describe(),
         pixels=image.dq.size,
         good=image.dq.size - flagged,
@@ -378,7 +364,6 @@ def summarize(
         bad_rows=parts.bad_lines(planes, axis=1, first=window.ystart, fraction=line_fraction),
         bad_columns=parts.bad_lines(planes, axis=0, first=window.xstart, fraction=line_fraction),
         notes=image.notes,
-        image=image,
         planes=planes,
         all_clusters=clusters,
     )
