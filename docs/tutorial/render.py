@@ -3,13 +3,14 @@
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+
+from PIL import Image
 
 from page_blocks import run_blocks
 
@@ -24,7 +25,8 @@ def render(page: Path, folder: Path) -> None:
     with contextlib.chdir(folder):
         run_blocks(page)
     for name in pictures(page):
-        shutil.copy(folder / name, HERE / "images" / name)
+        # Few colours make small files; the pictures have few.
+        Image.open(folder / name).convert("RGB").quantize(128).save(HERE / "images" / name)
 
 
 if __name__ == "__main__":
