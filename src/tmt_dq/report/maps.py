@@ -1,6 +1,6 @@
 """Maps of a detector: dots of whole pixels, whose ink grows with the share that is flagged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,19 @@ def mark_lines(axes: Any, columns: Sequence[BadLine], rows: Sequence[BadLine]) -
     style = {"ha": "center", "va": "center", "fontsize": 8, "textcoords": "offset points"}
     style |= {"arrowprops": {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}}
     across, up = axes.get_xaxis_transform(), axes.get_yaxis_transform()
-    for line in (one.position for one in columns):
+    for line in _apart(columns, float(np.ptp(axes.get_xlim()))):
         axes.annotate(line, (line, 1), xycoords=across, xytext=(0, 24), rotation=90, **style)
-    for line in (one.position for one in rows):
+    for line in _apart(rows, float(np.ptp(axes.get_ylim()))):
         axes.annotate(line, (1, line), xycoords=up, xytext=(24, 0), **style)
+
+
+def _apart(lines: Sequence[BadLine], length: float) -> Iterator[int]:
+    """Yield the lines whose numbers do not cover each other."""
+    last = -length
+    for line in lines:
+        if line.position - last > length / 80:
+            last = line.position
+            yield line.position
 
 
 def outline(axes: Any, window: Window, **style: Any) -> None:
