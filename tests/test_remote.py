@@ -20,11 +20,6 @@ from tmt_dq.files.urls import file_name, folder_of, is_url, joined, local_path, 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
 
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_stores, "_WAITS_S", (0, 0, 0))
-
-
 @pytest.fixture
 def scratch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder for temporary files."""
@@ -183,14 +178,6 @@ def test_a_presigned_url_for_get_alone(web: WebServer) -> None:
     with remote.local(f"{web.address}/a%20b.fits?sig=secret") as path:
         assert (path.name, path.read_bytes()) == ("a b.fits", b"ramp")
         assert remote.name_of(path) == f"{web.address}/a%20b.fits?..."
-
-
-@pytest.mark.parametrize("failure", [500, 503, -5])
-def test_what_may_pass_is_tried_again(web: WebServer, failure: int) -> None:
-    web.content["/a.fits"] = b"0123456789"
-    web.fail = lambda number: failure if number == 1 else None
-    with remote.local(f"{web.address}/a.fits") as path:
-        assert path.read_bytes() == b"0123456789"
 
 
 @pytest.mark.parametrize("failure", [403, 404, 500, -5])

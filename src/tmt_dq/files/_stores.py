@@ -6,9 +6,8 @@ and endpoints.
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from tmt_dq.errors import ConfigError, RemoteError, TmtDqError
 from tmt_dq.files.urls import WEB, file_name, protocol_of, redacted
@@ -17,15 +16,12 @@ __all__ = [
     "EXISTS",
     "Options",
     "State",
-    "attempt",
     "connect",
     "present_state",
     "remote_errors",
     "search",
     "state",
 ]
-
-T = TypeVar("T")
 
 Options = Mapping[str, Any] | None
 
@@ -35,12 +31,6 @@ _MARKS = (
 )
 _CONNECT_S, _SILENCE_S = 30, 60
 """Seconds until a silent web server is given up; aiohttp's own limit is 300 s for a whole file."""
-_WAITS_S = (0.5, 1, 2)
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-_CONNECTION = {
-    *("ConnectionError", "ClientConnectionError", "HTTPClientError", "TimeoutError"),
-    *("ClientPayloadError", "IncompleteRead", "ResponseStreamingError"),
-}
 
 ABSENT, EXISTS = "is not there (404)", "already exists"
 _CREDENTIALS = (
@@ -52,7 +42,6 @@ _CHECK_S3 = (
     "Check bucket and key, and AWS_ENDPOINT_URL if the store is not Amazon's. Without permission "
     "to list a bucket, S3 may answer so for what must not be read."
 )
-_LATER = "Try again later; nothing was left half done."
 _NETWORK = (
     "Check the network, the name of the host, and for S3 AWS_ENDPOINT_URL, or try again later; "
     "nothing was left half done."
@@ -110,7 +99,7 @@ def present_state(url: str, fsspec_kwargs: Options = None) -> State:
     fs, path = connect(url, fsspec_kwargs)
     with remote_errors(url):
         fs.invalidate_cache()
-        return _state_in(attempt(lambda: fs.info(path)))
+        return _state_in(fs.info(path))
 
 
 def state(url: str, fsspec_kwargs: Options = None) -> State | None:
@@ -155,64 +144,27 @@ def remote_errors(url: str) -> Iterator[None]:
     except (TmtDqError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001 - each file system of fsspec has its own
-        what, hint = _describe(error, on_s3=protocol_of(url) in {"s3", "s3a"})
+        what, hint = _describe(error, protocol_of(url))
     else:
         return
     raise RemoteError(what, where=redacted(url), hint=hint) from None
 
 
-def attempt(work: Callable[[], T]) -> T:
-    """Return what work returns; try again, a few times, after an error that may pass."""
-    for wait_s in _WAITS_S:
-        try:
-            return work()
-        except Exception as error:
-            if not _may_pass(error):
-                raise
-        time.sleep(wait_s)
-    return work()
-
-
-def _may_pass(error: BaseException) -> bool:
-    status, _, kinds = _examine(error)
-    if status is not None:
-        return status in _PASSING
-    # s3fs has its own attempts, and what took minutes is not worth others.
-    return bool(kinds & _CONNECTION) and not kinds & {"BotoCoreError", "TimeoutError"}
-
-
-def _examine(error: BaseException | None) -> tuple[int | None, str, set[str]]:
-    """Return HTTP status, the store's word and classes of an error and those it came from."""
-    status, word, kinds = None, type(error).__name__, set[str]()
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        kinds |= {kind.__name__ for kind in type(error).__mro__}
-        found = getattr(error, "status", None)
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            word = str(response.get("Error", {}).get("Code", word))
-        if status is None and isinstance(found, int):
-            status = found
-        error = error.__cause__ or error.__context__
-    return status, word, kinds
-
-
-def _describe(error: BaseException, *, on_s3: bool) -> tuple[str, str]:
+def _describe(error: BaseException, protocol: str) -> tuple[str, str]:
     """Return what an error of a library means, and what can be done."""
-    status, word, kinds = _examine(error)
-    if status == 412 or "FileExistsError" in kinds:
+    on_s3 = protocol in {"s3", "s3a"}
+    if protocol in WEB:  # where fsspec makes any answer to its first question FileNotFoundError
+        error = error.__cause__ or error
+    status, name = getattr(error, "status", None), type(error).__name__
+    if isinstance(error, FileExistsError):
         return EXISTS, "Use --overwrite (overwrite=True) to replace it."
-    if status in {401, 403} or (status is None and "PermissionError" in kinds):
+    if isinstance(error, FileNotFoundError):
+        return ABSENT, _CHECK_S3 if on_s3 else "Check the URL."
+    if isinstance(error, PermissionError) or status in {401, 403}:
         shown = f" ({status})" if status else ""
         return f"may not be accessed{shown}", _CREDENTIALS if on_s3 else _SIGNATURE
-    if status is not None and status >= 400 and status not in {404, 410}:
-        return f"the server answers {status} ({word})", _LATER
-    if kinds & {"NoCredentialsError", "PartialCredentialsError"}:
+    if "Credentials" in name:
         return "no credentials were found for it", _CREDENTIALS
-    if kinds & _CONNECTION and status not in {404, 410}:
-        return f"cannot be reached ({word})", _NETWORK
-    if status in {404, 410} or "FileNotFoundError" in kinds:
-        return ABSENT, _CHECK_S3 if on_s3 else "Check the URL."
-    return f"cannot be accessed ({word})", _NETWORK
+    if status is not None:
+        return f"the server answers {status}", "Try again later; nothing was left half done."
+    return f"cannot be reached ({name})", _NETWORK

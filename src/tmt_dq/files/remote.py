@@ -19,7 +19,6 @@ from tmt_dq.files._stores import (
     EXISTS,
     Options,
     State,
-    attempt,
     connect,
     present_state,
     remote_errors,
@@ -144,7 +143,7 @@ def _fetch(url: str, target: Path, fsspec_kwargs: Options, copies: int) -> None:
         raise OutputError(what, where=target.parent.parent, hint=hint)
     fs, path = connect(url, fsspec_kwargs)
     with remote_errors(url):
-        attempt(lambda: fs.get_file(path, str(target)))
+        fs.get_file(path, str(target))
     came = target.stat().st_size
     if before.size not in {None, came} or state(url, fsspec_kwargs) != before:
         what = f"changed while it was fetched ({came} bytes came of {before.size})"
