@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from tmt_dq import DQInitStep
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import GeometryError, RampFormatError
 
@@ -181,3 +182,23 @@ def test_a_file_without_counts_is_no_ramp(tmp_path: Any) -> None:
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(name="DQ")]).writeto(path)
     with pytest.raises(RampFormatError, match="no extension SCI; found PRIMARY, DQ"):
         TMTRampModel(path)
+
+
+def test_headers_that_contradict_each_other_are_refused_as_in_a_file(tmp_path: Any) -> None:
+    path = plain_ramp(
+        tmp_path / "ramp.fits",
+        np.zeros((1, 2, 3, 4), np.uint16),
+        **{"DETECTOR": "IRIS1", "INSTRUME": "IRIS", "DATE-OBS": "2030-01-01", "BUNIT": "DN"},
+    )
+    fits.setval(path, "DETECTOR", value="IRIS2", extname="SCI")
+    fits.setval(path, "INSTRUME", value="iris ", extname="SCI")
+    fits.setval(path, "BUNIT", value="electron", extname="SCI")
+    with TMTRampModel(path) as ramp:
+        keywords = ramp.image_keywords()
+        assert keywords["INSTRUME"] == "IRIS"
+        assert keywords.get("FASTAXIS") is None
+        with pytest.raises(RampFormatError, match="DETECTOR has two values: 'IRIS1' in primary"):
+            DQInitStep.call(ramp, override_mask="N/A")
+        with pytest.raises(RampFormatError, match="BUNIT has two values"):
+            ramp.to_nddata()
+        assert ramp.to_nddata(unit="DN").meta["DETECTOR"] == "IRIS2"

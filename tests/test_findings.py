@@ -2,13 +2,17 @@
 
 What could go wrong: a border counted at the wrong side of a subarray, or outside it; a flag and
 DO_NOT_USE counted in different pixels; pixels that see no light
-taken for defects.
+taken for defects; a thumbnail upside down.
 """
 
+import io
+
+import matplotlib.image
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmt_dq.core.cells import thumbnail, totals
 from tmt_dq.core.counts import FlagCount, count_flags, sort_pixels
 from tmt_dq.core.geometry import Window, overlap
 
@@ -55,3 +59,20 @@ def test_pixels_that_see_no_light_are_no_defects() -> None:
     assert planes.do_not_use.tolist() == [[False, False, False, False, True]]
     assert sort_pixels(dq, HOT).defects.tolist() == [[False, True, False, False, False]]
     np.testing.assert_array_equal(dq, before)
+
+
+def test_cells_at_the_edges_are_smaller() -> None:
+    plane = np.arange(15).reshape(3, 5)
+    assert totals(plane, 2).tolist() == [[12, 20, 13], [21, 25, 14]]
+    assert totals(plane, 1).tolist() == plane.tolist()
+
+
+def test_thumbnails_are_pictures_of_the_flags() -> None:
+    dq = np.zeros((40, 400), np.uint32)
+    dq[:3, :3], dq[39, 300:] = HOT, DEAD
+    # A cell is 3 × 3 pixels, the first row is below, and there is a line around all.
+    grey = matplotlib.image.imread(io.BytesIO(thumbnail(dq)))[1:-1, 1:-1]
+    assert grey.shape == (14, 134)
+    assert grey[-1, 0] == 0
+    assert (grey[0, 100:] < 1).all()
+    assert (grey[1:-1] == 1).all()

@@ -4,14 +4,10 @@ What could go wrong: a keyword with markup that becomes part of the page; a mill
 a look at a ramp that counts gigabytes of samples; numbers that are text in a table.
 """
 
-import base64
 import html.parser
-import io
-import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -163,19 +159,10 @@ def test_certification(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         good.to_table("others")
 
 
-def test_thumbnails_are_pictures_of_the_flags(mask: Path) -> None:
-    dq = np.zeros((40, 400), np.uint32)
-    dq[:3, :3], dq[39, 300:] = CONVENTION["HOT"], CONVENTION["DEAD"]
-    text = summarize(dq)._repr_html_()
-    [data] = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    # A cell is 3 × 3 pixels, the first row is below, and there is a line around all.
-    grey = matplotlib.image.imread(io.BytesIO(base64.b64decode(data)))[1:-1, 1:-1]
-    assert grey.shape == (14, 134)
-    assert grey[-1, 0] == 0
-    assert (grey[0, 100:] < 1).all()
-    assert (grey[1:-1] == 1).all()
-    for model in (TMTMaskModel(mask), TMTRampModel(pixeldq=dq)):
-        assert "data:image/png" in model._repr_html_()
+def test_results_have_a_thumbnail(mask: Path) -> None:
+    dq = np.full((4, 4), CONVENTION["HOT"], np.uint32)
+    for result in (summarize(dq), TMTMaskModel(mask), TMTRampModel(pixeldq=dq)):
+        assert 'src="data:image/png;base64,' in result._repr_html_()
 
 
 def test_long_tables_and_texts_are_cut() -> None:

@@ -1,5 +1,7 @@
 """The ramp as a data model."""
 
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.nodes import format_errors
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+from tmt_dq.fits.layout import comparable
 
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
@@ -214,13 +217,36 @@ class TMTRampModel(TMTDataModel):
             "flags": flags,
             "unit": nddata.unit_of(cards, unit, where),
             "uncertainty": None if err is None else StdDevUncertainty(err[place], copy=False),
-            "meta": nddata.header(cards),
+            # A header of SCI's own wins where only people read it (FITS' convention INHERIT).
+            "meta": nddata.header(self.fits_keywords() | self._sci_keywords()),
         }
 
-    def image_keywords(self) -> dict[str, Any]:
-        """Return the keywords of the counts: the primary header's, and SCI's where it has none."""
+    def image_keywords(self) -> Mapping[str, Any]:
+        """Return the keywords of the primary header and of SCI's.
+
+        To ask for one of which they have different values is a RampFormatError.
+        """
+        return _Keywords(self._where, self.fits_keywords(), self._sci_keywords())
+
+    def _sci_keywords(self) -> dict[str, Any]:
         extra = self.instance.get("extra_fits", {}).get("SCI", {}).get("header", [])
-        return {**{keyword: value for keyword, value, _ in extra}, **self.fits_keywords()}
+        return {keyword: value for keyword, value, _ in extra}
+
+
+class _Keywords(ChainMap[str, Any]):
+    """Keywords of the primary header and of SCI's, which must not contradict each other."""
+
+    def __init__(self, where: object, primary: dict[str, Any], sci: dict[str, Any]) -> None:
+        super().__init__(primary, sci)
+        self._where = where
+
+    def __getitem__(self, keyword: str) -> Any:
+        found = [header[keyword] for header in self.maps if header.get(keyword) is not None]
+        if len(found) == 2 and comparable(found[0]) != comparable(found[1]):
+            what = f"{keyword} has two values: {found[0]!r} in primary HDU, {found[1]!r} in SCI"
+            hint = "Remove the card that is wrong."
+            raise RampFormatError(what, where=self._where, hint=hint)
+        return found[0] if found else self.__missing__(keyword)
 
 
 def _flags(value: Any, name: str, *, where: str) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "STORED",
     "Keywords",
     "Unit",
+    "comparable",
     "image_size",
     "padded",
     "scan",
@@ -249,7 +250,7 @@ class Keywords(Mapping[str, object]):
             raise KeyError(keyword)
         (first, value), *others = given
         for unit, other in others:
-            if _comparable(other) != _comparable(value):
+            if comparable(other) != comparable(value):
                 raise RampFormatError(
                     f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
                     f"{unit.label}",
@@ -280,6 +281,6 @@ class Keywords(Mapping[str, object]):
             raise RampFormatError(what, where=self._where, hint=hint) from error
 
 
-def _comparable(value: Value) -> object:
+def comparable(value: object) -> object:
     """Return a value as it is compared: FITS' texts end where their blanks begin."""
     return value.strip().upper() if isinstance(value, str) else value
