@@ -106,12 +106,17 @@ def _marks(explored: Explored) -> tuple[dict[str, npt.NDArray[Any]], int]:
     values = np.array(list(explored.kinds), np.uint32)
     order = np.argsort(values)
     kind = order[np.searchsorted(values, explored.pixels[y, x], sorter=order)]
+    columns = {
+        "x": x + explored.window.x,
+        "y": y + explored.window.y,
+        "nx": boxes.nx[chosen],
+        "ny": boxes.ny[chosen],
+        "kind": kind,
+    }
+    # Small numbers: most of the page is this list.
     marks = {
-        "x": (x + explored.window.x).astype(np.uint16),
-        "y": (y + explored.window.y).astype(np.uint16),
-        "nx": boxes.nx[chosen].astype(np.uint16),
-        "ny": boxes.ny[chosen].astype(np.uint16),
-        "kind": kind.astype(np.uint8 if values.size < 256 else np.uint32),
+        name: column.astype(np.min_scalar_type(int(np.max(column, initial=0))))
+        for name, column in columns.items()
     }
     return marks, len(boxes) - chosen.size
 
