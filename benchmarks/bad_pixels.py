@@ -5,10 +5,11 @@
 """
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,6 @@ class Score:
     false_clean: int = 0
     false_other: int = 0
     clean: int = 0
-    missed: list[float] = field(default_factory=list)
 
     def add(self, other: "Score") -> None:
         for name in ("planted", "found", "false_clean", "false_other", "clean"):
@@ -167,16 +167,65 @@ def table(noise: str, results: Mapping[int, Mapping[str, Score]]) -> None:
         print(f"| {flag} | {score.planted:,} |" + "".join(cells))
 
 
+CURVES = {
+    "WARM": ("e-/s", (0.05, 0.08, 0.10, 0.12, 0.15, 0.2, 0.4)),
+    "RC": ("noise of differences", (2, 3, 4, 6, 8, 10, 20, 60)),
+    "TELEGRAPH": ("noise of a read", (1, 2, 3, 4, 5, 7, 10, 30)),
+    "UNRELIABLE_DARK": ("noise of the population", (1, 1.5, 2, 2.5, 3, 4, 8)),
+    "UNRELIABLE_BIAS": ("reset noise", (1, 2, 3, 4, 5, 8)),
+    "UNRELIABLE_SLOPE": ("e-/s", (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4)),
+}
+"""Classes whose recall depends on an amplitude: its unit, and limits of the bins."""
+
+
+def amplitudes(scene: Scene, flag: str) -> npt.NDArray[np.float64]:
+    """Return the amplitude of each planted pixel of a class, in the unit of its curve."""
+    noise, planted = scene.noise, scene.truth[flag]
+    values = {"WARM": scene.dark, "UNRELIABLE_DARK": scene.read_noise}.get(flag, scene.amplitude)
+    unit = {
+        "RC": np.sqrt(2) * noise.read_e,
+        "TELEGRAPH": noise.read_e,
+        "UNRELIABLE_DARK": noise.read_e,
+        "UNRELIABLE_BIAS": noise.reset_e,
+    }
+    return np.asarray(np.abs(values[planted]) / unit.get(flag, 1.0), np.float64)
+
+
+def curves(noise: Noise, number: int, seeds: Sequence[int], size: int) -> None:
+    """Print recall against amplitude, of defects that begin far below the thresholds."""
+    strength: dict[str, list[float]] = {flag: [] for flag in CURVES}
+    hits: dict[str, list[bool]] = {flag: [] for flag in CURVES}
+    for seed in seeds:
+        scene = Scene((size, size), seed=seed, noise=noise, weakest=0.2)
+        darks = np.stack([scene.dark_ramp(index) for index in range(number)])
+        found = flags_found(maps_of(scene, darks, [Cubes(np.stack([scene.flat_ramp(0)] * 2))]))
+        for flag in CURVES:
+            strength[flag] += amplitudes(scene, flag).tolist()
+            hits[flag] += found[flag][scene.truth[flag]].tolist()
+    for flag, (unit, limits) in CURVES.items():
+        values, ok = np.array(strength[flag]), np.array(hits[flag])
+        cells = []
+        for low, high in itertools.pairwise(limits):
+            inside = (values >= low) & (values < high)
+            if inside.any():
+                cells.append(f"{low}–{high}: {ok[inside].mean():.2f}")
+        print(f"| {flag} | {unit} | {', '.join(cells)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=384, help="rows and columns")
     parser.add_argument("--darks", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--noise", type=int, nargs="+", default=range(len(NOISES)))
+    parser.add_argument("--curves", action="store_true", help="recall against amplitude")
     given = parser.parse_args()
     for number in given.noise:
         name, noise = list(NOISES.items())[number]
         began = time.monotonic()
+        if given.curves:
+            curves(noise, max(given.darks), given.seeds, given.size)
+            continue
         table(name, dict(measured(noise, given.darks, given.seeds, given.size)))
         print(f"  {name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
 

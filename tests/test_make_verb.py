@@ -174,6 +174,24 @@ def test_base_keeps_what_no_finder_measures(files: Path, folder: Path) -> None:
     assert "base old.fits; sha256" in " ".join(fits.getheader(folder / "new.fits")["HISTORY"])
 
 
+def test_base_in_force_and_a_remote_dark(files: Path, folder: Path) -> None:
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.pipe("/night/dark_0.fits", (files / "dark_0.fits").read_bytes())
+    words = ["make", "--darks", "memory://night/dark_0.fits", "--darks", files / "dark_[1-4].fits"]
+    words += ["--flats", files / "flat_*.fits", "--detector", "IRIS1", "--base", "auto"]
+    done = invoke(*words, "-o", folder / "mask.fits", "--json")
+    assert done.code == 0, done.err
+    names = [one["name"] for one in json.loads(done.out)["inputs"]]
+    assert "memory://night/dark_0.fits" in names
+    history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
+    assert "base tmt_iris_mask_0101.fits; sha256" in history
+    assert "dark dark_0.fits; sha256" in history
+    border = arrays(folder / "mask.fits")["DQ"][:, -1]
+    assert (border == CONVENTION["REFERENCE_PIXEL"]).all()
+
+
 def test_recipe_of_ones_own_and_a_plug_in(
     files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ class Scene:
     noise: Noise = field(default_factory=Noise)
     border: tuple[int, int, int, int] = (4, 4, 4, 4)  # bottom, top, left, right
     defects: bool = True
+    weakest: float = 1.0  # scales the lower end of the ranges of amplitudes
     gain_e_per_dn: float = 2.0
     read_seconds: float = 5.0
     channel_width: int = 128
@@ -159,6 +160,7 @@ class Scene:
     ) -> None:
         """Draw the value of each pixel of a kind, evenly or in the logarithm."""
         count = int(self.kinds[kind].sum())
+        low *= self.weakest
         drawn = rng.uniform(np.log(low), np.log(high), count) if log else None
         target[self.kinds[kind]] = rng.uniform(low, high, count) if drawn is None else np.exp(drawn)
 

@@ -207,10 +207,10 @@ def _unsteady(maps: Maps, ratio: npt.NDArray[np.float32], factor: float, chance:
 
     `chance` is the share of good pixels that may exceed the limit for normal noise.
     """
-    from scipy import stats
+    from scipy import special
 
-    freedom = max(maps.darks - 1, 1)
-    limit = np.sqrt(stats.chi2.isf(chance, freedom) / stats.chi2.median(freedom))
+    half = max(maps.darks - 1, 1) / 2  # of the degrees of freedom of χ²
+    limit = np.sqrt(special.gammainccinv(half, chance) / special.gammaincinv(half, 0.5))
     result: Bools = maps.active & (ratio > max(factor, limit))
     return result
 

@@ -1,0 +1,76 @@
+"""Time and peak memory of `tmt-dq make`: python -m benchmarks.make_cost [--size 1024].
+
+A process of its own makes a mask of 10 darks of 60 reads and 10 flats of 20 reads, noise without
+defects. Every second file is another name of the one before, so that half of the disk is enough.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tmt_dq.calibration.simulation import write_exposure
+
+
+def write_ramp(path: Path, size: int, reads: int, light_dn: float, seed: int) -> None:
+    """Write an exposure of a full detector of this size; its frame is a part of IRIS1's."""
+    rng = np.random.default_rng(seed)
+    cube = np.empty((reads, size, size), np.uint16)
+    for read in range(reads):
+        noise = rng.standard_normal((size, size), np.float32)
+        cube[read] = 5000 + light_dn * read + np.float32(6 + 0.02 * light_dn) * noise
+    write_exposure(path, cube, SUBARRAY="FULL" if size == 4096 else "CUSTOM")
+
+
+def make_files(folder: Path, size: int, darks: int, reads: int) -> None:
+    """Write the exposures, each under two names."""
+    for kind, count, length, light in (("dark", darks, reads, 0.0), ("flat", 10, 20, 900.0)):
+        for number in range(0, count, 2):
+            path = folder / f"{kind}_{number:02}.fits"
+            write_ramp(path, size, length, light, seed=number + 100 * length)
+            os.link(path, folder / f"{kind}_{number + 1:02}.fits")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=1024, help="rows and columns")
+    parser.add_argument("--darks", type=int, default=10)
+    parser.add_argument("--reads", type=int, default=60, help="of a dark")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--dir", type=Path, help="folder for the files")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.dir) as name:
+        folder = Path(name)
+        make_files(folder, given.size, given.darks, given.reads)
+        words = ["make", "--darks", folder / "dark_*.fits", "--flats", folder / "flat_*.fits"]
+        words += ["--detector", "IRIS1", "--full-frame", "-o", folder / "mask.fits", "--json"]
+        words += ["--jobs", given.jobs, "--allow-few"]
+        program = Path(sys.executable).with_name("tmt-dq")
+        began = time.monotonic()
+        done = subprocess.run(
+            [str(program), *map(str, words)], capture_output=True, text=True, check=True
+        )
+        seconds = time.monotonic() - began
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        report = json.loads(done.stdout)
+    reads = report["cost"]["reads"]
+    cpu = used.ru_utime + used.ru_stime
+    print(
+        f"| {given.size} × {given.size} | {given.darks} × {given.reads} | {reads / 1e6:,.0f} ",
+        end="",
+    )
+    print(f"| {seconds:.0f} s | {cpu:.0f} s | {cpu / reads * 1e9:.0f} ns ", end="")
+    print(f"| {used.ru_maxrss * 1024 / 1e9:.2f} GB | {report['cost']['peak_bytes'] / 1e9:.2f} GB |")
+    for one in report["finders"]:
+        print(f"{one['finder']}: {one['seconds']:.2f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
