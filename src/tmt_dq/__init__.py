@@ -28,6 +28,7 @@ _HOMES = {
     "grow_flags": "tmt_dq.masks.grow",
     "import_mask": "tmt_dq.masks.make",
     "make_mask": "tmt_dq.masks.make",
+    "mask_history": "tmt_dq.report.history",
     "merge_subarrays": "tmt_dq.core.sources.subarrays",
     "rollback": "tmt_dq.delivery.rollback",
     "run_batch": "tmt_dq.batch",

@@ -46,7 +46,7 @@ class InputLimits:
     maximum_threshold_noise: float = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MaskRecipe:
     """How a mask is made of darks and flats.
 
@@ -64,6 +64,9 @@ class MaskRecipe:
         For each of them: which fraction of the pixels it may flag at most.
     do_not_use : str or tuple of str
         Flags that set DO_NOT_USE: "instrument", or their names.
+    due_fraction : float
+        Share of the pixels whose DO_NOT_USE must differ from the mask in force, for a delivery to
+        be due (`tmt_dq.mask_history`).
     """
 
     name: str
@@ -72,6 +75,7 @@ class MaskRecipe:
     finders: Mapping[str, tuple[Finder, Mapping[str, Any]]]
     maximum_fractions: Mapping[str, float]
     do_not_use: str | tuple[str, ...]
+    due_fraction: float = 1e-5
 
     def describe(self) -> list[str]:
         """Return every threshold, a line a table: ``warm: minimum_rate_e_per_s=0.1 …``."""
@@ -99,12 +103,15 @@ def load_recipe(name: str | Path) -> MaskRecipe:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"is not TOML: {error}", where=where) from error
-    unknown = set(table) - {"name", "do_not_use", "inputs", "statistics", "finders"}
+    unknown = set(table) - {"name", "do_not_use", "due_fraction", "inputs", "statistics", "finders"}
     if unknown:
         raise ConfigError(f"has the unknown field {', '.join(sorted(unknown))}", where=where)
     title = table.get("name")
     if not isinstance(title, str) or not title.strip():
         raise ConfigError(f"name is {title!r}; expected a text", where=where)
+    due = table.get("due_fraction", MaskRecipe.due_fraction)
+    if not _is_number(due, float) or due > 1:
+        raise ConfigError(f"due_fraction is {due!r}; expected a fraction, 0 to 1", where=where)
     finders, fractions = _finders(table.get("finders"), where)
     return MaskRecipe(
         name=title,
@@ -115,6 +122,7 @@ def load_recipe(name: str | Path) -> MaskRecipe:
         finders=finders,
         maximum_fractions=fractions,
         do_not_use=_policy(table.get("do_not_use", "instrument"), where),
+        due_fraction=float(due),
     )
 
 

@@ -30,6 +30,7 @@ VERBS = {
     "watch": ("watch", "Initialize ramps as they arrive in a folder."),
     "inspect": ("report", "Show what a mask or ramp flags."),
     "diff": ("report", "Compare the flags of two masks or ramps."),
+    "history": ("history", "Show how the masks of a detector changed; whether one is due."),
     "explain": ("report", "Tell why a pixel is flagged, and since when."),
     "import": ("masks", "Make a mask from bad pixels in any format."),
     "make": ("make", "Make a mask from darks and flats."),

@@ -1,0 +1,110 @@
+"""History of a detector's masks: what each gained, lost and kept, and when a delivery is due.
+
+What could go wrong: masks in the wrong order, a damaged one that ends the history, a candidate
+compared with another mask than the one in force, an exit status that does not fit the answer.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import builders
+import reference_helpers
+from builders import invoke
+from tmt_dq import mask_history
+from tmt_dq.errors import ConfigError, MaskFormatError
+
+FLAG = builders.CONVENTION
+NAMES = ["tmt_iris_mask_0003.fits", "tmt_iris_mask_0001.fits", "tmt_iris_mask_0002.fits"]
+DATES = ["2021-05-01 00:00:00", "2022-05-01 00:00:00", "2023-05-01 00:00:00"]
+
+
+def flags(*pixels: tuple[int, int, str]) -> npt.NDArray[np.uint32]:
+    dq = np.zeros((6, 8), np.uint32)
+    for y, x, names in pixels:
+        for name in names.split("|"):
+            dq[y, x] |= FLAG[name]
+    return dq
+
+
+BAD = "HOT|DO_NOT_USE"
+MASKS = [
+    flags((1, 1, BAD), (1, 2, "WARM")),
+    flags((1, 1, BAD), (2, 2, BAD)),
+    flags((2, 2, BAD), (1, 2, "WARM")),
+]
+
+
+@pytest.fixture
+def cache(folder: Path) -> Path:
+    rules = {("IRIS1", "GENERIC"): dict(zip(DATES, NAMES, strict=True))}
+    root = reference_helpers.make_cache(
+        folder / "cache", reference_helpers.rmap_text(rules), files=()
+    )
+    for name, dq in zip(NAMES, MASKS, strict=True):
+        builders.make_mask(root / "references" / "tmt" / "iris" / name, dq)
+    return root
+
+
+def test_masks_are_compared_by_date(cache: Path) -> None:
+    history = mask_history("IMG1", crds_path=cache)
+    assert [mask.name for mask in history.masks] == NAMES
+    assert [mask.flagged for mask in history.masks] == [2, 2, 2]
+    assert [mask.changed for mask in history.masks] == [1, 1, 1]
+    assert history.masks[1].do_not_use_fraction == pytest.approx(2 / 48)
+    rows = {(row.mask, row.name): row for row in history.flags}
+    hot = rows[NAMES[1], "HOT"]
+    assert (hot.pixels, hot.gained, hot.lost, hot.kept) == (2, 1, 0, 1)
+    warm = rows[NAMES[1], "WARM"]
+    assert (warm.pixels, warm.gained, warm.lost, warm.kept) == (0, 0, 1, 0)
+    assert not history.due
+
+
+def test_a_damaged_mask_does_not_end_the_history(cache: Path) -> None:
+    (cache / "references" / "tmt" / "iris" / NAMES[1]).write_bytes(b"SIMPLE  =")
+    history = mask_history("IRIS1", crds_path=cache)
+    assert history.masks[1].problem
+    rows = {row.name: row for row in history.flags if row.mask == NAMES[2]}
+    assert (rows["HOT"].gained, rows["HOT"].lost, rows["WARM"].kept) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("dq", "due", "changed"),
+    [
+        (MASKS[2], False, 0),
+        (flags((2, 2, BAD), (1, 2, "WARM"), (4, 4, BAD)), True, 1),
+        (flags((2, 2, BAD), (1, 2, "WARM"), (4, 4, "WARM")), False, 0),
+    ],
+)
+def test_a_candidate_is_compared_with_the_mask_in_force(
+    folder: Path, cache: Path, dq: Any, due: bool, changed: int
+) -> None:
+    candidate = builders.make_mask(folder / "new.fits", dq)
+    words = ["history", "--detector", "IRIS1", "--crds-path", cache, "--candidate", candidate]
+    done = invoke(*words, "--json")
+    report = json.loads(done.out)
+    assert done.code == int(due)
+    assert report["due"] is due
+    assert report["masks"][-1]["changed"] == changed
+    shown = invoke(*words)
+    assert f"a delivery is {'' if due else 'not '}due" in shown.out
+
+
+def test_the_trend_is_drawn(folder: Path, cache: Path) -> None:
+    picture = folder / "trend.png"
+    done = invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture)
+    assert done.code == 0, done.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_candidate_of_other_pixels_is_refused(folder: Path, cache: Path) -> None:
+    other = builders.make_mask(folder / "a.fits", flags(), header={"DETECTOR": "IRIS2"})
+    with pytest.raises(MaskFormatError, match=r"a\.fits: is a mask of IRIS2; expected IRIS1"):
+        mask_history("IRIS1", crds_path=cache, candidate=other)
+    larger = builders.make_mask(folder / "b.fits", np.zeros((7, 8), np.uint32))
+    with pytest.raises(ConfigError, match=r"b\.fits: covers"):
+        mask_history("IRIS1", crds_path=cache, candidate=larger)
