@@ -9,7 +9,7 @@ import click
 
 from tmt_dq.cli import offers
 from tmt_dq.cli.apply import describe, show
-from tmt_dq.cli.console import echo, print_json
+from tmt_dq.cli.console import echo, print_json, show_table
 from tmt_dq.cli.options import JSON
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
@@ -40,10 +40,16 @@ def crds_command(arguments: tuple[str, ...]) -> int:
 @verb(
     option("--output-dir DIR", "Where to put the files.", default="demo-output"),
     option("--groups N", "Number of reads of the ramp; each takes 34 MB.", default=5),
+    option(
+        "--calibrations",
+        "Simulate darks and flats instead, make their mask, and compare it with the truth.",
+    ),
     option("--dry-run", "Show what would be written; write nothing."),
     JSON,
 )
-def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool) -> None:
+def demo_command(
+    output_dir: Path, groups: int, *, calibrations: bool, dry_run: bool, as_json: bool
+) -> None:
     """Flag a simulated IRIS ramp, with a mask that is made and delivered for it.
 
     Simulates a detector with defects, delivers its mask into a CRDS cache of the demo, flags a
@@ -54,7 +60,13 @@ def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool)
     Examples:
       tmt-dq demo
       tmt-dq demo --output-dir demo-output --groups 10
+      tmt-dq demo --calibrations
     """
+    if calibrations:
+        if dry_run:
+            raise ConfigError("writes its files at once", where="demo --calibrations --dry-run")
+        _demonstrate_calibrations(output_dir, as_json=as_json)
+        return
     from tmt_dq.demo import plan_demo, run_demo
 
     demo = plan_demo(output_dir, ngroups=groups)
@@ -80,6 +92,27 @@ def demo_command(output_dir: Path, groups: int, *, dry_run: bool, as_json: bool)
     echo(f"  tmt-dq inspect {demo.flagged} --plot map.png --color-by flag")
     echo(f"  tmt-dq explain {demo.flagged} --pixel 1366,990 --crds-path {demo.cache}")
     echo(f"  tmt-dq select {demo.ramp} --explain --crds-path {demo.cache}")
+
+
+def _demonstrate_calibrations(folder: Path, *, as_json: bool) -> None:
+    """Run the demo of darks and flats, and show what was found of the truth."""
+    from tmt_dq.calibration_demo import run_calibration_demo
+
+    start = time.perf_counter()
+    demo = run_calibration_demo(folder, watch=progress_bar)
+    seconds = time.perf_counter() - start
+    if as_json:
+        rows = [dict(zip(demo.found.header, row, strict=True)) for row in demo.found.rows]
+        print_json({"files": demo.files, "truth": rows, "seconds": round(seconds, 3)})
+        return
+    echo(f"made, delivered and applied in {seconds:.1f} s")
+    show_table(demo.found)
+    for label, path in demo.files.items():
+        echo(f"{label:16}{path}")
+    echo()
+    echo(f"Open {demo.picture} in a viewer. Next:")
+    echo(f"  tmt-dq inspect {demo.mask} --plot map.png --color-by flag")
+    echo(f"  tmt-dq history --detector IRIS1 --crds-path {demo.cache}")
 
 
 @verb(click.Argument(["shell"], type=click.Choice(_SHELLS), required=False))
