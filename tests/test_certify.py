@@ -127,7 +127,9 @@ def test_crds_sees_what_a_delivery_would_write(folder: Path) -> None:
     assert found(path, "error") == []
     warnings = dict(found(path, "warning"))
     assert "ASDF" in warnings
-    assert warnings["DETECTOR"] == "is IMG1, another name of IRIS1; rules know IRIS1"
+    assert warnings["DETECTOR"] == (
+        "is IMG1, another name of IRIS1, which a delivery writes instead"
+    )
 
 
 def flagged(path: Path, flags: dict[str, int], **options: Any) -> Path:

@@ -20,6 +20,7 @@ from delivery_helpers import (
     answer,
     default_context,
     deliverable,
+    full_frame,
     header_of,
     mask,
     no_crds,
@@ -31,6 +32,7 @@ from reference_helpers import published_cache
 from tmt_dq import deliver_mask, rollback
 from tmt_dq.delivery.caches import exclusive
 from tmt_dq.delivery.changes import Changes
+from tmt_dq.delivery.new_rules import derive
 from tmt_dq.delivery.receipts import read_receipt
 from tmt_dq.errors import (
     CertificationError,
@@ -256,6 +258,19 @@ class TestRefused:
             with pytest.raises(ConfigError, match="date"):
                 deliver_mask(mask, cache=root, useafter=useafter, yes=True)
 
+    def test_a_mask_that_changes_meanwhile(
+        self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is delivered is what was certified."""
+
+        def late(chain: Any, *rest: Any) -> Any:
+            deliverable(mask, full_frame())
+            return derive(chain, *rest)
+
+        monkeypatch.setattr("tmt_dq.delivery.plan.derive", late)
+        with pytest.raises(DeliveryError, match="was changed while it was certified"):
+            deliver_mask(mask, cache=root, yes=True)
+
     def test_another_delivery_is_under_way(self, root: Path, mask: Path) -> None:
         with exclusive(root, wait_s=0), pytest.raises(DeliveryError, match="under way") as caught:
             deliver_mask(mask, cache=root, wait_s=0.1, yes=True)
@@ -280,11 +295,10 @@ class TestRefused:
         self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Should crds put the mask under another date, that is noticed before it counts."""
-        from tmt_dq.delivery.new_rules import derive
 
-        def wrong(cache: Any, context: str, instrument: Any, header: Any, names: Any) -> Any:
+        def wrong(chain: Any, instrument: Any, header: Any, names: Any) -> Any:
             header = {**header, "USEAFTER": "2026-04-01T00:00:00"}
-            return derive(cache, context, instrument, header, names)
+            return derive(chain, instrument, header, names)
 
         monkeypatch.setattr("tmt_dq.delivery.plan.derive", wrong)
         with pytest.raises(DeliveryError, match="the new rules would select"):
@@ -476,4 +490,4 @@ def test_data_and_flags(root: Path, folder: Path) -> None:
     assert different <= {"FILENAME", "CHECKSUM", "DATASUM"}
     assert fits.getval(copy, "FILENAME") == NEW
     assert (arrays(copy)["DQ"] == dq).all()
-    assert any(warning.startswith("ASDF: left out") for warning in receipt.warnings)
+    assert any(text.startswith("ASDF: ") and "leaves it out" in text for text in receipt.warnings)

@@ -26,18 +26,18 @@ def check_answers(
     instrument: Instrument,
     header: Mapping[str, str],
     name: str,
-) -> Iterator[str]:
+) -> tuple[str, ...]:
     """Make sure that new rules select a new reference where they should, and nowhere else.
 
     Both rules are asked about exposures of every detector, with several subarrays, from one second
     before to one second after each date of the rules. The same mask as before is demanded of all
     exposures of other detectors and of all before USEAFTER; the new one of exposures with the
-    reference's own keywords from USEAFTER on; one of the two of all others. Yielded is what may be
+    reference's own keywords from USEAFTER on; one of the two of all others. Returned is what may be
     unexpected, though it follows from the rules.
     """
     useafter = datetime.fromisoformat(header["USEAFTER"])
     text = "".join(path.read_text("utf-8") for path in new[0].mappings.glob("*.rmap"))
-    dates = {datetime.fromisoformat(date) for date in _RULE_DATE.findall(text)}
+    dates = {useafter, *map(datetime.fromisoformat, _RULE_DATE.findall(text))}
     answers: _Answers = {}
     for exposure, when in _exposures(instrument, header["SUBARRAY"], dates):
         before, after = (
@@ -54,14 +54,18 @@ def check_answers(
             must_be_new = is_own and (when == useafter or when not in dates)
             allowed = {name} if must_be_new else {name, before}
         if after not in allowed:
+            advice = "Look at the rules' keys for this exposure."
+            if subarray == "N/A":
+                advice = "These rules call what serves all subarrays GENERIC: write SUBARRAY = "
+                advice += "GENERIC into the mask."
             raise DeliveryError(
                 f"the new rules would select {after} for an exposure of {exposure['DETECTOR']} "
                 f"with SUBARRAY {subarray} at {when.isoformat()}; expected "
                 f"{' or '.join(sorted(allowed))} (the old rules select {before})",
                 where=new[1],
-                hint="Nothing was delivered. Look at the rules' keys for this exposure.",
+                hint=f"Nothing was delivered. {advice}",
             )
-    yield from _remarks(answers, header["DETECTOR"], name)
+    return tuple(_remarks(answers, header["DETECTOR"], name))
 
 
 def _remarks(answers: _Answers, detector: str, name: str) -> Iterator[str]:

@@ -3,7 +3,8 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,6 @@ from tmt_dq.errors import (
 from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
-from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.references import crds_tools
 from tmt_dq.references.cache import open_cache
@@ -194,7 +194,26 @@ def certify_mask(
     >>> certification.passed  # doctest: +SKIP
     True
     """
-    path = Path(mask)
+    options = Options(crds_path, context, max_flagged, border)
+    try:
+        return examine(Path(mask), options)
+    except RampFormatError as problem:
+        return Certification(Path(mask), (error("file", problem.what, problem.hint),))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of an examination; with `useafter` it is of a copy that has this USEAFTER."""
+
+    crds_path: str | os.PathLike[str] | None
+    context: str | None
+    max_flagged: float | None
+    border: bool
+    useafter: str | None = None
+
+
+def examine(path: Path, options: Options) -> Certification:
+    """Examine a mask; RampFormatError if it is not FITS, or its keywords contradict each other."""
     if not os.access(path, os.R_OK) or not path.is_file():
         raise MaskFormatError(
             "is a folder; expected a mask"
@@ -203,25 +222,17 @@ def certify_mask(
             where=path,
             hint="Check the path and its permissions.",
         )
-    try:
-        with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
-            wrong = wrong_kind(file, "a mask")
-            if wrong is not None:
-                return Certification(path, (error("file", *wrong),))
-            return _examine(file, crds_path, context, max_flagged, border=border)
-    except RampFormatError as problem:
-        return Certification(path, (error("file", problem.what, problem.hint),))
+    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+        wrong = wrong_kind(file, "a mask")
+        if wrong is not None:
+            return Certification(path, (error("file", *wrong),))
+        return _examine(file, options)
 
 
-def _examine(
-    file: FitsInput,
-    crds_path: str | os.PathLike[str] | None,
-    context: str | None,
-    max_flagged: float | None,
-    *,
-    border: bool,
-) -> Certification:
-    header = Keywords(file.path, file.units[0])
+def _examine(file: FitsInput, options: Options) -> Certification:
+    header: Mapping[str, object] = Keywords(file.path, file.units[0])
+    if options.useafter is not None:
+        header = ChainMap({"USEAFTER": options.useafter}, header)  # type: ignore[arg-type] # only read
     findings, instrument, detector = check_identity(header)
     mask = None
     counts: tuple[FlagCount, ...] = ()
@@ -230,13 +241,15 @@ def _examine(
         counts = count_flags(mask.dq)
     except TmtDqError as problem:
         findings.append(error("DQ", problem.what, problem.hint))
-    subject = Subject(file, header, instrument, detector, mask, counts, max_flagged, border)
+    subject = Subject(
+        file, header, instrument, detector, mask, counts, options.max_flagged, options.border
+    )
     findings += (finding for check in CHECKS for finding in check(subject))
-    if instrument is not None and not file.compressed:
+    if not file.compressed:
         known = {f"'{finding.where}'" for finding in findings}
         findings += [
             finding
-            for finding in _ask_crds(file, instrument, detector, crds_path, context)
+            for finding in _ask_crds(subject, options)
             if not any(keyword in finding.what for keyword in known)
         ]
     rank = ("error", "warning", "info").index
@@ -252,24 +265,23 @@ def _examine(
     )
 
 
-def _ask_crds(
-    file: FitsInput,
-    instrument: Instrument,
-    detector: Detector | None,
-    crds_path: str | os.PathLike[str] | None,
-    context: str | None,
-) -> Iterator[Finding]:
+def _ask_crds(subject: Subject, options: Options) -> Iterator[Finding]:
     """Run CRDS' own certify on the mask as a delivery would write it."""
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
-    name = cache.context(context, os.environ)
+    file, instrument = subject.file, subject.instrument
+    if instrument is None:
+        return
+    cache = open_cache(options.crds_path, instrument.observatory, os.environ)
+    context = cache.context(options.context, os.environ)
     # crds executes rules: they are examined first.
-    load_rules(cache.mappings, name, instrument)
-    cards = {} if detector is None else {"DETECTOR": (detector.name, "Detector")}
+    load_rules(cache.mappings, context, instrument)
+    cards = {} if subject.detector is None else {"DETECTOR": (subject.detector.name, "Detector")}
+    if options.useafter is not None:
+        cards["USEAFTER"] = (options.useafter, "First observation date this file is for")
     with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
         copy = Path(folder) / f"{file.path.stem}.fits"
         write_reference(file, copy, cards)
         try:
-            messages = crds_tools.certify_reference(copy, cache, name)
+            messages = crds_tools.certify_reference(copy, cache, context)
         except CertificationError as problem:
             yield error("crds certify", problem.what, problem.hint)
             return

@@ -118,9 +118,8 @@ def check_identity(
         findings.append(error("DETECTOR", problem.what, problem.hint))
     else:
         if found != detector.name:
-            what = f"is {found}, another name of {detector.name}; rules know {detector.name}"
-            remedy = f"Write {detector.name}; tmt-dq deliver does so in its copy."
-            findings.append(_warning("DETECTOR", what, remedy))
+            what = f"is {found}, another name of {detector.name}, which a delivery writes instead"
+            findings.append(_warning("DETECTOR", what, f"Write {detector.name}."))
     expected = {"TELESCOP": instrument.telescope, "REFTYPE": instrument.reftype.upper()}
     for keyword, value in expected.items():
         found = text(header, keyword)
@@ -166,8 +165,8 @@ def check_structure(subject: Subject) -> _Findings:
             "meant (tmt-dq crds checksum FILE).",
         )
     if file.named("ASDF"):
-        what = "CRDS allows no ASDF extension in a FITS reference"
-        yield _warning("ASDF", what, "Leave it out; tmt-dq deliver does so in its copy.")
+        what = "CRDS allows no such extension in a FITS reference; a delivery leaves it out"
+        yield _warning("ASDF", what)
 
 
 def check_flags(subject: Subject) -> _Findings:

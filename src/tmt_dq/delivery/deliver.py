@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tmt_dq.delivery.caches import exclusive, is_new, make_cache, publish
-from tmt_dq.delivery.certify import certify_mask
 from tmt_dq.delivery.changes import Changes, compare_masks
-from tmt_dq.delivery.plan import Candidate, plan_delivery, prepare_candidate
+from tmt_dq.delivery.plan import Candidate, examine_candidate, plan_delivery
 from tmt_dq.delivery.receipts import Receipt, find_receipt
 from tmt_dq.errors import ConfigError, DeliveryError, TmtDqError
 from tmt_dq.masks.mask import read_mask
@@ -115,33 +114,18 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
             hint="Correct the path, or use --create (create=True) to make a cache, which starts as "
             "a copy of the one that comes with tmt-dq.",
         )
+    base_root = embedded.cache_path() if is_new(root) else root
+    candidate = examine_candidate(Path(mask), base_root, when, max_flagged, border=border)
+    observatory = candidate.instrument.observatory
     with tempfile.TemporaryDirectory(prefix="tmt-dq-deliver-") as scratch:
-        candidate = prepare_candidate(Path(mask), Path(scratch), when)
-        observatory = candidate.instrument.observatory
-        base = open_cache(embedded.cache_path() if is_new(root) else root, observatory, {})
-        certification = certify_mask(
-            candidate.copy,
-            crds_path=base.root,
-            context=base.context("latest", {}),
-            max_flagged=max_flagged,
-            border=border,
-        )
-        replace(certification, path=candidate.source).raise_errors()
+        stage = Path(scratch)
 
         def plan(target: Cache) -> tuple[Receipt, tuple[str, ...]]:
             changes, warnings = _compare(candidate, target, force=force, yes=yes, dry_run=dry_run)
-            return plan_delivery(
-                candidate,
-                target,
-                stage,
-                changes=changes,
-                border=border,
-                warnings=(*certification.warnings, *warnings),
-            )
+            return plan_delivery(candidate, target, stage, changes, warnings)
 
-        stage = Path(scratch) / "cache"
         if dry_run:
-            receipt, _ = plan(base)
+            receipt, _ = plan(open_cache(base_root, observatory, {}))
             return replace(receipt, path=None, cache=root)
         if is_new(root):
             make_cache(root)
@@ -162,12 +146,15 @@ def _compare(
     Returned are the changes, None where they cannot be known, and warnings.
     """
     instrument = candidate.instrument
+    date, time = candidate.header["USEAFTER"].split("T")
+    exposure = {**candidate.header, "DATE-OBS": date, "TIME-OBS": time}
+    context = cache.context("latest", {})
     name: str | None = applicable_name(
-        candidate.exposure, instrument=instrument, cache=cache, context=cache.context("latest", {})
+        exposure, instrument=instrument, cache=cache, context=context
     )
     old = None
     try:
-        new = read_mask(candidate.copy)
+        new = read_mask(candidate.source)
         if name is not None and name.endswith(".fits"):
             old = read_mask(cache.reference(instrument.name, name))
     except TmtDqError as error:

@@ -7,8 +7,7 @@ never used twice.
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tmt_dq.delivery.receipts import receipts_folder
@@ -17,9 +16,8 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import RuleFile
-from tmt_dq.references.rules import read_chain
 
-__all__ = ["Names", "NewRules", "derive", "find_leftovers", "new_names"]
+__all__ = ["Names", "derive", "difference", "new_names"]
 
 
 class Names(NamedTuple):
@@ -29,27 +27,6 @@ class Names(NamedTuple):
     rmap: str
     imap: str
     pmap: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewRules:
-    """New rules, and those that they are derived from."""
-
-    texts: Mapping[str, str]
-    """The new .rmap, .imap and .pmap, by name."""
-    before: tuple[RuleFile, ...]
-    """The files that they are derived from, in the same order."""
-    replaces: str | None
-    """The reference of the same keys and USEAFTER, whose place the new one takes."""
-
-    @property
-    def difference(self) -> str:
-        """The difference between the old and the new rules, as ``diff --unified`` shows it."""
-        lines: list[str] = []
-        for old, (name, text) in zip(self.before, self.texts.items(), strict=True):
-            texts = old.text.splitlines(keepends=True), text.splitlines(keepends=True)
-            lines += difflib.unified_diff(*texts, old.path.name, name)
-        return "".join(lines)
 
 
 def _stems(cache: Cache, instrument: Instrument) -> tuple[tuple[str, str], ...]:
@@ -65,65 +42,56 @@ def _numbers(stem: str, suffix: str, text: str) -> list[int]:
     return [0, *map(int, re.findall(pattern, text))]
 
 
-def _files(cache: Cache) -> Iterator[str]:
-    """Yield the names of the files in a cache's folders."""
-    for folder in (cache.mappings, cache.references, *cache.references.glob("*/")):
-        if folder.is_dir():
-            yield from (path.name for path in folder.iterdir())
+def new_names(
+    cache: Cache, instrument: Instrument, chain: Sequence[RuleFile]
+) -> tuple[Names, tuple[str, ...]]:
+    """Return names with numbers above all that files have, or rules or receipts mention.
 
-
-def new_names(cache: Cache, instrument: Instrument) -> Names:
-    """Return names with numbers above all that files have, or rules or receipts mention."""
+    With them comes a warning of files newer than all that the rules in force, `chain`, mention.
+    """
     receipts = receipts_folder(cache.root, cache.observatory)
+    folders = (cache.mappings, cache.references, *cache.references.glob("*/"))
     try:
-        texts = [
+        files = "\n".join(
+            path.name for folder in folders if folder.is_dir() for path in folder.iterdir()
+        )
+        texts = "\n".join(
             path.read_text("utf-8", errors="replace")
             for path in (*cache.mappings.glob("*.?map"), *receipts.glob("*.json"))
             if path.is_file()
-        ]
-        used = "\n".join((*_files(cache), *texts))
+        )
     except OSError as error:
         raise DeliveryError(
             f"cannot be read: {error.strerror}",
             where=error.filename or cache.root,
             hint="Names that are in use must be known. Check the permissions of the cache.",
         ) from error
-    return Names(
-        *(
-            f"{stem}_{max(_numbers(stem, suffix, used)) + 1:04d}{suffix}"
-            for stem, suffix in _stems(cache, instrument)
-        )
-    )
-
-
-def find_leftovers(cache: Cache, instrument: Instrument, context: str) -> Iterator[str]:
-    """Yield a warning of files newer than all that the context in force mentions, if any."""
-    chain = read_chain(cache.mappings, context, instrument)
-    in_force = "\n".join((context, *(file.text for file in chain)))
-    files = "\n".join(_files(cache))
-    found = [
-        f"{stem}_{number:04d}{suffix}"
-        for stem, suffix in _stems(cache, instrument)
-        for number in sorted(_numbers(stem, suffix, files))
-        if number > max(_numbers(stem, suffix, in_force))
-    ]
-    if found:
-        yield (
-            f"files of interrupted or withdrawn deliveries in {cache.root}: {len(found)}, from "
-            f"{found[0]} on; they do no harm"
-        )
+    in_force = "\n".join(part for file in chain for part in (file.path.name, file.text))
+    names, left = [], []
+    for stem, suffix in _stems(cache, instrument):
+        newest = max(_numbers(stem, suffix, in_force))
+        numbers = sorted(_numbers(stem, suffix, files))
+        left += [f"{stem}_{number:04d}{suffix}" for number in numbers if number > newest]
+        names.append(f"{stem}_{max(numbers[-1], *_numbers(stem, suffix, texts)) + 1:04d}{suffix}")
+    if not left:
+        return Names(*names), ()
+    what = f"files of interrupted or withdrawn deliveries in {cache.root}: {len(left)}, from "
+    return Names(*names), (f"{what}{left[0]} on; they do no harm",)
 
 
 def derive(
-    cache: Cache, context: str, instrument: Instrument, header: Mapping[str, str], names: Names
-) -> NewRules:
-    """Derive rules that select a new reference, whose keywords are in `header`, from a context."""
+    chain: Sequence[RuleFile], instrument: Instrument, header: Mapping[str, str], names: Names
+) -> tuple[dict[str, str], str | None]:
+    """Derive rules that select a new reference, whose keywords are in `header`.
+
+    Returned are the texts of .rmap, .imap and .pmap by name, and the reference of the same keys and
+    USEAFTER, if there is one, whose place the new one takes.
+    """
     reftype = instrument.reftype
-    chain = read_chain(cache.mappings, context, instrument)
     if chain[-1].path.suffix != ".rmap":
         raise DeliveryError(
-            f"{context} says that no {reftype} applies to {instrument.name}, so there are no "
-            "rules to add one to",
+            f"{chain[0].path.name} says that no {reftype} applies to {instrument.name}, so there "
+            "are no rules to add one to",
             where=chain[-1].path,
             hint="Give the context an .rmap for the type first (tmt-dq crds newcontext).",
         )
@@ -135,7 +103,16 @@ def derive(
             names.imap: _text(_relinked(imap, reftype, names.rmap), imap, names.imap),
             names.pmap: _text(_relinked(pmap, instrument.name, names.imap), pmap, names.pmap),
         }
-    return NewRules(texts, (rmap, imap, pmap), replaces)
+    return texts, replaces
+
+
+def difference(chain: Sequence[RuleFile], texts: Mapping[str, str]) -> str:
+    """Return the difference between old and new rules, as ``diff --unified`` shows it."""
+    lines: list[str] = []
+    for old, (name, text) in zip(reversed(chain), texts.items(), strict=True):
+        both = old.text.splitlines(keepends=True), text.splitlines(keepends=True)
+        lines += difflib.unified_diff(*both, old.path.name, name)
+    return "".join(lines)
 
 
 def _mapping(file: RuleFile, **keys: Any) -> Any:

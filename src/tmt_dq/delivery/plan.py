@@ -1,97 +1,70 @@
 """Files of a delivery, written and tried in a folder laid out like the cache."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tmt_dq import __version__
 from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
-from tmt_dq.delivery.certify import certify_mask
+from tmt_dq.delivery.certify import Options, examine
 from tmt_dq.delivery.changes import Changes
-from tmt_dq.delivery.checks import check_identity, text
-from tmt_dq.delivery.new_rules import Names, derive, find_leftovers, new_names
+from tmt_dq.delivery.new_rules import derive, difference, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
 from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.files.identity import sha256_of
+from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.fits.file import open_input
-from tmt_dq.fits.kinds import wrong_kind
-from tmt_dq.instruments import Instrument
+from tmt_dq.instruments import Instrument, load
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache
-from tmt_dq.references.selection import applicable_name, select_reference
+from tmt_dq.references.rules import read_chain
 
-__all__ = ["Candidate", "plan_delivery", "prepare_candidate"]
+__all__ = ["Candidate", "examine_candidate", "plan_delivery"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A copy of a mask as it will be delivered, but for its name."""
+    """A mask that passed certification, whose file must stay as it was `seen`."""
 
     source: Path
-    copy: Path
+    seen: Identity | None
     instrument: Instrument
     header: Mapping[str, str]
     """INSTRUME, DETECTOR, SUBARRAY, USEAFTER and REFTYPE, as rules see them."""
-    remarks: tuple[str, ...]
-    """What differs from the source, in words."""
-
-    @property
-    def exposure(self) -> dict[str, str]:
-        """Keywords of the first exposure that the mask is for."""
-        date, time = self.header["USEAFTER"].split("T")
-        return {**self.header, "DATE-OBS": date, "TIME-OBS": time}
+    border: bool
+    warnings: tuple[str, ...]
 
 
-def prepare_candidate(source: Path, scratch: Path, useafter: str | None) -> Candidate:
-    """Copy the mask, so that what is certified is what is delivered."""
-    copy = scratch / "mask.fits"
+def examine_candidate(
+    source: Path, root: Path, useafter: str | None, max_flagged: float | None, *, border: bool
+) -> Candidate:
+    """Certify a mask against the rules of the cache `root`; an error if it does not pass."""
+    seen = identify(source)
+    options = Options(root, "latest", max_flagged, border, useafter)
     try:
-        with open_input(source) as file:
-            header = file.units[0].header
-            _, instrument, detector = check_identity(header)
-            if (
-                file.compressed
-                or instrument is None
-                or detector is None
-                or wrong_kind(file, "a mask")
-            ):
-                certify_mask(source).raise_errors()
-            assert instrument is not None
-            assert detector is not None
-            cards: dict[str, tuple[str, str]] = {}
-            remarks = []
-            if text(header, "DETECTOR") != detector.name:
-                cards["DETECTOR"] = (detector.name, "Detector")
-                remarks.append(f"DETECTOR: {text(header, 'DETECTOR')} is {detector.name} in rules")
-            if file.named("ASDF"):
-                remarks.append("ASDF: left out, CRDS allows no such extension in a FITS reference")
-            if useafter is not None:
-                cards["USEAFTER"] = (useafter, "First observation date this file is for")
-            with output_errors(copy):
-                write_reference(file, copy, cards)
+        found = examine(source, options)
     except RampFormatError as error:
         raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
-    selectors = {
+    found.raise_errors()
+    instrument = load(str(found.instrument))
+    header = {
         "INSTRUME": instrument.name,
-        "DETECTOR": detector.name,
-        "SUBARRAY": text(header, "SUBARRAY").upper(),
-        "USEAFTER": useafter or text(header, "USEAFTER"),
+        "DETECTOR": str(found.detector),
+        "SUBARRAY": found.subarray.upper(),
+        "USEAFTER": found.useafter,
         "REFTYPE": instrument.reftype.upper(),
     }
-    return Candidate(source, copy, instrument, selectors, tuple(remarks))
+    return Candidate(source, seen, instrument, header, border, found.warnings)
 
 
 def plan_delivery(
     candidate: Candidate,
     cache: Cache,
     stage: Path,
-    *,
     changes: Changes | None,
-    border: bool,
     warnings: tuple[str, ...],
 ) -> tuple[Receipt, tuple[str, ...]]:
     """Write all files of the delivery into the stage, and try the new rules there.
@@ -99,18 +72,18 @@ def plan_delivery(
     Returned are the receipt and the files, relative to the cache, in the order in which they get
     there.
     """
-    instrument, before = candidate.instrument, cache.context("latest", {})
-    names = new_names(cache, instrument)
-    rules = derive(cache, before, instrument, candidate.header, names)
+    instrument, header = candidate.instrument, candidate.header
+    before = cache.context("latest", {})
+    chain = read_chain(cache.mappings, before, instrument)
+    names, leftovers = new_names(cache, instrument, chain)
+    rules, replaces = derive(chain, instrument, header, names)
 
     def relative(path: Path) -> str:
         return path.relative_to(cache.root).as_posix()
 
     mask = relative(cache.references / instrument.name.lower() / names.mask)
-    with output_errors(stage / mask), open_input(candidate.copy) as file:
-        (stage / mask).parent.mkdir(parents=True)
-        write_reference(file, stage / mask, {"FILENAME": (names.mask, "Name of the file")})
-    texts = {relative(cache.mappings / name): content for name, content in rules.texts.items()}
+    _write_mask(candidate, stage / mask)
+    texts = {relative(cache.mappings / name): content for name, content in rules.items()}
     rmap, imap, pmap = texts
     record = relative(cache.references / checksums.FILE_NAME)
     sums = checksums.entries(cache.references)
@@ -123,15 +96,17 @@ def plan_delivery(
         texts[last[-1]] = config
     for target, content in texts.items():
         write_text(stage / target, content)
+    sides = (cache, before), (open_cache(stage, cache.observatory, {}), names.pmap)
+    unexpected = check_answers(*sides, instrument, header, names.mask)
     own = receipt_name(cache.observatory, names.pmap)
     receipt = Receipt(
         path=cache.root / own,
         cache=cache.root,
         observatory=cache.observatory,
         instrument=instrument.name,
-        detector=candidate.header["DETECTOR"],
-        subarray=candidate.header["SUBARRAY"],
-        useafter=candidate.header["USEAFTER"],
+        detector=header["DETECTOR"],
+        subarray=header["SUBARRAY"],
+        useafter=header["USEAFTER"],
         mask=names.mask,
         source=str(candidate.source.absolute()),
         source_sha256=sha256_of(candidate.source),
@@ -142,16 +117,11 @@ def plan_delivery(
             for target in (mask, *texts)
             for path in [stage / target]
         ),
-        replaces=rules.replaces,
-        difference=rules.difference,
+        replaces=replaces,
+        difference=difference(chain, rules),
         changes=changes,
-        border=border,
-        warnings=(
-            *candidate.remarks,
-            *warnings,
-            *_try_rules(candidate, cache, stage, before, names),
-            *find_leftovers(cache, instrument, before),
-        ),
+        border=candidate.border,
+        warnings=(*candidate.warnings, *warnings, *unexpected, *leftovers),
         delivered=dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         software=f"tmt-dq {__version__}",
     )
@@ -159,29 +129,19 @@ def plan_delivery(
     return receipt, (mask, record, rmap, imap, own, *last)
 
 
-def _try_rules(
-    candidate: Candidate, cache: Cache, stage: Path, before: str, names: Names
-) -> Iterator[str]:
-    """Make sure that the new rules select the mask, with its file, and compare them with the old.
-
-    Yielded is what may be unexpected, though it follows from the rules.
-    """
-    header, instrument = candidate.header, candidate.instrument
-    staged = open_cache(stage, instrument.observatory, {})
-    name = applicable_name(
-        candidate.exposure, instrument=instrument, cache=staged, context=names.pmap
-    )
-    if name != names.mask:
-        advice = f"Look at the rules for this detector and subarray ({header['SUBARRAY']})."
-        if header["SUBARRAY"] == "N/A":
-            advice = "These rules call what serves all subarrays GENERIC: write SUBARRAY = GENERIC "
-            advice += "into the mask."
+def _write_mask(candidate: Candidate, target: Path) -> None:
+    """Write the mask as it will be in the cache; what is written must be what was certified."""
+    cards = {
+        "DETECTOR": (candidate.header["DETECTOR"], "Detector"),
+        "USEAFTER": (candidate.header["USEAFTER"], "First observation date this file is for"),
+        "FILENAME": (target.name, "Name of the file"),
+    }
+    with output_errors(target), open_input(candidate.source) as file:
+        target.parent.mkdir(parents=True)
+        write_reference(file, target, cards)
+    if identify(candidate.source) != candidate.seen:
         raise DeliveryError(
-            f"the new rules would select {name} for the mask's own keywords; expected {names.mask}",
-            where=names.pmap,
-            hint=f"Nothing was delivered. {advice}",
+            "was changed while it was certified",
+            where=candidate.source,
+            hint="Nothing was delivered. Deliver it again.",
         )
-    # With the file: it must be one, with the sum that will be on record.
-    select_reference(candidate.exposure, instrument=instrument, crds_path=stage, context=names.pmap)
-    sides = (cache, before), (staged, names.pmap)
-    yield from check_answers(*sides, instrument, header, names.mask)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tmt_dq.fits import checksums
-from tmt_dq.fits.cards import Value, ascii_text
+from tmt_dq.fits.cards import ascii_text
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.writer import UnitWriter
 
@@ -15,7 +15,7 @@ _PIECE = 8 * 1024 * 1024
 _ALL_ONES = 0xFFFF_FFFF
 
 
-def write_reference(file: FitsInput, target: Path, cards: Mapping[str, tuple[Value, str]]) -> None:
+def write_reference(file: FitsInput, target: Path, cards: Mapping[str, tuple[str, str]]) -> None:
     """Write a copy of a reference file with cards of its primary header set, without an ASDF.
 
     CRDS allows no such extension; all other units are copied byte for byte.
@@ -23,7 +23,8 @@ def write_reference(file: FitsInput, target: Path, cards: Mapping[str, tuple[Val
     primary, *others = file.units
     header = primary.header.copy()
     for keyword, (value, comment) in cards.items():
-        header.set(keyword, ascii_text(value) if isinstance(value, str) else value, comment)
+        if header.get(keyword) != value:
+            header.set(keyword, ascii_text(value), comment)
     # Signed if the sum of the data is known.
     known = 0 if primary.data_size == 0 else checksums.datasum(primary.header)
     head = checksums.sign(header, known)
