@@ -111,6 +111,40 @@ def make_cache(
     return root
 
 
+def write_rules(
+    cache: Path,
+    observatory: str,
+    instrument: str,
+    rules: Rules,
+    *,
+    reftype: str = "mask",
+    **header: Any,
+) -> Path:
+    """Write .pmap, .imap and .rmap of an instrument; return the folder for its references."""
+    mappings = cache / "mappings" / observatory
+    mappings.mkdir(parents=True)
+    own = f"{observatory}_{instrument.lower()}"
+    pmap, imap, rmap = f"{observatory}_0001.pmap", f"{own}_0001.imap", f"{own}_{reftype}_0001.rmap"
+    common = {"derived_from": "NONE", "observatory": observatory.upper()}
+    for name, kind, parkey, selector in (
+        (pmap, "PIPELINE", "META.INSTRUMENT.NAME", {instrument.upper(): imap}),
+        (imap, "INSTRUMENT", "REFTYPE", {reftype.upper(): rmap}),
+    ):
+        own_header = {**common, "mapping": kind, "name": name, "parkey": (parkey,)}
+        own_header |= {"instrument": instrument.upper()} if kind == "INSTRUMENT" else {}
+        (mappings / name).write_text(mapping_text(own_header, repr(selector)))
+    own_header = {
+        "instrument": instrument.upper(),
+        "observatory": observatory.upper(),
+        "filekind": reftype.upper(),
+    }
+    text = rmap_text(rules, name=rmap, **own_header, **header)
+    (mappings / rmap).write_text(text)
+    references = cache / "references" / observatory / instrument.lower()
+    references.mkdir(parents=True)
+    return references
+
+
 def published_cache(root: Path) -> Path:
     """Make a cache of TMT's published rules, with a stand-in for the mask they select."""
     from published_files import rules_folder

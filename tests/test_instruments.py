@@ -10,6 +10,7 @@ from astropy.io import fits
 from builders import arrays, make_mask, make_ramp, run_cli, run_python
 from tmt_dq import instruments
 from tmt_dq.apply.apply import apply_dq
+from tmt_dq.core.geometry import Border
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
 from tmt_dq.exposures.ramp import read_ramp, read_selectors
@@ -21,7 +22,8 @@ def test_iris_has_five_detectors_of_4096_by_4096_with_a_border_of_four() -> None
     iris = instruments.load("iris")
     assert list(iris.detectors) == ["IRIS1", "IRIS2", "IRIS3", "IRIS4", "IFU"]
     assert {detector.shape for detector in iris.detectors.values()} == {(4096, 4096)}
-    assert {detector.reference_border for detector in iris.detectors.values()} == {4}
+    borders = {detector.reference_border for detector in iris.detectors.values()}
+    assert borders == {Border(4, 4, 4, 4)}
     assert (iris.observatory, iris.reftype) == ("tmt", "mask")
 
 
@@ -123,7 +125,7 @@ def test_a_description_is_what_it_says() -> None:
         ("border = 4", "border = -4", "test.toml[detectors.A]: reference_border is -4; expected"),
         ("border = 4", "boarder = 4", "test.toml[detectors.A]: has no field reference_border"),
         ('["ONE"]', '["one", "B"]', "test.toml[detectors]: detectors and aliases are A, ONE, B, B"),
-        ("[detectors.A]", "[detectors]\nA = 3\n[x]", "test.toml[detectors]: A is 3; expected a t"),
+        ("[detectors.A]", "[detectors]\nA = 3\n[x]", "test.toml[detectors.A]: is 3; expected a t"),
         (
             "channels = 2",
             "channels = 2\nchanels = 2",

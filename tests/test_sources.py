@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core.geometry import Window
+from tmt_dq.core.geometry import Border, Window
 from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
@@ -25,7 +25,7 @@ NON_SCIENCE, OTHER_BAD_PIXEL, REFERENCE_PIXEL = 512, 1 << 30, 1 << 31
 SHAPE = (2, 3, 16, 20)
 FRAME = Window.full(64, 64)
 WINDOW = Window(40, 4, 16, 20)
-BORDER = 8
+BORDER = Border(8, 8, 8, 8)
 MASK = np.zeros(SHAPE[2:], np.uint32)
 MASK[3, 4] = 1 + 1024
 MAP = np.zeros(SHAPE[2:], np.uint32)

@@ -44,6 +44,8 @@ MEANINGS = {
     "CRDS_SERVER_URL": "for `tmt-dq crds`: a server; without it, no network is used",
     "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is written; without it, the "
     "user's cache folder",
+    "TMT_DQ_INSTRUMENTS": "folders with descriptions of more instruments, separated as in PATH; "
+    "the first description of an instrument counts",
     "TMT_DQ_VERIFY": "0: do not compare references with the sha256 on record",
     "NO_COLOR": "set: no colours",
 }
@@ -159,7 +161,7 @@ def detector_table() -> str:
                 inline_code(chip.name),
                 ", ".join(map(inline_code, chip.aliases)),
                 f"{chip.shape[0]} × {chip.shape[1]}",
-                str(chip.reference_border),
+                chip.reference_border.describe(),
                 str(chip.channels),
                 inline_code(f"{described.observatory}_*.pmap"),
             ]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.geometry import Window
+from tmt_dq.core.geometry import Border, Window
 from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
 from tmt_dq.files.copying import write_all
@@ -155,9 +155,9 @@ def simulate_defects(detector: str = "IRIS1", *, seed: int = 1) -> npt.NDArray[n
     dq[:, nx // 3] = dq[ny // 2 :, 3 * nx // 4] = PIXEL["DEAD"]
     unusable = (dq & np.uint32(PIXEL.encode(instrument.do_not_use))) != 0
     dq[unusable] |= np.uint32(PIXEL["DO_NOT_USE"])
+    frame = Window.full(ny, nx)
     light = np.zeros(dq.shape, np.bool_)
-    border = chip.reference_border
-    light[border : ny - border, border : nx - border] = True
+    light[frame.without(chip.reference_border).slices(frame)] = True
     dq[~light] = PIXEL["REFERENCE_PIXEL"]
     return dq
 
@@ -165,7 +165,7 @@ def simulate_defects(detector: str = "IRIS1", *, seed: int = 1) -> npt.NDArray[n
 def _rates(
     window: Window,
     frame: Window,
-    border: int,
+    border: Border,
     defects: npt.NDArray[np.uint32] | None,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
@@ -194,8 +194,9 @@ def _rates(
         for name, gain, offset in _DEFECTS:
             chosen = (flags & np.uint32(PIXEL[name])) != 0
             rate[chosen] = gain * rate[chosen] + np.float32(offset)
-    outside_y = (y < border) | (y >= frame.ny - border)
-    outside_x = (x < border) | (x >= frame.nx - border)
+    light = frame.without(border)
+    outside_y = (y < light.y) | (y >= light.y + light.ny)
+    outside_x = (x < light.x) | (x >= light.x + light.nx)
     rate[outside_y | outside_x] = 0
     return rate
 

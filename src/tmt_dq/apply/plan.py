@@ -77,7 +77,7 @@ def plan_ramp(
             shape=ramp.shape,
             window=ramp.window,
             frame=Window.full(*ramp.detector.shape),
-            reference_border=ramp.detector.reference_border,
+            border=ramp.detector.reference_border,
             mask=None if mask is None else cut_out(mask, ramp.window),
             readout=readout,
         )

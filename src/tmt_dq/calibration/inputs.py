@@ -80,9 +80,9 @@ def open_all(
 
 def border_of(detector: Detector) -> npt.NDArray[np.bool_]:
     """Return where a detector has reference pixels."""
-    (ny, nx), border = detector.shape, detector.reference_border
-    reference = np.ones((ny, nx), bool)
-    reference[border : ny - border, border : nx - border] = False
+    frame = Window.full(*detector.shape)
+    reference = np.ones(frame.shape, bool)
+    reference[frame.without(detector.reference_border).slices(frame)] = False
     return reference
 
 

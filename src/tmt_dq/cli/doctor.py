@@ -14,7 +14,7 @@ from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON
 from tmt_dq.cli.verb import verb
 from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.urls import redacted
-from tmt_dq.instruments import load
+from tmt_dq.instruments.description import VARIABLE, available, load, origin
 
 _EXTRAS = {
     "plot": ("matplotlib",),
@@ -22,7 +22,13 @@ _EXTRAS = {
     "watch": ("watchfiles", "prometheus_client"),
     "distributed": ("distributed",),
 }
-_OWN = ("TMT_DQ_CACHE_DIR", "TMT_DQ_CRDS_CONTEXT", "TMT_DQ_CRDS_PATH", "TMT_DQ_VERIFY")
+_OWN = (
+    "TMT_DQ_CACHE_DIR",
+    "TMT_DQ_CRDS_CONTEXT",
+    "TMT_DQ_CRDS_PATH",
+    VARIABLE,
+    "TMT_DQ_VERIFY",
+)
 _SECRET = ("PASSWORD", "TOKEN", "KEY")
 
 
@@ -41,6 +47,8 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
     from tmt_dq.references.embedded import user_folder
 
     rules, errors = _rules(crds_path, context)
+    described, problems = _instruments()
+    errors += problems
     variables = {
         name: "(hidden)" if any(word in name for word in _SECRET) else redacted(value)
         for name, value in sorted(os.environ.items())
@@ -54,6 +62,7 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
     report: dict[str, dict[str, Any]] = {
         "versions": {"tmt-dq": __version__, **versions()},
         "rules": rules,
+        "instruments": described,
         "variables": variables,
         "folders": folders,
         "extras": {name: _missing(modules) or "installed" for name, modules in _EXTRAS.items()},
@@ -84,7 +93,7 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
 
 def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list[TmtDqError]]:
     """Load the rules that an exposure of IRIS would get, as `apply` would."""
-    from tmt_dq.references.cache import open_cache
+    from tmt_dq.references.cache import open_cache_of
     from tmt_dq.references.rules import load_rules
 
     rules: dict[str, Any] = {
@@ -93,15 +102,27 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         "context": "",
         "context_from": _origin("--context", context, "CRDS_CONTEXT", "newest of the cache"),
     }
-    instrument = load("IRIS")
     try:
-        cache = open_cache(path, instrument.observatory, os.environ)
+        cache, instrument = open_cache_of(path, load("IRIS"), os.environ, context)
         rules["cache"] = str(cache.root)
         rules["context"] = name = cache.context(context, os.environ)
         load_rules(cache.mappings, name, instrument)
     except TmtDqError as error:
         return rules, [error]
     return rules, []
+
+
+def _instruments() -> tuple[dict[str, str], list[TmtDqError]]:
+    """Return the file that describes each instrument, and what is wrong with these files."""
+    found: dict[str, str] = {}
+    errors: list[TmtDqError] = []
+    try:
+        for name in available():
+            found[name] = str(origin(name))
+            load(name)
+    except ConfigError as error:
+        errors.append(error)
+    return found, errors
 
 
 def _origin(option: str, given: object, variable: str, default: str) -> str:

@@ -5,8 +5,31 @@ Inside tmt-dq positions are 0-based and half open, ``[y, x]`` as NumPy indexes. 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["Window", "overlap"]
+__all__ = ["NO_BORDER", "Border", "Window", "overlap"]
+
+
+class Border(NamedTuple):
+    """Widths of the border of reference pixels, from row or column 0 (bottom, left) and the end."""
+
+    bottom: int = 0
+    top: int = 0
+    left: int = 0
+    right: int = 0
+
+    @property
+    def widths(self) -> int | list[int]:
+        """The width where it is the same on all sides; else those of bottom, top, left, right."""
+        return self.bottom if len(set(self)) == 1 else list(self)
+
+    def describe(self) -> str:
+        """Return the widths for people."""
+        sides = (f"{name} {width}" for name, width in self._asdict().items())
+        return str(self.bottom) if len(set(self)) == 1 else ", ".join(sides)
+
+
+NO_BORDER = Border()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,15 @@ class Window:
             and self.x <= other.x
             and other.y + other.ny <= self.y + self.ny
             and other.x + other.nx <= self.x + self.nx
+        )
+
+    def without(self, border: Border) -> "Window":
+        """Return the window inside a border."""
+        return Window(
+            self.y + border.bottom,
+            self.x + border.left,
+            self.ny - border.bottom - border.top,
+            self.nx - border.left - border.right,
         )
 
     def slices(self, reference: "Window") -> tuple[slice, slice]:

@@ -21,7 +21,7 @@ from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.files.identity import Identity, digest_of, identify
 from tmt_dq.fits.file import open_input
 from tmt_dq.masks.mask import read_mask
-from tmt_dq.references.cache import open_cache
+from tmt_dq.references.cache import open_cache, open_cache_of
 from tmt_dq.references.observatories import available
 from tmt_dq.references.selection import select_reference
 
@@ -180,7 +180,8 @@ def affected_output(
         # Caches that grew apart give one name to different masks: the digest tells them apart.
         if name == new[0] and row.sha256 in {"", digest_of(new[1])}:
             return Effect(path, False, f"the same file, {name}", name, name)
-        cache = open_cache(old_crds_path or crds_path, ramp.instrument.observatory, os.environ)
+        context = row.parameters.get("context")
+        cache, _ = open_cache_of(old_crds_path or crds_path, ramp.instrument, os.environ, context)
         old = name, cache.reference(ramp.instrument.name, name)
         if row.sha256 not in {"", digest_of(old[1])}:
             reason = f"its mask was another file of the name {name}"

@@ -113,7 +113,7 @@ def check_identity(
     instrument, detector = load(name), None
     found = text(header, "DETECTOR")
     try:
-        detector = instrument.detector(found)
+        detector = instrument.detector(found, header)
     except SelectionError as problem:
         findings.append(error("DETECTOR", problem.what, problem.hint))
     else:
@@ -235,11 +235,11 @@ def check_border(subject: Subject) -> _Findings:
     if not frame.contains(mask.window) or not (mask.placed or mask.window == frame):
         return  # an error of its place, above
     reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
-    inside = mask.dq[overlap(frame, mask.window, -detector.reference_border)]
+    inside = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
     wrong = int(np.count_nonzero(inside & reference))
     border = mask.dq.size - inside.size
     missing = border - (int(np.count_nonzero(mask.dq & reference)) - wrong)
-    place = f"the border of reference pixels ({detector.reference_border} wide)"
+    place = f"the border of reference pixels ({detector.reference_border.describe()} wide)"
     what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
     if missing and subject.border:
         yield error(
@@ -260,7 +260,7 @@ def check_fractions(subject: Subject) -> _Findings:
     if subject.place is None or subject.instrument is None:
         return
     mask, detector, frame = subject.place
-    active = mask.dq[overlap(frame, mask.window, -detector.reference_border)]
+    active = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
     limits = subject.instrument.limits
     for what, bits, limit in (
         ("flagged", PIXEL.mask, limits.flagged_fraction),

@@ -146,8 +146,8 @@ def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
 
 def _selectors(header: Mapping[str, object], instrument: Instrument) -> dict[str, object]:
     """Return the keywords that rules may ask for: the usual ones, and those of the description."""
-    described = (word for words in instrument.keywords.values() for word in words.split())
-    return {key: header[key] for key in dict.fromkeys((*_SELECTORS, *described)) if key in header}
+    names = dict.fromkeys((*_SELECTORS, *instrument.selectors))
+    return {name: header[name] for name in names if name in header}
 
 
 def _only(file: FitsInput, name: str, problems: Problems) -> Unit | None:
@@ -222,7 +222,7 @@ def _instrument(
     try:
         instrument = load(name) if name else None
         if instrument is not None and detector:
-            return instrument, instrument.detector(detector)
+            return instrument, instrument.detector(detector, header)
     except ConfigError as error:
         problems.add(SelectionError, f"INSTRUME: {error.what}", error.hint)
     except TmtDqError as error:
@@ -259,8 +259,11 @@ def _window(
     frame = Window.full(*detector.shape)
     _check_detector_size(header, frame, problems)
     sizes = [_integer(header, key, problems) for key in _SIZE]
-    for key, size, axis in zip(_SIZE, sizes, (nx, ny), strict=True):
-        if size not in (None, axis):
+    # A file may give the size of the detector with a frame of another size.
+    whole = detector.pixels if shape == detector.shape else None
+    own = (None, None) if whole is None else whole[::-1]
+    for key, size, axis, stated in zip(_SIZE, sizes, (nx, ny), own, strict=True):
+        if size not in (None, axis) and size != stated:
             problems.add(
                 GeometryError,
                 f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",

@@ -1,5 +1,12 @@
 """Instruments as data: one TOML file each, read by `load`."""
 
-from tmt_dq.instruments.description import Detector, Instrument, available, load, policy_flags
+from tmt_dq.instruments.description import (
+    Detector,
+    Instrument,
+    available,
+    load,
+    load_own,
+    policy_flags,
+)
 
-__all__ = ["Detector", "Instrument", "available", "load", "policy_flags"]
+__all__ = ["Detector", "Instrument", "available", "load", "load_own", "policy_flags"]

@@ -1,29 +1,41 @@
 """Instruments: facts of one instrument, read from its TOML file."""
 
 import functools
+import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from importlib import resources
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Border
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, SelectionError, UnknownFlagError
 
 __all__ = [
+    "VARIABLE",
     "WILDCARDS",
     "Detector",
     "Instrument",
     "Limits",
     "available",
     "load",
+    "load_own",
+    "origin",
     "parse",
     "policy_flags",
 ]
 
+VARIABLE = "TMT_DQ_INSTRUMENTS"
+"""Names folders with more descriptions, as PATH names folders with programs."""
+
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
+
+
+_SIDES = frozenset(Border._fields)
+_WIDTHS = "a number of pixels, or a table of bottom, top, left, right"
 
 
 def _entry(
@@ -53,6 +65,19 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_border(value: Any) -> bool:
+    sides = value.values() if isinstance(value, dict) else [value]
+    return all(map(_is_count, sides)) and set(value if isinstance(value, dict) else ()) <= _SIDES
+
+
+def _border(value: int | dict[str, int], _where: str) -> Border:
+    return Border(**value) if isinstance(value, dict) else Border(value, value, value, value)
+
+
+def _are_values(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(_is_texts, value.values()))
+
+
 def _is_fraction(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -71,6 +96,8 @@ def _are_guide_keywords(value: Any) -> bool:
 
 def _read(kind: type, values: Mapping[str, Any], where: str, **given: Any) -> Any:
     """Return a dataclass of a table's fields; ConfigError names a missing, wrong or unknown one."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"is {values!r}; expected a table", where=where)
     known = {entry.name: entry for entry in fields(kind) if entry.metadata}
     for name, entry in known.items():
         expected, read = entry.metadata["expected"], entry.metadata["read"]
@@ -96,18 +123,51 @@ def _inside(where: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A readout mode whose frame is not as large as the detector: NIRSpec's IRS2 has more rows.
+
+    It is that of the exposures and masks whose keywords all have one of the values of `when`.
+    """
+
+    when: Mapping[str, list[str]] = _entry(_are_values, "a table: keyword to a list of values")
+    shape: tuple[int, int] = _entry(_is_shape, "two numbers of pixels: rows, columns")
+    reference_border: Border = _entry(_is_border, _WIDTHS, read=_border)
+
+
+def _frames(table: dict[str, Any], where: str) -> tuple[Frame, ...]:
+    return tuple(_read(Frame, frame, _inside(where, name)) for name, frame in table.items())
+
+
+@dataclass(frozen=True, slots=True)
 class Detector:
     """One detector: its name in the rules, other names, rows and columns, border in pixels.
 
-    `gain_e_per_dn` is None where it is not known: darks and flats then must state it.
+    `gain_e_per_dn` is None where it is not known: darks and flats then must state it. `pixels` is
+    the detector's own shape where `shape` is that of one of its frames.
     """
 
     name: str
     aliases: tuple[str, ...] = _entry(_is_texts, "a list of names")
     shape: tuple[int, int] = _entry(_is_shape, "two numbers of pixels: rows, columns")
-    reference_border: int = _entry(_is_count, "a number of pixels")
+    reference_border: Border = _entry(_is_border, _WIDTHS, read=_border)
     channels: int = _entry(lambda value: _is_count(value, 1), "a number from 1", 1)
     gain_e_per_dn: float | None = _entry(_is_gain, "a number above 0, e-/DN", None)
+    frames: tuple[Frame, ...] = _entry(_is_table, "a table of tables", (), read=_frames)
+    pixels: tuple[int, int] | None = None
+
+    def read_as(self, header: Mapping[str, object]) -> "Detector":
+        """Return the detector with the frame into which it was read, by a file's keywords."""
+        for frame in self.frames:
+            found = [
+                str(header.get(keyword) or "").strip().upper() in map(str.upper, values)
+                for keyword, values in frame.when.items()
+            ]
+            if all(found):
+                border = frame.reference_border
+                return replace(
+                    self, shape=frame.shape, reference_border=border, pixels=self.shape, frames=()
+                )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +196,7 @@ class _Policy:
 def _keywords(table: dict[str, Any], where: str) -> dict[str, str]:
     for parkey, keyword in table.items():
         if not _is_text(keyword):
-            raise ConfigError(f"{parkey} is {keyword!r}; expected a FITS keyword", where=where)
+            raise ConfigError(f"{parkey} is {keyword!r}; expected a text", where=where)
     return table
 
 
@@ -144,8 +204,6 @@ def _detectors(table: dict[str, Any], where: str) -> dict[str, Detector]:
     """Return the detectors, whose names and aliases must all differ."""
     detectors: dict[str, Detector] = {}
     for name, values in table.items():
-        if not isinstance(values, dict):
-            raise ConfigError(f"{name} is {values!r}; expected a table", where=where)
         detectors[name] = _read(Detector, values, _inside(where, name), name=name)
     names = [name.upper() for each in detectors.values() for name in (each.name, *each.aliases)]
     if not detectors or len(set(names)) < len(names):
@@ -174,6 +232,23 @@ def _do_not_use(table: dict[str, Any], where: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Observatory:
+    """Another CRDS observatory whose rules serve the instrument: what they call its properties."""
+
+    name: str
+    reftype: str = _entry(_is_text, "a text")
+    keywords: Mapping[str, str] = _entry(_is_table, "a table", read=_keywords)
+    detectors: Mapping[str, str] = _entry(_is_table, "a table", read=_keywords)
+
+
+def _observatories(table: dict[str, Any], where: str) -> tuple[Observatory, ...]:
+    return tuple(
+        _read(Observatory, values, _inside(where, name), name=name)
+        for name, values in table.items()
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """One instrument; its fields are those of the TOML file (docs: Add an instrument).
 
@@ -187,6 +262,9 @@ class Instrument:
     reftype: str = _entry(_is_text, "a text")
     keywords: Mapping[str, str] = _entry(_is_table, "a table", read=_keywords)
     detectors: Mapping[str, Detector] = _entry(_is_table, "a table", read=_detectors)
+    other_observatories: tuple[Observatory, ...] = _entry(
+        _is_table, "a table", (), read=_observatories
+    )
     recipe: Recipe = _entry(_is_table, "a table", Recipe(), read=_recipe)
     guide_windows: GuideWindowSource | None = _entry(
         _is_table, "a table", None, read=functools.partial(_read, GuideWindowSource)
@@ -195,8 +273,37 @@ class Instrument:
     limits: Limits = _entry(_is_table, "a table", Limits(), read=functools.partial(_read, Limits))
     do_not_use: tuple[str, ...] = _entry(_is_table, "a table", (), read=_do_not_use)
 
-    def detector(self, name: str) -> Detector:
-        """Return a detector by its name or an alias.
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """The FITS keywords that rules of any observatory look at."""
+        tables = (self.keywords, *(other.keywords for other in self.other_observatories))
+        return tuple(word for table in tables for words in table.values() for word in words.split())
+
+    @property
+    def observatories(self) -> tuple[str, ...]:
+        """The CRDS observatories whose rules serve the instrument, its own first."""
+        return (self.observatory, *(other.name for other in self.other_observatories))
+
+    def under(self, observatory: str) -> "Instrument":
+        """Return the instrument as the rules of one of its observatories know it."""
+        if observatory == self.observatory:
+            return self
+        (rules,) = (other for other in self.other_observatories if other.name == observatory)
+        detectors = {}
+        for detector in self.detectors.values():
+            name = rules.detectors.get(detector.name, detector.name)
+            others = tuple({detector.name, *detector.aliases} - {name})
+            detectors[name] = replace(detector, name=name, aliases=others)
+        return replace(
+            self,
+            observatory=observatory,
+            reftype=rules.reftype,
+            keywords=rules.keywords,
+            detectors=detectors,
+        )
+
+    def detector(self, name: str, header: Mapping[str, object] | None = None) -> Detector:
+        """Return a detector by its name or an alias, with the frame that a file's header states.
 
         SelectionError if `name` is a wildcard or not one of the instrument's detectors: CRDS would
         answer with some detector's mask.
@@ -204,7 +311,7 @@ class Instrument:
         wanted = str(name).strip().upper()
         for detector in self.detectors.values():
             if wanted in map(str.upper, (detector.name, *detector.aliases)):
-                return detector
+                return detector.read_as(header or {})
         known = ", ".join("/".join((each.name, *each.aliases)) for each in self.detectors.values())
         wildcard = ", which CRDS rules take for any detector" if wanted in WILDCARDS else ""
         raise SelectionError(
@@ -215,21 +322,58 @@ class Instrument:
 
 def available() -> tuple[str, ...]:
     """Return the names of the instruments that are described, in upper case."""
-    names = [entry.name for entry in resources.files(__package__).iterdir()]
-    return tuple(sorted(name[:-5].upper() for name in names if name.endswith(".toml")))
+    return tuple(sorted(_files(os.environ.get(VARIABLE, ""))))
 
 
-@functools.cache
 def load(name: str) -> Instrument:
     """Return the description of an instrument, by its name in any case; ConfigError without one."""
-    if name.upper() not in available():
+    return _parse_file(origin(name))
+
+
+def load_own(name: str) -> Instrument:
+    """Return the description of an instrument that comes with the package."""
+    return _parse_file(_files("")[name.upper()])
+
+
+def origin(name: str) -> Path:
+    """Return the file that describes an instrument; ConfigError where there is none."""
+    found = _files(os.environ.get(VARIABLE, "")).get(name.upper())
+    if found is None:
         raise ConfigError(
             f"instrument {name!r} is not known; found descriptions of {', '.join(available())}",
             hint="tmt-dq is for exposures of these instruments. Another one needs a description of "
-            "its own: see 'Add an instrument' in the documentation.",
+            f"its own, in a folder that {VARIABLE} names: see 'Add an instrument' in the "
+            "documentation.",
         )
-    file = f"{name.lower()}.toml"
-    return parse(resources.files(__package__).joinpath(file).read_text("utf-8"), file)
+    return found
+
+
+@functools.cache
+def _files(folders: str) -> dict[str, Path]:
+    """Return the file that describes each instrument: the first one found, ours last."""
+    found: dict[str, Path] = {}
+    for folder in (*map(Path, filter(None, folders.split(os.pathsep))), Path(__file__).parent):
+        if not folder.is_dir():
+            raise ConfigError(
+                f"there is no folder {str(folder)!r}",
+                where=VARIABLE,
+                hint=f"Name folders with descriptions of instruments, separated by {os.pathsep}",
+            )
+        for file in sorted(folder.glob("*.toml")):
+            found.setdefault(file.stem.upper(), file)
+    return found
+
+
+@functools.cache
+def _parse_file(path: Path) -> Instrument:
+    try:
+        described = parse(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=path) from error
+    if described.name.upper() != path.stem.upper():
+        expected = f"{described.name.lower()}.toml"
+        raise ConfigError(f"describes {described.name}; expected the name {expected}", where=path)
+    return described
 
 
 def policy_flags(

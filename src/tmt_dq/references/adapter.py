@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from tmt_dq import instruments
 from tmt_dq.errors import ConfigError
 from tmt_dq.references import observatories
 
@@ -43,9 +44,16 @@ def register() -> None:
     import_crds()
 
 
-@functools.cache
 def import_crds() -> Any:
-    """Import crds, make it know our observatories, and return the package."""
+    """Import crds, make it know the observatories of all instruments, and return the package."""
+    crds = _import()
+    with LOCK:
+        _add_observatories(crds, instruments.available())
+    return crds
+
+
+@functools.cache
+def _import() -> Any:
     given = sorted(name for name in os.environ if name.startswith("CRDS_"))
     with LOCK, _traces_removed():
         try:
@@ -65,14 +73,21 @@ def import_crds() -> Any:
                 where=", ".join(given) or "crds",
                 hint="Correct the variable, or unset it.",
             ) from error
-        known = crds.constants.ALL_OBSERVATORIES
-        for name in observatories.available():
-            if name not in known:
-                _add(observatories.load(name), crds)
-                known.append(name)
-        for function in _CACHES:
-            getattr(crds.utils, function).cache.clear()
         return crds
+
+
+@functools.cache
+def _add_observatories(crds: Any, _described: tuple[str, ...]) -> None:
+    """Add the observatories of the instruments that are described; crds keeps its own ones."""
+    known = crds.constants.ALL_OBSERVATORIES
+    for name in observatories.available():
+        module = sys.modules.get(f"crds.{name}")
+        if name not in known or isinstance(module, observatories.ObservatoryModule):
+            _add(observatories.load(name), crds)
+        if name not in known:
+            known.append(name)
+    for function in _CACHES:
+        getattr(crds.utils, function).cache.clear()
 
 
 @contextlib.contextmanager

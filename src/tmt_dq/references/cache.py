@@ -11,10 +11,11 @@ from typing import Any
 
 from tmt_dq.errors import ConfigError, SelectionError
 from tmt_dq.files.identity import identify
+from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums, embedded
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["Cache", "crds_variables", "open_cache"]
+__all__ = ["Cache", "crds_variables", "open_cache", "open_cache_of"]
 
 _SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
 _SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *_SEPARATE)]
@@ -144,12 +145,16 @@ class Cache:
 
 
 def open_cache(
-    crds_path: str | os.PathLike[str] | None, observatory: str, environ: Mapping[str, str]
+    crds_path: str | os.PathLike[str] | None,
+    observatory: str,
+    environ: Mapping[str, str],
+    *others: str,
 ) -> Cache:
     """Return the cache to use for an observatory, ConfigError if there are no rules for it.
 
     It is the one that is named here, or by TMT_DQ_CRDS_PATH or CRDS_PATH of `environ`, or else the
-    embedded one.
+    embedded one. Where it has no rules for the observatory, those of the first of `others` that it
+    has are used.
     """
     where = "crds_path"
     if crds_path is not None:
@@ -168,9 +173,10 @@ def open_cache(
             where, named = "the cache that comes with tmt-dq", str(embedded.cache_path())
     # Absolute, so that what is remembered and returned outlives a change of folder.
     root = Path(named).absolute()
-    mappings = root / "mappings" / observatory
+    served = {name: root / "mappings" / name for name in (observatory, *others)}
     try:
-        has_root, has_rules = named and _is_folder(root), _is_folder(mappings)
+        has_root = named and _is_folder(root)
+        found = [name for name, folder in served.items() if _is_folder(folder)]
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
         raise ConfigError(
             f"the cache {named!r} cannot be used: {error}", where=where, hint=_PERMISSIONS
@@ -178,21 +184,42 @@ def open_cache(
     if not has_root:
         hint = "Correct it, or leave it out to use the rules that come with tmt-dq."
         raise ConfigError(f"there is no folder {named!r}", where=where, hint=hint)
-    if not has_rules:
+    if not found:
         raise ConfigError(
-            f"the cache {root} has no rules for observatory {observatory!r}: there is no folder "
-            f"{mappings}",
+            f"the cache {root} has no rules for observatory "
+            f"{' or '.join(map(repr, served))}: there is no folder {served[observatory]}",
             where=where,
             hint=_OTHER,
         )
+    observatory = found[0]
     return Cache(
         root=root,
         observatory=observatory,
-        mappings=mappings,
+        mappings=served[observatory],
         references=root / "references" / observatory,
         config=root / "config" / observatory,
         embedded=embedded.is_here(root),
     )
+
+
+def open_cache_of(
+    crds_path: str | os.PathLike[str] | None,
+    instrument: Instrument,
+    environ: Mapping[str, str],
+    context: str | None = None,
+) -> tuple[Cache, Instrument]:
+    """Return the cache for an instrument, and the instrument as the rules of the cache know it.
+
+    Rules of the observatory that the context names go before others, else those of the first that
+    the instrument's description has.
+    """
+    wanted = context or environ.get(_OWN_CONTEXT) or environ.get("CRDS_CONTEXT") or ""
+    names = sorted(
+        instrument.observatories,
+        key=lambda name: not wanted.startswith((f"{name}_", f"{name}-", f"{name}.")),
+    )
+    cache = open_cache(crds_path, names[0], environ, *names[1:])
+    return cache, instrument.under(cache.observatory)
 
 
 def crds_variables(environ: Mapping[str, str]) -> dict[str, str]:

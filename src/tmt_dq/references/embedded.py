@@ -16,6 +16,7 @@ import numpy as np
 
 from tmt_dq import instruments
 from tmt_dq.core import flags
+from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.atomic import write_file
 from tmt_dq.fits.checksums import sign, sum_bytes
@@ -108,7 +109,7 @@ def provides(name: str) -> bool:
 def ensure(name: str, root: Path | None = None) -> Path:
     """Return the path of a mask that the cache `provides`, making it if it is not there."""
     path, sha256 = _masks()[name]
-    instrument = instruments.load(path.parent.name)
+    instrument = instruments.load_own(path.parent.name)
     detector = list(instrument.detectors.values())[int(path.stem[-4:]) - _FIRST]
     rows, columns = detector.shape
     target = (root or location()) / path
@@ -166,9 +167,9 @@ def _mask(instrument: instruments.Instrument, detector: instruments.Detector, na
     The bytes are those of the masks that are in use, dates and comments included.
     """
     rows, columns = detector.shape
-    border = detector.reference_border
+    frame = Window.full(rows, columns)
     dq = np.full((rows, columns), flags.PIXEL["REFERENCE_PIXEL"], np.uint32)
-    dq[border : rows - border, border : columns - border] = 0
+    dq[frame.without(detector.reference_border).slices(frame)] = 0
     header = primary_header()
     for keyword, value, comment in (
         ("DATE", _MADE, "date of the file"),
@@ -191,7 +192,8 @@ def _mask(instrument: instruments.Instrument, detector: instruments.Detector, na
     ):
         header[keyword] = (value, comment)
     header.add_history(
-        f"REFERENCE_PIXEL in the outermost {border} rows and columns, made by tmt-dq."
+        f"REFERENCE_PIXEL in the outermost {detector.reference_border.describe()} rows and "
+        "columns, made by tmt-dq."
     )
     header.add_history("No measurement went into it: it knows no bad pixels.")
     data = encode_uint32(dq).data.cast("B")

@@ -40,19 +40,31 @@ class Observatory:
     keywords: Mapping[str, str]
 
 
-@functools.cache
 def available() -> tuple[str, ...]:
-    """Return the observatories of the instruments that are described."""
-    found = (instruments.load(name).observatory for name in instruments.available())
-    return tuple(sorted(set(found)))
+    """Return the observatories of the instruments that are described.
+
+    crds takes an instrument to be of the first one that has it: those that serve an instrument of
+    another observatory come last.
+    """
+    described = [instruments.load(name) for name in instruments.available()]
+    names = sorted(name for each in described for name in each.observatories)
+    others = {name for each in described for name in each.observatories[1:]}
+    return tuple(dict.fromkeys(sorted(names, key=others.__contains__)))
 
 
-@functools.cache
 def load(name: str) -> Observatory:
     """Return the description of an observatory, one of `available`."""
+    return _load(name, instruments.available())
+
+
+@functools.cache
+def _load(name: str, described: tuple[str, ...]) -> Observatory:
     folder = _FOLDER / name if (_FOLDER / name).is_dir() else _GENERIC
-    described = map(instruments.load, instruments.available())
-    own = [instrument for instrument in described if instrument.observatory == name]
+    own = [
+        instrument.under(name)
+        for instrument in map(instruments.load, described)
+        if name in instrument.observatories
+    ]
     filekinds = {instrument.reftype: "Bad-pixel mask" for instrument in own}
     keywords: dict[str, str] = {}
     for source in dict.fromkeys((_GENERIC, folder)):

@@ -14,10 +14,10 @@ from tmt_dq.fits.file import open_input
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums
-from tmt_dq.references.cache import Cache, open_cache
+from tmt_dq.references.cache import Cache, open_cache_of
 from tmt_dq.references.rule_matches import RuleCheck, checks_table
 from tmt_dq.references.rules import load_rules
-from tmt_dq.references.selectors import parameters
+from tmt_dq.references.selectors import instrument_of, parameters
 from tmt_dq.tables import as_astropy, as_html
 
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ def select_reference(
     >>> select_reference(header).name  # doctest: +SKIP
     'tmt_iris_mask_0101.fits'
     """
-    instrument, found = parameters(header, instrument, where)
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
+    described = instrument_of(header, where) if instrument is None else instrument
+    cache, instrument = open_cache_of(crds_path, described, os.environ, context)
+    found = parameters(header, instrument, where)
     try:
         rules = load_rules(cache.mappings, cache.context(context, os.environ), instrument)
     except SelectionError:
@@ -213,7 +214,7 @@ def applicable_name(
 
     It is that of a file, N/A or ``no rule``. `header` has the exposure's FITS keywords.
     """
-    _, found = parameters(header, instrument, None)
+    found = parameters(header, instrument, None)
     try:
         name, _ = load_rules(cache.mappings, context, instrument).select(found)
     except NoMatchError:

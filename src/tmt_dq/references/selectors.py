@@ -11,7 +11,7 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.references import observatories
 
-__all__ = ["UNDEFINED", "parameters"]
+__all__ = ["UNDEFINED", "instrument_of", "parameters"]
 
 UNDEFINED = "UNDEFINED"
 """How crds calls a property that an exposure does not have; only N/A rule keys match it."""
@@ -24,16 +24,14 @@ _LEAP_SECOND = "23:59:60"
 
 
 def parameters(
-    header: Mapping[str, object], instrument: Instrument | None, where: object
-) -> tuple[Instrument, dict[str, str]]:
-    """Return an exposure's instrument, and what selects its references, by parkey.
+    header: Mapping[str, object], instrument: Instrument, where: object
+) -> dict[str, str]:
+    """Return what selects an exposure's references, by parkey.
 
     These are the canonical detector, date and time as crds wants them, and the other values as they
-    are; a value that rules would take for "anything" is `UNDEFINED`. Without `instrument` INSTRUME
-    names it. `where` is the file, for error messages.
+    are; a value that rules would take for "anything" is `UNDEFINED`. `where` is the file, for error
+    messages.
     """
-    if instrument is None:
-        instrument = instruments.load(_required(header, "INSTRUME", "the instrument", where))
     found = {}
     keywords = {**observatories.load(instrument.observatory).keywords, **instrument.keywords}
     for parkey, keyword in keywords.items():
@@ -52,7 +50,12 @@ def parameters(
     found["META.INSTRUMENT.NAME"] = instrument.name
     date, time = keywords.get(_DATE, "DATE-OBS"), keywords.get(_TIME, "TIME-OBS")
     found[_DATE], found[_TIME] = _date_and_time(header, date, time, where)
-    return instrument, found
+    return found
+
+
+def instrument_of(header: Mapping[str, object], where: object) -> Instrument:
+    """Return the instrument that INSTRUME names."""
+    return instruments.load(_required(header, "INSTRUME", "the instrument", where))
 
 
 def _text(header: Mapping[str, object], keyword: str) -> str | None:

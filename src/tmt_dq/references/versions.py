@@ -8,7 +8,7 @@ from pathlib import Path
 from tmt_dq.errors import SelectionError, TmtDqError
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.references.cache import Cache, open_cache
+from tmt_dq.references.cache import Cache, open_cache_of
 from tmt_dq.references.rule_files import SPECIAL_VALUES
 from tmt_dq.references.rules import load_rules
 
@@ -53,7 +53,8 @@ def list_versions(
 
     A mask that is missing or damaged is in the list, with the problem.
     """
-    cache = open_cache(crds_path, instrument.observatory, os.environ)
+    cache, instrument = open_cache_of(crds_path, instrument, os.environ, context)
+    detector = instrument.detector(detector.name)
     name_of_context = cache.context(context, os.environ)
     rules = load_rules(cache.mappings, name_of_context, instrument).rules
     dates: dict[str, str] = {}

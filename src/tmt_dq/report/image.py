@@ -165,7 +165,7 @@ def _from_ramp(file: FitsInput, unknown: Unknown, header: Mapping[str, object]) 
 
 
 def _from_mask(mask: Mask, header: Mapping[str, object]) -> FlagImage:
-    known, description = _look_up(mask.instrument, mask.detector)
+    known, description = _look_up(mask.instrument, mask.detector, header)
     image = FlagImage(
         label=mask.path.name,
         kind="mask",
@@ -195,11 +195,13 @@ def _left_out(bits: Mapping[int, int]) -> tuple[str, ...]:
     return (f"left out on request: {listing}",) if bits else ()
 
 
-def _look_up(name: str | None, detector: str | None) -> tuple[Instrument | None, Detector | None]:
+def _look_up(
+    name: str | None, detector: str | None, header: Mapping[str, object]
+) -> tuple[Instrument | None, Detector | None]:
     """Return what is known of an instrument and detector; masks of others are welcome."""
     known = None
     try:
         known = load(name or "")
-        return known, known.detector(detector or "")
+        return known, known.detector(detector or "", header)
     except (ConfigError, SelectionError):
         return known, None

@@ -16,7 +16,7 @@ from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask
 from tmt_dq.masks.reading import Reading
 from tmt_dq.masks.user_flags import read_user_flags
-from tmt_dq.references.cache import open_cache
+from tmt_dq.references.cache import open_cache_of
 from tmt_dq.references.versions import Listing, list_versions
 from tmt_dq.report.image import FlagImage
 
@@ -143,7 +143,7 @@ def _read(image: FlagImage, row: RecordedSource, crds_path: CachePath) -> Mask:
     name = row.name
     path = Path(name)
     if name.startswith("crds://"):
-        cache = open_cache(crds_path, image.owner.observatory, os.environ)
+        cache, _ = open_cache_of(crds_path, image.owner, os.environ, row.parameters.get("context"))
         path = cache.reference(image.owner.name, name.removeprefix("crds://"))
     elif "://" in name:
         raise TmtDqError("it is a remote file, and is not fetched for an explanation")

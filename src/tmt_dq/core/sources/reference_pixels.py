@@ -22,24 +22,24 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""
     if not recipe.reference_pixels:
         return
-    border = exposure.reference_border
     pixels = np.full(exposure.window.shape, _BIT)
-    pixels[overlap(exposure.frame, exposure.window, -border)] = 0
+    pixels[overlap(exposure.frame.without(exposure.border), exposure.window)] = 0
     remarks: tuple[str, ...] = ()
     if exposure.mask is not None and (given := exposure.mask & _BIT).any():
         more = int(np.count_nonzero(given & ~pixels))
         less = int(np.count_nonzero(pixels & ~given))
         if more or less:
             remark = (
-                f"the mask's reference pixels differ from the border of {border}: {more:,} are "
-                f"not in the border, {less:,} of the border are not in the mask"
+                f"the mask's reference pixels differ from the border of "
+                f"{exposure.border.describe()}: {more:,} are not in the border, {less:,} of the "
+                "border are not in the mask"
             )
             remarks = (remark,)
         pixels[:] = 0
     yield FlagSource(
         "reference pixels",
         origin="instrument",
-        parameters={"border": border},
+        parameters={"border": exposure.border.widths},
         pixels=pixels,
         remarks=remarks,
     )
@@ -49,13 +49,13 @@ def lacks_border(recipe: Recipe, exposure: Exposure) -> tuple[str, ...]:
     """Return a remark on a mask that has none of an exposure's reference pixels."""
     if recipe.reference_pixels or exposure.mask is None:
         return ()
-    frame, border = exposure.frame, exposure.reference_border
-    sides = frame.ny - 2 * border
+    frame, border = exposure.frame, exposure.border
+    active = frame.without(border)
     edges = (
-        Window(0, 0, border, frame.nx),
-        Window(frame.ny - border, 0, border, frame.nx),
-        Window(border, 0, sides, border),
-        Window(border, frame.nx - border, sides, border),
+        Window(0, 0, border.bottom, frame.nx),
+        Window(frame.ny - border.top, 0, border.top, frame.nx),
+        Window(active.y, 0, active.ny, border.left),
+        Window(active.y, frame.nx - border.right, active.ny, border.right),
     )
     flags = [exposure.mask[overlap(edge, exposure.window)] & _BIT for edge in edges]
     size = sum(edge.size for edge in flags)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.geometry import Window
+from tmt_dq.core.geometry import NO_BORDER, Border, Window
 from tmt_dq.core.recipe import GuideWindow
 
 __all__ = ["Exposure", "FlagSource", "Found", "Readout", "SourceReport"]
@@ -42,8 +42,8 @@ class Exposure:
     """Its detector pixels."""
     frame: Window
     """All pixels of the detector."""
-    reference_border: int = 0
-    """Width of the detector's border of reference pixels on each side, pixels."""
+    border: Border = NO_BORDER
+    """Widths of the detector's border of reference pixels."""
     mask: npt.NDArray[np.uint32] | None = None
     """Flags of the mask inside `window`, (ny, nx); not to be modified."""
     readout: Readout = field(default_factory=Readout)

@@ -1,0 +1,207 @@
+"""Instruments of other folders, as TOML files alone; IRIS with rules of two observatories."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, arrays, data_unit, invoke, make_mask, make_ramp
+from reference_helpers import ONE_RULE, write_rules
+from tmt_dq import apply_dq, instruments, select_mask
+from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+
+DESCRIPTIONS = Path(__file__).parent / "instruments"
+DATE = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
+
+
+@dataclass
+class Case:
+    """A ramp, the mask that rules of the published form select for it, and pixels of both."""
+
+    instrument: str
+    detector: str
+    mask: tuple[int, int]
+    ramp: tuple[int, int]
+    start: tuple[int, int] = (1, 1)  # x, y
+    pixels: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (((7, 9), (7, 9)),)
+    keywords: dict[str, object] = field(default_factory=dict)
+    parkey: tuple[str, ...] = ("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME")
+    key: tuple[str, ...] = ("GENERIC",)  # what follows the detector in the rule
+
+
+CASES = {
+    # The golden subarray of the peers' test suite.
+    "MIRI subarray": Case(
+        *("MIRI", "MIRIMAGE", (1024, 1032), (224, 288), (1, 467)),
+        pixels=(((542, 100), (76, 100)), ((550, 100), (84, 100)), ((580, 80), (114, 80))),
+    ),
+    "NIRISS subarray": Case(
+        *("NIRISS", "NIS", (2048, 2048), (272, 288), (500, 1)), pixels=(((7, 509), (7, 10)),)
+    ),
+    "NIRCam subarray": Case(
+        *("NIRCam", "NRCBLONG", (2048, 2048), (64, 64), (993, 985)),
+        pixels=(((984, 992), (0, 0)), ((1047, 1055), (63, 63))),
+        key=("SUB64P|SUB64|GENERIC",),
+    ),
+    "FGS stack": Case(
+        *("FGS", "GUIDER1", (2048, 2304), (2048, 2304)),
+        pixels=(((2047, 2303), (2047, 2303)),),
+        keywords={"EXP_TYPE": "FGS_ID-STACK"},
+        parkey=("META.INSTRUMENT.DETECTOR", "META.EXPOSURE.TYPE"),
+        key=("FGS_ID-STACK",),
+    ),
+    "NIRSpec IRS2": Case(
+        *("NIRSpec", "NRS2", (3200, 2048), (3200, 2048)),
+        pixels=(((3199, 2047), (3199, 2047)),),
+        keywords={"READPATT": "NRSIRS2RAPID", "SUBSIZE2": 2048},
+        parkey=("META.INSTRUMENT.DETECTOR", "META.EXPOSURE.READPATT"),
+        key=("NRSIRS2|NRSIRS2RAPID",),
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMT_DQ_INSTRUMENTS", str(DESCRIPTIONS))
+
+
+def _cards(case: Case) -> dict[str, object]:
+    return {
+        "TELESCOP": "JWST",
+        "INSTRUME": case.instrument.upper(),
+        "DETECTOR": case.detector,
+        "SUBARRAY": "SUB64" if case.mask != case.ramp else "FULL",
+        **case.keywords,
+    }
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_five_instruments_of_jwst_without_python(folder: Path, case: Case) -> None:
+    """Masks are selected by rules of an observatory that crds has itself, and applied."""
+    rules = {
+        (case.detector, *case.key): {"2015-10-01 00:00:00": "right.fits"},
+        (f"NOT {case.detector}", *case.key): {"2015-10-01 00:00:00": "wrong.fits"},
+    }
+    references = write_rules(
+        folder / "cache", "jwst", case.instrument, rules, parkey=(case.parkey, DATE)
+    )
+    mask = np.zeros(case.mask, np.uint32)
+    expected = np.zeros(case.ramp, np.uint32)
+    for number, (there, here) in enumerate(case.pixels):
+        mask[there] = expected[here] = CONVENTION["HOT"] << number
+    cards = _cards(case) | {"SUBSIZE2": case.mask[0]}
+    make_mask(references / "right.fits", mask, header=cards | {"SUBARRAY": "GENERIC"})
+    ramp = make_ramp(
+        folder / "ramp.fits", (1, 1, *case.ramp), start=case.start, header=_cards(case)
+    )
+    applied = apply_dq(ramp, crds_path=folder / "cache")
+    assert applied.mask == "crds://right.fits"
+    np.testing.assert_array_equal(arrays(applied.output)["PIXELDQ"], expected)
+    assert data_unit(applied.output, "SCI") == data_unit(ramp, "SCI")
+    for file in (references / "right.fits", applied.output):
+        found = invoke("inspect", file, "--json")
+        assert (found.code, '"HOT"' in found.out) == (0, True), found.err
+
+
+def test_a_frame_is_that_of_its_keywords(folder: Path) -> None:
+    """3,200 rows are those of IRS2, and of nothing else: no size is guessed."""
+    header = _cards(CASES["NIRSpec IRS2"]) | {"READPATT": "NRSRAPID", "SUBSIZE2": None}
+    ramp = make_ramp(folder / "ramp.fits", (1, 1, 3200, 2048), start=None, header=header)
+    with pytest.raises(GeometryError, match="not the full frame 2048 × 2048"):
+        apply_dq(ramp, mask="N/A")
+    header["READPATT"] = "NRSIRS2"
+    make_ramp(ramp, (1, 1, 2048, 2048), start=None, header=header)
+    with pytest.raises(GeometryError, match="not the full frame 2048 × 3200"):
+        apply_dq(ramp, mask="N/A")
+
+
+def test_reference_pixels_on_two_sides(folder: Path) -> None:
+    header = _cards(CASES["MIRI subarray"])
+    for start, columns in (((1, 467), slice(0, 4)), ((1025, 1), slice(4, 8))):
+        ramp = make_ramp(folder / "ramp.fits", start=start, header=header)
+        recipe = {"reference_pixels": True}
+        applied = apply_dq(ramp, mask="N/A", recipe=recipe, overwrite=True)
+        expected = np.zeros((6, 8), np.uint32)
+        expected[:, columns] = CONVENTION["REFERENCE_PIXEL"]
+        np.testing.assert_array_equal(arrays(applied.output)["PIXELDQ"], expected)
+        assert applied.sources[0].parameters == {"border": [0, 0, 4, 4]}
+
+
+def test_folders_are_searched_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = folder / "own"
+    own.mkdir()
+    text = (DESCRIPTIONS / "niriss.toml").read_text()
+    (own / "niriss.toml").write_text(text.replace("[2048, 2048]", "[64, 32]"))
+    monkeypatch.setenv("TMT_DQ_INSTRUMENTS", f"{own}:{DESCRIPTIONS}")
+    assert instruments.load("NIRISS").detector("NIS").shape == (64, 32)
+    assert instruments.load("MIRI").detector("mirimage").reference_border == (0, 0, 4, 4)
+    assert instruments.load("IRIS").detector("IMG1").name == "IRIS1"
+    assert str(own / "niriss.toml") in invoke("doctor", "--json").out
+    (own / "other.toml").write_text(text)
+    monkeypatch.setenv("TMT_DQ_INSTRUMENTS", f"{own}:")
+    with pytest.raises(ConfigError, match=r"other\.toml: describes NIRISS; expected the name nir"):
+        instruments.load("other")
+    assert "describes NIRISS" in invoke("doctor").err
+    monkeypatch.setenv("TMT_DQ_INSTRUMENTS", str(folder / "none"))
+    with pytest.raises(ConfigError, match="TMT_DQ_INSTRUMENTS: there is no folder"):
+        instruments.available()
+
+
+@pytest.fixture
+def both(folder: Path) -> Path:
+    """Rules of both observatories of IRIS, of the published form, with a mask of each."""
+    cache = folder / "cache"
+    ligeriri = {("IMG1", "GENERIC"): {"2015-10-01 00:00:00": "IRIS_DQ.fits"}}
+    parkey = (("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"), ("META.DATE",))
+    for references, name, detector, flag in (
+        (write_rules(cache, "tmt", "IRIS", ONE_RULE), "tmt_iris_mask_0001.fits", "IRIS1", "HOT"),
+        (
+            write_rules(cache, "ligeriri", "IRIS", ligeriri, reftype="dq", parkey=parkey),
+            *("IRIS_DQ.fits", "IMG1", "DEAD"),
+        ),
+    ):
+        dq = np.full((6, 8), CONVENTION[flag], np.uint32)
+        make_mask(references / name, dq, header={"DETECTOR": detector})
+    return cache
+
+
+@pytest.mark.parametrize("detector", ["IRIS1", "IMG1"])
+@pytest.mark.parametrize(
+    ("folders", "context", "flag"),
+    [
+        (("tmt", "ligeriri"), None, "HOT"),
+        (("tmt", "ligeriri"), "ligeriri_0001.pmap", "DEAD"),
+        (("tmt", "ligeriri"), "tmt_0001.pmap", "HOT"),
+        (("ligeriri",), None, "DEAD"),
+        (("tmt",), "latest", "HOT"),
+    ],
+)
+def test_the_rules_of_the_cache_decide(
+    folder: Path,
+    both: Path,
+    folders: tuple[str, ...],
+    context: str | None,
+    flag: str,
+    detector: str,
+) -> None:
+    for name in {"tmt", "ligeriri"} - set(folders):
+        (both / "mappings" / name).rename(both / name)
+    ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": detector})
+    applied = apply_dq(ramp, crds_path=both, context=context)
+    expected = np.full((6, 8), CONVENTION[flag], np.uint32)
+    np.testing.assert_array_equal(arrays(applied.output)["PIXELDQ"], expected)
+    selection = select_mask(ramp, crds_path=both, context=context)
+    own = {"HOT": ("tmt", "mask"), "DEAD": ("ligeriri", "dq")}[flag]
+    assert (selection.observatory, selection.reftype) == own
+    assert fits.getval(applied.output, "CRDS_CTX") == f"{own[0]}_0001.pmap"
+    assert selection.rules[-1].found == "2026-05-01 10:11:12.345"
+    found = invoke("explain", applied.output, "--pixel", "1,1", "--crds-path", both)
+    assert (found.code, flag in found.out) == (0, True), found.err
+
+
+def test_an_exposure_without_the_date_of_its_rules(folder: Path, both: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": None})
+    with pytest.raises(RampFormatError, match="DATE-OBS is missing"):
+        apply_dq(ramp, crds_path=both, context="ligeriri_0001.pmap")
