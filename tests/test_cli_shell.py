@@ -73,15 +73,6 @@ def test_options_of_each_verb(verb: str) -> None:
     ("words", "expected"),
     [
         (["apply", "--if-no-mask", ""], ["error", "skip", "continue"]),
-        (["apply", "--user-flag", "ho"], ["HOT"]),
-        (["import", "x", "--flag", "HOT,DE"], ["HOT,DEAD"]),
-        (["import", "x", "--flag", "HOT,ho"], []),
-        (["import", "x", "--flag", ""], list(CONVENTION)[1:]),
-        (["import", "x", "--do-not-use", "k"], ["keep"]),
-        (["import", "x", "--detector", "IRIS"], ["IRIS1", "IRIS2", "IRIS3", "IRIS4"]),
-        (["import", "x", "--instrument", "LIGER", "--detector", "IRIS"], []),
-        (["inspect", "x", "--flags", "warm"], ["WARM"]),
-        (["crds", "li"], ["list"]),
         (["completion", "f"], ["fish"]),
         (["nonsense", ""], list(cli.VERBS)),
     ],
@@ -98,29 +89,12 @@ def test_values(words: list[str], expected: list[str]) -> None:
         (["apply", "--output-dir", ""], "dir"),
         (["batch", ""], "file"),
         (["deliver", "x", "--crds-path", "/da"], "dir"),
-        (["crds", "list", ""], "file"),
         (["watch", ""], "dir"),
     ],
     ids=str,
 )
 def test_files_are_left_to_the_shell(words: list[str], kind: str) -> None:
     assert offered(*words) == [(kind, words[-1])]
-
-
-def test_contexts_of_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mappings = small_cache(folder / "cache") / "mappings" / "tmt"
-    (mappings / "tmt_0002.pmap").write_text("")
-    mine = ["tmt_0002.pmap", "tmt_0001.pmap"]
-    assert values("select", "x", "--crds-path", str(folder / "cache"), "--context", "tmt") == mine
-    assert values("select", "x", "--context", "") == ["tmt_0100.pmap", "latest"]
-    assert values("affected", "--old-crds-path", str(folder / "cache"), "tmt_") == mine
-    assert values("affected", "--old-crds-path", str(folder / "cache"), "a.pmap", "tmt_") == [
-        "tmt_0100.pmap"
-    ]
-    monkeypatch.setenv("CRDS_PATH", str(folder / "cache"))
-    assert values("select", "x", "--context", "tmt") == mine
-    monkeypatch.setenv("CRDS_PATH", str(folder / "nowhere"))
-    assert values("select", "x", "--context", "tmt") == []
 
 
 def test_completion_is_quick_and_silent() -> None:
@@ -134,9 +108,8 @@ def test_completion_is_quick_and_silent() -> None:
     )
     for words, position, expected in (
         ("tmt-dq ", 1, "plain,apply"),
-        ("tmt-dq import --flag ho", 3, "plain,HOT"),
         ("tmt-dq apply --ov", 2, "plain,--overwrite"),
-        ("tmt-dq select x --context ", 4, "plain,latest"),
+        ("tmt-dq apply --unknown ", 3, "plain,drop"),
     ):
         asked = {"_TMT_DQ_COMPLETE": "bash_complete", "COMP_WORDS": words}
         done = run_python("-c", code, env={**os.environ, **asked, "COMP_CWORD": str(position)})
@@ -158,7 +131,7 @@ def test_script_is_one_of_the_shell(name: str, folder: Path) -> None:
 def test_script_of_bash_completes() -> None:
     asks = """
     eval "$(tmt-dq completion bash)"
-    COMP_WORDS=(tmt-dq import x --flag HOT,d) COMP_CWORD=4
+    COMP_WORDS=(tmt-dq import x --do) COMP_CWORD=3
     _tmt_dq_completion tmt-dq
     printf '%s\\n' "${COMPREPLY[@]}"
     complete -p tmt-dq
@@ -173,7 +146,7 @@ def test_script_of_bash_completes() -> None:
         timeout=60,
     )
     *found, registered = done.stdout.splitlines()
-    assert sorted(found) == ["HOT,DEAD", "HOT,DO_NOT_USE", "HOT,DROPOUT"]
+    assert found == ["--do-not-use"]
     assert "-F _tmt_dq_completion tmt-dq" in registered
     assert done.stderr == ""
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.cli import offers
 from tmt_dq.cli.verb import FilePath, Option, option
 from tmt_dq.core.options import Option as Row
 from tmt_dq.core.options import option_table, values_of
@@ -67,11 +66,11 @@ def _table_option(name: str, row: Row, prefix: str = "") -> Option:
         aliases=[part for alias in row.aliases for part in spelling(alias).split("/")],
         metavar=row.metavar or None,
         help=f"{row.help}{remarks}",
-        **_kind(name, row),
+        **_kind(row),
     )
 
 
-def _kind(name: str, row: Row) -> dict[str, Any]:
+def _kind(row: Row) -> dict[str, Any]:
     """Return how click reads the values of a row; None stands for one that is not given."""
     if row.kind is bool:
         return {"default": None, "is_flag": True}
@@ -84,8 +83,7 @@ def _kind(name: str, row: Row) -> dict[str, Any]:
         kind = int if limits == (None, None) else click.IntRange(*limits)
     else:
         kind = _Value(row)
-    completions = offers.several(*row.choices) if row.choices else offers.BY_NAME.get(name)
-    return {"type": kind, "multiple": bool(row.one), "shell_complete": completions}
+    return {"type": kind, "multiple": bool(row.one)}
 
 
 def take_values(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli import offers
 from tmt_dq.cli.apply import describe, show
 from tmt_dq.cli.console import echo, print_json, show_table
 from tmt_dq.cli.options import JSON
@@ -23,7 +22,7 @@ _SHELLS = ("bash", "zsh", "fish")
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=offers.crds_tools)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def crds_command(arguments: tuple[str, ...]) -> int:
     """Run a CRDS tool with TMT's rules known to it.
 
@@ -117,7 +116,7 @@ def _demonstrate_calibrations(folder: Path, *, as_json: bool) -> None:
 
 @verb(click.Argument(["shell"], type=click.Choice(_SHELLS), required=False))
 def completion_command(shell: str | None) -> None:
-    """Print the script that makes a shell complete tmt-dq's verbs, options and values.
+    """Print the script that makes a shell complete tmt-dq's verbs, options and files.
 
     Without SHELL it is for the shell that the variable SHELL names.
 

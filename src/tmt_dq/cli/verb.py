@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli import console, logs, offers
+from tmt_dq.cli import console, logs
 from tmt_dq.files.urls import is_url, redacted
 
 
@@ -77,14 +77,8 @@ class Option(click.Option):
 def argument(name: str, metavar: str, kind: click.ParamType[Any] | None = None) -> click.Argument:
     """Return an argument; several, at least one, where its placeholder ends in three dots."""
     many = metavar.endswith("...")
-    return click.Argument(
-        [name],
-        metavar=metavar,
-        type=kind,
-        nargs=-1 if many else 1,
-        required=True,
-        shell_complete=offers.BY_NAME.get(name),
-    )
+    nargs = -1 if many else 1
+    return click.Argument([name], metavar=metavar, type=kind, nargs=nargs, required=True)
 
 
 def option(
@@ -109,7 +103,6 @@ def option(
         type=kind or _KINDS.get(metavar or ""),
         metavar=metavar,
         help=text,
-        shell_complete=offers.BY_NAME.get(parameter),
         **details,
     )
 
