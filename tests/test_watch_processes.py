@@ -122,13 +122,12 @@ def test_service(folder: Path, out: Path, mask: Path, tmp_path: Path) -> None:
         os.link(ramp, folder / "first.fits")
         until((out / "first_dqinit.fits").exists)
         # Set aside once; once more on request.
-        until((out / "set_aside.txt").exists)
-        first = (out / "set_aside.txt").read_text()
-        assert "RampFormatError" in first
+        until(lambda: running.status()["set_aside"] == 1)
+        assert running.status()["errors"] == {"RampFormatError": 1}
         (folder / "bad.fits").unlink()
         # To all processes, as where a terminal closes.
         os.killpg(running.process.pid, signal.SIGHUP)
-        until(lambda: not (out / "set_aside.txt").exists())
+        until(lambda: running.status()["set_aside"] == 0)
         for place in range(120):
             os.link(ramp, folder / f"iris_{place:04}_uncal.fits")
         until(lambda: len(list(out.glob("iris*.fits"))) > 5)

@@ -2,8 +2,8 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,19 +37,14 @@ class InlinePool:
 
     def give(self, task: Any) -> None:
         self._ended.append((task, self._work(task)))
-        if RINGING:
-            RINGING[-1].ring()
 
-    def wait(self, timeout: float, *others: Any) -> list[tuple[Any, Any]]:
-        wait(others, 0 if self._ended else timeout)
+    def wait(self, timeout: float) -> list[tuple[Any, Any]]:
+        time.sleep(0 if self._ended else timeout)
         ended, self._ended = self._ended, []
         return ended
 
     def stop(self) -> None:
         self._ended = []
-
-
-RINGING: list[Control] = []
 
 
 def use_inline_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +86,6 @@ class Watching:
 def watching(folder: Path, output_dir: Path, **options: Any) -> Iterator[Watching]:
     """Watch a folder in a thread; at the end it is stopped, and its error raised."""
     control = Control()
-    RINGING.append(control)
     running = Watching(control)
     options.setdefault("settle_s", 0.3)
     options.setdefault("stalled_s", 0.6)
@@ -117,7 +111,5 @@ def watching(folder: Path, output_dir: Path, **options: Any) -> Iterator[Watchin
         control.stop()
         thread.join(30)
         assert not thread.is_alive()
-        control.close()
-        RINGING.pop()
     if running.error is not None:
         raise running.error

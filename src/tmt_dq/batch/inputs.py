@@ -20,7 +20,7 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.files import remote
 from tmt_dq.files.urls import WEB, file_name, folder_of, is_url, joined, protocol_of, redacted
 
-__all__ = ["find_inputs", "is_output_name", "is_ramp_name"]
+__all__ = ["find_inputs", "is_output_name", "is_ramp_name", "search_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _expand(
         _check_ramp(text)
         return [text]
     try:
-        found = list(_match(text, wanted) if pattern else _search(text, output_dir, wanted))
+        found = list(_match(text, wanted) if pattern else search_folder(text, output_dir, wanted))
     except OSError as error:
         what = f"the folder cannot be searched: {error.strerror}"
         hint = "Check its permissions, or name the other folders one by one."
@@ -110,22 +110,29 @@ def _search_store(url: str, wanted: Callable[[str], bool]) -> list[str]:
     return _not_nothing(list(remote.search(url, wanted)), url)
 
 
-def _search(
-    folder: str, output_dir: str | os.PathLike[str], wanted: Callable[[str], bool]
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def search_folder(
+    folder: str,
+    output_dir: str | os.PathLike[str],
+    wanted: Callable[[str], bool],
+    *,
+    recursive: bool = True,
+    failed: Callable[[OSError], None] = _raise,
 ) -> Iterator[str]:
-    """Find the FITS files below a folder, in the order of their names."""
+    """Find the FITS files in a folder, and below it, in the order of their names."""
     own = os.path.abspath(output_dir)
-    for place, folders, files in os.walk(folder, onerror=_raise):
+    for place, folders, files in os.walk(folder, onerror=failed):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and os.path.abspath(os.path.join(place, name)) != own
+            if recursive
+            and not name.startswith(".")
+            and os.path.abspath(os.path.join(place, name)) != own
         )
         yield from (os.path.join(place, name) for name in sorted(files) if wanted(name))
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _match(pattern: str, wanted: Callable[[str], bool]) -> Iterator[str]:

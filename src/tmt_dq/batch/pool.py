@@ -121,18 +121,16 @@ class Pool:
         with contextlib.suppress(OSError):
             worker.connection.send(job)
 
-    def wait(self, timeout: float | None = None, *others: Any) -> list[tuple[Any, Any]]:
-        """Wait until a worker, or one of `others`, has something to read.
+    def wait(self, timeout: float | None = None) -> list[tuple[Any, Any]]:
+        """Wait until workers have an answer; return jobs and what they ended with.
 
-        Returns jobs and their answers, or the errors that they ended with. Raises `ConfigError` if
+        Raises `ConfigError` if
         workers end before they begin to work.
         """
         waiting = {one.connection: one for one in self._workers}
         answers: list[tuple[Any, Any]] = []
-        for readable in wait([*waiting, *others], timeout):
-            worker = waiting.get(readable)  # type: ignore[call-overload]  # others are not found
-            if worker is None:
-                continue
+        for readable in wait(waiting, timeout):
+            worker = waiting[readable]  # type: ignore[index]  # it is one of these
             try:
                 kind, content = worker.connection.recv()
             except (EOFError, OSError):

@@ -19,7 +19,7 @@ from tmt_dq.instruments.description import VARIABLE, available, load, origin
 _EXTRAS = {
     "plot": ("matplotlib",),
     "remote": ("fsspec", "s3fs", "aiohttp"),
-    "watch": ("watchfiles", "prometheus_client"),
+    "watch": ("prometheus_client",),
     "distributed": ("distributed",),
 }
 _OWN = (

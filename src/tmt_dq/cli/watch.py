@@ -54,8 +54,7 @@ _OF_A_PLAN = ("output_dir", "patterns", "recursive", "redo")
     ),
     option(
         "--poll SECONDS",
-        "Poll the folder at this interval instead of using file-system events. "
-        "[default: 1 on network file systems]",
+        "How often the folder is searched. [default: 0.1, on network file systems 1]",
     ),
     option("--grace SECONDS", "How long work may go on after SIGTERM or Ctrl-C.", 20.0),
     option(
@@ -76,9 +75,8 @@ def watch_command(
     """Initialize the data quality of raw ramps as they arrive in DIR.
 
     A ramp is taken when it is complete: moved into place, or closed by the program that wrote it.
-    What is there already is done first. A bad ramp is set aside with the reason, in set_aside.txt
-    of the output folder; a full disk is waited for. SIGTERM and Ctrl-C end it, SIGHUP makes it try
-    again what was set aside.
+    What is there already is done first. A bad ramp is set aside until it changes; a full disk is
+    waited for. SIGTERM and Ctrl-C end it, SIGHUP makes it try again what was set aside.
 
     \b
     Examples:
@@ -96,7 +94,8 @@ def watch_command(
     if not manner.quiet:
         logs.show(logging.INFO, "tmt_dq.watch")
     on_result = _print if as_json else None
-    with contextlib.closing(Control()) as control, _signals(control) as received:
+    control = Control()
+    with _signals(control) as received:
         result = watch_folder(
             folder, once=once, control=control, on_result=on_result, **options, **given
         )

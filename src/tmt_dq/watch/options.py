@@ -18,8 +18,7 @@ __all__ = ["WatchOptions", "is_remote", "local_folder"]
 
 PathLike = str | os.PathLike[str]
 
-_SEARCH_S = 10.0
-_POLL_S = 1.0
+_SEARCH_S, _REMOTE_SEARCH_S = 0.1, 1.0
 _REMOTE = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|coda|9p|lustre|gpfs|beegfs|ceph|ocfs2|gfs2|orangefs|pvfs2"
     r"|glusterfs|virtiofs|vboxsf|davfs|fuse\..*"
@@ -32,8 +31,7 @@ class WatchOptions:
     """How a folder is watched; `watch_folder` describes the options.
 
     `apply` has the options of `tmt_dq.apply_dq`. `remote` tells whether other machines write to
-    the file system, `events` whether the kernel is to report; `search_s` is the time between
-    searches.
+    the file system; `search_s` is the time between searches.
     """
 
     folder: Path
@@ -53,7 +51,6 @@ class WatchOptions:
     prometheus: str | None = None
     apply: Mapping[str, Any]
     remote: bool = field(init=False)
-    events: bool = field(init=False)
     search_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,15 +60,12 @@ class WatchOptions:
                 raise ConfigError(f"{name} is {value}; expected a number of seconds, not negative")
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"jobs is {self.jobs}; expected at least 1")
-        # Links are resolved: events and searches must agree in names.
         self.folder, self.output_dir = self.folder.resolve(), self.output_dir.resolve()
         if not os.path.isdir(self.folder):  # noqa: PTH112 - Path's raises where a folder is closed
             hint = "Name the folder in which ramps arrive; check the permissions of those above it."
             raise ConfigError("is not a folder that can be read", where=self.folder, hint=hint)
         self.remote = is_remote(self.folder)
-        polling = self.poll_s is not None or self.remote
-        self.events = not polling and not self.once
-        self.search_s = (self.poll_s or _POLL_S) if polling else _SEARCH_S
+        self.search_s = self.poll_s or (_REMOTE_SEARCH_S if self.remote else _SEARCH_S)
 
     @property
     def patience_s(self) -> dict[Wait, float]:
@@ -82,20 +76,8 @@ class WatchOptions:
         """Tell whether a path is that of a ramp to work on, by its name."""
         if not is_ramp_name(path):
             return False
-        parent, name = os.path.split(path)
-        # The names of folders count too: an event may be about one that is not watched.
-        if os.sep + "." in parent[len(str(self.folder)) :]:
-            return False
-        if parent != str(self.folder) and not self.enter(parent):
-            return False
+        name = os.path.basename(path)  # noqa: PTH119 - names are text here
         return not self.patterns or any(fnmatch.fnmatchcase(name, one) for one in self.patterns)
-
-    def enter(self, path: str) -> bool:
-        """Tell whether a folder below is watched."""
-        hidden = os.path.basename(path).startswith(".")  # noqa: PTH119 - names are text here
-        if self.folder in self.output_dir.parents and Path(path).is_relative_to(self.output_dir):
-            return False
-        return self.recursive and not hidden
 
 
 def local_folder(place: PathLike) -> Path:
@@ -108,10 +90,7 @@ def local_folder(place: PathLike) -> Path:
 
 
 def is_remote(folder: Path, *, mounts: Path = _MOUNTS) -> bool:
-    """Tell whether a folder is on a file system that other machines write to.
-
-    There the kernel reports no new files. False also where the mounts cannot be read.
-    """
+    """Tell whether other machines write to a file system; False also if that is unknown."""
     try:
         device = folder.stat().st_dev
         lines = mounts.read_text("latin-1").splitlines()

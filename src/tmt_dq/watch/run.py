@@ -12,11 +12,10 @@ from tmt_dq.batch.records import FileResult
 from tmt_dq.batch.run import make_folder
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.watch.completeness import look
-from tmt_dq.watch.control import Control
 from tmt_dq.watch.decisions import decide
-from tmt_dq.watch.events import walk
 from tmt_dq.watch.options import WatchOptions, local_folder
-from tmt_dq.watch.service import Service, WatchResult
+from tmt_dq.watch.search import walk
+from tmt_dq.watch.service import Control, Service, WatchResult
 from tmt_dq.watch.status import Reporter
 
 __all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
@@ -71,9 +70,8 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
     stalled_s : float
         Seconds without a change after which a file that is not whole is set aside.
     poll_s : float, optional
-        Seconds between searches of the folder, without asking the kernel; by default 1 on network
-        file systems, where the kernel does not know what other machines do. On others the folder is
-        searched every 10 s in addition to what the kernel tells.
+        Seconds between searches of the folder; by default 1 on network file systems, and 0.1 on
+        others. A large folder is searched in a tenth of the time.
     once : bool
         Whether to end when all is done that is complete.
     grace_s : float
@@ -140,8 +138,9 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
         journal = keep(contextlib.closing(Journal(chosen.output_dir)))
         lines = None if report is None else keep(contextlib.closing(JsonLines(Path(report))))
         reporter = keep(contextlib.closing(Reporter(chosen)))
-        control = control or keep(contextlib.closing(Control()))
-        service = Service(chosen, settings, control, journal, reporter, lines, on_result)
+        service = Service(
+            chosen, settings, control or Control(), journal, reporter, lines, on_result
+        )
         return service.run()
 
 
@@ -162,7 +161,7 @@ def plan_watch(folder: PathLike, *, output_dir: PathLike, **options: Any) -> Ite
     journal = Journal(chosen.output_dir, read_only=True)
     planner = Planner(journal, settings, overwrite=chosen.overwrite)
     unreadable: list[OSError] = []
-    for path, identity in walk(str(chosen.folder), chosen, unreadable):
+    for path, identity in walk(chosen, unreadable):
         job, _ = decide(path, identity, chosen, journal, planner, {})
         seen = look(path, remote=chosen.remote) if job.action == "process" else None
         if seen is not None and seen.wait != "no":

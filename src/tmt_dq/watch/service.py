@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tmt_dq.batch.journal import Journal, JsonLines
 from tmt_dq.batch.plan import Planner
@@ -15,19 +16,24 @@ from tmt_dq.batch.pool import Pool
 from tmt_dq.batch.records import BatchResult, FileResult, Job
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.settings import Settings, make_settings
-from tmt_dq.errors import BatchError, ConfigError, OutputError, RampFormatError, TmtDqError
+from tmt_dq.errors import (
+    BatchError,
+    ConfigError,
+    OutputError,
+    RampFormatError,
+    TmtDqError,
+    printable,
+)
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.arrivals import Arrivals
 from tmt_dq.watch.completeness import identity_of
-from tmt_dq.watch.control import Control
 from tmt_dq.watch.decisions import decide
-from tmt_dq.watch.events import Events
 from tmt_dq.watch.options import WatchOptions
-from tmt_dq.watch.quarantine import Quarantine, explained
+from tmt_dq.watch.search import Search
 from tmt_dq.watch.status import Reporter
 from tmt_dq.watch.worker import Answer, Task, work
 
-__all__ = ["Service", "WatchResult"]
+__all__ = ["Control", "Service", "WatchResult"]
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +41,10 @@ _TICK_S = 1.0
 _RULES_S = 2.0
 _PAUSE_S = 5.0
 _LOOK_S = 0.02
+_ANSWER_S = 0.1  # until a request to stop is noticed
 _AT_ONCE = 200
 _NAMED = 20
-"""Files that are waited for of which the heartbeat has the names."""
+"""Files that are waited for, or set aside, of which the heartbeat has the names."""
 
 
 @dataclass(slots=True)
@@ -57,6 +64,22 @@ class WatchResult(BatchResult):
             number = len(self.set_aside)
             what = f"{number} ramps are set aside" if number > 1 else "one ramp is set aside"
             raise BatchError(what, list(self.set_aside.values()))
+
+
+class Control:
+    """Handle of a running `watch_folder`; its methods may be called from threads and handlers."""
+
+    def __init__(self) -> None:
+        self.stopping: Literal["no", "finish", "now"] = "no"
+        self.reload_wanted = False
+
+    def stop(self) -> None:
+        """End: what is at work is finished first. A second call ends at once."""
+        self.stopping = "finish" if self.stopping == "no" else "now"
+
+    def reload(self) -> None:
+        """Search the folder again, and try again what was set aside."""
+        self.reload_wanted = True
 
 
 class Service:
@@ -81,9 +104,10 @@ class Service:
         self._on_result = on_result
         self._total = WatchResult()
         self._folders = {place: _id(place) for place in (options.folder, options.output_dir)}
-        self._events = Events(options, control.ring)
+        self._search = Search(options)
         self._arrivals = Arrivals(options.patience_s, remote=options.remote)
-        self._quarantine = Quarantine(options.output_dir)
+        # Ramps that are left alone until they change.
+        self._aside: dict[str, tuple[Identity, TmtDqError]] = {}
         self._pool = Pool(options.jobs or len(os.sched_getaffinity(0)), work)
         self._planner = Planner(journal, settings, overwrite=options.overwrite)
         # Exposures that wait for a worker, or have one, by their outputs.
@@ -106,24 +130,21 @@ class Service:
             if self._pool.busy:
                 log.warning("%d ramps are left undone; nothing half-written", len(self._pool.busy))
         finally:
-            self._events.stop()
             self._pool.stop()
             self._show("stopped")
         total = self._total
-        total.set_aside, total.unfinished = self._quarantine.errors, self._arrivals.reasons()
+        total.set_aside = {path: error for path, (_, error) in self._aside.items()}
+        total.unfinished = self._arrivals.reasons()
         numbers = (total.done, total.failed, total.skipped)
         log.info("stopped: %d done, %d failed, %d were done before", *numbers)
         return total
 
     def _step(self, state: str) -> None:
-        pause = _LOOK_S if len(self._arrivals) else max(0.0, self._tick_due - time.monotonic())
-        at_once = bool(self._events.found) and self._may_try()
-        ended = self._pool.wait(0.0 if at_once else pause, self._control)
-        self._control.answer()
-        for task, answer in ended:
+        pause = 0.0 if self._search.found and self._may_try() else _ANSWER_S
+        for task, answer in self._pool.wait(min(pause, _LOOK_S) if self._arrivals else pause):
             self._ended(task, answer)
         if state == "watching":
-            self._events.collect()
+            self._search.search()
             if self._may_try():
                 self._notice()
                 self._hand_out()
@@ -133,15 +154,15 @@ class Service:
 
     def _is_done(self) -> bool:
         """Tell whether a single run has done all that is complete; raise what stops it."""
-        if not (self._options.once and self._events.searches):
+        if not (self._options.once and self._search.count):
             return False
-        if self._events.failure is not None:
-            failure, hint = self._events.failure, "Check that it is there, and its permissions."
+        if self._search.failure is not None:
+            failure, hint = self._search.failure, "Check that it is there, and its permissions."
             what = f"the folder cannot be searched: {failure.strerror}"
             raise ConfigError(what, where=failure.filename, hint=hint)
         if self._why:
             raise OutputError(self._why, hint="What is done is known; run it again.")
-        if self._events.found or self._taken:
+        if self._search.found or self._taken:
             self._idle_since = 0.0
             return False
         self._idle_since = self._idle_since or time.monotonic()
@@ -152,13 +173,13 @@ class Service:
 
     def _notice(self) -> None:
         """Take files that were found; queue those that are complete and not done."""
-        for _ in range(min(_AT_ONCE, len(self._events.found))):
-            path = self._events.found.popleft()
+        for _ in range(min(_AT_ONCE, len(self._search.found))):
+            path = self._search.found.popleft()
             # What is done need not even be opened.
             identity = identity_of(path)
             if identity is not None and self._decide(path, identity)[0].action == "skip":
-                # Searches find again what was reported when it came.
-                self._total.skipped += self._events.searches <= 1
+                # Later searches find again what was made since.
+                self._total.skipped += self._search.count <= 1
             else:
                 self._arrivals.notice(path)
         for path, identity in self._arrivals.ready():
@@ -171,7 +192,7 @@ class Service:
                 self._queue.append((job, identity, time.monotonic()))
 
     def _decide(self, path: str, identity: Identity) -> tuple[Job, TmtDqError | None]:
-        if self._quarantine.holds(path, identity):
+        if path in self._aside and self._aside[path][0] == identity:
             return Job(path, path, "skip", "set aside"), None
         return decide(path, identity, self._options, self._journal, self._planner, self._taken)
 
@@ -230,9 +251,9 @@ class Service:
         self._release(job)
         self._total.add(result, worked_on=True)
         if result.error is None:
-            self._quarantine.remove(job.input)
+            self._aside.pop(job.input, None)
         else:
-            self._quarantine.add(job.input, identity, result.error)
+            self._aside[job.input] = identity, result.error
             log.error("set aside: %s", explained(job.input, result.error))
         if self._on_result is not None:
             self._on_result(result)
@@ -275,7 +296,7 @@ class Service:
         if self._control.reload_wanted:
             self._control.reload_wanted = False
             log.info("searching again, and trying again what was set aside")
-            self._events.forget()
+            self._search.forget()
             self._retry()
         if not (self._taken or self._arrivals):
             self._go_on()
@@ -309,13 +330,14 @@ class Service:
         self._retry(RampFormatError)
 
     def _retry(self, *kept: type[TmtDqError]) -> None:
-        for path in self._quarantine.release(*kept):
-            self._arrivals.notice(path)
+        for path, (_, error) in list(self._aside.items()):
+            if not isinstance(error, kept):
+                del self._aside[path]
+                self._arrivals.notice(path)
 
     def _show(self, state: str) -> None:
-        """Write the list of what is set aside, and show the status."""
-        self._reporter.attempt(self._quarantine.path, self._quarantine.write_list)
-        why, failure, total = self._why, self._events.failure, self._total
+        why, failure, total = self._why, self._search.failure, self._total
+        aside = itertools.islice(self._aside.items(), _NAMED)
         if failure is not None:
             why = why or f"{failure.filename} cannot be searched: {failure.strerror}"
         self._reporter.show(
@@ -331,7 +353,8 @@ class Service:
                 "arriving_files": dict(itertools.islice(self._arrivals.reasons().items(), _NAMED)),
                 "queued": len(self._queue),
                 "running": len(self._running),
-                "set_aside": len(self._quarantine),
+                "set_aside": len(self._aside),
+                "set_aside_files": {path: explained(path, error) for path, (_, error) in aside},
                 "worker_deaths": self._pool.deaths,
             }
         )
@@ -344,3 +367,11 @@ def _id(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def explained(path: str, error: TmtDqError) -> str:
+    """Return in one line what is wrong with a ramp: where, what, and what to do."""
+    where = "" if error.where in {None, path} else f"{error.where}: "
+    hint = "" if error.hint is None else f". {' '.join(error.hint.split())}"
+    what = " ".join(error.what.split()).rstrip(".")
+    return printable(f"{path}: {where}{what}{hint}")

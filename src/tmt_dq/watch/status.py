@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,12 @@ class Reporter:
         if heartbeat is not None and (now >= self._beat_due or shown != self._shown):
             self._beat_due, self._shown = now + _BEAT_S, shown
             beat = (json.dumps(status, indent=1) + "\n").encode()
-            self.attempt(heartbeat, lambda: write_file(heartbeat, beat, overwrite=True, sync=False))
+            try:
+                write_file(heartbeat, beat, overwrite=True, sync=False)
+            except OSError as error:
+                text = "%s cannot be written: %s; it is tried again and again"
+                self._warn(text, heartbeat, error.strerror)
         _notify("READY=1\nWATCHDOG=1")
-
-    def attempt(self, path: Path, write: Callable[[], None]) -> None:
-        """Write something that is not worth stopping for; warn once if it cannot be written."""
-        try:
-            write()
-        except OSError as error:
-            text = "%s cannot be written: %s; it is tried again and again"
-            self._warn(text, path, error.strerror)
 
     def close(self) -> None:
         """Serve no more metrics."""
