@@ -101,6 +101,15 @@ def test_log_file(folder: Path) -> None:
     assert lines[-1].endswith("a_dqinit.fits: already exists")
 
 
+def test_log_file_of_a_batch(folder: Path) -> None:
+    ramp, mask = make_ramp(folder / "a_uncal.fits"), make_mask(folder / "mask.fits")
+    log = folder / "night.log"
+    words = ("--output-dir", folder / "out", "--mask", mask, "--jobs", 1, "--log-file", log)
+    assert invoke("batch", ramp, *words).code == 0
+    written = f"{ramp}: COMPLETE, mask {mask}; {folder / 'out' / 'a_dqinit.fits'} written"
+    assert f" INFO tmt_dq.batch.run: {written}" in log.read_text()
+
+
 @pytest.mark.parametrize("name", ["a_uncal.fits", "none/night.log", "."])
 def test_a_log_file_that_is_none(folder: Path, name: str) -> None:
     ramp = make_ramp(folder / "a_uncal.fits")

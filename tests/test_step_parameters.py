@@ -141,6 +141,24 @@ def test_user_file(
     assert result.pixeldq[1, 2] & HOT
 
 
+def test_commas_on_the_command_line(here: Path, ramp: Path) -> None:
+    """strun splits texts at their commas before a step sees them."""
+    (here / "list.txt").write_text("# base: 1\nx y flag\n3 2 16\n")
+    words = [
+        "--override_mask=N/A",
+        "--user_supplied_dq=list.txt",
+        "--user_values=16=HOT,4=DEAD",
+        "--user_do_not_use=DEAD,RC",
+        "--guide_windows=5,5,1,1,2:3;6,6,1,1",
+        "--guide_parts=box,",
+    ]
+    DQInitStep.from_cmdline(["tmt_dq.DQInitStep", str(ramp), *words])
+    pixels = np.zeros((6, 8), np.uint32)
+    pixels[1, 2] = HOT
+    pixels[4, 4] = pixels[5, 5] = CONVENTION["NON_SCIENCE"] | CONVENTION["DO_NOT_USE"]
+    np.testing.assert_array_equal(arrays(here / "a_dqinit.fits")["PIXELDQ"], pixels)
+
+
 def test_images_of_either_polarity(here: Path, ramp: Path, mask: str) -> None:
     from astropy.io import fits
 

@@ -5,6 +5,7 @@ import functools
 import glob
 import hashlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ from tmt_dq.files.urls import file_name, is_url, redacted
 __all__ = ["Mapper", "make_folder", "plan_batch", "remove_leftovers", "run_batch", "serial"]
 
 PathLike = str | os.PathLike[str]
+
+_log = logging.getLogger(__name__)
 
 _BLOCK = 32
 """Jobs that are entered into the journal at once, with a single wait for the disk."""
@@ -253,6 +256,11 @@ def _enter(
     if job.action != "skip":
         journal.finish(result)
     total.add(result, worked_on=job.action == "process")
+    source, target = redacted(str(result.input)), redacted(str(result.output))
+    if result.error is not None:
+        _log.debug("%s: failed: %s", source, result.error)
+    elif result.status == "done":
+        _log.info("%s: %s, mask %s; %s written", source, result.s_dqinit, result.mask, target)
     if on_result is not None:
         on_result(result)
 

@@ -80,7 +80,8 @@ def add_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"cannot be written: {error}", where=path) from error
+        what = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot be written: {what}", where=path) from error
     _add(handler, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ROOT.setLevel(logging.DEBUG)
 

@@ -1,14 +1,12 @@
 """Progress on standard error: a bar on a terminal, for a batch plain lines elsewhere."""
 
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from tmt_dq.cli import logs
 from tmt_dq.cli.console import echo, manner, report_error, terminal
 from tmt_dq.errors import printable
 from tmt_dq.tables import number
@@ -141,8 +139,6 @@ def _now_and_then() -> Callable[[str], None]:
 @contextlib.contextmanager
 def batch_progress() -> Iterator[BatchProgress]:
     """Show the progress of a batch on standard error, or its errors only."""
-    if not manner.quiet:
-        logs.show(logging.INFO, "tmt_dq.batch")
     if not _on_terminal():
         yield BatchProgress((lambda _text: None) if manner.quiet else _now_and_then())
         return

@@ -244,7 +244,7 @@ class NewMask:
             self._write_file(path, dq)
             _log.info("%s: mask of %s %s written", path, self.instrument.name, self.detector.name)
         for line in self.history:
-            _log.debug("%s: %s", path, line)
+            _log.debug("%s: %s", path or "no file", line)
         return Made(
             output=path,
             written=not options.dry_run,

@@ -35,7 +35,7 @@ def parameters_of(step: Any) -> dict[str, Any]:
 def _values(step: Any, table: type, prefix: str = "") -> dict[str, Any]:
     rows = _rows(table)
     given = {
-        f"{prefix}{name}": getattr(step, option.step_name or f"{prefix}{name}")
+        f"{prefix}{name}": _whole(option, getattr(step, option.step_name or f"{prefix}{name}"))
         for name, option in rows.items()
         if not option.is_table
     }
@@ -57,11 +57,28 @@ def _is_split(option: Option) -> bool:
     return option.many and hasattr(option.kind, "parse")
 
 
+def _has_commas(option: Option) -> bool:
+    """Whether the parameter is a text that may have commas in it, where stpipe splits texts."""
+    return hasattr(option.kind, "parse") or (
+        option.kind is str and not option.many and not option.choices
+    )
+
+
+def _whole(option: Option, value: Any) -> Any:
+    """Return a text as it was before stpipe split it at its commas; other values as they are."""
+    is_split = isinstance(value, list) and value and all(isinstance(item, str) for item in value)
+    if not (is_split and _has_commas(option)):
+        return value
+    return (";" if any("," in item for item in value) else ",").join(value)
+
+
 def _check(option: Option) -> str:
     """Return configobj's check of a parameter; None is its value where nobody sets it."""
     if option.step_name == "override_mask":
         return "is_string_or_datamodel(default=None)"
-    if option.kind is Path or hasattr(option.kind, "parse"):
+    if _has_commas(option):
+        return "force_list(default=None)"
+    if option.kind is Path:
         return "string(default=None)"
     if option.choices and not option.many:
         choices = ", ".join(f'"{choice}"' for choice in option.choices)

@@ -127,4 +127,6 @@ class SourceReport:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={text}" for key, text in value.items())
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
