@@ -148,8 +148,10 @@ class TestPixels:
         path = flagged(folder / "mask.fits", {"DEAD+1": 3, "DEAD": 2, "RC": 1})
         assert ("DQ", "DEAD: 5 pixels, 3 with DO_NOT_USE and 2 without") in found(path, "info")
         assert ("DQ", "RC: 1 pixels, 0 with DO_NOT_USE and 1 without") in found(path, "info")
-        path = flagged(folder / "never.fits", {"DEAD": 1})
-        assert any("no pixel has DO_NOT_USE" in what for _, what in found(path, "warning"))
+        warning = ("DQ", "3 of 6 flagged pixels lack DO_NOT_USE: steps will use them")
+        assert warning in found(path, "warning")
+        path = flagged(folder / "all.fits", {"DEAD+1": 3})
+        assert not any("DO_NOT_USE" in what for _, what in found(path, "warning"))
 
     def test_implausibly_many(self, folder: Path) -> None:
         """iris.toml says: at most 10 % flagged, 5 % DO_NOT_USE."""

@@ -221,18 +221,22 @@ def test_parts_of_guide_windows(part: str, count: int) -> None:
 def test_guide_windows_anywhere(y: int, x: int, ny: int, nx: int, expand: int) -> None:
     """Against pixel-by-pixel arithmetic, for windows that lie partly or wholly elsewhere."""
     ny, nx = min(ny, 64 - y), min(nx, 64 - x)
-    source = _source(guide_windows=[GuideWindow(Window(y, x, ny, nx))], guide_expand=expand)
-    assert source.pixels is not None
+    expected = np.zeros(WINDOW.shape, np.uint32)
     for row in range(WINDOW.ny):
         in_rows = y <= row + WINDOW.y < y + ny
         near_rows = y - expand <= row + WINDOW.y < y + ny + expand
         for column in range(WINDOW.nx):
             in_columns = x <= column + WINDOW.x < x + nx
             near_columns = x - expand <= column + WINDOW.x < x + nx + expand
-            expected = OTHER_BAD_PIXEL if in_rows or in_columns else 0
+            expected[row, column] = OTHER_BAD_PIXEL if in_rows or in_columns else 0
             if near_rows and near_columns:
-                expected |= NON_SCIENCE | DO_NOT_USE
-            assert source.pixels[row, column] == expected
+                expected[row, column] |= NON_SCIENCE | DO_NOT_USE
+    options = {"guide_windows": [GuideWindow(Window(y, x, ny, nx))], "guide_expand": expand}
+    if not expected.any():
+        with pytest.raises(GeometryError, match=r"lie outside the exposure, which covers x 5–24"):
+            _source(**options)
+        return
+    np.testing.assert_array_equal(_source(**options).pixels, expected)
 
 
 def test_guide_windows_that_would_flag_nothing_are_all_told_at_once() -> None:
@@ -275,6 +279,13 @@ def test_limits_that_no_count_reaches(limits: dict[str, float], name: str) -> No
     with pytest.raises(ConfigError, match=f"{name}, which no count of type uint16 reaches"):
         initialize(_counts(), [_source(**limits)])
     initialize(_counts("f4"), [_source(**limits)])  # reals may be of any size
+
+
+@pytest.mark.parametrize("values", [[0, 70000], [0.5], [-1], [float("inf")], [float("nan")]])
+def test_dropout_values_that_no_count_has(values: list[float]) -> None:
+    with pytest.raises(ConfigError, match=r"dropout_values has .*, which no count of type uint16"):
+        initialize(_counts(), [_source(dropout_values=values)])
+    initialize(_counts("f4"), [_source(dropout_values=values)])
 
 
 def test_a_nan_can_stand_for_lost_data() -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from tmt_dq.core.counts import FlagCount
+from tmt_dq.core.counts import FlagCount, count_usable
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.delivery.reference_files import wrong_checksums
@@ -173,8 +173,9 @@ def check_flags(subject: Subject) -> _Findings:
     """Check how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
     counts = subject.counts
     bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
-    if bad and not any(count.name == "DO_NOT_USE" for count in counts):
-        what = "no pixel has DO_NOT_USE, so every flagged pixel will be used"
+    lacking, flagged = (0, 0) if subject.mask is None else count_usable(subject.mask.dq)
+    if lacking:
+        what = f"{lacking:,} of {flagged:,} flagged pixels lack DO_NOT_USE: steps will use them"
         remedy = "Set DO_NOT_USE where a flag means that the pixel is not to be used."
         yield _warning("DQ", what, remedy)
     for count in bad:

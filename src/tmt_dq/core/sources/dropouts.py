@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource, Found
+from tmt_dq.errors import ConfigError
 
 __all__ = ["sources"]
 
@@ -18,6 +19,7 @@ def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
     bit = np.uint8(GROUP["DROPOUT"])
 
     def look(counts: npt.NDArray[np.generic]) -> Found:
+        _check_values(counts.dtype, values)
         lost = np.zeros(counts.shape, bool)
         for value in values:
             lost |= np.isnan(counts) if np.isnan(value) else counts == value
@@ -25,3 +27,19 @@ def sources(recipe: Recipe, _exposure: Exposure) -> Iterator[FlagSource]:
 
     if values:
         yield FlagSource("dropouts", parameters={"values": values}, group_bits=int(bit), look=look)
+
+
+def _check_values(dtype: np.dtype[np.generic], values: tuple[float, ...]) -> None:
+    """Refuse values that counts of an integer type cannot have: they would never flag anything."""
+    if dtype.kind not in "iu":
+        return
+    range_ = np.iinfo(dtype.str)
+    numbers = [value for value in values if not np.isnan(value)]
+    for value in numbers or values:
+        if not (value.is_integer() and range_.min <= value <= range_.max):
+            raise ConfigError(
+                f"dropout_values has {value:g}, which no count of type {dtype} has; expected whole "
+                f"numbers from {range_.min} to {range_.max}",
+                hint="Give the values in DN, as the counts are.",
+                options=("dropout_values",),
+            )

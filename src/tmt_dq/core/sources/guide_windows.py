@@ -28,7 +28,16 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the sources of a recipe: the caller's windows, then those that the file names."""
     readout = exposure.readout
     if recipe.guide_windows:
-        yield _guide_windows(recipe.guide_windows, "caller", recipe, exposure)
+        source = _guide_windows(recipe.guide_windows, "caller", recipe, exposure)
+        if source.pixels is not None and not source.pixels.any():
+            raise GeometryError(
+                f"all guide windows ({len(recipe.guide_windows)}) and their rows and columns lie "
+                f"outside the exposure, which covers {exposure.window.describe()} of the detector",
+                where=exposure.name,
+                hint="Positions of guide windows are those of the detector, from 1.",
+                options=("guide_windows",),
+            )
+        yield source
     if readout.guide_windows:
         yield _guide_windows(readout.guide_windows, readout.guide_origin, recipe, exposure)
 
