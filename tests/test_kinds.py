@@ -19,6 +19,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_mask(tmp_path / "mask.fits")
     (tmp_path / "list.txt").write_text("x y\n3 2\n")
     (tmp_path / "night").mkdir()
+    make_ramp(tmp_path / "jwst.fits", header={"TELESCOP": "JWST", "INSTRUME": "NIRCAM"})
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("apply night", FOLDER, "batch"),
         ("apply ramp.fits --mask ramp.fits", RAMP, "apply, select, batch"),
         ("apply ramp.fits --mask list.txt", TEXT, "apply --user-dq"),
+        ("apply jwst.fits", "is an exposure of JWST; INSTRUME", "Another one needs"),
         ("select mask.fits", MASK, "inspect, diff"),
         ("select list.txt", TEXT, "batch @LIST"),
         ("select night", FOLDER, "batch"),
@@ -45,7 +47,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("deliver list.txt --create --crds-path cache", TEXT, ""),
         ("deliver ramp.fits --create --crds-path cache", RAMP, ""),
         ("batch list.txt --output-dir out", "is text, not a ramp", "@list.txt"),
-        ("rollback list.txt", "is not a receipt", "deliver"),
+        ("rollback list.txt", "is not a receipt that can be read: it is not JSON", "deliver"),
+        ("rollback mask.fits", "is not a receipt that can be read: it is not JSON", "deliver"),
         ("watch list.txt --output-dir out", "is not a folder", ""),
     ],
 )

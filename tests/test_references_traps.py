@@ -196,6 +196,20 @@ class TestClosedFolders:
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
 
+    @pytest.mark.parametrize(
+        "words", [("certify",), ("make", "--detector", "IRIS1", "--dry-run", "--darks")]
+    )
+    def test_input(self, tmp_path: Path, words: tuple[str, ...]) -> None:
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0)
+        try:
+            done = as_a_stranger("-m", "tmt_dq", *words, folder / "file.fits")
+        finally:
+            folder.chmod(0o755)
+        assert done.returncode in (3, 4), done.stderr
+        assert "permission" in done.stderr.lower()
+        assert "Traceback" not in done.stderr
+
     @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
     def test_paths_that_no_file_has(self, tmp_path: Path, name: str) -> None:
         refused(ConfigError, "cannot be used", crds_path=tmp_path / name)

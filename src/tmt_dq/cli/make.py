@@ -1,5 +1,6 @@
 """``tmt-dq make``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def make_command(
         for names in (darks, flats, long_flats)
     ]
     local = [Path(name) for group in groups for name in group if "://" not in name]
-    size = sum(path.stat().st_size for path in local if path.is_file())
+    size = sum(path.stat().st_size for path in local if os.access(path, os.R_OK))
     with progress_bar("measuring", size) as progress:
         found = find_bad_pixels(
             groups[0],

@@ -214,10 +214,11 @@ class Options:
 
 def examine(path: Path, options: Options) -> Certification:
     """Examine a mask; RampFormatError if it is not FITS, or its keywords contradict each other."""
-    if not os.access(path, os.R_OK) or not path.is_file():
+    readable = os.access(path, os.R_OK)
+    if not readable or not path.is_file():
         raise MaskFormatError(
             "is a folder; expected a mask"
-            if path.is_dir()
+            if readable and path.is_dir()
             else "cannot be read: there is no such file, or no permission to read it",
             where=path,
             hint="Check the path and its permissions.",

@@ -224,7 +224,9 @@ def _instrument(
         if instrument is not None and detector:
             return instrument, instrument.detector(detector, header)
     except ConfigError as error:
-        problems.add(SelectionError, f"INSTRUME: {error.what}", error.hint)
+        telescope = str(header.get("TELESCOP") or "TMT").strip()
+        is_of = "" if telescope == "TMT" else f"is an exposure of {telescope}; "
+        problems.add(SelectionError, f"{is_of}INSTRUME: {error.what}", error.hint)
     except TmtDqError as error:
         problems.note(error)
     return instrument, None

@@ -168,9 +168,9 @@ def find_dq_image(
             hint="Flags are one plane, the same for all reads.",
         )
     if extension is not None or (chosen and not is_mask):
+        suffix = "" if extension is None else f" {extension}"
         raise ConfigError(
-            f"has {len(chosen) or 'no'} 2-D images or lists {extension or ''}; expected one; found "
-            f"{found}",
+            f"has {len(chosen) or 'no'} 2-D images or lists{suffix}; expected one; found {found}",
             where=file.path,
             hint="Name one of them, or its 0-based number.",
             options=("extension",),
