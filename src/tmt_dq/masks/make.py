@@ -133,7 +133,7 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     detector, instrument : str
         Whose pixels they are.
     flag, bad, good, values, base, at, columns, extension, ignore_columns, unknown
-        How the file is to be understood, as in `Reading`.
+        How the file is to be understood. As in `Reading`.
     do_not_use : "instrument", "keep", or names of flags
         Which flags also set DO_NOT_USE: those that the instrument's description names, none, or
         these. The file records it.
@@ -167,8 +167,8 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     --------
     >>> from pathlib import Path
     >>> _ = Path("hot.txt").write_text("1205:1207 877")
-    >>> said = {"flag": "HOT", "base": 1, "columns": ["x", "y"]}
-    >>> import_mask("hot.txt", "mask.fits", detector="IRIS1", **said).counts
+    >>> reading = {"flag": "HOT", "base": 1, "columns": ["x", "y"]}
+    >>> import_mask("hot.txt", "mask.fits", detector="IRIS1", **reading).counts
     {'GOOD': 16777213, 'DO_NOT_USE': 3, 'HOT': 3}
     """
     path = Path(source)

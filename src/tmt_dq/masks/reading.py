@@ -181,7 +181,27 @@ class Reading:
         return np.uint32(PIXEL.encode(self.flag or ()))
 
     def flag_of(self, where: object, what: str, own: int = 0) -> "np.uint32":
-        """Return the flags of `what` in a file: its own, or those that the user gives."""
+        """Return the flags of `what` in a file: its own, or those that the user gives.
+
+        Parameters
+        ----------
+        where : object
+            The file, for errors.
+        what : str
+            The part of the file that the flags are for.
+        own : int
+            The flags that the file has for it; 0 where it has none.
+
+        Returns
+        -------
+        numpy.uint32
+            The flags.
+
+        Raises
+        ------
+        ConfigError
+            Raised if there are no flags, or two that differ.
+        """
         import numpy as np
 
         given = self.flag_value
@@ -202,7 +222,25 @@ class Reading:
         return given or np.uint32(own)
 
     def base_of(self, where: object, stated: int | None) -> int:
-        """Return the number of the first pixel, as a file states it or the user gives it."""
+        """Return the number of the first pixel, as a file states it or the user gives it.
+
+        Parameters
+        ----------
+        where : object
+            The file, for errors.
+        stated : int or None
+            The number that the file states.
+
+        Returns
+        -------
+        int
+            0 or 1.
+
+        Raises
+        ------
+        ConfigError
+            Raised if there is no number, or two that differ.
+        """
         if self.base is None and stated is None:
             raise ConfigError(
                 "does not state whether its first pixel is 0 or 1",
@@ -248,14 +286,32 @@ class Reading:
     def translated(
         self, numbers: "npt.NDArray[np.uint32]", where: object
     ) -> "npt.NDArray[np.uint32]":
-        """Return numbers of a file, of any shape, as flags by `values`; `where` names the file."""
+        """Return numbers of a file, of any shape, as flags by `values`; `where` names the file.
+
+        Parameters
+        ----------
+        numbers : ndarray of uint32
+            Numbers of the file, of any shape.
+        where : object
+            The file, for errors.
+
+        Returns
+        -------
+        ndarray of uint32
+            The flags, of the same shape.
+
+        Raises
+        ------
+        UnknownFlagError
+            Raised if a bit has no meaning.
+        """
         from tmt_dq.core.dq_def import translate
 
         meanings = self.meanings
         assert meanings is not None
         undeclared = meanings.undeclared(numbers)
         if undeclared:
-            listing = ", ".join(f"{1 << bit} ({n} times)" for bit, n in undeclared.items())
+            listing = ", ".join(f"{1 << bit} ({n:,} times)" for bit, n in undeclared.items())
             raise UnknownFlagError(
                 f"has bits without a meaning: {listing}",
                 where=where,
@@ -265,7 +321,22 @@ class Reading:
         return translate(numbers, meanings)[0]
 
     def refuse(self, where: object, why: str, *names: str) -> None:
-        """Refuse options that mean nothing for the file `where`: the user expects something."""
+        """Refuse options that mean nothing for the file `where`: the user expects something.
+
+        Parameters
+        ----------
+        where : object
+            The file, for errors.
+        why : str
+            Why they mean nothing for this file.
+        *names : str
+            The options.
+
+        Raises
+        ------
+        ConfigError
+            Raised if one of them is given.
+        """
         given = [name for name in names if getattr(self, name) is not None]
         if given:
             raise ConfigError(
