@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 import tmt_dq
 from tmt_dq.core.recipe import Recipe
@@ -102,20 +102,23 @@ def citation() -> Findings:
 
 @check
 def pins() -> Findings:
-    """Each dependency has a lowest version, and one pin that is allowed; pins are sorted."""
-    lines = [line.split("==") for line in text("constraints.txt").splitlines() if "==" in line]
-    pinned = {canonicalize_name(name): Version(version) for name, version in lines}
-    if list(pinned) != sorted(pinned) or len(pinned) != len(lines):
+    """Each dependency has a lowest version, and pins that are allowed; pins are sorted."""
+    pins = [Requirement(line) for line in text("constraints.txt").splitlines() if "==" in line]
+    names = [canonicalize_name(pin.name) for pin in pins]
+    if names != sorted(names) or len({(pin.name, str(pin.marker)) for pin in pins}) != len(pins):
         yield "constraints.txt: not sorted, or not unique"
+    pinned: dict[str, list[str]] = defaultdict(list)
+    for name, pin in zip(names, pins, strict=True):
+        pinned[name] += [part.version for part in pin.specifier]
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         for wanted in map(Requirement, group):
-            version = pinned.get(canonicalize_name(wanted.name))
+            versions = pinned[canonicalize_name(wanted.name)]
             if wanted.name == PROJECT["name"]:
                 continue
             if ">=" not in {part.operator for part in wanted.specifier}:
                 yield f"pyproject.toml: {wanted.name} has no lowest version"
-            if version is None or version not in wanted.specifier:
-                yield f"constraints.txt: {wanted} is pinned at {version}"
+            if not versions or not all(map(wanted.specifier.contains, versions)):
+                yield f"constraints.txt: {wanted} is pinned at {versions}"
 
 
 @check

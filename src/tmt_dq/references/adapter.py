@@ -61,7 +61,7 @@ def _import() -> Any:
         except ImportError as error:
             raise ConfigError(
                 f"the package crds cannot be imported: {error}",
-                hint="Install tmt-dq with its dependencies: python -m pip install tmt-dq",
+                hint="Install it for the Python that runs tmt-dq: python -m pip install 'crds<15'",
             ) from error
         except Exception as error:
             # crds reads its variables while it is imported, and raises what comes. What has been

@@ -24,7 +24,7 @@ def new_figure(width: int, height: int, title: str) -> Any:
     except ImportError as error:
         raise ConfigError(
             "a picture needs matplotlib, which is not installed",
-            hint='Run: pip install "tmt-dq[plot]"',
+            hint="Run: pip install matplotlib",
         ) from error
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     # A name may hold dollar signs; they are no formulas.

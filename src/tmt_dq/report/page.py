@@ -63,9 +63,8 @@ def write_page(
         from bokeh.embed import components
         from bokeh.resources import Resources
     except ImportError as error:
-        raise ConfigError(
-            "a page needs bokeh, which is not installed", hint='Run: pip install "tmt-dq[plot]"'
-        ) from error
+        what, hint = "a page needs bokeh, which is not installed", "Run: pip install bokeh"
+        raise ConfigError(what, hint=hint) from error
     explored = explored._replace(
         tables={title: places for title, places in explored.tables.items() if places}
     )
