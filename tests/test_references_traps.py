@@ -235,10 +235,10 @@ class TestReferenceFile:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"", "starts with b''"),
+            (b"", "the file is empty"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7\n", "git lfs pull"),
             (b"<html>404 not found</html>", "not a FITS file"),
-            (b"SIMP", "not a FITS file"),
+            (b"SIMP", "is truncated"),
         ],
     )
     def test_not_a_reference_file(self, tmp_path: Path, content: bytes, words: str) -> None:
@@ -250,7 +250,7 @@ class TestReferenceFile:
     def test_not_a_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
         cache = make_cache(tmp_path, files=[])
         make(cache / MASK)
-        refused(SelectionError, str(cache / MASK), "not a file", crds_path=cache)
+        refused(SelectionError, str(cache / MASK), "expected a FITS file", crds_path=cache)
 
     def test_unreadable(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path / "cache")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.files.identity import identify
+from tmt_dq.errors import ConfigError, RampFormatError, SelectionError
+from tmt_dq.files.identity import digest_of, identify
+from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums, embedded
 from tmt_dq.references.rule_files import read_regular
@@ -137,10 +138,10 @@ class Cache:
                 where=self.root,
                 hint="Copy it there, or give a mask yourself (--mask FILE).",
             )
-        _check_reference(path)
         expected = checksums.recorded(self.references, path) if verify else None
-        if expected is not None:
-            checksums.verify(path, expected)
+        if expected is not None and path.is_file():
+            _check_sum(path, expected)
+        _check_reference(path)
         return path
 
 
@@ -261,26 +262,28 @@ def _is_folder(path: Path) -> bool:
     return identify(path) is not None and path.is_dir()
 
 
+def _check_sum(path: Path, expected: str) -> None:
+    with _readable(path):
+        found = digest_of(path)
+    if found != expected:
+        raise SelectionError(
+            "the rules select this reference, but it is not the file that was delivered: its "
+            f"sha256 is {found}, on record is {expected}",
+            where=path,
+            hint="It was changed, exchanged or cut off. Restore it from its source or another "
+            "copy of the cache. To use it as it is: TMT_DQ_VERIFY=0.",
+        )
+
+
 def _check_reference(path: Path) -> None:
     """Refuse what only looks like a reference file."""
     try:
-        start = None
-        if path.is_file():  # not a pipe, which would wait
-            with path.open("rb") as file:
-                start = file.read(30)
-    except OSError as error:
-        problem = f"it cannot be read: {error.strerror}"
-    else:
-        if start is None:
-            problem = "it is not a file, or a link to one that is not there"
-        elif start.startswith(b"version https://git-lfs"):
-            problem = "it is a Git LFS pointer (git lfs pull fetches the file itself)"
-        elif start.startswith(b"SIMPLE  ="):
+        with open_input(path):
             return
-        else:
-            problem = f"it is not a FITS file; it starts with {start!r}"
-    raise SelectionError(
-        f"the rules select this reference, but {problem}",
-        where=path,
-        hint="Put the file itself in its place, readable for you.",
-    )
+    except RampFormatError as error:
+        raise SelectionError(
+            f"the rules select this reference, but it {error.what}",
+            where=path,
+            hint="Put the file itself in its place (of a Git LFS pointer: git lfs pull), readable "
+            "for you.",
+        ) from error

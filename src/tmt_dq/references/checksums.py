@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tmt_dq.errors import SelectionError
-from tmt_dq.files.identity import Identity, digest_of, identify
+from tmt_dq.files.identity import Identity, identify
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["FILE_NAME", "entries", "recorded", "text", "verify"]
+__all__ = ["FILE_NAME", "entries", "recorded", "text"]
 
 FILE_NAME = "SHA256SUMS"
 """Name of the record, in the observatory's folder of references."""
@@ -58,23 +58,3 @@ def _read(path: Path, _identity: Identity) -> Mapping[str, str]:
             )
         found[match[2]] = match[1]
     return MappingProxyType(found)
-
-
-def verify(path: Path, expected: str) -> None:
-    """Make sure that a reference's content has the sha256 on record; SelectionError if not."""
-    try:
-        found = digest_of(path)
-    except OSError as error:
-        raise SelectionError(
-            f"the rules select this reference, but it cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
-    if found != expected:
-        raise SelectionError(
-            "the rules select this reference, but it is not the file that was delivered: its "
-            f"sha256 is {found}, on record is {expected}",
-            where=path,
-            hint="It was changed, exchanged or cut off. Restore it from its source or another "
-            "copy of the cache. To use it as it is: TMT_DQ_VERIFY=0.",
-        )

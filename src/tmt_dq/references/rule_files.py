@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,25 +34,29 @@ _MAX_BYTES = 64 * 2**20
 """No rule file comes near this; JWST's largest has 1 MB."""
 
 _KINDS = {".pmap": "PIPELINE", ".imap": "INSTRUMENT", ".rmap": "REFERENCE"}
-_SELECTORS = ("Match", "UseAfter")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
 _SHA1_LINE = re.compile(r"""\s*(['"])sha1sum\1\s*:\s*(['"])([0-9a-f]{40})\2\s*,?\s*""")
 _DATE = "%Y-%m-%d %H:%M:%S"
 _UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
+RawRule = tuple[tuple[tuple[str, Any], ...], str]
+"""One path through an rmap: the selector and the key on each level, and what it leads to."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleFile:
     """One file of rules that passed the examination; the same object while it does not change.
 
-    `files` are those that a .pmap or .imap leads to: instrument or type, in upper case, to file
-    name or special value.
+    A .pmap or .imap has `files`: instrument or type, in upper case, to file name or special value.
+    A .rmap has `rules`.
     """
 
     path: Path
     text: str
     header: Mapping[str, Any]
     files: Mapping[str, str]
+    rules: tuple[RawRule, ...]
 
 
 class _NotPlainRulesError(Exception):
@@ -111,13 +115,11 @@ def _examined(path: Path, _identity: Identity) -> RuleFile:
     _check_header(path, header)
     if header.get("ignore_checksum") is not True:
         _check_sum(text)
-    files: dict[str, str] = {}
     if path.suffix == ".rmap":
-        _check_selector(tree["selector"], len(header["parkey"]))
-    else:
-        extension = ".imap" if path.suffix == ".pmap" else ".rmap"
-        files = _check_files(tree["selector"], extension)
-    return RuleFile(path, text, header, files)
+        rules = tuple(_rules(tree["selector"], len(header["parkey"])))
+        return RuleFile(path, text, header, {}, rules)
+    extension = ".imap" if path.suffix == ".pmap" else ".rmap"
+    return RuleFile(path, text, header, _files(tree["selector"], extension), ())
 
 
 def _decode(raw: bytes) -> str:
@@ -223,42 +225,45 @@ def _check_sum(text: str) -> None:
         )
 
 
-def _check_files(node: ast.expr, extension: str) -> dict[str, str]:
+def _files(node: ast.expr, extension: str) -> dict[str, str]:
     """Return the selector of a .pmap or .imap, which leads to files with an extension."""
     selector = _literal(node)
     if not isinstance(selector, dict) or not all(isinstance(key, str) for key in selector):
         _refuse("its selector is not a dictionary with text keys")
-    for name in selector.values():
-        _check_name(node.lineno, name, extension)
-    return {key.upper(): name for key, name in selector.items()}
+    return {key.upper(): _name(node, name, extension) for key, name in selector.items()}
 
 
-def _check_name(line: int, name: object, extension: str = "") -> None:
-    """Check what a rule leads to: a file in the same folder, or a special value."""
+def _name(node: ast.expr, name: object, extension: str = "") -> str:
+    """Return what a rule leads to: a file in the same folder, or a special value."""
     if not isinstance(name, str):
-        _refuse(f"line {line} does not lead to a file")
+        _refuse(f"line {node.lineno} does not lead to a file")
     is_file = _FILE_NAME.fullmatch(name) and name.endswith(extension)
     if name.upper() not in SPECIAL_VALUES and not is_file:
-        _refuse(f"line {line} leads to {name!r}, which is not the bare name of a file {extension}")
+        what = f"leads to {name!r}, which is not the bare name of a file {extension}"
+        _refuse(f"line {node.lineno} {what}")
+    return name
 
 
-def _check_selector(node: ast.expr, depth: int) -> None:
-    """Check the selector of a .rmap: nested calls with literals, as deep as its parkey is long."""
+def _rules(
+    node: ast.expr, depth: int, above: tuple[tuple[str, Any], ...] = ()
+) -> Iterator[RawRule]:
+    """Yield the rules of a .rmap: nested calls with literals, as deep as its parkey is long."""
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[ast.Dict() as table], keywords=[]) if (
-            name in _SELECTORS and depth > 0
-        ):
+        case ast.Call(
+            func=ast.Name(id="Match" | "UseAfter" as selector),
+            args=[ast.Dict() as table],
+            keywords=[],
+        ) if depth > 0:
             for key, key_node, value in _items(table):
-                _check_key(name, key, key_node)
+                _check_key(selector, key, key_node)
+                keys = (*above, (selector, key))
                 if depth > 1:
-                    _check_selector(value, depth - 1)
+                    yield from _rules(value, depth - 1, keys)
                 else:
-                    _check_name(value.lineno, getattr(value, "value", None))
+                    yield keys, _name(value, getattr(value, "value", None))
         case _:
-            _refuse(
-                f"line {node.lineno} is not a selector, {' or '.join(_SELECTORS)}, that fits the "
-                "header's parkey"
-            )
+            what = "is not a selector, Match or UseAfter, that fits the header's parkey"
+            _refuse(f"line {node.lineno} {what}")
 
 
 def _check_key(selector: str, key: Any, node: ast.expr) -> None:

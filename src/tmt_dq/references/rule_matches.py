@@ -6,9 +6,10 @@ from functools import partial
 from operator import le
 from typing import Any
 
+from tmt_dq.references.rule_files import RuleFile
 from tmt_dq.tables import Table, as_lines
 
-__all__ = ["Rule", "RuleCheck", "checks_table", "describe", "list_rules", "winner"]
+__all__ = ["Rule", "RuleCheck", "checks_table", "compile_rules", "describe", "winner"]
 
 _MAX_LISTED = 12
 """How many rules an error message lists."""
@@ -63,48 +64,29 @@ class Rule:
         return tuple(checks)
 
 
-def list_rules(selector: Any, parkeys: Sequence[Any], selectors: Any) -> tuple[Rule, ...]:
-    """Return the rules of a selector.
-
-    `selectors` is the module ``crds.core.selectors``, whose matchers decide, and `parkeys` the
-    rmap's: for each level of selectors one name or a tuple.
-    """
-    names = (parkeys[0],) if isinstance(parkeys[0], str) else tuple(parkeys[0])
-    is_match = isinstance(selector, selectors.MatchSelector)
-    level = _match_keys(selector, names, selectors) if is_match else _date_keys(selector, names)
-    rules: list[Rule] = []
-    for keys, choice in level:
-        if isinstance(choice, str):
-            rules.append(Rule(keys, choice))
-        else:
-            deeper = list_rules(choice, parkeys[1:], selectors)
-            rules += (Rule((*keys, *rule.keys), rule.leads_to) for rule in deeper)
-    return tuple(rules)
-
-
-def _match_keys(
-    selector: Any, names: tuple[str, ...], selectors: Any
-) -> Iterator[tuple[tuple[_Key, ...], Any]]:
-    for raw, choice in zip(selector.raw_keys(), selector.raw_choices(), strict=True):
-        # The rules as written say GENERIC where, after substitution, they mean N/A: anything.
-        meant = selector.condition_key(next(iter(selector.do_substitutions({raw: None}))))
-        keys = []
-        for name, value, shown in zip(names, meant, selector.condition_key(raw), strict=True):
-            exact = value not in ("N/A", "*")
-            required = shown if exact else f"{shown} (any)"
-            matches = partial(_matches, selectors.matcher(value))
-            keys.append(_Key(name, (name,), required, exact, matches))
-        yield tuple(keys), choice
+def compile_rules(file: RuleFile, selectors: Any) -> Iterator[Rule]:
+    """Yield the rules of an rmap; `selectors` is the module of crds whose matchers decide."""
+    levels = [(key,) if isinstance(key, str) else tuple(key) for key in file.header["parkey"]]
+    for path, leads_to in file.rules:
+        keys: list[_Key] = []
+        for names, (kind, key) in zip(levels, path, strict=True):
+            if kind == "UseAfter":
+                keys.append(_Key("USEAFTER", names, f"{key} or later", True, partial(le, key)))
+                continue
+            # The rules as written say GENERIC where, after substitution, they mean N/A: anything.
+            rule = selectors.MatchSelector(names, {key: leads_to}, file.header)
+            (meant,), written = rule.keys(), rule.condition_key(key)
+            for name, value, shown in zip(names, meant, written, strict=True):
+                exact = value not in ("N/A", "*")
+                required = shown if exact else f"{shown} (any)"
+                matches = partial(_matches, selectors.matcher(value))
+                keys.append(_Key(name, (name,), required, exact, matches))
+        yield Rule(tuple(keys), leads_to)
 
 
 def _matches(matcher: Any, value: str) -> bool:
     """Return whether a crds matcher accepts a value: 1 means yes, 0 "does not matter", -1 no."""
     return bool(matcher.match(value) >= 0)
-
-
-def _date_keys(selector: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[_Key, ...], Any]]:
-    for start, choice in zip(selector.keys(), selector.choices(), strict=True):
-        yield (_Key("USEAFTER", names, f"{start} or later", True, partial(le, start)),), choice
 
 
 def winner(

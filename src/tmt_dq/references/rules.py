@@ -14,7 +14,7 @@ from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, read_rule_file
-from tmt_dq.references.rule_matches import Rule, RuleCheck, describe, list_rules, winner
+from tmt_dq.references.rule_matches import Rule, RuleCheck, compile_rules, describe, winner
 from tmt_dq.references.selectors import UNDEFINED
 
 __all__ = ["Rules", "load_rules", "read_chain"]
@@ -117,7 +117,7 @@ def _load(context: str, chain: tuple[RuleFile, ...]) -> Rules:
         rmap = crds.rmap.ReferenceMapping.from_string(
             file.text, file.path.name, ignore_checksum=True
         )
-        rules = list_rules(rmap.selector, file.header["parkey"], crds.selectors)
+        rules = tuple(compile_rules(file, crds.selectors))
     except (Exception, SystemExit) as error:
         # crds raises what comes: assertions, KeyError, its own errors; and it may end the process.
         raise SelectionError(
