@@ -1,17 +1,15 @@
 """Flag sources: everything beside masks and users' flags that adds flags to an exposure.
 
-One file a source. Its function ``sources`` yields what a recipe wants for an exposure.
+One file a kind of source. Its function ``sources`` yields what a recipe wants for an exposure.
 """
 
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import (
-    ad_limits,
-    dropouts,
     group_propagation,
     guide_windows,
     missing_reads,
-    non_finite,
     reference_pixels,
+    samples,
     subarrays,
 )
 from tmt_dq.core.sources.source import Exposure, FlagSource
@@ -24,9 +22,7 @@ _IN_ORDER = (
     guide_windows,
     group_propagation,
     missing_reads,
-    dropouts,
-    ad_limits,
-    non_finite,
+    samples,
 )
 
 
