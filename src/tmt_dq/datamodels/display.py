@@ -1,69 +1,36 @@
 """Models as HTML in a notebook, without touching what takes gigabytes."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tmt_dq.core.cells import thumbnail
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.errors import UnknownFlagError
 from tmt_dq.tables import Table, as_html, flag_table
 
 __all__ = ["model_html"]
 
-_ABOUT = (
-    ("instrument", ("instrument", "name")),
-    ("detector", ("instrument", "detector")),
-    ("subarray", ("subarray", "name")),
-    ("first pixel x", ("subarray", "xstart")),
-    ("first pixel y", ("subarray", "ystart")),
-    ("date", ("observation", "date")),
-    ("useafter", ("useafter",)),
-    ("pedigree", ("pedigree",)),
-    ("author", ("author",)),
-    ("description", ("description",)),
-    ("S_DQINIT", ("cal_step", "dq_init")),
-    ("mask", ("ref_file", "mask", "name")),
-)
 
-
-def model_html(model: Any, arrays: Sequence[str], flags: str) -> str:
-    """Return a model's keywords, the shapes of its arrays, and the counts of the array `flags`."""
+def model_html(model: Any) -> str:
+    """Return a model's keywords, the shapes of its arrays, and the pixels of each flag."""
     tree = model.instance
-    meta = tree.get("meta", {})
-    about = [(name, _value(meta, path)) for name, path in _ABOUT]
-    found = [(name, tree.get(name)) for name in arrays]
-    sizes = tuple((name, *_size(array)) for name, array in found if array is not None)
+    keywords = tuple((name, str(value)) for name, value in model.fits_keywords().items())
+    arrays = tuple((name, *_size(array)) for name, array in tree.items() if hasattr(array, "dtype"))
     tables = [
-        Table("About", ("", ""), tuple((name, value) for name, value in about if value)),
-        Table("Arrays", ("array", "shape", "type", "MB"), sizes, (3,)),
+        Table("Keywords", ("", ""), keywords),
+        Table("Arrays", ("array", "shape", "type", "MB"), arrays, (3,)),
     ]
-    dq = tree.get(flags)
     picture = None
-    if dq is not None:
-        tables.append(_flags(np.asarray(dq)))
-        picture = thumbnail(np.asarray(dq))
-    title = type(model).__name__
-    name = meta.get("filename")
-    return as_html([f"{title} {name}" if name else title], tables, picture)
-
-
-def _value(tree: Any, path: Sequence[str]) -> str:
-    for part in path:
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return "" if tree is None else str(tree)
+    for flags in (tree[name] for name in ("dq", "pixeldq") if name in tree):
+        dq = np.asarray(flags)
+        tables.append(flag_table(PIXEL.count(dq), dq.size))
+        picture = thumbnail(dq)
+    name = tree.get("meta", {}).get("filename") or ""
+    return as_html([f"{type(model).__name__} {name}".rstrip()], tables, picture)
 
 
 def _size(array: Any) -> tuple[str, str, str]:
     # An array may be a gigabyte on the disk: shape and type alone are read.
     megabytes = np.dtype(array.dtype).itemsize * math.prod(array.shape) / 1e6
     return " × ".join(map(str, array.shape)), str(array.dtype), f"{megabytes:,.1f}"
-
-
-def _flags(dq: Any) -> Table:
-    try:
-        return flag_table(PIXEL.count(dq), dq.size)
-    except UnknownFlagError as error:
-        return Table(f"Flags cannot be counted: {error.what}", ("flag", "pixels", "share"), ())

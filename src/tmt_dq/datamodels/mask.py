@@ -21,7 +21,6 @@ from tmt_dq.datamodels.definitions import (
     translate_flags,
     translate_hdus,
 )
-from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.pixels import flag_value, pixel_table, placed_window, positions
@@ -271,10 +270,6 @@ class TMTMaskModel(TMTDataModel):
         )
         self.dq[index] &= ~value
         return count
-
-    def _repr_html_(self) -> str:
-        """Show what the mask is in a notebook."""
-        return model_html(self, ("dq",), "dq")
 
     def to_table(self) -> "astropy_table.Table":
         """Return the flagged pixels as a table of astropy.

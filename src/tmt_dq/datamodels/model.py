@@ -10,6 +10,7 @@ from astropy.io import fits
 from stdatamodels import DataModel
 from stdatamodels.schema import walk_schema
 
+from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.nodes import format_errors, meta_node, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
@@ -158,6 +159,10 @@ class TMTDataModel(DataModel):
             if value is not None:
                 keywords[keyword] = value
         return keywords
+
+    def _repr_html_(self) -> str:
+        """Show what the model is in a notebook; its samples are not looked at."""
+        return model_html(self)
 
     def save(
         self,

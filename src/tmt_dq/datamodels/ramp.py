@@ -10,7 +10,6 @@ from astropy.io import fits
 
 from tmt_dq.core.values import as_flags
 from tmt_dq.datamodels import nddata
-from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.model import TMTDataModel
 from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.nodes import format_errors
@@ -119,10 +118,6 @@ class TMTRampModel(TMTDataModel):
                 what = f"{name} has the shape {array.shape}; the counts {ramp} need {expected}"
                 hint = "Flags cannot be moved to another shape without loss."
                 raise GeometryError(what, where=self._where, hint=hint)
-
-    def _repr_html_(self) -> str:
-        """Show what the ramp is in a notebook; its samples are not looked at."""
-        return model_html(self, ("data", "pixeldq", "groupdq", "err", "subarr_map"), "pixeldq")
 
     def to_nddata(
         self, *, mask_flags: MaskFlags = "DO_NOT_USE", unit: Any = None
