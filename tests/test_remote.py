@@ -4,9 +4,7 @@ What could go wrong: a secret of a URL in an error; a file that changes on its w
 replaces another's; a staged copy that stays, or is removed while it is used.
 """
 
-import fcntl
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -127,22 +125,6 @@ def test_a_full_disk_is_noticed_before_the_transfer(
     with pytest.raises(OutputError, match=r"needs .* free"):
         remote.local("s3://night/a.fits", copies=3).__enter__()
     assert list(scratch.iterdir()) == []
-
-
-def test_what_killed_processes_left_is_removed(store: Any, scratch: Path) -> None:
-    store.pipe("night/a.fits", b"ramp")
-    left, used, young = (scratch / f"{remote.PREFIX}{name}" for name in ("left", "used", "young"))
-    for path in (left, used, young):
-        path.mkdir()
-        (path / "a.fits").touch()
-        if path is not young:
-            os.utime(path, (time.time() - 1000,) * 2)
-    fd = os.open(used, os.O_RDONLY)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    with remote.local("s3://night/a.fits"):
-        assert not left.exists()
-    os.close(fd)
-    assert sorted(scratch.iterdir()) == [used, young]
 
 
 def test_a_store_is_searched(store: Any) -> None:

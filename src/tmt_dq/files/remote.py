@@ -5,12 +5,10 @@ Faces (functions, verbs, the step) take URLs; below them there are paths only.
 
 import atexit
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,8 +28,6 @@ from tmt_dq.files.urls import file_name, local_path, protocol_of, redacted
 __all__ = ["State", "check_output", "fetch", "local", "name_of", "search", "sent", "state"]
 
 PREFIX = ".tmt-dq-staged-"
-_IN_USE_S = 60
-"""Age at which a folder that nobody holds a lock on was left by a killed process."""
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Stores where a file appears when all of it is there; in others a part could be taken for it."""
 _process = contextlib.ExitStack()
@@ -154,8 +150,14 @@ def _fetch(url: str, target: Path, fsspec_kwargs: Options, copies: int) -> None:
 @contextlib.contextmanager
 def _staged(url: str, folder: Path | None) -> Iterator[Path]:
     """Yield a path for a file of this block, which is shown by its URL, also in errors."""
-    with _stage(folder) as made:
-        path = made / file_name(url)
+    parent = Path(tempfile.gettempdir()) if folder is None else folder
+    try:
+        made = tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        what = f"files cannot be staged in this folder: {error.strerror}"
+        raise OutputError(what, where=parent, hint="Set TMPDIR to another folder.") from None
+    with made as name:
+        path = Path(name) / file_name(url)
         shown = _urls[str(path)] = redacted(url)
         try:
             yield path
@@ -167,36 +169,3 @@ def _staged(url: str, folder: Path | None) -> Iterator[Path]:
             raise
         finally:
             del _urls[str(path)]
-
-
-@contextlib.contextmanager
-def _stage(folder: Path | None) -> Iterator[Path]:
-    """Yield a folder of this block's own; those that killed processes left are removed."""
-    parent = Path(tempfile.gettempdir()) if folder is None else folder
-    for old in parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(old):
-            if time.time() - old.stat().st_mtime > _IN_USE_S:
-                shutil.rmtree(old, ignore_errors=True)
-    try:
-        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    except OSError as error:
-        what = f"files cannot be staged in this folder: {error.strerror}"
-        raise OutputError(what, where=parent, hint="Set TMPDIR to another folder.") from None
-    try:
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # NFS locks no folders, and removes none then
-                stack.enter_context(_locked(made))
-            yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, whatever ends it."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(fd)
