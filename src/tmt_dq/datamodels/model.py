@@ -11,7 +11,7 @@ from stdatamodels import DataModel
 from stdatamodels.schema import walk_schema
 
 from tmt_dq.datamodels.display import model_html
-from tmt_dq.datamodels.nodes import format_errors, meta_node, resolve_aliases
+from tmt_dq.datamodels.nodes import as_node, format_errors, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
 from tmt_dq.files.atomic import AtomicOutput, output_errors
@@ -100,8 +100,7 @@ class TMTDataModel(DataModel):
         return fits.HDUList([_corrected(hdu) for hdu in hdulist])
 
     def __getattr__(self, attr: str) -> Any:
-        value = super().__getattr__(attr)
-        return meta_node(value) if attr == "meta" else value
+        return as_node(super().__getattr__(attr))
 
     def __setattr__(self, attr: str, value: Any) -> None:
         if attr.startswith("_"):

@@ -9,7 +9,7 @@ from stdatamodels.properties import ObjectNode
 
 from tmt_dq.errors import MaskFormatError, RampFormatError, TmtDqError
 
-__all__ = ["format_errors", "meta_node", "resolve_aliases"]
+__all__ = ["as_node", "format_errors", "resolve_aliases"]
 
 ALIASES = ("name", "detector")
 """Short forms below ``meta``: ``meta.name`` is ``meta.instrument.name``, and so on.
@@ -42,51 +42,33 @@ def _reason(error: BaseException) -> str:
     return f"{path}: {error.message}" if path else str(error.message)
 
 
-class TreeNode(ObjectNode):
-    """A node of the tree whose assignments fail with an error that names the place."""
+class Node(ObjectNode):
+    """A node of the tree: short names below ``meta``, and errors that name the place."""
 
     def __getattr__(self, attr: str) -> Any:
-        return _wrapped(super().__getattr__(attr), TreeNode)
+        if self._name == "meta" and attr in ALIASES:
+            return getattr(self.instrument, attr)
+        return as_node(super().__getattr__(attr))
 
     def __setattr__(self, attr: str, value: Any) -> None:
         if attr.startswith("_"):
             super().__setattr__(attr, value)
-            return
-        with format_errors(self._ctx.format_error, f"{self._path()}.{attr}"):
-            super().__setattr__(attr, value)
-
-    def _path(self) -> str:
-        names = []
-        node: Any = self
-        while node is not None and isinstance(getattr(node, "_name", None), str):
-            names.append(node._name)  # noqa: SLF001 - a node like this one
-            node = node._parent  # noqa: SLF001
-        return ".".join(reversed(names))
-
-
-class MetaNode(TreeNode):
-    """The node ``meta``, with its short names."""
-
-    def __getattr__(self, attr: str) -> Any:
-        return getattr(self.instrument, attr) if attr in ALIASES else super().__getattr__(attr)
-
-    def __setattr__(self, attr: str, value: Any) -> None:
-        if attr in ALIASES:
+        elif self._name == "meta" and attr in ALIASES:
             setattr(self.instrument, attr, value)
         else:
-            super().__setattr__(attr, value)
+            with format_errors(self._ctx.format_error, f"{self._path()}.{attr}"):
+                super().__setattr__(attr, value)
+
+    def _path(self) -> str:
+        parent = self._parent
+        return f"{parent._path()}.{self._name}" if isinstance(parent, Node) else self._name  # noqa: SLF001 - a node like this one
 
 
-def meta_node(value: Any) -> Any:
-    """Return the plain node ``meta`` as one with short names."""
-    return _wrapped(value, MetaNode)
-
-
-def _wrapped(value: Any, kind: type[TreeNode]) -> Any:
+def as_node(value: Any) -> Any:
     """Return a plain object node as one of ours, anything else as it is."""
     if type(value) is not ObjectNode:
         return value
-    return kind(value._name, value._instance, value._schema, value._ctx, value._parent)  # noqa: SLF001 - as stdatamodels makes them
+    return Node(value._name, value._instance, value._schema, value._ctx, value._parent)  # noqa: SLF001 - as stdatamodels makes them
 
 
 def resolve_aliases(meta: dict[str, Any], kind: type[TmtDqError], where: object) -> None:
