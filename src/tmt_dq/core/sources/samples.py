@@ -92,9 +92,10 @@ def _check_reach(
     range_ = np.iinfo(dtype.str)
     for value in values:
         if not range_.min <= value <= range_.max or (whole and value % 1):
+            found, expected = ("has", "whole numbers") if whole else ("is", "a number")
             raise ConfigError(
-                f"{name} is {value:g}, which no count of type {dtype} reaches; expected "
-                f"{'whole numbers' if whole else 'a number'} from {range_.min} to {range_.max}",
+                f"{name} {found} {value:g}, which no count of type {dtype} reaches; expected "
+                f"{expected} from {range_.min} to {range_.max}",
                 hint="Give it in DN, as the counts are.",
                 options=(name,),
             )
