@@ -1,7 +1,7 @@
 """Mapper that does jobs on a dask.distributed cluster.
 
 dask decides where a job runs, and runs it again where its worker dies. Added here: jobs are
-submitted as threads become free, and workers that do not see the same files are left out.
+submitted as threads become free, and workers must see the same files.
 """
 
 import contextlib
@@ -23,8 +23,6 @@ from tmt_dq.errors import ConfigError, WorkerError
 from tmt_dq.files.urls import is_url
 
 __all__ = ["Cluster", "Shared", "unfit"]
-
-log = logging.getLogger(__name__)
 
 _CONNECT_S = 30
 
@@ -60,7 +58,7 @@ def unfit(shared: Shared) -> str:
 
 
 class _UnfitError(Exception):
-    """Answer of a worker that cannot do the job it got."""
+    """Answer of a worker that cannot work for a batch."""
 
 
 class _UnwantedError(Exception):
@@ -74,7 +72,7 @@ def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
     worker = get_worker()
     problem = "" if shared is None else unfit(shared)
     if problem:
-        raise _UnfitError(worker.address, problem)
+        raise _UnfitError(f"the worker {worker.address} is not fit for this batch: {problem}")
     key = worker.get_current_task()
 
     def end_if_unwanted(_size: int) -> None:
@@ -132,29 +130,19 @@ class Cluster:
         task = functools.partial(_on_worker, work, self.shared)
         source = iter(jobs)
         running: dict[Any, Any] = {}
-        refused: dict[str, str] = {}
         with self._connected() as client:
             completed = as_completed(with_results=True, raise_errors=False, loop=client.loop)
             while True:
-                fit = _fit_threads(client, refused)
                 # One job a thread: dask blames all jobs that a dead worker had, begun or not.
-                free = max(1, sum(fit.values())) - len(running)
+                free = max(1, sum(client.nthreads().values())) - len(running)
                 for job in itertools.islice(source, max(0, free)):
-                    # A preference, not a condition: where all of these die, others come.
-                    where = {"workers": list(fit), "allow_other_workers": True} if refused else {}
-                    future = client.submit(task, job, pure=False, **where)
+                    future = client.submit(task, job, pure=False)
                     running[future] = job
                     completed.add(future)
                 if not running:
                     return
                 for future, result in completed.next_batch():
-                    job, answer = running.pop(future), _answer(future, result)
-                    if isinstance(answer, _UnfitError):
-                        refused.update([answer.args])
-                        log.warning("worker %s is left out: %s", *answer.args)
-                        source = itertools.chain([job], source)
-                    else:
-                        yield job, answer
+                    yield running.pop(future), _answer(future, result)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Any]:
@@ -188,24 +176,15 @@ class Cluster:
             loop.disabled = before
 
 
-def _fit_threads(client: Any, refused: dict[str, str]) -> dict[str, int]:
-    """Return the workers that may be used, and their threads."""
-    threads = client.nthreads()
-    fit = {address: number for address, number in threads.items() if address not in refused}
-    if threads and not fit:
-        listing = "\n".join(f"  {address}: {why}" for address, why in refused.items())
-        what = f"no worker of the cluster is fit for this batch:\n{listing}"
-        hint = "Inputs, outputs and the CRDS cache must be at the same place on all machines, "
-        raise ConfigError(what, hint=hint + "and tmt-dq of the same version.")
-    return fit
-
-
 def _answer(future: Any, result: Any) -> Any:
     """Return the result of a job, or the error that it ended with."""
     if future.cancelled():
         hint = "Start it again and run the same command: what is done is skipped."
         raise ConfigError("the scheduler is gone", hint=hint)
     error = result[1] if future.status == "error" else None
+    if isinstance(error, _UnfitError):
+        hint = "Inputs, outputs and the CRDS cache must be at the same place on all machines, and "
+        raise ConfigError(str(error), hint=f"{hint}tmt-dq of the same version.")
     if type(error).__name__ == "KilledWorker":
         hint = "Look at the memory of the machines, or at the file on its own."
         return WorkerError(f"the workers that had this file died: {error}", hint=hint)
