@@ -26,6 +26,11 @@ class Table:
     other: int = 0
 
 
+def named(**given: Any) -> Callable[[str, Option], Any]:
+    """Return how values are found by their names."""
+    return lambda name, _row: given.get(name)
+
+
 def test_only_fields_with_an_option_are_rows() -> None:
     assert list(option_table(Table)) == ["recipe", "at", "file"]
     assert [name for name, row in option_table(Table).items() if row.is_table] == ["recipe"]
@@ -49,12 +54,13 @@ def test_only_fields_with_an_option_are_rows() -> None:
     ],
 )
 def test_values_of_what_was_given(table: type, name: str, given: Any, value: Any) -> None:
-    assert values_of(table, {name: given}) == {name: value}
-    assert values_of(table, {f"user_{name}": given}, prefix="user_") == {name: value}
+    assert values_of(table, named(**{name: given})) == {name: value}
+    found = named(**{f"user_{name}": given})
+    assert values_of(table, found, prefix="user_") == {name: value}
 
 
 def test_what_nobody_gave_is_left_out() -> None:
-    assert values_of(Recipe, {"ad_floor": None, "dropout_values": (), "unrelated": 3}) == {}
+    assert values_of(Recipe, named(ad_floor=None, dropout_values=(), unrelated=3)) == {}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_what_cannot_be_read_names_the_option(
     table: type, name: str, given: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        values_of(table, {name: given})
+        values_of(table, named(**{name: given}))
     assert str(caught.value).startswith(message)
 
 

@@ -1,12 +1,12 @@
 """Options of an initialization: the table from which every face takes them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from tmt_dq.core.options import option_table, row
+from tmt_dq.core.options import Option, option_table, row, values_of
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError
 from tmt_dq.masks.reading import Reading
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 # The command line makes its options from this class, and its help must not wait for NumPy.
 
-__all__ = ["NOT_APPLICABLE", "ApplyOptions", "FileName", "IfNoMask", "is_file_name"]
+__all__ = [
+    "NOT_APPLICABLE",
+    "ApplyOptions",
+    "FileName",
+    "IfNoMask",
+    "given_options",
+    "is_file_name",
+]
 
 FileName = str | PathLike[str]
 IfNoMask = Literal["error", "skip", "continue"]
@@ -179,3 +186,11 @@ class ApplyOptions:
                 raise ConfigError(
                     f"{name} is {value!r}; expected one of {', '.join(option.choices)}"
                 )
+
+
+def given_options(find: Callable[[str, Option], Any], face: str) -> dict[str, Any]:
+    """Return what a face was given, as keywords of `apply_dq`; `find` as for `values_of`."""
+    given = values_of(ApplyOptions, find, face=face)
+    if "user_reading" in given:
+        given["user_reading"] = Reading(**given["user_reading"])
+    return given

@@ -3,13 +3,10 @@
 Verbs are imported when they are called, so that ``--help`` is quick.
 """
 
-import contextlib
 import importlib
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -48,9 +45,7 @@ VERBS = {
 
 _LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
 
-_SIGNALS = {
-    int(getattr(signal, name)): name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-}
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command as Ctrl-C does: nothing half-written is left behind."""
 
 
@@ -144,7 +139,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for the end, and 1, with a traceback, for a bug.
     """
     protect_streams()
+    for number in _SIGNALS:
+        # Whoever ignores them (nohup) or has a handler of their own keeps it.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     sys.exit(run(arguments))
+
+
+def _end(number: int, _frame: object) -> None:
+    """End by a signal, as by Ctrl-C, so that all is cleaned up."""
+    for other in _SIGNALS:
+        # Once: a second signal must not disturb the cleaning up.
+        signal.signal(other, signal.SIG_IGN)
+    raise Interrupted(f"Ended by {signal.Signals(number).name}", 128 + number)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -154,10 +161,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     error: Any
     with logs.shown():
         try:
-            with _signals_end_it():
-                result: object = _group.main(
-                    args=_spelled_out(words), prog_name="tmt-dq", standalone_mode=False
-                )
+            result: object = _group.main(
+                args=_spelled_out(words), prog_name="tmt-dq", standalone_mode=False
+            )
         except (click.Abort, KeyboardInterrupt):
             error = Interrupted("Interrupted", 128 + signal.SIGINT)
         except (TmtDqError, BatchError, click.ClickException, Interrupted) as raised:
@@ -188,26 +194,3 @@ def _asks_for_json(words: Sequence[str]) -> bool:
         return False
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options
-
-
-@contextlib.contextmanager
-def _signals_end_it() -> Iterator[None]:
-    """Turn signals that would end the process at once into an exception, so that it cleans up."""
-    before: dict[int, Any] = {}
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        # Once: a second signal must not disturb the cleaning up.
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
-        raise Interrupted(f"Ended by {_SIGNALS[number]}", 128 + number)
-
-    if threading.current_thread() is threading.main_thread():
-        for number in _SIGNALS:
-            # Whoever ignores them (nohup) or has a handler of their own keeps it.
-            if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
-from tmt_dq.apply.options import ApplyOptions
+from tmt_dq.apply.options import ApplyOptions, given_options
 from tmt_dq.cli.verb import FilePath, Option, option
 from tmt_dq.core.options import Option as Row
-from tmt_dq.core.options import option_table, values_of
+from tmt_dq.core.options import offered, option_table, values_of
 from tmt_dq.errors import ConfigError
-from tmt_dq.masks.reading import Reading
 
 
 class _Value(click.ParamType[Any]):
@@ -36,20 +35,12 @@ POSITION = _Value(Row(help="", kind=int, many=True, size=2, metavar="X,Y"))
 def table_options(table: type, *, prefix: str = "", face: str = "") -> list[Option]:
     """Return an option for each row of a table that a face offers."""
     options = []
-    for name, row in _rows(table, face):
+    for name, row in offered(table, face).items():
         if row.is_table:
             options += table_options(row.kind, prefix=row.prefix)
         else:
             options.append(_table_option(name, row, prefix))
     return options
-
-
-def _rows(table: type, face: str) -> list[tuple[str, Row]]:
-    return [
-        (name, row)
-        for name, row in option_table(table).items()
-        if not (face and row.faces) or face in row.faces
-    ]
 
 
 def _table_option(name: str, row: Row, prefix: str = "") -> Option:
@@ -86,27 +77,14 @@ def _kind(row: Row) -> dict[str, Any]:
     return {"type": kind, "multiple": bool(row.one)}
 
 
-def take_values(
-    table: type, options: dict[str, Any], *, prefix: str = "", face: str = ""
-) -> dict[str, Any]:
+def take_values(table: type, options: dict[str, Any]) -> dict[str, Any]:
     """Take the options of a table out of `options`; return the fields that were given."""
-    rows = _rows(table, face)
-    nested = {
-        name: take_values(row.kind, options, prefix=row.prefix)
-        for name, row in rows
-        if row.is_table
-    }
-    names = [f"{prefix}{name}" for name, row in rows if not row.is_table]
-    given = values_of(table, {name: options.pop(name) for name in names}, prefix=prefix)
-    return given | {name: values for name, values in nested.items() if values}
+    return values_of(table, lambda name, _row: options.pop(name))
 
 
 def take_apply_options(options: dict[str, Any], face: str) -> dict[str, Any]:
     """Take the options of an initialization out of `options`; return keywords of `apply_dq`."""
-    given = take_values(ApplyOptions, options, face=face)
-    if "user_reading" in given:
-        given["user_reading"] = Reading(**given["user_reading"])
-    return given
+    return given_options(lambda name, _row: options.pop(name), face)
 
 
 def _apply_option(name: str) -> Option:

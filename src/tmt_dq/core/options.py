@@ -1,13 +1,13 @@
 """Rows of an option table: what every face needs to offer, read and check one field."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["Option", "option_table", "row", "values_of"]
+__all__ = ["Option", "offered", "option_table", "row", "values_of"]
 
 _NUMBERS: dict[type, tuple[type, str]] = {int: (Integral, "whole number"), float: (Real, "number")}
 
@@ -139,18 +139,32 @@ def option_table(table: type) -> dict[str, Option]:
     }
 
 
-def values_of(table: type, given: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+def offered(table: type, face: str = "") -> dict[str, Option]:
+    """Return the rows of an option table that a face offers; without a face, all."""
+    rows = option_table(table).items()
+    return {name: row for name, row in rows if not (face and row.faces) or face in row.faces}
+
+
+def values_of(
+    table: type, find: Callable[[str, Option], Any], *, face: str = "", prefix: str = ""
+) -> dict[str, Any]:
     """Return the fields of an option table that a face was given, parsed, without the others.
 
-    `given` has None, or an empty sequence, for what nobody named; its names begin with `prefix`.
+    `find` has what was given for a name, which begins with `prefix`: None, or an empty sequence,
+    where nobody gave it. Of a field that is a table there is a dictionary.
     """
-    found = {}
-    for name, option in option_table(table).items():
-        value = given.get(f"{prefix}{name}")
+    found: dict[str, Any] = {}
+    for field_name, option in offered(table, face).items():
+        if option.is_table:
+            nested = values_of(option.kind, find, prefix=option.prefix)
+            found |= {field_name: nested} if nested else {}
+            continue
+        name = f"{prefix}{field_name}"
+        value = find(name, option)
         if value is None or (option.many and len(value) == 0):
             continue
         try:
-            found[name] = option.parse(value)
+            found[field_name] = option.parse(value)
         except ConfigError as error:
-            raise ConfigError(error.what, where=f"{prefix}{name}", hint=error.hint) from None
+            raise ConfigError(error.what, where=name, hint=error.hint) from None
     return found

@@ -1,12 +1,10 @@
 """Parameters of the step: made from the option tables, and turned into keywords of `apply_dq`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.core.options import Option, option_table, values_of
-from tmt_dq.masks.reading import Reading
+from tmt_dq.apply.options import ApplyOptions, given_options
+from tmt_dq.core.options import Option, offered
 
 __all__ = ["parameters_of", "spec_of"]
 
@@ -14,7 +12,7 @@ __all__ = ["parameters_of", "spec_of"]
 def spec_of(table: type = ApplyOptions, *, prefix: str = "") -> str:
     """Return the lines of a step's spec for the rows of an option table."""
     lines = []
-    for name, option in _rows(table).items():
+    for name, option in offered(table, "step").items():
         if option.is_table:
             lines.append(spec_of(option.kind, prefix=option.prefix))
         else:
@@ -26,30 +24,11 @@ def spec_of(table: type = ApplyOptions, *, prefix: str = "") -> str:
 
 def parameters_of(step: Any) -> dict[str, Any]:
     """Return what the parameters of a step set, as keywords of `apply_dq`."""
-    given = _values(step, ApplyOptions)
-    if "user_reading" in given:
-        given["user_reading"] = Reading(**given["user_reading"])
-    return given
 
+    def find(name: str, row: Option) -> Any:
+        return _whole(row, getattr(step, row.step_name or name))
 
-def _values(step: Any, table: type, prefix: str = "") -> dict[str, Any]:
-    rows = _rows(table)
-    given = {
-        f"{prefix}{name}": _whole(option, getattr(step, option.step_name or f"{prefix}{name}"))
-        for name, option in rows.items()
-        if not option.is_table
-    }
-    nested = {
-        name: _values(step, option.kind, option.prefix)
-        for name, option in rows.items()
-        if option.is_table
-    }
-    return values_of(table, given, prefix=prefix) | {k: v for k, v in nested.items() if v}
-
-
-def _rows(table: type) -> Mapping[str, Option]:
-    rows = option_table(table)
-    return {name: row for name, row in rows.items() if not row.faces or "step" in row.faces}
+    return given_options(find, "step")
 
 
 def _is_split(option: Option) -> bool:
