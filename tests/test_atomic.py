@@ -13,13 +13,13 @@ import pytest
 
 from builders import folder_state, make_mask, make_ramp, run_python
 from tmt_dq.errors import OutputError
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.files.atomic import atomic_output, check_output, output_errors
 
 
 def write_slowly(path: Path) -> None:
     """Write a file that somebody else writes meanwhile."""
-    with AtomicOutput(path) as slow:
-        os.write(slow.fd, b"slow")
+    with atomic_output(path) as slow:
+        os.write(slow, b"slow")
         path.write_bytes(b"quick")
 
 
@@ -43,14 +43,14 @@ def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(path: Path, content: bytes = b"new", **options: Any) -> None:
-    with AtomicOutput(path, **options) as out:
-        os.write(out.fd, content)
+    with atomic_output(path, **options) as out:
+        os.write(out, content)
 
 
 def test_a_file_appears_when_it_is_complete(way: str, folder: Path) -> None:
     path = folder / "a.fits"
-    with AtomicOutput(path) as out:
-        os.write(out.fd, b"new")
+    with atomic_output(path) as out:
+        os.write(out, b"new")
         assert not path.exists()
         assert (list(folder.iterdir()) == []) is (way == "nameless")
     assert path.read_bytes() == b"new"
@@ -64,8 +64,8 @@ def test_a_file_is_replaced_only_on_request(way: str, folder: Path, sync: bool) 
     with pytest.raises(OutputError, match="already exists"):
         write(path, sync=sync)
     assert path.read_bytes() == b"old"
-    with AtomicOutput(path, overwrite=True, sync=sync) as out:
-        os.write(out.fd, b"new")
+    with atomic_output(path, overwrite=True, sync=sync) as out:
+        os.write(out, b"new")
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert list(folder.iterdir()) == [path]
@@ -80,18 +80,17 @@ def test_an_exception_leaves_nothing(
     if overwrite:
         path.write_bytes(b"old")
     before = folder_state(folder)
-    output = AtomicOutput(path, overwrite=overwrite)
+    output = atomic_output(path, overwrite=overwrite)
 
     def work() -> None:
         with output as out:
-            os.write(out.fd, b"half")
+            os.write(out, b"half")
             raise error
 
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(error):
         work()
     assert folder_state(folder) == before
-    assert output.fd == -1
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
@@ -122,8 +121,8 @@ def test_the_loser_of_two_writers_leaves_the_winner_alone(way: str, folder: Path
 
 def test_of_two_that_overwrite_the_last_wins_whole(way: str, folder: Path) -> None:
     path = folder / "a.fits"
-    with AtomicOutput(path, overwrite=True) as slow:
-        os.write(slow.fd, b"slow" * 1000)
+    with atomic_output(path, overwrite=True) as slow:
+        os.write(slow, b"slow" * 1000)
         write(path, b"quick", overwrite=True)
     assert path.read_bytes() == b"slow" * 1000
     assert list(folder.iterdir()) == [path]

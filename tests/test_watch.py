@@ -28,7 +28,7 @@ from tmt_dq.batch.journal import JOURNAL_NAME, JsonLines
 from tmt_dq.batch.records import Job
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import BatchError, ConfigError, MaskFormatError, OutputError
-from tmt_dq.files.atomic import AtomicOutput
+from tmt_dq.files import atomic
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import worker as work_module
 from tmt_dq.watch.completeness import identity_of
@@ -448,13 +448,13 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.outputs = self.books = False
         self.met = threading.Event()
-        link, append = AtomicOutput._link, JsonLines.append
+        link, append = atomic._give_name, JsonLines.append
 
-        def give_name(output: AtomicOutput, name: Path) -> None:
-            if self.outputs and output.path.suffix == ".fits":
+        def give_name(fd: int, hidden: Path | None, name: Path) -> None:
+            if self.outputs and name.suffix == ".fits":
                 self.met.set()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            link(output, name)
+            link(fd, hidden, name)
 
         def write_down(lines: JsonLines, *records: Any, sync: bool = False) -> None:
             if self.books:
@@ -462,7 +462,7 @@ class FullDisk:
                 raise OutputError("the disk is full", where=lines.path)
             append(lines, *records, sync=sync)
 
-        monkeypatch.setattr(AtomicOutput, "_link", give_name)
+        monkeypatch.setattr(atomic, "_give_name", give_name)
         monkeypatch.setattr(JsonLines, "append", write_down)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Border, Window
 from tmt_dq.errors import ConfigError, GeometryError
-from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.atomic import atomic_output, output_errors
 from tmt_dq.files.copying import write_all
 from tmt_dq.fits.cards import Header, Value
 from tmt_dq.fits.headers import primary_header
@@ -104,16 +104,16 @@ def simulate_ramp(  # noqa: PLR0913 - what the exposure is, keyword-only
     rate = _rates(window, frame, chip.reference_border, defects, rng)
     primary, sci = _headers(path.name, detector, window, frame, ngroups, date, time)
     head = primary.to_bytes() + sci.to_bytes()
-    with AtomicOutput(path, overwrite=overwrite, sync=False) as out, output_errors(path):
-        write_all(out.fd, head, 0)
+    with atomic_output(path, overwrite=overwrite, sync=False) as fd, output_errors(path):
+        write_all(fd, head, 0)
         place = len(head)
         for group in range(ngroups):
             read = _read(rate * np.float32(group + 1), rng)
-            write_all(out.fd, read.tobytes(), place)
+            write_all(fd, read.tobytes(), place)
             place += read.nbytes
             if progress is not None:
                 progress(read.nbytes)
-        os.ftruncate(out.fd, len(head) + padded(place - len(head)))
+        os.ftruncate(fd, len(head) + padded(place - len(head)))
     return path
 
 

@@ -18,7 +18,7 @@ from tmt_dq.exposures.earlier import begin
 from tmt_dq.exposures.planes import plane_reader
 from tmt_dq.exposures.ramp import RampFile, read_ramp
 from tmt_dq.exposures.record import Headers, Record
-from tmt_dq.files.atomic import AtomicOutput, check_not_input, check_output, output_errors
+from tmt_dq.files.atomic import atomic_output, check_not_input, check_output, output_errors
 from tmt_dq.files.copying import Progress
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.encoding import count_flagged, has_flags
@@ -137,10 +137,10 @@ class Output:
             if options.dry_run:
                 check_output(self._target, overwrite=options.overwrite, inputs=inputs)
             else:
-                output = AtomicOutput(
+                output = atomic_output(
                     self._target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
                 )
-                scratch, fd = self._target.parent, stack.enter_context(output).fd
+                scratch, fd = self._target.parent, stack.enter_context(output)
             file = stack.enter_context(
                 open_input(self._source, scratch=scratch, progress=self._progress)
             )

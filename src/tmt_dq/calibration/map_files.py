@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tmt_dq.calibration.maps import UNITS, Maps
-from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.atomic import atomic_output, output_errors
 
 __all__ = ["write_maps"]
 
@@ -27,8 +27,8 @@ def write_maps(path: Path, maps: Maps, *, overwrite: bool = False) -> None:
         hdus.append(hdu)
     hdus.append(fits.ImageHDU(maps.reference.astype(np.uint8), name="REFERENCE"))
     with (
-        AtomicOutput(path, overwrite=overwrite) as output,
+        atomic_output(path, overwrite=overwrite) as fd,
         output_errors(path),
-        os.fdopen(os.dup(output.fd), "wb") as file,
+        os.fdopen(os.dup(fd), "wb") as file,
     ):
         hdus.writeto(file)

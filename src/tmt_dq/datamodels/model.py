@@ -14,7 +14,7 @@ from tmt_dq.datamodels.display import model_html
 from tmt_dq.datamodels.nodes import as_node, format_errors, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
-from tmt_dq.files.atomic import AtomicOutput, output_errors
+from tmt_dq.files.atomic import atomic_output, output_errors
 from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.cards import Card
 from tmt_dq.fits.file import open_input
@@ -279,10 +279,10 @@ class TMTDataModel(DataModel):
             return
         path = Path(init)
         with (
-            AtomicOutput(path, overwrite=overwrite) as output,
+            atomic_output(path, overwrite=overwrite) as fd,
             output_errors(path),
             format_errors(self.format_error, path),
-            open(output.fd, "wb", closefd=False) as stream,
+            open(fd, "wb", closefd=False) as stream,
         ):
             self.meta.filename = path.name
             write(stream, *args, **kwargs)

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tmt_dq.errors import ConfigError, DeliveryError
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors, write_file
+from tmt_dq.files.atomic import atomic_output, check_output, output_errors, write_file
 from tmt_dq.files.copying import copy_range
 from tmt_dq.references import embedded
 from tmt_dq.references.cache import Cache
@@ -112,14 +112,13 @@ def write_text(path: Path, text: str) -> None:
 
 def publish(stage: Path, root: Path, targets: Sequence[str]) -> None:
     """Copy files from a folder laid out like the cache, in this order, each whole or not at all."""
-    outputs = []
-    for target in targets:
-        path = root / target
+    paths = [root / target for target in targets]
+    for path in paths:
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        outputs.append(AtomicOutput(path, overwrite=path.name in _REPLACED))
         check_output(path, overwrite=path.name in _REPLACED)
-    for target, output in zip(targets, outputs, strict=True):
-        with (stage / target).open("rb") as source, output as out:
+    for target, path in zip(targets, paths, strict=True):
+        output = atomic_output(path, overwrite=path.name in _REPLACED)
+        with (stage / target).open("rb") as source, output as fd:
             size = (stage / target).stat().st_size
-            copy_range(source.fileno(), 0, out.fd, 0, size, where=out.path)
+            copy_range(source.fileno(), 0, fd, 0, size, where=path)

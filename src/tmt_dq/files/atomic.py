@@ -13,13 +13,11 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.copying import write_all
 
-__all__ = ["AtomicOutput", "check_not_input", "check_output", "output_errors", "write_file"]
+__all__ = ["atomic_output", "check_not_input", "check_output", "output_errors", "write_file"]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """0 where the system lacks it: a folder cannot be opened for writing."""
@@ -86,125 +84,93 @@ def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
             )
 
 
-class AtomicOutput:
-    """A file that gets its name when it is complete; `fd` is its descriptor until then.
+@contextlib.contextmanager
+def atomic_output(
+    path: Path, *, overwrite: bool = False, sync: bool = True, inputs: Iterable[Path] = ()
+) -> Iterator[int]:
+    """Yield the descriptor of a file that gets its name when the block ends well.
 
     Without `sync` a power failure (not a killed process) shortly after the end may leave an
     incomplete file. None of `inputs` may be the output.
     """
+    check_output(path, overwrite=overwrite, inputs=inputs)
+    with output_errors(path):
+        fd, hidden = _open(path)
+    try:
+        yield fd
+        with output_errors(path):
+            if sync:
+                os.fsync(fd)
+            if overwrite:
+                if hidden is None:  # a link cannot replace a name; a rename can
+                    hidden = _hidden_name(path)
+                    _give_name(fd, None, hidden)
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(fd, stat.S_IMODE(path.stat().st_mode))
+                os.replace(hidden, path)
+            else:
+                try:
+                    _give_name(fd, hidden, path)
+                except FileExistsError:
+                    raise OutputError(
+                        "appeared while it was being written",
+                        where=path,
+                        hint="Another process writes the same output; this one left it alone.",
+                    ) from None
+            if sync:
+                with _opened(path.parent) as folder:
+                    os.fsync(folder)
+    finally:
+        os.close(fd)
+        if hidden is not None:
+            hidden.unlink(missing_ok=True)
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        overwrite: bool = False,
-        sync: bool = True,
-        inputs: Iterable[Path] = (),
-    ) -> None:
-        self.path = path
-        self.inputs = tuple(inputs)
-        self.overwrite = overwrite
-        self.sync = sync
-        self.fd = -1
-        self._temporary: Path | None = None
 
-    def __enter__(self) -> Self:
-        check_output(self.path, overwrite=self.overwrite, inputs=self.inputs)
-        with output_errors(self.path):
-            try:
-                nameless = _NAMELESS if _DESCRIPTORS.exists() else 0
-                self.fd = os.open(self.path.parent, nameless | os.O_RDWR, 0o666)
-            except OSError as error:
-                if error.errno not in _NO_NAMELESS_FILES:
-                    raise
-                self._temporary = self._hidden_name()
-                self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        return self
+def _open(path: Path) -> tuple[int, Path | None]:
+    """Open a new file in an output's folder; return its descriptor, and its name if it has one."""
+    try:
+        nameless = _NAMELESS if _DESCRIPTORS.exists() else 0
+        return os.open(path.parent, nameless | os.O_RDWR, 0o666), None
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS_FILES:
+            raise
+    hidden = _hidden_name(path)
+    return os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), hidden
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                with output_errors(self.path):
-                    self._publish()
-        finally:
-            os.close(self.fd)
-            self.fd = -1
-            if self._temporary is not None:
-                self._temporary.unlink(missing_ok=True)
-                self._temporary = None
 
-    def _hidden_name(self) -> Path:
-        # Cut, so that what is added does not make a long name too long (255 bytes).
-        name = os.fsdecode(os.fsencode(self.path.name)[:200])
-        return self.path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+def _hidden_name(path: Path) -> Path:
+    # Cut, so that what is added does not make a long name too long (255 bytes).
+    name = os.fsdecode(os.fsencode(path.name)[:200])
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
 
-    def _publish(self) -> None:
-        """Give the finished file its name."""
-        if self.sync:
-            os.fsync(self.fd)
-        if self.overwrite:
-            self._replace()
-        else:
-            # A rename would silently replace a file that appeared meanwhile; a link fails.
-            try:
-                self._link(self.path)
-            except FileExistsError:
-                raise OutputError(
-                    "appeared while it was being written",
-                    where=self.path,
-                    hint="Another process writes the same output; this one left it alone.",
-                ) from None
-        if self.sync:
-            _sync_folder(self.path.parent)
 
-    def _replace(self) -> None:
-        """Take the name from a file that has it, and its permissions, in one step."""
-        if self._temporary is None:
-            # A link cannot replace a name; a rename can.
-            name = self._hidden_name()
-            self._link(name)
-            self._temporary = name
-        with contextlib.suppress(FileNotFoundError):
-            os.fchmod(self.fd, stat.S_IMODE(self.path.stat().st_mode))
-        os.replace(self._temporary, self.path)
-        self._temporary = None
-
-    def _link(self, name: Path) -> None:
-        """Give the file a name that must be free."""
-        if self._temporary is None:
-            # src_dir_fd makes os.link call linkat(), whose flag follows the link in /proc.
-            folder = os.open(_DESCRIPTORS, os.O_RDONLY)
-            try:
-                os.link(str(self.fd), name, src_dir_fd=folder, follow_symlinks=True)
-            finally:
-                os.close(folder)
-            return
-        try:
-            os.link(self._temporary, name)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            # No hard links here: claim the name first, then rename over the claim.
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            os.replace(self._temporary, name)
-            self._temporary = None
+def _give_name(fd: int, hidden: Path | None, name: Path) -> None:
+    """Give a file a name that must be free: a rename would replace one that appeared meanwhile."""
+    if hidden is None:
+        # src_dir_fd makes os.link call linkat(), whose flag follows the link in /proc.
+        with _opened(_DESCRIPTORS) as folder:
+            os.link(str(fd), name, src_dir_fd=folder, follow_symlinks=True)
+        return
+    try:
+        os.link(hidden, name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # No hard links here: claim the name first, then rename over the claim.
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.replace(hidden, name)
 
 
 def write_file(path: Path, content: bytes, *, overwrite: bool = False, sync: bool = True) -> None:
     """Write a file whose content is in memory, whole or not at all."""
-    with AtomicOutput(path, overwrite=overwrite, sync=sync) as out, output_errors(path):
-        write_all(out.fd, content, 0)
+    with atomic_output(path, overwrite=overwrite, sync=sync) as fd, output_errors(path):
+        write_all(fd, content, 0)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power failure."""
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        yield fd
     finally:
         os.close(fd)

@@ -16,7 +16,7 @@ from tmt_dq import __version__
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
-from tmt_dq.files.atomic import AtomicOutput, check_output, output_errors
+from tmt_dq.files.atomic import atomic_output, check_output, output_errors
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.cards import Value, ascii_text
 from tmt_dq.fits.headers import image_header, primary_header
@@ -270,8 +270,8 @@ class NewMask:
             # Cut between words: what is cut anywhere, no search finds again.
             for piece in textwrap.wrap(ascii_text(line), _CARD, break_on_hyphens=False) or [""]:
                 header.add_history(piece)
-        with AtomicOutput(path, overwrite=self._options.overwrite) as output, output_errors(path):
-            writer = UnitWriter(output.fd)
+        with atomic_output(path, overwrite=self._options.overwrite) as fd, output_errors(path):
+            writer = UnitWriter(fd)
             writer.write(header)
             image = image_header("DQ", 32, dq.shape)
             # Copies of a few rows at a time: the writer uses them up.
