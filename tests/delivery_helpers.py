@@ -80,7 +80,7 @@ def answer(root: Path, date: str, *, context: str | None = None, **changes: obje
 
 def default_context(root: Path) -> str:
     """Return a cache's default context."""
-    return open_cache(root, "tmt", {}).context("latest", {})
+    return open_cache(root, "tmt").context("latest")
 
 
 @pytest.fixture

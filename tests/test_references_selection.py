@@ -14,7 +14,7 @@ from reference_helpers import (
     rmap_text,
 )
 from tmt_dq.errors import ConfigError, SelectionError
-from tmt_dq.references import RuleCheck, crds_tools, select_reference, selection
+from tmt_dq.references import RuleCheck, crds_tools, rules, select_reference
 from tmt_dq.references.rules import load_rules
 
 SUBARRAYS = ["FULL", "GENERIC", "N/A", "full", "ROI_7", "*", "", "UNDEFINED", None]
@@ -192,7 +192,7 @@ class TestContext:
             return load_rules(mappings, context, *rest, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(selection, "load_rules", late)
+            patch.setattr(rules, "load_rules", late)
             assert select_reference(exposure(), crds_path=cache).context == "tmt_0009.pmap"
         with pytest.raises(SelectionError, match=r"tmt_0010\.pmap is not in the cache"):
             select_reference(exposure(), crds_path=cache, context="tmt_0010.pmap")

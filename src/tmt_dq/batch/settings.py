@@ -191,7 +191,7 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
     from tmt_dq.references.cache import crds_variables, open_cache
     from tmt_dq.references.observatories import available
 
-    environ = crds_variables(os.environ)
+    environ = crds_variables()
     named = given.get("crds_path")
     given["context"] = given.get("context") or environ.get("CRDS_CONTEXT") or "latest"
     rules: list[Rule] = []
@@ -199,8 +199,8 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
     embedded = False
     for observatory in available():
         try:
-            cache = open_cache(named, observatory, environ)
-            context = cache.context(given["context"], environ)
+            cache = open_cache(named, observatory)
+            context = cache.context(given["context"])
         except TmtDqError as error:
             problems.append(error)
             continue

@@ -103,9 +103,9 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         "context_from": _origin("--context", context, "CRDS_CONTEXT", "newest of the cache"),
     }
     try:
-        cache, instrument = open_cache_of(path, load("IRIS"), os.environ, context)
+        cache, instrument = open_cache_of(path, load("IRIS"), context)
         rules["cache"] = str(cache.root)
-        rules["context"] = name = cache.context(context, os.environ)
+        rules["context"] = name = cache.context(context)
         load_rules(cache.mappings, name, instrument)
     except TmtDqError as error:
         return rules, [error]

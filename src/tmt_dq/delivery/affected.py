@@ -20,7 +20,7 @@ from tmt_dq.exposures.dq_sources import mask_row
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.files.identity import Identity, digest_of, identify
 from tmt_dq.fits.file import open_input
-from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.mask import cut_out, read_mask
 from tmt_dq.references.cache import open_cache, open_cache_of
 from tmt_dq.references.observatories import available
 from tmt_dq.references.selection import select_reference
@@ -181,7 +181,7 @@ def affected_output(
         if name == new[0] and row.sha256 in {"", digest_of(new[1])}:
             return Effect(path, False, f"the same file, {name}", name, name)
         context = row.parameters.get("context")
-        cache, _ = open_cache_of(old_crds_path or crds_path, ramp.instrument, os.environ, context)
+        cache, _ = open_cache_of(old_crds_path or crds_path, ramp.instrument, context)
         old = name, cache.reference(ramp.instrument.name, name)
         if row.sha256 not in {"", digest_of(old[1])}:
             reason = f"its mask was another file of the name {name}"
@@ -196,7 +196,7 @@ def check_context(crds_path: _Cache, context: str) -> None:
     # "latest" names no observatory: it makes sense if the cache knows one that has such a context.
     for observatory in named or available():
         try:
-            open_cache(crds_path, observatory, os.environ).context(context, os.environ)
+            open_cache(crds_path, observatory).context(context)
         except TmtDqError as error:
             problems.append(error)
         else:
@@ -255,5 +255,5 @@ def _differing(
         if not mask.window.contains(window):
             what = f"the mask covers {mask.window.describe()}, the exposure lies at "
             raise GeometryError(what + window.describe(), where=mask.path)
-    ours, theirs = (mask.dq[window.slices(mask.window)] for mask in masks)
+    ours, theirs = (cut_out(mask, window) for mask in masks)
     return int(np.count_nonzero(ours != theirs))

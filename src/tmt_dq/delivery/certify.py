@@ -13,6 +13,7 @@ from tmt_dq.core.counts import FlagCount, count_flags
 from tmt_dq.delivery.checks import (
     CHECKS,
     Finding,
+    Options,
     Subject,
     check_identity,
     error,
@@ -31,8 +32,7 @@ from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.references import crds_tools
-from tmt_dq.references.cache import open_cache
-from tmt_dq.references.rules import load_rules
+from tmt_dq.references.rules import open_rules
 from tmt_dq.tables import Table, as_astropy, as_html, flag_table, number
 
 if TYPE_CHECKING:
@@ -201,17 +201,6 @@ def certify_mask(
         return Certification(Path(mask), (error("file", problem.what, problem.hint),))
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of an examination; with `useafter` it is of a copy that has this USEAFTER."""
-
-    crds_path: str | os.PathLike[str] | None
-    context: str | None
-    max_flagged: float | None
-    border: bool
-    useafter: str | None = None
-
-
 def examine(path: Path, options: Options) -> Certification:
     """Examine a mask; RampFormatError if it is not FITS, or its keywords contradict each other."""
     readable = os.access(path, os.R_OK)
@@ -242,15 +231,13 @@ def _examine(file: FitsInput, options: Options) -> Certification:
         counts = count_flags(mask.dq)
     except TmtDqError as problem:
         findings.append(error("DQ", problem.what, problem.hint))
-    subject = Subject(
-        file, header, instrument, detector, mask, counts, options.max_flagged, options.border
-    )
+    subject = Subject(file, header, instrument, detector, mask, counts, options)
     findings += (finding for check in CHECKS for finding in check(subject))
     if not file.compressed:
         known = {f"'{finding.where}'" for finding in findings}
         findings += [
             finding
-            for finding in _ask_crds(subject, options)
+            for finding in _ask_crds(subject)
             if not any(keyword in finding.what for keyword in known)
         ]
     rank = ("error", "warning", "info").index
@@ -266,15 +253,13 @@ def _examine(file: FitsInput, options: Options) -> Certification:
     )
 
 
-def _ask_crds(subject: Subject, options: Options) -> Iterator[Finding]:
+def _ask_crds(subject: Subject) -> Iterator[Finding]:
     """Run CRDS' own certify on the mask as a delivery would write it."""
-    file, instrument = subject.file, subject.instrument
+    file, instrument, options = subject.file, subject.instrument, subject.options
     if instrument is None:
         return
-    cache = open_cache(options.crds_path, instrument.observatory, os.environ)
-    context = cache.context(options.context, os.environ)
     # crds executes rules: they are examined first.
-    load_rules(cache.mappings, context, instrument)
+    cache, _, rules = open_rules(options.crds_path, options.context, instrument)
     cards = {} if subject.detector is None else {"DETECTOR": (subject.detector.name, "Detector")}
     if options.useafter is not None:
         cards["USEAFTER"] = (options.useafter, "First observation date this file is for")
@@ -282,7 +267,7 @@ def _ask_crds(subject: Subject, options: Options) -> Iterator[Finding]:
         copy = Path(folder) / f"{file.path.stem}.fits"
         write_reference(file, copy, cards)
         try:
-            messages = crds_tools.certify_reference(copy, cache, context)
+            messages = crds_tools.certify_reference(copy, cache, rules.context)
         except CertificationError as problem:
             yield error("crds certify", problem.what, problem.hint)
             return

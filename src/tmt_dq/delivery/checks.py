@@ -1,5 +1,6 @@
 """Checks of a mask before its delivery: each yields what it finds in headers, tables or pixels."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
 
-__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "error", "text"]
+__all__ = ["CHECKS", "Finding", "Options", "Subject", "check_identity", "error", "text"]
 
 SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
@@ -70,8 +71,19 @@ _Findings = Iterator[Finding]
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """Options of an examination; with `useafter` it is of a copy that has this USEAFTER."""
+
+    crds_path: str | os.PathLike[str] | None
+    context: str | None
+    max_flagged: float | None
+    border: bool
+    useafter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined: a file, whose mask it is, its flags, and the caller's options."""
+    """What is examined: a file, whose mask it is, and its flags."""
 
     file: FitsInput
     header: Mapping[str, object]
@@ -79,8 +91,7 @@ class Subject:
     detector: Detector | None
     mask: Mask | None
     counts: tuple[FlagCount, ...]
-    max_flagged: float | None
-    border: bool
+    options: Options
 
     @property
     def place(self) -> tuple[Mask, Detector, Window] | None:
@@ -242,7 +253,7 @@ def check_border(subject: Subject) -> _Findings:
     missing = border - (int(np.count_nonzero(mask.dq & reference)) - wrong)
     place = f"the border of reference pixels ({detector.reference_border.describe()} wide)"
     what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
-    if missing and subject.border:
+    if missing and subject.options.border:
         yield error(
             "DQ",
             f"{what}: exposures would take them for pixels that see light",
@@ -262,12 +273,12 @@ def check_fractions(subject: Subject) -> _Findings:
         return
     mask, detector, frame = subject.place
     active = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
-    limits = subject.instrument.limits
+    limits, most_flagged = subject.instrument.limits, subject.options.max_flagged
     for what, bits, limit in (
         ("flagged", PIXEL.mask, limits.flagged_fraction),
         ("DO_NOT_USE", PIXEL["DO_NOT_USE"], limits.do_not_use_fraction),
     ):
-        most = limit if subject.max_flagged is None else subject.max_flagged
+        most = limit if most_flagged is None else most_flagged
         count = int(np.count_nonzero(active & np.uint32(bits)))
         if most is not None and count > most * active.size:
             yield error(

@@ -125,12 +125,12 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
             return plan_delivery(candidate, target, stage, changes, warnings)
 
         if dry_run:
-            receipt, _ = plan(open_cache(base_root, observatory, {}))
+            receipt, _ = plan(open_cache(base_root, observatory))
             return replace(receipt, path=None, cache=root)
         if is_new(root):
             make_cache(root)
         with exclusive(root, wait_s=wait_s):
-            receipt, files = plan(open_cache(root, observatory, {}))
+            receipt, files = plan(open_cache(root, observatory))
             publish(stage, root, files)
     _log.info("%s: delivered into %s as %s, %s", mask, root, receipt.mask, receipt.context)
     if receipt.changes is not None:
@@ -148,7 +148,7 @@ def _compare(
     instrument = candidate.instrument
     date, time = candidate.header["USEAFTER"].split("T")
     exposure = {**candidate.header, "DATE-OBS": date, "TIME-OBS": time}
-    context = cache.context("latest", {})
+    context = cache.context("latest")
     name: str | None = applicable_name(
         exposure, instrument=instrument, cache=cache, context=context
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from tmt_dq import __version__
 from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
-from tmt_dq.delivery.certify import Options, examine
+from tmt_dq.delivery.certify import examine
 from tmt_dq.delivery.changes import Changes
+from tmt_dq.delivery.checks import Options
 from tmt_dq.delivery.new_rules import derive, difference, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
@@ -73,7 +74,7 @@ def plan_delivery(
     there.
     """
     instrument, header = candidate.instrument, candidate.header
-    before = cache.context("latest", {})
+    before = cache.context("latest")
     chain = read_chain(cache.mappings, before, instrument)
     names, leftovers = new_names(cache, instrument, chain)
     rules, replaces = derive(chain, instrument, header, names)
@@ -96,7 +97,7 @@ def plan_delivery(
         texts[last[-1]] = config
     for target, content in texts.items():
         write_text(stage / target, content)
-    sides = (cache, before), (open_cache(stage, cache.observatory, {}), names.pmap)
+    sides = (cache, before), (open_cache(stage, cache.observatory), names.pmap)
     unexpected = check_answers(*sides, instrument, header, names.mask)
     own = receipt_name(cache.observatory, names.pmap)
     receipt = Receipt(

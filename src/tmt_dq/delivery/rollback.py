@@ -79,8 +79,8 @@ def rollback(
 def _cache_of(found: Receipt) -> Cache:
     """Return the cache of a receipt, if its delivery is in force and can be taken back."""
     instrument = load(found.instrument)
-    cache = open_cache(found.cache, instrument.observatory, {})
-    current = cache.context("latest", {})
+    cache = open_cache(found.cache, instrument.observatory)
+    current = cache.context("latest")
     if current != found.context:
         raise DeliveryError(
             f"this delivery is not in force: the cache's context is {current}, not {found.context}",
@@ -97,7 +97,7 @@ def _cache_of(found: Receipt) -> Cache:
             where=found.path,
             hint="Restore the receipt.",
         )
-    cache.context(found.context_before, {})  # it must be there
+    cache.context(found.context_before)  # it must be there
     return cache
 
 

@@ -4,7 +4,7 @@ import ast
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums, embedded
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["Cache", "crds_variables", "open_cache", "open_cache_of"]
+__all__ = ["SEPARATE", "Cache", "crds_variables", "open_cache", "open_cache_of"]
 
-_SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
-_SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *_SEPARATE)]
+SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
+SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *SEPARATE)]
 """Variables of crds for caches that do not lie in one folder."""
 
 _OWN_PATH, _OWN_CONTEXT = "TMT_DQ_CRDS_PATH", "TMT_DQ_CRDS_CONTEXT"
@@ -59,15 +59,15 @@ class Cache:
                 hint="Repair or remove the file, or name the context (--context, CRDS_CONTEXT).",
             ) from error
 
-    def context(self, wanted: str | None, environ: Mapping[str, str]) -> str:
+    def context(self, wanted: str | None = None) -> str:
         """Return the name of the context to use, which is in the cache.
 
         `wanted` is a name or ``latest``; without it TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT counts.
         """
         where = "context"
         if wanted is None:
-            where = _OWN_CONTEXT if environ.get(_OWN_CONTEXT) else "CRDS_CONTEXT"
-            wanted = environ.get(where) or "latest"
+            where = _OWN_CONTEXT if os.environ.get(_OWN_CONTEXT) else "CRDS_CONTEXT"
+            wanted = os.environ.get(where) or "latest"
         name = wanted
         if wanted.removeprefix(f"{self.observatory}-") in ("latest", "operational"):
             name = self._default_context()
@@ -148,12 +148,11 @@ class Cache:
 def open_cache(
     crds_path: str | os.PathLike[str] | None,
     observatory: str,
-    environ: Mapping[str, str],
     *others: str,
 ) -> Cache:
     """Return the cache to use for an observatory, ConfigError if there are no rules for it.
 
-    It is the one that is named here, or by TMT_DQ_CRDS_PATH or CRDS_PATH of `environ`, or else the
+    It is the one that is named here, or by TMT_DQ_CRDS_PATH or CRDS_PATH, or else the
     embedded one. Where it has no rules for the observatory, those of the first of `others` that it
     has are used.
     """
@@ -161,15 +160,15 @@ def open_cache(
     if crds_path is not None:
         named = os.fspath(crds_path)
     else:
-        where = _OWN_PATH if environ.get(_OWN_PATH) else "CRDS_PATH"
-        separate = [name for name in _SEPARATE if environ.get(name)]
+        where = _OWN_PATH if os.environ.get(_OWN_PATH) else "CRDS_PATH"
+        separate = [name for name in SEPARATE if os.environ.get(name)]
         if separate and where != _OWN_PATH:
             raise ConfigError(
                 "is set, but tmt-dq expects rules and references in one folder, CRDS_PATH",
                 where=", ".join(separate),
                 hint=f"Unset it, or set {_OWN_PATH}, which goes before the variables of CRDS.",
             )
-        named = environ.get(where, "")
+        named = os.environ.get(where, "")
         if not named:
             where, named = "the cache that comes with tmt-dq", str(embedded.cache_path())
     # Absolute, so that what is remembered and returned outlives a change of folder.
@@ -206,7 +205,6 @@ def open_cache(
 def open_cache_of(
     crds_path: str | os.PathLike[str] | None,
     instrument: Instrument,
-    environ: Mapping[str, str],
     context: str | None = None,
 ) -> tuple[Cache, Instrument]:
     """Return the cache for an instrument, and the instrument as the rules of the cache know it.
@@ -214,24 +212,24 @@ def open_cache_of(
     Rules of the observatory that the context names go before others, else those of the first that
     the instrument's description has.
     """
-    wanted = context or environ.get(_OWN_CONTEXT) or environ.get("CRDS_CONTEXT") or ""
+    wanted = context or os.environ.get(_OWN_CONTEXT) or os.environ.get("CRDS_CONTEXT") or ""
     names = sorted(
         instrument.observatories,
         key=lambda name: not wanted.startswith((f"{name}_", f"{name}-", f"{name}.")),
     )
-    cache = open_cache(crds_path, names[0], environ, *names[1:])
+    cache = open_cache(crds_path, *names)
     return cache, instrument.under(cache.observatory)
 
 
-def crds_variables(environ: Mapping[str, str]) -> dict[str, str]:
+def crds_variables() -> dict[str, str]:
     """Return an environment for crds itself, which does not know the variables of tmt-dq."""
-    found = dict(environ)
-    if environ.get(_OWN_PATH):
-        for name in _SEPARATE:
+    found = dict(os.environ)
+    if found.get(_OWN_PATH):
+        for name in SEPARATE:
             found.pop(name, None)
-        found["CRDS_PATH"] = environ[_OWN_PATH]
-    if environ.get(_OWN_CONTEXT):
-        found["CRDS_CONTEXT"] = environ[_OWN_CONTEXT]
+    for own, name in ((_OWN_PATH, "CRDS_PATH"), (_OWN_CONTEXT, "CRDS_CONTEXT")):
+        if found.get(own):
+            found[name] = found[own]
     return found
 
 

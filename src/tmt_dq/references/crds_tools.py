@@ -6,6 +6,7 @@ share, logs to a logger that everyone shares, and ends the process where it cann
 is ``python -m tmt_dq.references.crds_tools TOOL ...``.
 """
 
+import contextlib
 import importlib
 import json
 import logging
@@ -23,7 +24,7 @@ from typing import Any
 from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
 from tmt_dq.references.adapter import import_crds
-from tmt_dq.references.cache import Cache, crds_variables, open_cache
+from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_cache
 
 __all__ = ["TOOLS", "certify_reference", "run"]
 
@@ -63,7 +64,7 @@ def run(argv: Sequence[str], *, program: str = "tmt-dq crds") -> int:
         sys.stderr.write(f"crds has no tool {name!r} that applies here.\n\n{_usage(program)}")
         return 2
     sys.stdout.flush()
-    status = _start([name, *arguments], crds_variables(os.environ)).returncode
+    status = _start([name, *arguments], crds_variables()).returncode
     # What it was piped into has seen enough.
     return 0 if status == -signal.SIGPIPE else status
 
@@ -127,7 +128,7 @@ def _completed(
         for name in {PurePath(argument).name for argument in arguments}:
             if embedded.provides(name):
                 embedded.ensure(name)
-    if not found.get("CRDS_SERVER_URL"):
+    if not found.get("CRDS_SERVER_URL") and not any(map(found.get, SEPARATE)):
         _provide_config(folder, found)
     return found
 
@@ -140,10 +141,10 @@ def _provide_config(folder: Path, environ: dict[str, str]) -> None:
     """
     observatory = environ["CRDS_OBSERVATORY"].lower()
     try:
-        cache = open_cache(None, observatory, environ)
+        cache = open_cache(environ["CRDS_PATH"], observatory)
         if cache.server_config():
             return
-        context = cache.context(None, environ)
+        context = cache.context(environ.get("CRDS_CONTEXT") or "latest")
     except (ConfigError, SelectionError):
         return  # the tool may not need a context, and says itself what it misses
     config = {
@@ -164,22 +165,16 @@ def _provide_config(folder: Path, environ: dict[str, str]) -> None:
 def _main(arguments: Sequence[str]) -> int:
     """Run a tool; return its exit status."""
     tool, *words = arguments
+    # As everybody imports it: with its variables and its handler, which the adapter removes.
+    with contextlib.suppress(Exception):  # the adapter tells what is wrong
+        importlib.import_module("crds")
     try:
-        crds = import_crds()
+        import_crds()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     if tool == _CERTIFY_FILE:
         return _certify_file(*words)
-    # As crds has it where it is imported in the usual way: its variables, its handler.
-    for item in vars(crds.config).values():
-        if isinstance(item, crds.config.ConfigItem):
-            item.get()
-    logger = logging.getLogger("CRDS")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    crds.log.remove_console_handler()
-    crds.log.add_console_handler(stream=sys.stderr)
     return _run_script(tool, words)
 
 

@@ -5,6 +5,7 @@ text that was examined, so that nothing is read twice.
 """
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
+from tmt_dq.references.cache import Cache, open_cache_of
 from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFile, read_rule_file
 from tmt_dq.references.rule_matches import Rule, RuleCheck, compile_rules, describe, winner
 from tmt_dq.references.selectors import UNDEFINED
 
-__all__ = ["Rules", "load_rules", "read_chain"]
+__all__ = ["Rules", "load_rules", "open_rules", "read_chain"]
 
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
@@ -29,11 +31,14 @@ class Rules:
     `rmap` is crds' object, None where the .pmap or .imap leads to N/A; `rules` are its rules.
     """
 
-    context: str
     files: tuple[RuleFile, ...]
     rmap: Any
     rules: tuple[Rule, ...]
-    crds_version: str
+
+    @property
+    def context(self) -> str:
+        """The name of the context."""
+        return self.files[0].path.name
 
     def select(
         self, parameters: Mapping[str, str], where: object = None
@@ -80,6 +85,19 @@ class Rules:
         }
 
 
+def open_rules(
+    crds_path: str | os.PathLike[str] | None, context: str | None, instrument: Instrument
+) -> tuple[Cache, Instrument, Rules]:
+    """Return the cache to use, the instrument as its rules know it, and the rules."""
+    cache, instrument = open_cache_of(crds_path, instrument, context)
+    try:
+        rules = load_rules(cache.mappings, cache.context(context), instrument)
+    except SelectionError:
+        # A rollback may have taken the context away since it was chosen: look again, once.
+        rules = load_rules(cache.mappings, cache.context(context), instrument)
+    return cache, instrument, rules
+
+
 def load_rules(mappings: Path, context: str, instrument: Instrument) -> Rules:
     """Return a context's rules, from this process' memory if their files did not change.
 
@@ -87,7 +105,7 @@ def load_rules(mappings: Path, context: str, instrument: Instrument) -> Rules:
     missing, is not plain rules, or has nothing for the instrument's masks.
     """
     with LOCK:
-        return _load(context, read_chain(mappings, context, instrument))
+        return _load(read_chain(mappings, context, instrument))
 
 
 def read_chain(mappings: Path, context: str, instrument: Instrument) -> tuple[RuleFile, ...]:
@@ -106,12 +124,12 @@ def read_chain(mappings: Path, context: str, instrument: Instrument) -> tuple[Ru
 
 
 @functools.lru_cache(maxsize=32)
-def _load(context: str, chain: tuple[RuleFile, ...]) -> Rules:
+def _load(chain: tuple[RuleFile, ...]) -> Rules:
     """Give crds the text of an rmap."""
     crds = import_crds()
     file = chain[-1]
     if file.path.suffix != ".rmap":
-        return Rules(context, chain, None, (), crds.__version__)
+        return Rules(chain, None, ())
     try:
         # The sum was verified, more strictly than crds does.
         rmap = crds.rmap.ReferenceMapping.from_string(
@@ -125,7 +143,7 @@ def _load(context: str, chain: tuple[RuleFile, ...]) -> Rules:
             where=file.path,
             hint="Examine them with: tmt-dq crds certify",
         ) from error
-    return Rules(context, chain, rmap, rules, crds.__version__)
+    return Rules(chain, rmap, rules)
 
 
 def _follow(file: RuleFile, key: str) -> str:

@@ -14,9 +14,10 @@ from tmt_dq.fits.file import open_input
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums
-from tmt_dq.references.cache import Cache, open_cache_of
+from tmt_dq.references.adapter import import_crds
+from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_matches import RuleCheck, checks_table
-from tmt_dq.references.rules import load_rules
+from tmt_dq.references.rules import load_rules, open_rules
 from tmt_dq.references.selectors import instrument_of, parameters
 from tmt_dq.tables import as_astropy, as_html
 
@@ -106,13 +107,8 @@ def select_reference(
     'tmt_iris_mask_0101.fits'
     """
     described = instrument_of(header, where) if instrument is None else instrument
-    cache, instrument = open_cache_of(crds_path, described, os.environ, context)
+    cache, instrument, rules = open_rules(crds_path, context, described)
     found = parameters(header, instrument, where)
-    try:
-        rules = load_rules(cache.mappings, cache.context(context, os.environ), instrument)
-    except SelectionError:
-        # A rollback may have taken the context away since it was chosen: look again, once.
-        rules = load_rules(cache.mappings, cache.context(context, os.environ), instrument)
     name, checks = rules.select(found, where)
     chosen = name or "N/A"
     _log.info(
@@ -137,7 +133,7 @@ def select_reference(
         name=name,
         path=path,
         rules=checks,
-        crds_version=rules.crds_version,
+        crds_version=import_crds().__version__,
         cache=cache.root,
         sha256=checksums.recorded(cache.references, path) if path and verify else None,
     )

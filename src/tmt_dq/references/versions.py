@@ -8,9 +8,9 @@ from pathlib import Path
 from tmt_dq.errors import SelectionError, TmtDqError
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
-from tmt_dq.references.cache import Cache, open_cache_of
+from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import SPECIAL_VALUES
-from tmt_dq.references.rules import load_rules
+from tmt_dq.references.rules import open_rules
 
 __all__ = ["Listing", "Version", "list_versions"]
 
@@ -53,13 +53,11 @@ def list_versions(
 
     A mask that is missing or damaged is in the list, with the problem.
     """
-    cache, instrument = open_cache_of(crds_path, instrument, os.environ, context)
+    cache, instrument, found = open_rules(crds_path, context, instrument)
     detector = instrument.detector(detector.name)
-    name_of_context = cache.context(context, os.environ)
-    rules = load_rules(cache.mappings, name_of_context, instrument).rules
     dates: dict[str, str] = {}
-    ruled = {rule.leads_to for rule in rules}
-    for rule in rules:
+    ruled = {rule.leads_to for rule in found.rules}
+    for rule in found.rules:
         checks = {check.parkey: check for check in rule.check({_DETECTOR: detector.name})}
         if _DETECTOR in checks and not checks[_DETECTOR].matched:
             continue
@@ -77,7 +75,7 @@ def list_versions(
             problem = error.what
         versions.append(Version(name, date, in_context=True, path=path, problem=problem))
     versions.sort(key=lambda version: (version.useafter, version.name))
-    return Listing(name_of_context, cache.root, tuple(versions))
+    return Listing(found.context, cache.root, tuple(versions))
 
 
 def _others(

@@ -143,7 +143,7 @@ def _read(image: FlagImage, row: RecordedSource, crds_path: CachePath) -> Mask:
     name = row.name
     path = Path(name)
     if name.startswith("crds://"):
-        cache, _ = open_cache_of(crds_path, image.owner, os.environ, row.parameters.get("context"))
+        cache, _ = open_cache_of(crds_path, image.owner, row.parameters.get("context"))
         path = cache.reference(image.owner.name, name.removeprefix("crds://"))
     elif "://" in name:
         raise TmtDqError("it is a remote file, and is not fetched for an explanation")
