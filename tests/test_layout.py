@@ -139,6 +139,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "axis as text": (replaced("NAXIS1", "NAXIS1  = '8'"), "NAXIS1 is '8'; expected a whole number"),
     "axis as a real": (replaced("NAXIS1", "NAXIS1  = 8.0"), "NAXIS1 is 8.0; expected a whole"),
     "axis twice": (replaced("PCOUNT", "NAXIS1  = 9"), "NAXIS1 is 8 and 9"),
+    "name twice": (replaced("PCOUNT", "EXTNAME = 'DQ'"), "EXTNAME is 'DQ' and 'SCI'"),
     "enormous axis": (replaced("NAXIS1", "NAXIS1  = 99999999999"), "is truncated: SCI needs"),
     "unreadable name": (
         replaced("EXTNAME", "EXTNAME = 12 34"),

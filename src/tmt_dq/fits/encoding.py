@@ -53,8 +53,9 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
     if "BLANK" in unit.header and bool((raw == unit.header["BLANK"]).any()):
         what = f"{unit.label} has undefined pixels (BLANK); flags are defined everywhere"
         raise RampFormatError(what, where=file.path)
+    values = _physical(raw, unit, file.path)
     try:
-        return as_flags(_physical(raw, unit, file.path), where=unit.label)
+        return as_flags(values, where=unit.label)
     except ValueError as error:
         hint = "Flags are sums of powers of two, in whole numbers."
         raise RampFormatError(f"{error}", where=file.path, hint=hint) from error

@@ -30,8 +30,8 @@ STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _CARD = 80
 _STRUCTURAL = ("XTENSION", "EXTNAME", "ZIMAGE", "GROUPS")
 """Keywords that say what a unit is, whatever it is."""
-_SIZES = re.compile(r"Z?(BITPIX|NAXIS\d*)|[PG]COUNT")
-"""Keywords from which the size of the data follows."""
+_ONCE = re.compile(r"Z?(BITPIX|NAXIS\d*)|[PG]COUNT|XTENSION|EXTNAME|ZIMAGE|BZERO|BSCALE|BLANK")
+"""Keywords from which the size and meaning of the data follow."""
 _MOST_AXES = 999
 _LARGEST_FILE = 2**62
 _LONGEST_HEADER = 32 * 1024 * 1024
@@ -182,7 +182,7 @@ def _unit(index: int, text: bytes, offset: int, where: object) -> Unit:
         header = Header.from_bytes(text)
         for keyword in _STRUCTURAL:
             header.get(keyword)  # an error here, where the file is known
-        _check_sizes(header)
+        _check_once(header)
         bitpix, axes = image_size(header)
         groups, extra = header.integer("GCOUNT", 1), header.integer("PCOUNT", 0)
     except (KeyError, ValueError) as error:
@@ -215,13 +215,13 @@ def image_size(header: Header, prefix: str = "") -> tuple[int, list[int]]:
     return header.integer(f"{prefix}BITPIX"), axes
 
 
-def _check_sizes(header: Header) -> None:
-    """Raise ValueError where a keyword from which a size follows has two values."""
+def _check_once(header: Header) -> None:
+    """Raise ValueError where a keyword that tells what the data are has two values."""
     first: dict[str, Card] = {}
     for card in header.cards:
-        if _SIZES.fullmatch(card.keyword):
+        if _ONCE.fullmatch(card.keyword):
             other = first.setdefault(card.keyword, card)
-            if other.value != card.value:
+            if other is not card and other.value != card.value:
                 raise ValueError(f"{card.keyword} is {other.value!r} and {card.value!r}")
 
 

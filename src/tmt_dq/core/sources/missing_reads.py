@@ -26,11 +26,12 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     if len(numbers) not in {ngroups, nints * ngroups}:
         raise ConfigError(
             f"{len(numbers)} read numbers are given; expected {ngroups}, one a group"
-            + (f", or {nints * ngroups} for all integrations" if nints > 1 else "")
+            + (f", or {nints * ngroups} for all integrations" if nints > 1 else ""),
+            where=exposure.name,
         )
     # All integrations are alike where there are numbers for one only.
     rows = [numbers[first : first + ngroups] for first in range(0, len(numbers), ngroups)]
-    lost, missing = zip(*map(_examine, rows), strict=True)
+    lost, missing = zip(*(_examine(row, exposure.name) for row in rows), strict=True)
     plane = np.full((ny, nx), GROUP["DROPOUT"], np.uint8)
 
     def groups(integration: int, group: int) -> npt.NDArray[np.uint8] | None:
@@ -50,7 +51,7 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     )
 
 
-def _examine(numbers: Sequence[int]) -> tuple[set[int], int]:
+def _examine(numbers: Sequence[int], where: object) -> tuple[set[int], int]:
     """Return the groups to flag, and how many reads the gaps between groups have."""
     lost: set[int] = set()
     missing = 0
@@ -63,7 +64,9 @@ def _examine(numbers: Sequence[int]) -> tuple[set[int], int]:
             if number <= previous[1]:
                 raise ConfigError(
                     f"read numbers do not increase: group {group + 1} has {number} after "
-                    f"{previous[1]}"
+                    f"{previous[1]}",
+                    where=where,
+                    hint="Correct the table of read numbers, or leave out missing_reads.",
                 )
             # Groups that were not read stand for one read each and are flagged themselves.
             gap = number - previous[1] - (group - previous[0])
