@@ -23,6 +23,8 @@ _CLIP = 5.0
 _STEP = 4.5
 """The same for a step of the ramp, with the noise of all reads before and after it."""
 _MOST_STEPS = 10
+_STRUCK = 0.3
+"""Share of exposures with jumps from which the median over exposures has some of them."""
 _MOST_RAYS = 3
 """More jumps in one ramp are telegraph noise."""
 _SAMPLE = 96
@@ -64,7 +66,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     ramps *= gain
     level = _remove_common(ramps, sampling.channel_columns)[-1] / (seconds * (length - 1))
     noise, struck = _difference_noise(ramps, sampling.gain_e_per_dn)
-    often = struck.sum(axis=0) > 1
+    often = struck.sum(axis=0) > max(1, _STRUCK * len(ramps))
     ramps[:, :, often] = _without_jumps(ramps[:, :, often], noise[often])
     ramps -= ramps.mean(axis=1, keepdims=True)
     usual = np.median(ramps, axis=0)
@@ -196,7 +198,9 @@ def _without_jumps(ramps: Floats, noise: Floats) -> Floats:
     for exposure, read, pixel in np.argwhere(jumps):
         ramp = ramps[exposure, :, pixel]
         before, after = ramp[max(0, read - 7) : read + 1], ramp[read + 1 : read + 9]
-        ramp[read + 1 :] -= after.mean() - before.mean()
+        error = noise[pixel] * np.sqrt((1 / len(before) + 1 / len(after)) / 2)
+        # Rather too little: what is left only rises, as a cosmic ray does.
+        ramp[read + 1 :] -= max(0, after.mean() - before.mean() - 3 * error)
     return ramps
 
 
