@@ -198,11 +198,13 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
     problems: list[TmtDqError] = []
     embedded = False
     for observatory in available():
+        cache = None
         try:
             cache = open_cache(named, observatory)
             context = cache.context(given["context"])
         except TmtDqError as error:
-            problems.append(error)
+            # What is wrong in a cache says more than that it is another observatory's.
+            problems.insert(0 if cache else len(problems), error)
             continue
         if named is None and cache.embedded:
             embedded = True
@@ -210,7 +212,7 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
             given["crds_path"] = str(cache.root)
         rules.append(Rule(observatory, str(cache.root), context))
     if not rules and problems:
-        raise next((e for e in problems if given["context"].startswith(str(e.where))), problems[-1])
+        raise next((e for e in problems if given["context"].startswith(str(e.where))), problems[0])
     return embedded, tuple(rules)
 
 
