@@ -1,4 +1,4 @@
-"""Service: the loop in which events become arrivals, arrivals tasks, and tasks outputs."""
+"""Service: the loop in which files become arrivals, arrivals tasks, and tasks outputs."""
 
 import itertools
 import logging
@@ -169,7 +169,7 @@ class Service:
         waited = time.monotonic() - self._idle_since
         return not self._arrivals or waited > self._options.settle_s + _TICK_S
 
-    # --- from events to tasks -------------------------------------------------------------------
+    # --- from files to tasks --------------------------------------------------------------------
 
     def _notice(self) -> None:
         """Take files that were found; queue those that are complete and not done."""
