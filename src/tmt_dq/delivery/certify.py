@@ -32,7 +32,8 @@ from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.references import crds_tools
-from tmt_dq.references.rules import open_rules
+from tmt_dq.references.cache import open_cache
+from tmt_dq.references.rules import load_rules
 from tmt_dq.tables import Table, as_astropy, as_html, flag_table, number
 
 if TYPE_CHECKING:
@@ -258,8 +259,10 @@ def _ask_crds(subject: Subject) -> Iterator[Finding]:
     file, instrument, options = subject.file, subject.instrument, subject.options
     if instrument is None:
         return
+    cache = open_cache(options.crds_path, instrument.observatory)
+    context = cache.context(options.context)
     # crds executes rules: they are examined first.
-    cache, _, rules = open_rules(options.crds_path, options.context, instrument)
+    load_rules(cache.mappings, context, instrument)
     cards = {} if subject.detector is None else {"DETECTOR": (subject.detector.name, "Detector")}
     if options.useafter is not None:
         cards["USEAFTER"] = (options.useafter, "First observation date this file is for")
@@ -267,7 +270,7 @@ def _ask_crds(subject: Subject) -> Iterator[Finding]:
         copy = Path(folder) / f"{file.path.stem}.fits"
         write_reference(file, copy, cards)
         try:
-            messages = crds_tools.certify_reference(copy, cache, rules.context)
+            messages = crds_tools.certify_reference(copy, cache, context)
         except CertificationError as problem:
             yield error("crds certify", problem.what, problem.hint)
             return
