@@ -10,10 +10,13 @@ SOURCES := src tests benchmarks docs noxfile.py .ci
 # The tests of core that need no files: together they take all of its branches.
 CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit findings flags geometry import_lists inspect_clusters options recipe sources values))
 JOBS ?= 2
+# jwst's pinned packages need Python 3.12.
+PEER_PYTHON ?= python3.12
+BESIDE := $(CURDIR)/.bench/beside-jwst
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test contract coverage core-coverage lint format type contracts repository check hooks nox package \
-	changelog docs notebook pictures bench bench-peers clean
+	changelog docs notebook pictures bench bench-peers peers-jwst clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,6 +95,14 @@ bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 
 bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
 	$(BIN)/python -m benchmarks.run --peers $(BENCH_ARGS)
+
+$(BESIDE)/.installed: pyproject.toml benchmarks/peers/jwst.txt
+	$(PEER_PYTHON) -m venv $(BESIDE)
+	$(BESIDE)/bin/python -m pip install --quiet -c benchmarks/peers/jwst.txt jwst -e .
+	@touch $@
+
+peers-jwst: $(STAMP) $(BESIDE)/.installed  ## run the tests that need jwst, with jwst and tmt-dq in one environment
+	TMT_DQ_JWST_PYTHON=$(BESIDE)/bin/python $(BIN)/python -m pytest -n $(JOBS) tests/test_beside_jwst.py tests/test_differential_jwst.py
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .nox .coverage .coverage.* htmlcov docs/_build docs/reference/generated

@@ -48,7 +48,7 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
 
     rules, errors = _rules(crds_path, context)
     described, problems = _instruments()
-    errors += problems
+    errors += [each for each in problems if str(each) not in map(str, errors)]
     variables = {
         name: "(hidden)" if any(word in name for word in _SECRET) else redacted(value)
         for name, value in sorted(os.environ.items())
