@@ -29,6 +29,7 @@ class Case:
     keywords: dict[str, object] = field(default_factory=dict)
     parkey: tuple[str, ...] = ("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME")
     key: tuple[str, ...] = ("GENERIC",)  # what follows the detector in the rule
+    flags: str = "PIXELDQ"
 
 
 CASES = {
@@ -51,6 +52,7 @@ CASES = {
         keywords={"EXP_TYPE": "FGS_ID-STACK"},
         parkey=("META.INSTRUMENT.DETECTOR", "META.EXPOSURE.TYPE"),
         key=("FGS_ID-STACK",),
+        flags="DQ",
     ),
     "NIRSpec IRS2": Case(
         *("NIRSpec", "NRS2", (3200, 2048), (3200, 2048)),
@@ -98,7 +100,9 @@ def test_five_instruments_of_jwst_without_python(folder: Path, case: Case) -> No
     )
     applied = apply_dq(ramp, crds_path=folder / "cache")
     assert applied.mask == "crds://right.fits"
-    np.testing.assert_array_equal(arrays(applied.output)["PIXELDQ"], expected)
+    np.testing.assert_array_equal(fits.getdata(applied.output, case.flags), expected)
+    names = [name for _, name, *_ in fits.info(applied.output, output=False)]
+    assert names[1:5] == ["SCI", case.flags, "GROUPDQ", "DQ_DEF"]
     assert data_unit(applied.output, "SCI") == data_unit(ramp, "SCI")
     for file in (references / "right.fits", applied.output):
         found = invoke("inspect", file, "--json")
@@ -115,6 +119,21 @@ def test_a_frame_is_that_of_its_keywords(folder: Path) -> None:
     make_ramp(ramp, (1, 1, 2048, 2048), start=None, header=header)
     with pytest.raises(GeometryError, match="not the full frame 2048 × 3200"):
         apply_dq(ramp, mask="N/A")
+
+
+def test_flags_under_another_name(folder: Path) -> None:
+    """The flags that an exposure of the guider has in DQ are kept; a PIXELDQ is refused."""
+    header = _cards(CASES["FGS stack"]) | {"EXP_TYPE": "FGS_TRACK"}
+    before = np.full((6, 8), CONVENTION["JUMP_DET"], np.uint32)
+    mask = make_mask(folder / "mask.fits", header=_cards(CASES["FGS stack"]))
+    extra = [fits.ImageHDU(before, name="DQ")]
+    ramp = make_ramp(folder / "ramp.fits", header=header, extra=extra)
+    applied = apply_dq(ramp, mask=mask)
+    expected = before | fits.getdata(mask, "DQ")
+    np.testing.assert_array_equal(fits.getdata(applied.output, "DQ"), expected)
+    make_ramp(ramp, header=header, pixeldq=before)
+    with pytest.raises(RampFormatError, match=r"flags are in DQ and GROUPDQ, but .* PIXELDQ"):
+        apply_dq(ramp, mask=mask, overwrite=True)
 
 
 def test_reference_pixels_on_two_sides(folder: Path) -> None:

@@ -239,7 +239,7 @@ def _reserve_pixels(
 ) -> tuple[int, Header]:
     """Leave room for PIXELDQ, or the DQ of an image; return the place and the header."""
     shape = exposure.ramp.window.shape
-    header = image_header(exposure.pixel_name, 32, shape, like=old)
+    header = image_header(exposure.ramp.pixel_name, 32, shape, like=old)
     return writer.reserve_image(header, 4 * math.prod(shape)), header
 
 

@@ -32,6 +32,11 @@ class Ramp:
     orientation: tuple[int | None, int | None] = (None, None)  # FASTAXIS and SLOWAXIS
     is_image: bool = False  # whether SCI is one 2-D image, without groups
 
+    @property
+    def pixel_name(self) -> str:
+        """Name of the extension with the flags of the pixels."""
+        return "DQ" if self.is_image else self.detector.pixel_flags
+
 
 @dataclass(frozen=True, slots=True)
 class RampFile:
@@ -42,11 +47,6 @@ class RampFile:
     sci: Unit
     pixeldq: Unit | None
     groupdq: Unit | None
-
-    @property
-    def pixel_name(self) -> str:
-        """Name of the extension with the flags of the pixels."""
-        return "DQ" if self.ramp.is_image else "PIXELDQ"
 
     @property
     def header(self) -> Keywords:
@@ -78,7 +78,7 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     header = Keywords(file.path, file.units[0], sci)
     ramp = describe_ramp(header, sci.shape, where=file.path, start=start)
     _check_names(file, ramp, problems)
-    pixeldq = _only(file, "DQ" if ramp.is_image else "PIXELDQ", problems)
+    pixeldq = _only(file, ramp.pixel_name, problems)
     groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
     for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):
         if unit is not None:
@@ -88,10 +88,11 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
 
 
 def _check_names(file: FitsInput, ramp: Ramp, problems: Problems) -> None:
-    """Note flags under a name that SCI's number of axes rules out: they would be passed over."""
-    kind, own = ("an image", "DQ") if ramp.is_image else ("a ramp", "PIXELDQ and GROUPDQ")
-    for name in ("PIXELDQ", "GROUPDQ") if ramp.is_image else ("DQ",):
-        if file.named(name):
+    """Note flags under a name that is not the exposure's: they would be passed over."""
+    kind = "an image" if ramp.is_image else "a ramp"
+    own = ramp.pixel_name if ramp.is_image else f"{ramp.pixel_name} and GROUPDQ"
+    for name in ("PIXELDQ", "GROUPDQ", "DQ"):
+        if file.named(name) and name not in own.split():
             problems.add(
                 RampFormatError,
                 f"SCI is {kind}, whose flags are in {own}, but there is an extension {name}",

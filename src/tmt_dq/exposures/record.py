@@ -218,7 +218,7 @@ def _asdf_unit(
 
     arrays = {}
     if record.status == "COMPLETE":
-        name = exposure.pixel_name
+        name = exposure.ramp.pixel_name
         arrays = {name.lower(): ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")}
         if not exposure.ramp.is_image:
             arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")

@@ -132,6 +132,7 @@ class Frame:
     when: Mapping[str, list[str]] = _entry(_are_values, "a table: keyword to a list of values")
     shape: tuple[int, int] = _entry(_is_shape, "two numbers of pixels: rows, columns")
     reference_border: Border = _entry(_is_border, _WIDTHS, read=_border)
+    pixel_flags: str | None = _entry(_is_text, "the name of an extension", None)
 
 
 def _frames(table: dict[str, Any], where: str) -> tuple[Frame, ...]:
@@ -152,6 +153,7 @@ class Detector:
     reference_border: Border = _entry(_is_border, _WIDTHS, read=_border)
     channels: int = _entry(lambda value: _is_count(value, 1), "a number from 1", 1)
     gain_e_per_dn: float | None = _entry(_is_gain, "a number above 0, e-/DN", None)
+    pixel_flags: str = _entry(_is_text, "the name of an extension", "PIXELDQ")
     frames: tuple[Frame, ...] = _entry(_is_table, "a table of tables", (), read=_frames)
     pixels: tuple[int, int] | None = None
 
@@ -163,9 +165,13 @@ class Detector:
                 for keyword, values in frame.when.items()
             ]
             if all(found):
-                border = frame.reference_border
                 return replace(
-                    self, shape=frame.shape, reference_border=border, pixels=self.shape, frames=()
+                    self,
+                    shape=frame.shape,
+                    reference_border=frame.reference_border,
+                    pixel_flags=frame.pixel_flags or self.pixel_flags,
+                    pixels=self.shape,
+                    frames=(),
                 )
         return self
 
