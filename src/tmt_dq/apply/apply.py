@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.apply.options import ApplyOptions, FileName, IfNoMask
-from tmt_dq.apply.output import Applied, Output
+from tmt_dq.apply.output import Applied, open_output
 from tmt_dq.apply.plan import plan_exposure
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.recipe import Recipe
@@ -154,7 +154,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     )
     source = Path(ramp)
     target = _target(source, output, output_dir)
-    with Output(source, target, options, progress) as out:
+    with open_output(source, target, options, progress) as out:
         applied = out.write(plan_exposure(out.exposure, options))
     verb = "would be written" if dry_run else "written"
     _log.info("%s: %s, mask %s; %s %s", ramp, applied.status, applied.mask, target, verb)

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import Plan
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Applied", "Output"]
+__all__ = ["Applied", "Output", "open_output"]
 
 _CARDS = 20
 """Cards that an output has room for beside its input's: ten keywords, five of HISTORY, and a few
@@ -111,65 +111,25 @@ class Applied:
         return as_html(lines, [flags] if flags.rows else ())
 
 
+@dataclass(frozen=True, slots=True)
 class Output:
-    """The output of one exposure, open, with its science data on their way.
+    """The output of one exposure, open, with its science data on their way."""
 
-    A context manager: the output gets its name at the end, and nothing is left after an error. For
-    a dry run nothing is written. `exposure` is the open exposure.
-    """
-
+    source: Path
+    target: Path
+    options: ApplyOptions
     exposure: RampFile
-
-    def __init__(
-        self, source: Path, target: Path, options: ApplyOptions, progress: Progress | None = None
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._options = options
-        self._progress = progress
-        self._stack = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        options = self._options
-        inputs = [self._source, *options.named_files()]
-        with contextlib.ExitStack() as stack:
-            scratch, fd = Path(tempfile.gettempdir()), None
-            if options.dry_run:
-                check_output(self._target, overwrite=options.overwrite, inputs=inputs)
-            else:
-                output = atomic_output(
-                    self._target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
-                )
-                scratch, fd = self._target.parent, stack.enter_context(output)
-            file = stack.enter_context(
-                open_input(self._source, scratch=scratch, progress=self._progress)
-            )
-            exposure = read_ramp(file, start=options.subarray)
-            self.exposure = begin(exposure, again=options.again, start_over=options.start_over)
-            file = self.exposure.file
-            self._writer = stack.enter_context(
-                UnitWriter(fd, file, progress=self._progress, writeback=options.sync)
-            )
-            # The science data are the input's, whatever the flags: they are copied meanwhile.
-            last = _last_unchanged(file.units)
-            if last is not None:
-                with output_errors(self._target):
-                    self._writer.copy_ahead(last, _room(file.units[0]))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)  # type: ignore[arg-type]  # the three of every __exit__
+    writer: UnitWriter
 
     def write(self, plan: Plan) -> Applied:
         """Write all units; afterwards the output is complete."""
-        check_not_input(self._target, plan.files)
-        with output_errors(self._target):
-            record = _write(self.exposure, plan, self._writer, self._target)
+        check_not_input(self.target, plan.files)
+        with output_errors(self.target):
+            record = _write(self.exposure, plan, self.writer, self.target)
         self.exposure.file.verify()
         return Applied(
-            input=self._source,
-            output=self._target,
+            input=self.source,
+            output=self.target,
             status=record.status,
             mask=record.mask,
             mask_path=None if plan.mask is None else plan.mask.path,
@@ -179,8 +139,41 @@ class Output:
             shape=plan.ramp.shape,
             pixels_before=record.pixels_before,
             left_out=plan.left_out,
-            written=not self._options.dry_run,
+            written=not self.options.dry_run,
         )
+
+
+@contextlib.contextmanager
+def open_output(
+    source: Path, target: Path, options: ApplyOptions, progress: Progress | None = None
+) -> Iterator[Output]:
+    """Open an exposure and its output, which gets its name at the end; a dry run writes nothing."""
+    inputs = [source, *options.named_files()]
+    with contextlib.ExitStack() as stack:
+        scratch, fd = Path(tempfile.gettempdir()), None
+        if options.dry_run:
+            check_output(target, overwrite=options.overwrite, inputs=inputs)
+        else:
+            output = atomic_output(
+                target, overwrite=options.overwrite, sync=options.sync, inputs=inputs
+            )
+            scratch, fd = target.parent, stack.enter_context(output)
+        file = stack.enter_context(open_input(source, scratch=scratch, progress=progress))
+        exposure = begin(
+            read_ramp(file, start=options.subarray),
+            again=options.again,
+            start_over=options.start_over,
+        )
+        file = exposure.file
+        writer = stack.enter_context(
+            UnitWriter(fd, file, progress=progress, writeback=options.sync)
+        )
+        # The science data are the input's, whatever the flags: they are copied meanwhile.
+        last = _last_unchanged(file.units)
+        if last is not None:
+            with output_errors(target):
+                writer.copy_ahead(last, _room(file.units[0]))
+        yield Output(source, target, options, exposure, writer)
 
 
 def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> Record:

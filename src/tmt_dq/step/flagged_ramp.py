@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tmt_dq.apply.options import ApplyOptions
-from tmt_dq.apply.output import Applied, Output
+from tmt_dq.apply.output import Applied, open_output
 from tmt_dq.apply.plan import Plan
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files import remote
@@ -119,7 +119,7 @@ class FlaggedRamp:
             check_output(target, overwrite=overwrite, inputs=[self._path])
             return str(self.model.save(target, overwrite=overwrite))
         options = dataclasses.replace(self._options, overwrite=overwrite)
-        with Output(self._path, target, options) as output:
+        with open_output(self._path, target, options) as output:
             if identify(self._path) != self._planned:
                 raise RampFormatError(
                     "changed since it was read",
