@@ -5,7 +5,7 @@ import pytest
 
 from builders import run_python
 from tmt_dq.core.initialize import Initialization, Reader, initialize
-from tmt_dq.core.sources.source import FlagSource
+from tmt_dq.core.sources.source import FlagSource, SourceReport
 
 
 @pytest.mark.contract
@@ -55,3 +55,11 @@ def test_large_frames_are_made_in_pieces_of_rows() -> None:
     (report,) = work.reports()
     assert list(report.counts.items()) == [("DO_NOT_USE", 2000), ("DEAD", 1)]
     assert report.describe() == "mask m.fits: 2,001 pixels flagged"
+
+
+def test_settings_of_a_source_in_one_line() -> None:
+    given = {"border": {"left": 4, "top": 0}, "parts": ["box", "rows"], "expand": 1}
+    report = SourceReport("any", "file", 3, {}, parameters=given, remarks=("a remark",))
+    assert report.describe() == (
+        "any file (border left=4,top=0, parts box rows, expand 1): 3 pixels flagged; a remark"
+    )
