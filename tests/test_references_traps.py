@@ -210,6 +210,17 @@ class TestClosedFolders:
         assert "permission" in done.stderr.lower()
         assert "Traceback" not in done.stderr
 
+    def test_a_mask_of_the_past(self, tmp_path: Path) -> None:
+        """It may be of the detector that is asked about: it is shown as what cannot be read."""
+        cache = make_cache(tmp_path / "cache")
+        closed = (cache / MASK).with_name("tmt_iris_mask_0777.fits")
+        make_mask(closed).chmod(0)
+        mask = make_mask(tmp_path / "mask.fits")
+        words = ("explain", mask, "--pixel", "1,1", "--crds-path", cache)
+        done = as_a_stranger("-m", "tmt_dq", *words)
+        assert done.returncode == 0, done.stderr
+        assert "tmt_iris_mask_0777.fits  cannot be read: Permission denied" in done.stdout
+
     @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
     def test_paths_that_no_file_has(self, tmp_path: Path, name: str) -> None:
         refused(ConfigError, "cannot be used", crds_path=tmp_path / name)

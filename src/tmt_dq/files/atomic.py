@@ -27,6 +27,7 @@ _NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL
 _NO_LINKS = {errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
 _REPLACE = "Use --overwrite (overwrite=True) to replace it."
 _HINTS = {
+    errno.EACCES: "Check the permissions of its folder, or name another output.",
     errno.ENOSPC: "The disk is full: free some space or name an output elsewhere.",
     errno.EDQUOT: "The quota is used up: free some space or name an output elsewhere.",
     errno.EROFS: "The file system is read-only: name an output elsewhere.",
@@ -45,7 +46,7 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
             where=path,
-            hint=_HINTS.get(error.errno or 0, "Name another output, or find out why."),
+            hint=_HINTS.get(error.errno or 0, "Name another output."),
         ) from error
 
 

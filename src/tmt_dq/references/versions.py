@@ -91,7 +91,9 @@ def _others(
             try:
                 with open_input(path) as file:
                     header = file.units[0].header
-            except TmtDqError:
+            except TmtDqError as error:
+                if not os.access(path, os.R_OK):  # it may be a mask of this detector
+                    yield Version(path.name, "", in_context=False, path=None, problem=error.what)
                 continue  # not FITS: nothing says that it is a mask of this detector
             *found, name, useafter = (
                 str(header.get(key) or "").strip().upper()
