@@ -115,6 +115,7 @@ _TYPES = {
     "float_list": "numbers",
     "string_list": "names",
     "list": "list",
+    "force_list": "one value, or a list",
     "output_file": "file",
     "is_string_or_datamodel": "file, or a data model in Python",
 }
