@@ -278,3 +278,12 @@ def test_a_full_frame_takes_seconds(folder: Path) -> None:
         (folder / "mask.fits").unlink()
         assert made.counts["HOT"] > 100_000
         assert seconds < 10  # about 1 s; loaded machines are slow
+
+
+def test_thousands_are_separated_as_in_reports(folder: Path) -> None:
+    path = folder / "rows.txt"
+    path.write_text("# base: 1\nx y\n1:1000 1:2\n")
+    outcome = invoke("import", path, "--detector", "IRIS1", "--flag", "HOT", "--dry-run")
+    assert outcome.code == 0
+    assert "2,000 pixels got it" in outcome.out
+    assert "2000" not in outcome.out

@@ -77,7 +77,7 @@ class FinderResult:
         """Describe it in one line, for HISTORY."""
         if self.skipped:
             return f"finder {self.finder} did not run: {self.skipped}"
-        return f"finder {self.finder}: {self.flag} {self.pixels} pixels"
+        return f"finder {self.finder}: {self.flag} {self.pixels:,} pixels"
 
 
 @dataclass(frozen=True, slots=True)

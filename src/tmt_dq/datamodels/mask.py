@@ -154,8 +154,8 @@ class TMTMaskModel(TMTDataModel):
         lacking, flagged = count_usable(self.dq)
         if lacking:
             name = self.meta.filename or self._where
-            what = "%s: %d of %d flagged pixels lack DO_NOT_USE: steps will use them"
-            _log.warning(what, name, lacking, flagged)
+            what = "%s: %s of %s flagged pixels lack DO_NOT_USE: steps will use them"
+            _log.warning(what, name, f"{lacking:,}", f"{flagged:,}")
 
     @property
     def _description(self) -> Instrument | None:

@@ -142,12 +142,12 @@ def _change(new: NewMask, changes: Sequence[tuple[str, Path, Reading]]) -> None:
         if role == "clear":
             taken |= mask.dq
             new.dq, count = clear(new.dq, mask.dq)
-            remark = f"{count} pixels had a flag to clear"
+            remark = f"{count:,} pixels had a flag to clear"
         else:
             _check_no_conflict(path, mask.dq & taken)
             count = int(np.count_nonzero(mask.dq & ~new.dq))
             new.dq = new.dq | mask.dq
-            remark = f"{count} pixels got a flag they did not have"
+            remark = f"{count:,} pixels got a flag they did not have"
         new.record(role, mask, reading, remark)
 
 
@@ -156,7 +156,7 @@ def _check_no_conflict(path: Path, both: Flags) -> None:
     if ys.size:
         names = ", ".join(PIXEL.decode(both[ys[0], xs[0]]))
         raise MaskFormatError(
-            f"adds flags that another list takes away, in {ys.size} pixels, the first is {names} "
+            f"adds flags that another list takes away, in {ys.size:,} pixels, the first is {names} "
             f"at x = {xs[0] + 1}, y = {ys[0] + 1} (1-based)",
             where=path,
             hint="Take these pixels out of one of the lists, or combine in two steps.",

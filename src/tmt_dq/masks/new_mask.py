@@ -55,7 +55,7 @@ class Contribution:
 
     def describe(self) -> str:
         """Describe it in one line, for HISTORY."""
-        counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
         parts = [f"{self.role} {self.path.name}", f"sha256 {self.sha256}", self.said]
         parts += [f"pixels: {counts or 'none flagged'}", *self.remarks]
         return "; ".join(part for part in parts if part)
@@ -204,7 +204,7 @@ class NewMask:
     def record(self, role: str, mask: Mask, reading: Reading, *more: str) -> None:
         """Record what a file gives, after checking that it is not of another of our detectors."""
         left_out = mask.left_out.items()
-        remarks = [*mask.remarks, *(f"bit {bit} of {n} pixels left out" for bit, n in left_out)]
+        remarks = [*mask.remarks, *(f"bit {bit} of {n:,} pixels left out" for bit, n in left_out)]
         for key, found, known, expected in (
             ("INSTRUME", mask.instrument, set(available()), {self.instrument.name.upper()}),
             ("DETECTOR", mask.detector, self.target.others, self.target.names),
@@ -235,9 +235,9 @@ class NewMask:
             shape, flags = parse_growth(options.grow)
             dq = grow_flags(dq, flags, shape=shape)
             count = np.count_nonzero(dq != self.dq)
-            self.note(f"{flags} grown ({shape}): {count} pixels got a flag")
+            self.note(f"{flags} grown ({shape}): {count:,} pixels got a flag")
         dq, added = hold_to_policy(dq, self._policy)
-        policy = f"set where {', '.join(self._policy)}: {added} pixels got it"
+        policy = f"set where {', '.join(self._policy)}: {added:,} pixels got it"
         self.note(f"DO_NOT_USE {policy if self._policy else 'kept as it was'}")
         path = None if options.output is None else Path(options.output)
         if path is not None and not options.dry_run:

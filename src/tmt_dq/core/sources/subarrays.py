@@ -54,7 +54,7 @@ def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
         window = Window(int(y.min()), int(x.min()), int(np.ptp(y)) + 1, int(np.ptp(x)) + 1)
         if y.size != window.ny * window.nx:
             problems.append(
-                f"subarray {number} has {y.size} pixels between {window.describe()}, which has "
+                f"subarray {number} has {y.size:,} pixels between {window.describe()}, which has "
                 f"{window.ny * window.nx}: it is not one rectangle"
             )
         windows[number] = window

@@ -79,8 +79,8 @@ def _inside_exposure(mask: Mask, target: Target) -> Mask:
     if inside == flagged:
         return mask
     finding = (
-        f"{flagged - inside} of {flagged} flagged pixels lie outside the exposure, which covers "
-        f"{target.data.describe()} of the detector"
+        f"{flagged - inside:,} of {flagged:,} flagged pixels lie outside the exposure, which "
+        f"covers {target.data.describe()} of the detector"
     )
     if not inside:
         raise GeometryError(

@@ -136,7 +136,7 @@ def _numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:
         wrong = int(np.count_nonzero(~np.isfinite(values) | (values != np.trunc(values))))
     if wrong:
         raise MaskFormatError(
-            f"{unit.label} has {wrong} pixels that are undefined or no whole numbers",
+            f"{unit.label} has {wrong:,} pixels that are undefined or no whole numbers",
             where=file.path,
             hint="A map of bad pixels has a value in every pixel; give these one.",
         )

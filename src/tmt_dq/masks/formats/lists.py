@@ -145,12 +145,12 @@ def _own_rows(table: Columns, target: Target) -> tuple[Columns, tuple[str, ...]]
     own = np.array([name in target.names for name in names], bool)
     if not own.any() and own.size:
         raise MaskFormatError(
-            f"has {own.size} rows, all of other detectors: {', '.join(sorted(set(names)))}",
+            f"has {own.size:,} rows, all of other detectors: {', '.join(sorted(set(names)))}",
             where=table.path,
             hint="Name the detector that the list is for.",
         )
     left = int(own.size - np.count_nonzero(own))
-    return table.only(own), (f"{left} rows of other detectors left out",) if left else ()
+    return table.only(own), (f"{left:,} rows of other detectors left out",) if left else ()
 
 
 def _paint(
@@ -178,11 +178,12 @@ def _paint(
     misplaced = boxes.misplaced(shape)
     if misplaced.size:
         number = int(misplaced[0])
+        position = f"x = {x[number] + shift_x}, y = {y[number] + shift_y}"
         raise GeometryError(
-            f"{misplaced.size} of {len(boxes)} entries are empty or not on the detector, the first "
-            f"is {table.where(number)}: x = {x[number] + shift_x}, y = {y[number] + shift_y}, "
-            f"{nx[number]} × {ny[number]} pixels; expected x from {base} to {shape[1] - 1 + base} "
-            f"and y from {base} to {shape[0] - 1 + base}",
+            f"{misplaced.size:,} of {len(boxes):,} entries are empty or not on the detector, the "
+            f"first is {table.where(number)}: {position}, {nx[number]} × {ny[number]} pixels; "
+            f"expected x from {base} to {shape[1] - 1 + base} and y from {base} to "
+            f"{shape[0] - 1 + base}",
             where=table.path,
             hint="Check the base (0 or 1), and whether x and y are exchanged.",
         )
