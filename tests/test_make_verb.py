@@ -233,12 +233,12 @@ def test_too_few_exposures_are_refused_or_recorded(files: Path, folder: Path) ->
     target = ("--detector", "IRIS1", "--full-frame", "-o", folder / "mask.fits")
     refused = invoke(*words, *target)
     assert refused.code == 2
-    assert "1 darks; the recipe iris demands at least 5" in refused.err
+    assert "1 dark; the recipe iris demands at least 5" in refused.err
     assert "--allow-few" in refused.err
     done = invoke(*words, *target, "--allow-few")
     assert done.code == 0, done.err
     history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
-    assert "accepted on request: 1 darks" in history
+    assert "accepted on request: 1 dark" in history
 
 
 def edit(**cards: object) -> Edit:
@@ -288,6 +288,7 @@ def brighter(reads: Any) -> Any:
         ("dark_3", edit(DETECTOR="IRIS2"), 4, "is of IRIS IRIS2; the mask is for IRIS IRIS1"),
         ("dark_3", edit(TGROUP=2.5), 3, "has 2.5 seconds between reads, but"),
         ("dark_3", edit(GAIN=3.0), 3, "has 3.0 e-/DN (GAIN), but"),
+        ("dark_3", edit(GAIN=None), 3, "has no e-/DN (GAIN), but"),
         ("dark_3", edit(SUBSTRT1=101), 5, "covers x 101–228"),
         ("flat_2", edit(SUBSTRT1=101), 5, "covers x 101–228"),
         ("dark_0", edit(TGROUP=None), 3, "needs TGROUP or TFRAME"),

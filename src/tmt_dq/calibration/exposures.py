@@ -271,10 +271,15 @@ def _check_alike(exposure: Exposure, first: Exposure) -> None:
     ):
         if found != expected:
             raise RampFormatError(
-                f"has {found} {word}, but {first.path} has {expected}",
+                f"has {_or_no(found)} {word}, but {first.path} has {_or_no(expected)}",
                 where=exposure.path,
                 hint="Name exposures that were read in the same way.",
             )
+
+
+def _or_no(value: object) -> object:
+    """Return what a message says of a value: itself, or that there is none."""
+    return "no" if value is None else value
 
 
 def gain_of(series: Sequence[Series], detector: Detector, given: float | None) -> float:

@@ -42,8 +42,9 @@ def check_numbers(series: Mapping[str, Series], recipe: MaskRecipe, shortage: Sh
         one = series.get(kind)
         count, reads = (0, least_reads) if one is None else one.shape[:2]
         if count < least:
+            noun = kind if count == 1 else f"{kind}s"
             shortage.note(
-                f"{count} {kind}s; the recipe {recipe.name} demands at least {least}", f"{kind}s"
+                f"{count} {noun}; the recipe {recipe.name} demands at least {least}", f"{kind}s"
             )
         if reads < least_reads and one is not None:
             shortage.note(
