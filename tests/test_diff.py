@@ -154,6 +154,15 @@ def test_errors_are_not_differences(folder: Path) -> None:
         diff(folder / "absent.fits", a)
 
 
+def test_the_panel_of_a_hollow_group_shows_a_part_of_it() -> None:
+    old = np.zeros((500, 600), np.uint32)
+    new = np.full_like(old, FLAG["REFERENCE_PIXEL"])
+    new[4:-4, 4:-4] = 0
+    new[250, 300] = FLAG["HOT"]
+    detail = diff(old, new).figure().axes[1]
+    assert detail.get_title("left") == "their largest group; 384 of them are here"
+
+
 def test_the_picture_has_a_panel_where_most_pixels_differ(folder: Path) -> None:
     old, new = images()
     a = builders.make_mask(folder / "a.fits", old)

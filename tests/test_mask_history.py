@@ -16,7 +16,9 @@ import builders
 import reference_helpers
 from builders import invoke
 from tmt_dq import mask_history
+from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.errors import ConfigError, MaskFormatError
+from tmt_dq.report.colours import flag_colour
 
 FLAG = builders.CONVENTION
 NAMES = ["tmt_iris_mask_0003.fits", "tmt_iris_mask_0001.fits", "tmt_iris_mask_0002.fits"]
@@ -108,3 +110,23 @@ def test_a_candidate_of_other_pixels_is_refused(folder: Path, cache: Path) -> No
     larger = builders.make_mask(folder / "b.fits", np.zeros((7, 8), np.uint32))
     with pytest.raises(ConfigError, match=r"b\.fits: covers"):
         mask_history("IRIS1", crds_path=cache, candidate=larger)
+
+
+def test_the_trend_has_the_colours_of_the_other_pictures(cache: Path) -> None:
+    lower = mask_history("IRIS1", crds_path=cache).figure().axes[1]
+    shown = {str(line.get_label()): line.get_color() for line in lower.lines}
+    assert shown == {name: flag_colour(name) for name in shown}
+    assert "HOT" in shown
+
+
+def test_flags_that_make_finds_have_colours_of_their_own() -> None:
+    names = {finder.flag for finder, _ in load_recipe("iris").finders.values()}
+    assert len(names) > 10
+    assert len({flag_colour(name) for name in names}) == len(names)
+
+
+def test_a_detector_that_is_not_known_is_an_error_of_the_option() -> None:
+    refused = invoke("history", "--detector", "IRIS9")
+    assert refused.code == 2
+    assert "IRIS has IRIS1" in refused.err
+    assert "of the file" not in refused.err

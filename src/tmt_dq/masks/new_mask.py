@@ -179,7 +179,7 @@ def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]
         return described, described.detector(detector)
     except (SelectionError, ConfigError) as error:
         raise ConfigError(
-            error.what, where="detector", hint="Name the instrument and detector of the mask."
+            error.what, where="detector", hint="Name an instrument and one of its detectors."
         ) from error
 
 

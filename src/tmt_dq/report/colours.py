@@ -25,6 +25,14 @@ _COLOURS = {
     "RC": "#cc79a7",
     "REFERENCE_PIXEL": "#8c96a0",
     "NON_SCIENCE": "#b8bec4",
+    "TELEGRAPH": "#332288",
+    "NONLINEAR": "#117733",
+    "BAD_REF_PIXEL": "#44aa99",
+    "UNRELIABLE_SLOPE": "#999933",
+    "UNRELIABLE_DARK": "#882255",
+    "OTHER_BAD_PIXEL": "#aa4499",
+    "UNRELIABLE_FLAT": "#ddcc77",
+    "UNRELIABLE_BIAS": "#cc6677",
 }
 OTHERS = ("#332288", "#117733", "#44aa99", "#999933", "#882255", "#aa4499", "#ddcc77", "#cc6677")
 

@@ -17,7 +17,7 @@ from tmt_dq.report.figures import BAR, LEFT, TOP, draw_counts, new_figure
 from tmt_dq.report.image import FlagImage, Flags, Source, as_image
 from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.page import PLACES, Explored, Kind
-from tmt_dq.report.parts import around, intersection, largest_clusters
+from tmt_dq.report.parts import around, inside, intersection, largest_clusters
 from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, number
 
@@ -138,8 +138,7 @@ class Difference(ExploredReport):
         whole = draw_map(figure, (LEFT, TOP), size, classes, title="pixels that differ")
         groups = largest_clusters(find_clusters(pixels != 0), window, 1)
         for group in groups if max(window.shape) > _DETAIL else ():
-            middle = (group.y + group.height // 2, group.x + group.width // 2)
-            detail = classes.cut(around(*middle, _DETAIL, window))
+            detail = classes.cut(around(*inside(group, pixels != 0, window), _DETAIL, window))
             title = f"their largest group; {number(sum(detail.counts))} of them are here"
             draw_map(figure, (right, TOP), size, detail, title=title)
             outline(whole, detail.window)

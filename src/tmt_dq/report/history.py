@@ -12,9 +12,11 @@ import numpy.typing as npt
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
-from tmt_dq.instruments import Detector, load
+from tmt_dq.instruments import Detector
 from tmt_dq.masks.mask import Mask, read_mask
+from tmt_dq.masks.new_mask import find_detector
 from tmt_dq.references.versions import Version, list_versions
+from tmt_dq.report.colours import flag_colour
 from tmt_dq.report.figures import LEFT, TOP, add_panel, new_figure
 from tmt_dq.report.report import Report
 from tmt_dq.tables import Table, share
@@ -133,9 +135,10 @@ class MaskHistory(Report):
             counts = {flag.mask: flag.pixels for flag in self.flags if flag.name == name}
             series = [counts.get(mask.name, 0) for mask in masks]
             marker = markers[number % len(markers)]
-            lower.plot(places, series, marker=marker, ms=4, linewidth=1, label=name)
+            style = {"color": flag_colour(name), "marker": marker, "ms": 4, "linewidth": 1}
+            lower.plot(places, series, label=name, **style)
         labels = [f"{mask.useafter[:10]}\n{mask.name}" for mask in masks]
-        lower.set(ylabel="pixels", yscale="symlog", xticks=list(places))
+        lower.set(xlabel="USEAFTER, mask", ylabel="pixels", yscale="symlog", xticks=list(places))
         lower.set_xticklabels(labels, fontsize=7, rotation=20, ha="right")
         if self.flags:
             lower.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -171,7 +174,7 @@ def mask_history(
 
     Raises
     ------
-    ConfigError, SelectionError
+    ConfigError
         Raised if detector, cache or recipe are not known.
     MaskFormatError
         Raised if the candidate is no mask, or of another detector or other pixels.
@@ -183,8 +186,7 @@ def mask_history(
     >>> history.masks[0].name, history.masks[0].flagged
     ('tmt_iris_mask_0101.fits', 65472)
     """
-    described = load(instrument)
-    chip = described.detector(detector)
+    described, chip = find_detector(instrument, detector)
     listing = list_versions(described, chip, crds_path=crds_path, context=context)
     masks: list[MaskVersion] = []
     flags: list[FlagHistory] = []

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.core.clusters import Clusters
 from tmt_dq.core.counts import Planes
@@ -153,6 +154,19 @@ def around(y: int, x: int, side: int, frame: Window) -> Window:
     first_y = min(max(frame.y, y - ny // 2), frame.y + frame.ny - ny)
     first_x = min(max(frame.x, x - nx // 2), frame.x + frame.nx - nx)
     return Window(first_y, first_x, ny, nx)
+
+
+def inside(
+    cluster: LargeCluster, flagged: npt.NDArray[np.bool_], window: Window
+) -> tuple[int, int]:
+    """Return the pixel (0-based) of the largest cluster in a box that is nearest to its middle."""
+    from scipy import ndimage
+
+    box = Window(cluster.y - 1, cluster.x - 1, cluster.height, cluster.width)
+    labels, _ = ndimage.label(flagged[box.slices(window)], np.ones((3, 3)))
+    y, x = np.nonzero(labels == 1 + np.argmax(np.bincount(labels.reshape(-1))[1:]))
+    nearest = np.argmin((y - cluster.height // 2) ** 2 + (x - cluster.width // 2) ** 2)
+    return box.y + int(y[nearest]), box.x + int(x[nearest])
 
 
 def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:
