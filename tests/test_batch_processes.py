@@ -15,7 +15,7 @@ import pytest
 
 import batch_work
 from batch_helpers import children, look_ahead, night, report_lines, run, until
-from builders import make_mask, run_python
+from builders import make_mask, make_ramp, run_python
 from tmt_dq import apply_dq
 from tmt_dq.batch import FileResult, Processes, plan_batch
 from tmt_dq.batch.journal import JOURNAL_NAME, Journal
@@ -181,3 +181,11 @@ def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:
     plans = planned(folder, out, mask)
     assert made - 4 <= plans["skip: done and still true"] <= made
     assert not any(plan.startswith("refuse") for plan in plans)
+
+
+def test_workers_leave_nothing_that_python_warns_of(tmp_path: Path) -> None:
+    """Libraries that selection by rules imports make semaphores in the workers."""
+    ramp = make_ramp(tmp_path / "a_uncal.fits")
+    command = [sys.executable, "-m", "tmt_dq", "batch", ramp, "--output-dir", tmp_path / "out"]
+    done = subprocess.run([*command, "-q"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -222,9 +222,10 @@ def _serve(connection: Connection, work: Work, report_s: float | None) -> None:
             connection.send(("answer", answer))
     except (EOFError, OSError):
         return
-    except SystemExit as stop:
-        # Not the interpreter's own end, which takes a while where much is loaded.
-        os._exit(stop.code if isinstance(stop.code, int) else 1)
+    except SystemExit:
+        # The end of the interpreter removes the semaphores that libraries (tqdm) have made.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
 
 
 def _reporter(connection: Connection, every_s: float) -> Progress:
