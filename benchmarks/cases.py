@@ -72,7 +72,7 @@ class Translate(_Case):
     def setup(self, size: int) -> None:
         self.dq = frame(size)
         names = enumerate(_DEFINED)
-        self.rows = [DefinedBit(bit, 1 << bit, name, "") for bit, name in names]
+        self.rows = [DefinedBit(bit, 1 << bit, name) for bit, name in names]
         self.meaning = translation(self.rows)
         table = np.array(
             [(row.bit, row.value, row.name, "") for row in self.rows],
