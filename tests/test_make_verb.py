@@ -322,6 +322,13 @@ def test_error_names_the_file(
     assert not (folder / "mask.fits").exists()
 
 
+def test_the_maps_are_not_written_over_the_mask(files: Path, folder: Path) -> None:
+    same = folder / "mask.fits"
+    refused = invoke(*options(files, "--full-frame", "-o", same, "--keep-maps", same))
+    assert refused.code == 10
+    assert "is named for the mask and for the maps" in refused.err
+
+
 def test_gain_is_asked_for(files: Path, folder: Path) -> None:
     for path in files.iterdir():
         shutil.copy(path, folder)

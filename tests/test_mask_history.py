@@ -130,3 +130,11 @@ def test_a_detector_that_is_not_known_is_an_error_of_the_option() -> None:
     assert refused.code == 2
     assert "IRIS has IRIS1" in refused.err
     assert "of the file" not in refused.err
+
+
+def test_a_mask_that_is_missing_takes_one_line(cache: Path) -> None:
+    (cache / "references" / "tmt" / "iris" / NAMES[1]).unlink()
+    problem = mask_history("IRIS1", crds_path=cache).masks[1].problem
+    assert problem is not None
+    assert "is not in the cache" in problem
+    assert "\n" not in problem

@@ -25,7 +25,7 @@ from tmt_dq.calibration.suitability import (
 )
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import GeometryError, MaskFormatError, SelectionError
+from tmt_dq.errors import GeometryError, MaskFormatError, OutputError, SelectionError
 from tmt_dq.files.atomic import check_output
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector
@@ -203,6 +203,10 @@ def _check_outputs(options: MaskOptions, keep_maps: PathLike | None, inputs: lis
     options.check(inputs)
     if keep_maps is not None and not options.dry_run:
         check_output(Path(keep_maps), overwrite=options.overwrite, inputs=inputs)
+        output = Path(options.output or "").resolve()
+        if output == Path(keep_maps).resolve():
+            what = "is named for the mask and for the maps"
+            raise OutputError(what, where=keep_maps, hint="Name two files.")
 
 
 def _check_window(exposure: Exposure, detector: Detector, *, placed: bool) -> None:

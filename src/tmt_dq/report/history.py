@@ -222,7 +222,7 @@ def mask_history(
 def _readable(version: Version) -> tuple[Mask | None, str | None]:
     """Return a mask, or why it cannot be read."""
     if version.path is None:
-        return None, version.problem
+        return None, (version.problem or "cannot be read").splitlines()[0]
     try:
         return read_mask(version.path), None
     except TmtDqError as error:
