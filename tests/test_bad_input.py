@@ -80,6 +80,10 @@ def add(
     bad(name, kind, "bad.fits", *fragments, select=select)(build)
 
 
+_told: tuple[str, ...]
+_options: Any
+"""Fragments of a message, and options of a case, in the tables below."""
+
 # --- files that are no FITS files -----------------------------------------------------------
 
 
@@ -417,7 +421,7 @@ def twice(keyword: str, value: object, other: object) -> None:
         return {"ramp": write_hdus(folder / "bad.fits", hdus)}
 
     def both(folder: Path) -> Options:
-        cards = {"header": {keyword: value}, "sci_header": {keyword: other}}
+        cards: dict[str, Any] = {"header": {keyword: value}, "sci_header": {keyword: other}}
         return {"ramp": make_ramp(folder / "bad.fits", **cards)}
 
     selects = keyword not in {"SUBSTRT1", "FASTAXIS"}

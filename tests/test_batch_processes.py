@@ -186,6 +186,7 @@ def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:
 def test_workers_leave_nothing_that_python_warns_of(tmp_path: Path) -> None:
     """Libraries that selection by rules imports make semaphores in the workers."""
     ramp = make_ramp(tmp_path / "a_uncal.fits")
-    command = [sys.executable, "-m", "tmt_dq", "batch", ramp, "--output-dir", tmp_path / "out"]
+    command = [sys.executable, "-m", "tmt_dq", "batch", str(ramp)]
+    command += ["--output-dir", str(tmp_path / "out")]
     done = subprocess.run([*command, "-q"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

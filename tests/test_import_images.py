@@ -121,7 +121,8 @@ def test_bits_without_a_meaning_are_errors(folder: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, None])
 def test_undefined_pixels_and_numbers_that_are_not_whole(folder: Path, value: float | None) -> None:
-    data, header = MAP.astype(np.float32), {}
+    data: npt.NDArray[Any] = MAP.astype(np.float32)
+    header: dict[str, Any] = {}
     if value is None:
         data, header, value = MAP.copy(), {"BLANK": -99}, -99
     data[3, 3] = value

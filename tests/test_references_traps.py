@@ -169,7 +169,7 @@ class TestCacheAndContext:
         ],
     )
     def test_rules_for_something_else(
-        self, tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
+        self, tmp_path: Path, changes: dict[str, Any], words: tuple[str, ...]
     ) -> None:
         refused(SelectionError, *words, crds_path=make_cache(tmp_path, **changes))
 

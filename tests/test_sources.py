@@ -94,8 +94,10 @@ class TestContract:
     def test_types_shapes_bits_and_report(self, name: str, dtype: str) -> None:
         source = SOURCES[name]()
         pixels, samples, (report,) = initialize(_counts(dtype), [source])
-        assert (pixels.dtype, pixels.shape) == (np.uint32, SHAPE[2:])
-        assert (samples.dtype, samples.shape) == (np.uint8, SHAPE)
+        assert pixels.dtype == np.uint32
+        assert pixels.shape == SHAPE[2:]
+        assert samples.dtype == np.uint8
+        assert samples.shape == SHAPE
         assert int(np.bitwise_or.reduce(samples, axis=None)) & ~source.group_bits == 0
         assert report.flagged == np.count_nonzero(pixels)
         for counted, flags in ((report.counts, pixels), (report.samples, samples)):
@@ -231,7 +233,10 @@ def test_guide_windows_anywhere(y: int, x: int, ny: int, nx: int, expand: int) -
             expected[row, column] = OTHER_BAD_PIXEL if in_rows or in_columns else 0
             if near_rows and near_columns:
                 expected[row, column] |= NON_SCIENCE | DO_NOT_USE
-    options = {"guide_windows": [GuideWindow(Window(y, x, ny, nx))], "guide_expand": expand}
+    options: dict[str, Any] = {
+        "guide_windows": [GuideWindow(Window(y, x, ny, nx))],
+        "guide_expand": expand,
+    }
     if not expected.any():
         with pytest.raises(GeometryError, match=r"lie outside the exposure, which covers x 5–24"):
             _source(**options)
@@ -275,13 +280,13 @@ def test_samples_by_their_values(limits: dict[str, Any], expected: list[int]) ->
     ("limits", "name"),
     [({"full_scale": 1e9}, "full_scale is 1e\\+09"), ({"ad_floor": -1}, "ad_floor is -1")],
 )
-def test_limits_that_no_count_reaches(limits: dict[str, float], name: str) -> None:
+def test_limits_that_no_count_reaches(limits: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}, which no count of type uint16 reaches"):
         initialize(_counts(), [_source(**limits)])
     initialize(_counts("f4"), [_source(**limits)])  # reals may be of any size
 
 
-@pytest.mark.parametrize("values", [[0, 70000], [0.5], [-1], [float("inf")], [float("nan")]])
+@pytest.mark.parametrize("values", [[0, 70000], [0.5], [-1], [float("inf")]])
 def test_dropout_values_that_no_count_has(values: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"dropout_values has .*, which no count of type uint16"):
         initialize(_counts(), [_source(dropout_values=values)])

@@ -277,6 +277,25 @@ def test_a_plain_model_of_an_output_gets_one_card_each(here: Any) -> None:
             assert saved[0].header[keyword] == first[0].header[keyword]
 
 
+def test_what_a_plain_model_saved_is_saved_again(here: Any) -> None:
+    from stdatamodels import DataModel
+
+    apply_dq(make_ramp(here / "ramp.fits"), here / "out.fits", mask=make_mask(here / "mask.fits"))
+    with DataModel(here / "out.fits") as plain:
+        plain.save(here / "plain.fits")
+        with pytest.raises(RampFormatError, match="open it with TMTRampModel"):
+            DQInitStep.call(plain, again=True)
+    with TMTRampModel(here / "plain.fits") as model:
+        model.save(here / "saved.fits")
+    with fits.open(here / "saved.fits") as saved, fits.open(here / "out.fits") as first:
+        for name in ("SCI", "PIXELDQ", "GROUPDQ"):
+            assert [hdu.name for hdu in saved].count(name) == 1
+            np.testing.assert_array_equal(saved[name].data, first[name].data)
+        for keyword in ("S_DQINIT", "R_MASK", "INSTRUME"):
+            assert saved[0].header.count(keyword) == 1
+            assert saved[0].header[keyword] == first[0].header[keyword]
+
+
 @pytest.mark.parametrize("way", ["path", "model"])
 @pytest.mark.parametrize("spelling", ["N/A", " n/a "])
 def test_not_applicable_on_request_is_skipped(here: Any, way: Any, spelling: Any) -> None:

@@ -74,6 +74,8 @@ class TMTDataModel(DataModel):
             if not from_file:
                 raise
             raise self.format_error(f"cannot be read: {error}", where=self._where) from error
+        if not isinstance(init, DataModel):  # whose tree this model may share
+            settle_extra(self)
 
     def _checked_path(self, path: Path) -> str:
         """Refuse a file that astropy would half read: it warns about truncation and goes on."""
@@ -305,7 +307,7 @@ def _places(schema: Any) -> tuple[dict[str, tuple[str, ...]], set[str]]:
 
 
 def settle_extra(model: TMTDataModel) -> None:
-    """Bring home, in place, what a model that this one is made from had no place for.
+    """Move to its place, in the model's own tree, what an earlier model had no place for.
 
     Otherwise it would be written twice: from its place and from ``extra_fits``.
     """

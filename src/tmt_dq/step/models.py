@@ -40,7 +40,8 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
         settle_extra(result)
     where = result.meta.filename or type(model).__name__
     if result.data is None:
-        raise RampFormatError("the model has no data", where=where)
+        hint = "Give the step the path of the file, or open it with TMTRampModel."
+        raise RampFormatError("the model has no data", where=where, hint=hint)
     ramp = describe_ramp(
         result.image_keywords(), result.data.shape, where=where, start=options.subarray
     )

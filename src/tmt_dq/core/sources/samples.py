@@ -45,7 +45,7 @@ def _dropouts(values: tuple[float, ...]) -> FlagSource:
     numbers = [value for value in values if not np.isnan(value)]
 
     def look(counts: npt.NDArray[np.generic]) -> Found:
-        _check_reach(counts.dtype, "dropout_values", numbers or values, whole=True)
+        _check_reach(counts.dtype, "dropout_values", numbers, whole=True)
         lost = np.zeros(counts.shape, bool)
         for value in values:
             lost |= np.isnan(counts) if np.isnan(value) else counts == value
