@@ -4,6 +4,7 @@ What could go wrong: masks in the wrong order, a damaged one that ends the histo
 compared with another mask than the one in force, an exit status that does not fit the answer.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,39 @@ def test_a_mask_that_is_missing_takes_one_line(cache: Path) -> None:
     assert problem is not None
     assert "is not in the cache" in problem
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (NAMES[2:], "compared with the candidate"),
+        (NAMES, "no other mask is compared with the candidate"),
+    ],
+)
+def test_a_missing_mask_in_force_is_named(
+    folder: Path, cache: Path, missing: list[str], said: str
+) -> None:
+    for name in missing:
+        (cache / "references" / "tmt" / "iris" / name).unlink()
+    candidate = builders.make_mask(folder / "new.fits", MASKS[1])
+    words = ["history", "--detector", "IRIS1", "--crds-path", cache, "--candidate", candidate]
+    done = invoke(*words, "--json")
+    assert done.code == 1
+    report = json.loads(done.out)
+    assert f"the mask in force, {NAMES[2]}, cannot be read" in report["reason"]
+    assert said in report["reason"]
+    assert [text.split()[0] for text in report["warnings"]] == missing
+    for name in missing:
+        assert f"Warning: {name} is not compared" in done.err
+    assert "--crds-path" in done.err
+
+
+def test_the_trend_has_dates_and_names_beside_the_lines(cache: Path) -> None:
+    history = mask_history("IRIS1", crds_path=cache)
+    early = dataclasses.replace(history.masks[0], useafter="2011-05-01 00:00:00")
+    lower = dataclasses.replace(history, masks=(early, *history.masks[1:])).figure().axes[1]
+    first, second, third = lower.lines[0].get_xdata()
+    assert second - first == 4018  # days of eleven years, three of them leap years
+    assert third - second == 365
+    assert {text.get_text() for text in lower.texts} == {"DO_NOT_USE", "HOT", "WARM"}
+    assert "2011-05-01\n" + early.name in [label.get_text() for label in lower.get_xticklabels()]

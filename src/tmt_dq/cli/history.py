@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.cli.console import show_report
+from tmt_dq.cli.console import remark, show_report
 from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON, OVERWRITE
 from tmt_dq.cli.verb import option, verb
 
@@ -21,7 +21,7 @@ def history_command(plot: Path | None, *, overwrite: bool, as_json: bool, **opti
 
     Lists all masks of a CRDS cache by date: pixels per flag gained, lost and kept, and the share
     with DO_NOT_USE. The exit status is 1 if the candidate differs so much from the mask in force
-    that a delivery is due, else 0.
+    that a delivery is due, or the mask in force cannot be read; else 0.
 
     \b
     Examples:
@@ -34,5 +34,7 @@ def history_command(plot: Path | None, *, overwrite: bool, as_json: bool, **opti
     history = mask_history(options.pop("detector"), **options)
     if plot is not None:
         history.plot(plot, overwrite=overwrite)
+    for warning in history.warnings:
+        remark("Warning:", warning, fg="yellow")
     show_report(history, as_json=as_json)
     return 1 if history.due else 0

@@ -1,5 +1,6 @@
 """History of a detector's masks: what each gained and lost, and whether a new one is due."""
 
+import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.masks.new_mask import find_detector
 from tmt_dq.references.versions import Version, list_versions
 from tmt_dq.report.colours import flag_colour
-from tmt_dq.report.figures import LEFT, TOP, add_panel, new_figure
+from tmt_dq.report.figures import LEFT, TOP, add_panel, label_lines, new_figure
 from tmt_dq.report.report import Report
 from tmt_dq.tables import Table, share
 
 __all__ = ["FlagHistory", "MaskHistory", "MaskVersion", "mask_history"]
 
+_CANDIDATE = "candidate"
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 
 
@@ -73,6 +75,8 @@ class MaskHistory(Report):
         Whether the candidate differs from the mask in force by more than the recipe's limit.
     reason : str
         Why a delivery is due, or not.
+    warnings : tuple of str
+        The masks that the rules name and that cannot be read, each with what to do.
     """
 
     instrument: str
@@ -83,6 +87,7 @@ class MaskHistory(Report):
     flags: tuple[FlagHistory, ...]
     due: bool
     reason: str
+    warnings: tuple[str, ...] = ()
 
     def headline(self) -> Sequence[str]:
         """Return whose masks they are, and whether a delivery is due."""
@@ -122,12 +127,12 @@ class MaskHistory(Report):
         masks = [mask for mask in self.masks if mask.problem is None]
         width, height = 1400, 700
         figure = new_figure(width + 3 * LEFT, TOP + 2 * height + 500, self.headline()[0])
-        places = range(len(masks))
+        places = _places(masks)
         upper = add_panel(figure, (LEFT, TOP), width, height)
         upper.plot(
             places, [100 * mask.do_not_use_fraction for mask in masks], "o-", color="#d55e00"
         )
-        upper.set(ylabel="DO_NOT_USE (% of the pixels)", xticks=list(places), xticklabels=[])
+        upper.set(ylabel="DO_NOT_USE (% of the pixels)", xticks=places, xticklabels=[])
         upper.set_ylim(bottom=0)
         lower = add_panel(figure, (LEFT, TOP + height + 120), width, height)
         markers = "osd^v<>ph*XP"
@@ -137,12 +142,49 @@ class MaskHistory(Report):
             marker = markers[number % len(markers)]
             style = {"color": flag_colour(name), "marker": marker, "ms": 4, "linewidth": 1}
             lower.plot(places, series, label=name, **style)
-        labels = [f"{mask.useafter[:10]}\n{mask.name}" for mask in masks]
-        lower.set(xlabel="USEAFTER, mask", ylabel="pixels", yscale="symlog", xticks=list(places))
-        lower.set_xticklabels(labels, fontsize=7, rotation=20, ha="right")
-        if self.flags:
-            lower.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+        lower.set(xlabel="USEAFTER, mask", ylabel="pixels", yscale="symlog", xlim=upper.get_xlim())
+        lower.set_ylim(bottom=0)
+        labels = _tick_labels(masks, places, lower.get_xlim())
+        lower.set_xticks(list(labels), list(labels.values()), fontsize=7, rotation=35, ha="right")
+        label_lines(lower)
         return figure
+
+
+def _places(masks: Sequence[MaskVersion]) -> list[float]:
+    """Return where masks are on an axis of days: those without a date before and after all."""
+    days = [_day(mask.useafter) for mask in masks]
+    known = [day for day in days if day is not None] or [0.0]
+    margin = max(30.0, 0.1 * (max(known) - min(known)))
+    return [
+        day
+        if day is not None
+        else (max(known) + margin if mask.useafter == _CANDIDATE else min(known) - margin)
+        for mask, day in zip(masks, days, strict=True)
+    ]
+
+
+def _day(useafter: str) -> float | None:
+    """Return a date in days, None for what is no date."""
+    try:
+        return dt.datetime.fromisoformat(useafter).replace(tzinfo=dt.UTC).timestamp() / 86400
+    except ValueError:
+        return None
+
+
+def _tick_labels(
+    masks: Sequence[MaskVersion], places: Sequence[float], limits: tuple[float, float]
+) -> dict[float, str]:
+    """Return dates and names by place; masks too close together share one label."""
+    labels: dict[float, str] = {}
+    last = -np.inf
+    for mask, place in sorted(zip(masks, places, strict=True), key=lambda pair: pair[1]):
+        text = f"{mask.useafter[:10] or 'unknown'}\n{mask.name}"
+        if place - last < 0.03 * (limits[1] - limits[0]):
+            labels[last] += f"\n{text}"
+        else:
+            labels[place] = text
+            last = place
+    return labels
 
 
 def mask_history(
@@ -192,37 +234,54 @@ def mask_history(
     flags: list[FlagHistory] = []
     before: Mask | None = None
     force: Mask | None = None
+    lost: list[str] = []  # masks that the rules name after `force`
+    warnings: list[str] = []
     for version in listing.versions:
         mask, problem = _readable(version)
         entry, rows = _compare(version, mask, before, problem)
         masks.append(entry)
         flags += rows
         before = before if mask is None or entry.problem else mask
-        force = mask if mask is not None and version.in_context else force
+        if version.in_context and mask is not None:
+            force, lost = mask, []
+        elif version.in_context:
+            lost.append(version.name)
+            warnings.append(
+                f"{version.name} is not compared: {problem}. Put it into the cache "
+                f"{listing.cache}, or name a cache that has it (--crds-path, crds_path)"
+            )
     due, reason = False, "no candidate was given"
     if candidate is not None:
         new = _candidate(Path(candidate), chip, force)
-        version = Version(Path(candidate).name, "candidate", in_context=False, path=new.path)
+        version = Version(Path(candidate).name, _CANDIDATE, in_context=False, path=new.path)
         entry, rows = _compare(version, new, force, None)
         masks.append(entry)
         flags += rows
         limit = load_recipe(recipe if isinstance(recipe, str) else Path(recipe)).due_fraction
         fraction = entry.changed / new.dq.size
-        due = force is None or fraction >= limit
-        reason = (
-            f"a delivery is {'' if due else 'not '}due: DO_NOT_USE changes in {entry.changed:,} "
-            f"pixels ({share(fraction)}); the limit is {share(limit)}"
-            if force is not None
-            else "a delivery is due: no mask is in force"
-        )
+        due = force is None or bool(lost) or fraction >= limit
+        if lost:
+            other = "no other mask" if force is None else f"{force.path.name}, an older one,"
+            reason = (
+                f"a delivery is taken to be due: the mask in force, {lost[-1]}, cannot be read; "
+                f"{other} is compared with the candidate"
+            )
+        elif force is None:
+            reason = "a delivery is due: no mask is in force"
+        else:
+            reason = (
+                f"a delivery is {'' if due else 'not '}due: DO_NOT_USE changes in "
+                f"{entry.changed:,} pixels ({share(fraction)}); the limit is {share(limit)}"
+            )
     facts = (described.name, chip.name, listing.context, str(listing.cache))
-    return MaskHistory(*facts, tuple(masks), tuple(flags), due, reason)
+    return MaskHistory(*facts, tuple(masks), tuple(flags), due, reason, tuple(warnings))
 
 
 def _readable(version: Version) -> tuple[Mask | None, str | None]:
     """Return a mask, or why it cannot be read."""
     if version.path is None:
-        return None, (version.problem or "cannot be read").splitlines()[0]
+        first = (version.problem or "cannot be read").splitlines()[0]
+        return None, first.removesuffix(". Looked in")
     try:
         return read_mask(version.path), None
     except TmtDqError as error:
