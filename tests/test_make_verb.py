@@ -4,9 +4,11 @@ What could go wrong: exposures that do not belong together; a file whose fault i
 that cannot be certified; a record from which the mask could not be made again.
 """
 
+import errno
 import gzip
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +18,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import reference_helpers
 from builders import CONVENTION, arrays, invoke
 from builders import make_mask as write_mask
 from tmt_dq import certify_mask, find_bad_pixels
+from tmt_dq.calibration.inputs import Calibrations
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.calibration.simulation import Scene, write_exposure, write_night
 from tmt_dq.errors import ConfigError, OutputError, TmtDqError
@@ -401,3 +405,73 @@ def test_implausible_fraction_is_refused(files: Path, folder: Path) -> None:
     done = invoke(*options(files, "--recipe", recipe, "--full-frame", "-o", folder / "mask.fits"))
     assert done.code == 3
     assert "the finder dead flags" in done.err
+
+
+def test_base_in_force_of_a_named_cache(files: Path, folder: Path) -> None:
+    rules = {("IRIS1", "GENERIC"): {"2021-05-01 00:00:00": "tmt_iris_mask_0007.fits"}}
+    text = reference_helpers.rmap_text(rules)
+    cache = reference_helpers.make_cache(folder / "cache", text, files=())
+    old = np.zeros((4096, 4096), np.uint32)
+    old[12, 20] = CONVENTION["PERSISTENCE"]
+    name = "references/tmt/iris/tmt_iris_mask_0007.fits"
+    write_mask(cache / name, old, start=(1, 1))
+    words = ("--crds-path", cache, "-o", folder / "mask.fits")
+    refused = invoke(*options(files, "--full-frame", *words))
+    assert refused.code == 2
+    assert "--base" in refused.err
+    done = invoke(*options(files, "--base", "auto", *words))
+    assert done.code == 0, done.err
+    assert arrays(folder / "mask.fits")["DQ"][12, 20] == CONVENTION["PERSISTENCE"]
+
+
+def test_a_list_on_top_wins_and_is_recorded(
+    files: Path, made: tuple[Any, Path], folder: Path
+) -> None:
+    found = arrays(made[1] / "mask.fits")["DQ"]
+    y, x = np.argwhere(found[:64, :128] == 0)[0]
+    (folder / "own.txt").write_text(f"{x + 1} {y + 1}\n")
+    words = ("--full-frame", "--add", folder / "own.txt", "--add-columns", "x,y")
+    words += ("--add-flag", "HOT", "-o", folder / "mask.fits")
+    asked = invoke(*options(files, *words))
+    assert asked.code == 2
+    assert "base" in asked.err
+    done = invoke(*options(files, *words, "--add-base", 1))
+    assert done.code == 0, done.err
+    expected = found.copy()
+    expected[y, x] = CONVENTION["HOT"] | CONVENTION["DO_NOT_USE"]
+    np.testing.assert_array_equal(arrays(folder / "mask.fits")["DQ"], expected)
+    history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
+    assert "add own.txt; sha256" in history
+    alone = invoke(*options(files, "--full-frame", "--add-flag", "HOT", "--dry-run"))
+    assert alone.code == 2
+    assert "--add-flag is about the files of --add" in alone.err
+
+
+@pytest.mark.parametrize("name", ["mask", "maps"])
+def test_an_output_that_cannot_be_made_is_found_before_reading(
+    files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def measure(*_: object) -> None:
+        pytest.fail("the exposures were measured")
+
+    monkeypatch.setattr(Calibrations, "measure", measure)
+    (folder / "closed").mkdir()
+    make = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).startswith(str(folder / "closed")):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return make(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    places = {"mask": folder, "maps": folder, name: folder / "closed"}
+    with pytest.raises(OutputError, match="cannot be written: Disk quota exceeded"):
+        find_bad_pixels(
+            sorted(files.glob("dark_*.fits")),
+            places["mask"] / "mask.fits",
+            flats=sorted(files.glob("flat_*.fits")),
+            detector="IRIS1",
+            full_frame=True,
+            keep_maps=places["maps"] / "maps.fits",
+        )
+    assert not list(folder.glob("*.fits"))

@@ -5,8 +5,9 @@ import datetime as dt
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,14 @@ from tmt_dq.calibration.suitability import (
 )
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import GeometryError, MaskFormatError, OutputError, SelectionError
-from tmt_dq.files.atomic import check_output
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, SelectionError
+from tmt_dq.files.atomic import check_output, try_output
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector
-from tmt_dq.masks.make import make_mask
+from tmt_dq.masks.formats import read_flags
 from tmt_dq.masks.mask import read_mask
-from tmt_dq.masks.new_mask import MaskOptions, find_detector
+from tmt_dq.masks.new_mask import MaskOptions, NewMask, find_detector
+from tmt_dq.masks.reading import Reading
 from tmt_dq.references import select_mask
 
 __all__ = ["find_bad_pixels"]
@@ -53,6 +55,9 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     instrument: str = "IRIS",
     recipe: str | PathLike = "iris",
     base: PathLike | None = None,
+    crds_path: PathLike | None = None,
+    context: str | None = None,
+    add: Iterable[tuple[PathLike, Reading]] = (),
     full_frame: bool = False,
     gain: float | None = None,
     allow_few: bool = False,
@@ -88,6 +93,10 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     base : path, optional
         A mask of which flags stay that no finder of the recipe measures, and all flags outside the
         exposures' window; "auto" for the mask that the rules select for the first dark.
+    crds_path, context : optional
+        Cache and rules for ``base="auto"``, as in `tmt_dq.select_mask`.
+    add : iterable of (path, Reading)
+        Files of any kind that `tmt_dq.import_mask` reads, whose flags are added to what was found.
     full_frame : bool
         For exposures of a subarray without `base`: whether the other pixels of the detector are
         left without flags.
@@ -116,7 +125,8 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     Raises
     ------
     ConfigError
-        Raised if there are too few exposures, a recipe is not understood, or the gain is unknown.
+        Raised if there are too few exposures, a recipe is not understood, the gain is unknown, or
+        a cache or context is named without ``base="auto"``.
     RampFormatError
         Raised if a file is not what it should be: no ramp, read otherwise than the others, without
         TGROUP or TFRAME, with lost reads or NaN, a flat among darks, a dark among flats, a
@@ -140,11 +150,17 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     policy = used.do_not_use if do_not_use is None else do_not_use
     keywords = (useafter, pedigree, author, description)
     options = MaskOptions(output, keywords, policy, grow, overwrite=overwrite, dry_run=dry_run)
-    names = {"dark": darks, "flat": flats, "long flat": long_flats}
+    names = {"dark": list(darks), "flat": list(flats), "long flat": list(long_flats)}
+    lists = [(Path(path), reading) for path, reading in add]
+    exposures = [Path(name) for group in names.values() for name in group]
+    _check_outputs(options, keep_maps, [*exposures, *(path for path, _ in lists)])
+    new = NewMask("make", described.name, chip.name, options)
+    rules = {"crds_path": crds_path, "context": context}
+    _check_rules(base, rules)
+    added = [(read_flags(path, new.target, reading), reading) for path, reading in lists]
     shortage = Shortage(allowed=allow_few)
     with contextlib.ExitStack() as stack:
         files = local_files(stack, names)
-        _check_outputs(options, keep_maps, [path for group in files.values() for path in group])
         series = open_all(stack, files, described, chip, scratch=not dry_run)
         first = next(iter(series.values())).first
         check_numbers(series, used, shortage)
@@ -154,7 +170,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         )
         if dry_run:
             return BadPixels(None, used.name, calibration.inputs, cost=calibration.cost)
-        lines, kept = _kept(base, first.path, used, chip)
+        lines, kept = _kept(base, first.path, rules, used, chip)
         inputs = calibration.with_sums()
         maps = calibration.measure(progress)
         calibration.verify()
@@ -162,27 +178,21 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     flags, results = _find(maps, used, shortage)
     if keep_maps is not None:
         write_maps(Path(keep_maps), maps, overwrite=overwrite)
-    made = make_mask(
-        _placed(flags, kept, first.ramp.ramp.window, used),
-        output,
-        detector=chip.name,
-        instrument=described.name,
-        do_not_use=policy,
-        useafter=useafter,
-        pedigree=pedigree,
-        author=author,
-        description=description,
-        grow=grow,
-        history=[
-            *lines,
-            *(one.describe() for one in inputs),
-            f"gain {calibration.gain} e-/DN; recipe {used.name}",
-            *(f"recipe {line}" for line in used.describe()),
-            *(result.describe() for result in results),
-            *(f"accepted on request: {remark}" for remark in shortage.remarks),
-        ],
-        overwrite=overwrite,
-    )
+    new.dq = _placed(flags, kept, first.ramp.ramp.window, used)
+    for line in (
+        *lines,
+        *(one.describe() for one in inputs),
+        f"gain {calibration.gain} e-/DN; recipe {used.name}",
+        *(f"recipe {line}" for line in used.describe()),
+        *(result.describe() for result in results),
+        *(f"accepted on request: {remark}" for remark in shortage.remarks),
+    ):
+        new.note(line)
+    for mask, reading in added:
+        count = int(np.count_nonzero(mask.dq & ~new.dq))
+        new.dq = new.dq | mask.dq
+        new.record("add", mask, reading, f"{count:,} pixels got a flag they did not have")
+    made = new.write()
     return BadPixels(
         made,
         used.name,
@@ -203,10 +213,23 @@ def _check_outputs(options: MaskOptions, keep_maps: PathLike | None, inputs: lis
     options.check(inputs)
     if keep_maps is not None and not options.dry_run:
         check_output(Path(keep_maps), overwrite=options.overwrite, inputs=inputs)
+        try_output(Path(keep_maps))
         output = Path(options.output or "").resolve()
         if output == Path(keep_maps).resolve():
             what = "is named for the mask and for the maps"
             raise OutputError(what, where=keep_maps, hint="Name two files.")
+
+
+def _check_rules(base: PathLike | None, rules: Mapping[str, object]) -> None:
+    """Refuse a cache or context that nothing would ask."""
+    for name, value in rules.items():
+        if value is not None and (base is None or os.fspath(base) != "auto"):
+            raise ConfigError(
+                "is for the mask in force, which nothing asks for",
+                where=name,
+                hint='Leave it out, or keep the flags of that mask: base "auto".',
+                options=("base",),
+            )
 
 
 def _check_window(exposure: Exposure, detector: Detector, *, placed: bool) -> None:
@@ -249,7 +272,11 @@ def _measured_flags(recipe: MaskRecipe) -> np.uint32:
 
 
 def _kept(
-    base: PathLike | None, first: Path, recipe: MaskRecipe, detector: Detector
+    base: PathLike | None,
+    first: Path,
+    rules: Mapping[str, Any],
+    recipe: MaskRecipe,
+    detector: Detector,
 ) -> tuple[list[str], Flags]:
     """Return the flags of a base mask, on the whole detector, and a line for HISTORY."""
     full = np.zeros(detector.shape, np.uint32)
@@ -257,7 +284,7 @@ def _kept(
         full[border_of(detector)] = PIXEL["REFERENCE_PIXEL"]
     if base is None:
         return [], full
-    path = select_mask(first).path if os.fspath(base) == "auto" else Path(base)
+    path = select_mask(first, **rules).path if os.fspath(base) == "auto" else Path(base)
     if path is None:
         raise SelectionError("the rules say that no mask applies", where=first)
     mask = read_mask(path)

@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
+
 from tmt_dq.cli.console import echo, print_json, table
 from tmt_dq.cli.masks import NEW_MASK, show_made
-from tmt_dq.cli.options import JOBS
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JOBS, table_options
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
+from tmt_dq.core.options import values_of
+from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import number
 
 _FILES = "A file, URL, quoted pattern, folder or @LIST; may be repeated."
@@ -36,6 +40,9 @@ _OWN = ("unknown", "do_not_use")
         "Keep the flags of this mask that no finder measures, and all outside a subarray; auto: "
         "the mask in force.",
     ),
+    *(CRDS_PATH, CONTEXT),
+    option("--add FILE", "Add the flags of this list or map, which win.", multiple=True),
+    *table_options(Reading, prefix="add_"),
     option("--full-frame", "Without --base: leave pixels outside a subarray unflagged."),
     option("--gain E_PER_DN", "Gain. [default: GAIN of the files]", kind=float),
     option("--allow-few", "Accept, and record, fewer exposures than the recipe demands."),
@@ -52,6 +59,7 @@ def make_command(
     flats: tuple[str, ...],
     long_flats: tuple[str, ...],
     output: Path | None,
+    add: tuple[Path, ...],
     *,
     as_json: bool,
     **options: Any,
@@ -60,17 +68,22 @@ def make_command(
 
     All reads of all exposures are measured in one pass; the finders of the recipe decide from the
     maps. --dry-run reads headers only, and says what would be read, how long it takes and how much
-    memory it needs.
+    memory it needs. --add reads files of any kind that tmt-dq import reads; the options --add-flag,
+    --add-base and so on say what such a file does not say itself.
 
     \b
     Examples:
       tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 -o mask.fits
       tmt-dq make --darks @d.txt --flats flats/ --detector IRIS1 --base auto -o mask.fits
+      tmt-dq make --darks 'dark_*.fits' --detector IRIS1 --add list.txt --add-base 1 -o mask.fits
       tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 --dry-run
     """
     from tmt_dq.batch.inputs import find_inputs
     from tmt_dq.calibration.make import find_bad_pixels
 
+    given = values_of(Reading, lambda name, _row: options.pop(name), prefix="add_")
+    if given and not add:
+        raise click.UsageError(f"--add-{next(iter(given))} is about the files of --add: name one.")
     groups = [
         find_inputs(names, output_dir=Path()) if names else []
         for names in (darks, flats, long_flats)
@@ -83,6 +96,7 @@ def make_command(
             output,
             flats=groups[1],
             long_flats=groups[2],
+            add=[(path, Reading(**given)) for path in add],
             progress=progress,
             **options,
         )

@@ -17,7 +17,14 @@ from pathlib import Path
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.copying import write_all
 
-__all__ = ["atomic_output", "check_not_input", "check_output", "output_errors", "write_file"]
+__all__ = [
+    "atomic_output",
+    "check_not_input",
+    "check_output",
+    "output_errors",
+    "try_output",
+    "write_file",
+]
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """0 where the system lacks it: a folder cannot be opened for writing."""
@@ -72,6 +79,15 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
         check_not_input(path, inputs)
         if not overwrite and (path.exists() or path.is_symlink()):
             raise OutputError("already exists", where=path, hint=_REPLACE)
+
+
+def try_output(path: Path) -> None:
+    """Make sure, before long work, that the system lets a file be made in an output's folder."""
+    with output_errors(path):
+        fd, hidden = _open(path)
+        os.close(fd)
+        if hidden is not None:
+            hidden.unlink()
 
 
 def check_not_input(path: Path, inputs: Iterable[Path]) -> None:

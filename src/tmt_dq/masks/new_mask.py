@@ -16,7 +16,7 @@ from tmt_dq import __version__
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
-from tmt_dq.files.atomic import atomic_output, check_output, output_errors
+from tmt_dq.files.atomic import atomic_output, check_output, output_errors, try_output
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.fits.cards import Value, ascii_text
 from tmt_dq.fits.headers import image_header, primary_header
@@ -88,6 +88,7 @@ class MaskOptions:
             raise OutputError("is not named .fits; a mask is a FITS file", where=path)
         if not self.dry_run:
             check_output(path, overwrite=self.overwrite, inputs=inputs)
+            try_output(path)
 
     def given(self) -> dict[str, str | None]:
         """Return the keywords that only the keeper of a mask can give, and a delivery demands."""
