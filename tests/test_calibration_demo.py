@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import arrays, invoke
+from builders import CONVENTION, arrays, invoke
 from tmt_dq import calibration_demo
 from tmt_dq.core.geometry import Window
 
@@ -25,6 +25,9 @@ def test_the_demo_makes_delivers_and_applies_a_mask(
     for flag in ("DEAD", "LOW_QE", "OPEN", "HOT"):
         assert rows[flag]["planted"] == rows[flag]["found"] != "0"
     assert rows["DEAD"]["in good pixels"] == "0"
+    # Inverse RC has no flag of its own.
+    assert rows["OTHER_BAD_PIXEL"]["planted"] != "0"
+    assert set(rows) <= set(CONVENTION)
 
 
 def test_a_dry_run_of_it_is_refused(folder: Path) -> None:

@@ -19,6 +19,7 @@ from tmt_dq import diff, summarize
 from tmt_dq.errors import ConfigError, OutputError
 
 FLAG = builders.CONVENTION
+PLACE = ("pixels", "x", "y", "width", "height")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -155,6 +156,17 @@ def test_axes_have_labels_and_dots_are_whole_pixels_of_the_screen() -> None:
     assert all(axes.get_ylabel() or not axes.get_yticks().size for axes in maps)
 
 
+def test_nothing_of_a_fully_flagged_picture_overlaps_or_is_cut() -> None:
+    figure = summarize(np.full((256, 256), FLAG["HOT"] | FLAG["DO_NOT_USE"])).figure()
+    figure.draw_without_rendering()
+    whole, *bars, density, colours, _, _ = figure.axes
+    marks = max(text.get_window_extent().x1 for text in whole.texts)
+    assert marks < density.yaxis.label.get_window_extent().x0
+    assert [label.get_text() for label in colours.get_yticklabels()] == ["100 %"]
+    for axes in (*bars, colours):
+        assert axes.get_tightbbox().x1 <= figure.bbox.x1
+
+
 flagged = hnp.arrays(np.uint8, (13, 9), elements=st.integers(0, 2))
 
 
@@ -210,6 +222,23 @@ def test_the_page_needs_no_other_file(folder: Path) -> None:
         page = Page((folder / name).read_text("utf-8"))
         assert page.links == []
         assert page.tags.count("table") == len(report.tables())
+
+
+@pytest.mark.parametrize("dq", [np.zeros((20, 30), np.uint32), flags()])
+def test_the_heading_of_layers_is_over_layers(folder: Path, dq: npt.NDArray[np.uint32]) -> None:
+    summarize(dq).write_html(folder / "p.html")
+    assert ("<h2>Layers</h2>" in (folder / "p.html").read_text("utf-8")) == dq.any()
+
+
+def test_bad_lines_are_listed_as_far_as_they_reach() -> None:
+    dq = np.zeros((20, 30), np.uint32)
+    dq[5:16, 7] = FLAG["DEAD"]
+    dq[18, 2:29] = FLAG["HOT"]
+    listed = summarize(dq)._explored().tables["Bad columns and rows"]
+    assert [tuple(getattr(line, name) for name in PLACE) for line in listed] == [
+        (12, 8, 6, 1, 14),  # rows 6 to 16, and 19
+        (27, 3, 19, 27, 1),
+    ]
 
 
 def test_names_cannot_put_anything_into_the_page(folder: Path) -> None:

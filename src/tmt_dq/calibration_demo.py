@@ -20,7 +20,7 @@ from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import OutputError
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.report.colours import by_flag
-from tmt_dq.report.figures import new_figure, save_figure
+from tmt_dq.report.figures import draw_counts, new_figure, save_figure
 from tmt_dq.report.maps import draw_map
 from tmt_dq.report.summary import summarize
 from tmt_dq.tables import Table
@@ -112,33 +112,36 @@ def _compare(scene: Scene, found: npt.NDArray[np.uint32]) -> Table:
     """Return for each flag how many planted pixels were found, and how many good ones flagged."""
     planted = np.any([*scene.kinds.values(), *scene.truth.values()], axis=0)
     rows = []
-    for flag, truth in scene.truth.items():
-        if flag in PIXEL:
-            there = (found & np.uint32(PIXEL[flag])) != 0
-            hits = int(np.count_nonzero(there & truth))
-            rows.append((flag, int(truth.sum()), hits, int(np.count_nonzero(there & ~planted))))
+    for kind, truth in scene.truth.items():
+        flag = _flag_of(kind)
+        there = (found & np.uint32(PIXEL[flag])) != 0
+        hits = int(np.count_nonzero(there & truth))
+        rows.append((flag, int(truth.sum()), hits, int(np.count_nonzero(there & ~planted))))
     return Table.of("Truth", ("flag", "planted", "found", "in good pixels"), rows)
 
 
-def _figure(scene: Scene, found: npt.NDArray[np.uint32]) -> Any:
-    """Draw what was planted beside what was found: the whole window, and a part of it."""
-    from matplotlib.patches import Patch
+def _flag_of(kind: str) -> str:
+    """Return the flag of a kind of defect; inverse RC has none of its own."""
+    return kind if kind in PIXEL else "OTHER_BAD_PIXEL"
 
+
+def _figure(scene: Scene, found: npt.NDArray[np.uint32]) -> Any:
+    """Draw what was planted beside what was found: the whole window, a part of it, the counts."""
     truth = np.zeros_like(found)
-    for flag, planted in scene.truth.items():
-        truth |= planted * np.uint32(PIXEL[flag] if flag in PIXEL else PIXEL["OTHER_BAD_PIXEL"])
+    for kind, planted in scene.truth.items():
+        truth |= planted * np.uint32(PIXEL[_flag_of(kind)])
     truth &= ~np.uint32(PIXEL["REFERENCE_PIXEL"])
     shown = found & ~np.uint32(PIXEL["REFERENCE_PIXEL"] | PIXEL["DO_NOT_USE"])
     flags, frame = summarize(truth | shown).flags, Window.full(_SIZE, _SIZE)
     size, pitch, top = 720, 980, 190
-    figure = new_figure(2 * pitch + 80, 2 * 930 + top + 260, "Planted, and found by tmt-dq make")
+    figure = new_figure(4 * pitch, 2 * 930 + top + 60, "Planted, and found by tmt-dq make")
     for column, (name, dq) in enumerate((("planted", truth), ("found", shown))):
         classes = by_flag(dq, frame, flags)
         for row, part in enumerate((frame, _ZOOM)):
             place = (200 + column * pitch, top + row * 930)
             draw_map(figure, place, size, classes.cut(part), title=name)
-    handles = [
-        Patch(color=colour, label=f"{name} {count:,}") for name, count, colour in classes.bars
-    ]
-    figure.legend(handles=handles, ncols=4, loc="lower center", fontsize=9, frameon=False)
+        counts = PIXEL.count(dq)
+        bars = [(flag, counts.get(flag, 0), colour) for flag, _, colour in classes.bars]
+        draw_counts(figure, (200 + (2 + column) * pitch, top), size, bars)
+        figure.axes[-1].set_title(f"pixels {name}", fontsize=10, loc="left")
     return figure

@@ -106,6 +106,9 @@ def _demonstrate_calibrations(folder: Path, *, as_json: bool) -> None:
         return
     echo(f"made, delivered and applied in {seconds:.1f} s")
     show_table(demo.found)
+    echo(
+        "OTHER_BAD_PIXEL: inverse RC, and good pixels left in bad columns and clusters, on purpose"
+    )
     for label, path in demo.files.items():
         echo(f"{label:16}{path}")
     echo()

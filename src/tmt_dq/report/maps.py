@@ -113,7 +113,10 @@ def draw_density(
     shown = _show(axes, percent, window, cell, cmap="viridis_r", norm=scale)
     bar = add_panel(figure, (place[0] + width + 24, place[1]), 20, height)
     ticks = np.unique(np.geomspace(lowest, highest, 3))
-    axes.figure.colorbar(shown, cax=bar, ticks=ticks, format="%.2g").minorticks_off()
+    colours = axes.figure.colorbar(shown, cax=bar, ticks=ticks)
+    # Two digits, and never as 1e+02.
+    colours.set_ticks(ticks, labels=[f"{float(f'{tick:.2g}'):g} %" for tick in ticks])
+    colours.minorticks_off()
     axes.set_title(f"defects, % of {cell} × {cell} pixels", fontsize=10, loc="left")
 
 

@@ -84,6 +84,7 @@ def write_page(
         software=SOFTWARE,
         library=Resources("inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"]).render(),
         script=script,
+        marked=bool(explored.layers),
         plot=divs[0],
         readout=divs[1],
         layers=divs[2],

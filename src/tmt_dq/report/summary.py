@@ -166,14 +166,17 @@ class Summary(ImageReport, ExploredReport):
         dq, window, legends = self.image.dq, self.image.window, self._legends(color_by)
         flags = legends[-1].bars if len(self.flags) > 1 else []
         size, small, side = (2048 if max(window.shape) > 1024 else 1024), 512, 720
-        across, down = (2 * LEFT + size + side) // 745, small * window.ny // max(window.shape) + 230
+        # Beside the map there is room for the numbers of bad rows, and for the labels of an axis.
+        left = LEFT + size + 280
+        width, down = left + side + 70, small * window.ny // max(window.shape) + 230
+        across = width // 745
         beside = sum(BAR * len(legend.bars) + 210 for legend in legends) + small
         below = TOP + max(size, beside) + 220
-        width, height = 2 * LEFT + size + side, below + -(-len(flags) // across) * down
+        height = below + -(-len(flags) // across) * down
         figure = new_figure(width, height, self.headline()[0])
         axes = draw_map(figure, (LEFT, TOP), size, legends[0], title="flagged pixels")
         mark_lines(axes, self.bad_columns, self.bad_rows)
-        left, top = LEFT + size + 210, TOP
+        top = TOP
         for legend in legends:
             top += draw_counts(figure, (left, top), side, legend.bars)
         if self.defects and max(window.shape) > small // 4:
@@ -195,9 +198,9 @@ class Summary(ImageReport, ExploredReport):
     def _explored(self) -> Explored:
         """Return the flags as layers, clusters and bad lines as places."""
         window, dq = self.image.window, self.image.dq
-        x, y, nx, ny = window.xstart, window.ystart, window.nx, window.ny
-        lines = [LargeCluster(one.defects, one.position, y, 1, ny) for one in self.bad_columns]
-        lines += [LargeCluster(one.defects, x, one.position, nx, 1) for one in self.bad_rows]
+        bad = self.planes.defects
+        lines = [parts.place_of_line(bad, window, x=column.position) for column in self.bad_columns]
+        lines += [parts.place_of_line(bad, window, y=row.position) for row in self.bad_rows]
         clusters = parts.largest_clusters(self.all_clusters, window, PLACES)
         values = {int(value): PIXEL.decode(value) for value in np.unique(dq[dq != 0])}
         return Explored(
