@@ -430,8 +430,8 @@ def test_a_list_on_top_wins_and_is_recorded(
     found = arrays(made[1] / "mask.fits")["DQ"]
     y, x = np.argwhere(found[:64, :128] == 0)[0]
     (folder / "own.txt").write_text(f"{x + 1} {y + 1}\n")
-    words = ("--full-frame", "--add", folder / "own.txt", "--add-columns", "x,y")
-    words += ("--add-flag", "HOT", "-o", folder / "mask.fits")
+    lists = ("--add", folder / "own.txt", "--add-columns", "x,y", "--add-flag", "HOT")
+    words = ("--full-frame", *lists, "-o", folder / "mask.fits")
     asked = invoke(*options(files, *words))
     assert asked.code == 2
     assert "base" in asked.err
