@@ -160,7 +160,7 @@ def test_the_panel_of_a_hollow_group_shows_a_part_of_it() -> None:
     new[4:-4, 4:-4] = 0
     new[250, 300] = FLAG["HOT"]
     detail = diff(old, new).figure().axes[1]
-    assert detail.get_title("left") == "their largest group; 384 of them are here"
+    assert detail.get_title("left") == "their largest group; pixels shown: 384"
 
 
 def test_the_picture_has_a_panel_where_most_pixels_differ(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_picture_has_a_panel_where_most_pixels_differ(folder: Path) -> None:
     new[400:410, 500:510], new[3, 3] = FLAG["HOT"], FLAG["DEAD"]
     figure = diff(old, new).figure()
     detail = figure.axes[1]
-    assert detail.get_title("left") == "their largest group; 100 of them are here"
+    assert detail.get_title("left") == "their largest group; pixels shown: 100"
     (left, right), (low, high) = detail.get_xlim(), detail.get_ylim()
     assert left < 500.5
     assert 510.5 < right < 600.5

@@ -37,7 +37,7 @@ _HOMES = {
     "watch_folder": "tmt_dq.watch",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - sorted names
 
 
 def __getattr__(name: str) -> Any:

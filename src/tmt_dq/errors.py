@@ -182,7 +182,7 @@ class BatchError(ExceptionGroup[Exception]):
 
     exit_code: ClassVar[int] = 9
 
-    def derive(self, excs: Sequence[Exception], /) -> "BatchError":  # type: ignore[override]
+    def derive(self, excs: Sequence[Exception], /) -> "BatchError":  # type: ignore[override]  # not generic
         """Return a group of the same kind around `excs` (used by ``except*``)."""
         return BatchError(self.message, excs)
 

@@ -22,7 +22,7 @@ class _Lossy(io.FileIO):
         try:
             return super().write(data)  # type: ignore[arg-type]  # what io.BufferedWriter gives
         except OSError:
-            return len(data)  # type: ignore[arg-type]
+            return len(data)  # type: ignore[arg-type]  # the same
 
 
 def protect_streams() -> None:

@@ -16,7 +16,7 @@ _HOMES = {
     "TMTRampModel": "tmt_dq.datamodels.ramp",
 }
 
-__all__ = [*sorted(_HOMES), "is_data_model"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "is_data_model"]  # noqa: PLE0604 - sorted names
 
 
 def __getattr__(name: str) -> Any:

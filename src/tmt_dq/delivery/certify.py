@@ -223,7 +223,7 @@ def examine(path: Path, options: Options) -> Certification:
 def _examine(file: FitsInput, options: Options) -> Certification:
     header: Mapping[str, object] = Keywords(file.path, file.units[0])
     if options.useafter is not None:
-        header = ChainMap({"USEAFTER": options.useafter}, header)  # type: ignore[arg-type] # only read
+        header = ChainMap({"USEAFTER": options.useafter}, header)  # type: ignore[arg-type]  # only read
     findings, instrument, detector = check_identity(header)
     mask = None
     counts: tuple[FlagCount, ...] = ()

@@ -6,7 +6,7 @@ from tmt_dq.instruments.description import (
     available,
     load,
     load_own,
-    policy_flags,
 )
+from tmt_dq.instruments.policy import policy_flags
 
 __all__ = ["Detector", "Instrument", "available", "load", "load_own", "policy_flags"]

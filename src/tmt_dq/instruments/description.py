@@ -3,7 +3,7 @@
 import functools
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ __all__ = [
     "load_own",
     "origin",
     "parse",
-    "policy_flags",
 ]
 
 VARIABLE = "TMT_DQ_INSTRUMENTS"
@@ -32,7 +31,6 @@ VARIABLE = "TMT_DQ_INSTRUMENTS"
 
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
-
 
 _SIDES = frozenset(Border._fields)
 _WIDTHS = "a number of pixels, or a table of bottom, top, left, right"
@@ -380,20 +378,6 @@ def _parse_file(path: Path) -> Instrument:
         expected = f"{described.name.lower()}.toml"
         raise ConfigError(f"describes {described.name}; expected the name {expected}", where=path)
     return described
-
-
-def policy_flags(
-    do_not_use: str | Iterable[str], instrument: Instrument | None = None
-) -> tuple[str, ...]:
-    """Return the flags whose pixels get DO_NOT_USE, by name.
-
-    "instrument" stands for those of its description (none without one), "keep" for none; all else
-    names them. UnknownFlagError where a name is not in the convention.
-    """
-    word = do_not_use.strip().lower() if isinstance(do_not_use, str) else ""
-    if word == "instrument":
-        return () if instrument is None else instrument.do_not_use
-    return () if word == "keep" else PIXEL.decode(PIXEL.encode(do_not_use))
 
 
 def parse(text: str, file: str) -> Instrument:

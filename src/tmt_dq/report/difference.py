@@ -139,7 +139,7 @@ class Difference(ExploredReport):
         groups = largest_clusters(find_clusters(pixels != 0), window, 1)
         for group in groups if max(window.shape) > _DETAIL else ():
             detail = classes.cut(around(*inside(group, pixels != 0, window), _DETAIL, window))
-            title = f"their largest group; {number(sum(detail.counts))} of them are here"
+            title = f"their largest group; pixels shown: {number(sum(detail.counts))}"
             draw_map(figure, (right, TOP), size, detail, title=title)
             outline(whole, detail.window)
         draw_counts(figure, (LEFT, bottom), size, classes.bars)
