@@ -16,9 +16,6 @@ _RULE_DATE = re.compile(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'")
 _SUBARRAYS = ("FULL", "CUSTOM", "GENERIC")
 _SECOND = timedelta(seconds=1)
 
-_Answers = dict[str, list[tuple[datetime, str, str]]]
-"""Time, old and new answer for exposures of one detector by subarray, from USEAFTER on."""
-
 
 def check_answers(
     old: tuple[Cache, str],
@@ -32,58 +29,41 @@ def check_answers(
     Both rules are asked about exposures of every detector, with several subarrays, from one second
     before to one second after each date of the rules. The same mask as before is demanded of all
     exposures of other detectors and of all before USEAFTER; the new one of exposures with the
-    reference's own keywords from USEAFTER on; one of the two of all others. Returned is what may be
-    unexpected, though it follows from the rules.
+    reference's own keywords from USEAFTER on; one of the two of all others. Returned is which
+    exposures of the detector do not get the new reference.
     """
-    useafter = datetime.fromisoformat(header["USEAFTER"])
+    useafter, detector = datetime.fromisoformat(header["USEAFTER"]), header["DETECTOR"]
     text = "".join(path.read_text("utf-8") for path in new[0].mappings.glob("*.rmap"))
     dates = {useafter, *map(datetime.fromisoformat, _RULE_DATE.findall(text))}
-    answers: _Answers = {}
+    kept: dict[str, list[str]] = {}
     for exposure, when in _exposures(instrument, header["SUBARRAY"], dates):
         before, after = (
             applicable_name(exposure, instrument=instrument, cache=cache, context=context)
             for cache, context in (old, new)
         )
         subarray = exposure["SUBARRAY"]
-        if exposure["DETECTOR"] != header["DETECTOR"] or when < useafter:
-            allowed = {before}
-        else:
-            answers.setdefault(subarray, []).append((when, before, after))
+        allowed = {before}
+        if exposure["DETECTOR"] == detector and when >= useafter:
             is_own = subarray == header["SUBARRAY"] and when - useafter <= _SECOND
             # A rule that starts within that second may answer with its own mask.
             must_be_new = is_own and (when == useafter or when not in dates)
             allowed = {name} if must_be_new else {name, before}
+            if when == useafter and after != name:
+                kept.setdefault(after, []).append(subarray)
         if after not in allowed:
-            advice = "Look at the rules' keys for this exposure."
-            if subarray == "N/A":
-                advice = "These rules call what serves all subarrays GENERIC: write SUBARRAY = "
-                advice += "GENERIC into the mask."
             raise DeliveryError(
                 f"the new rules would select {after} for an exposure of {exposure['DETECTOR']} "
                 f"with SUBARRAY {subarray} at {when.isoformat()}; expected "
                 f"{' or '.join(sorted(allowed))} (the old rules select {before})",
                 where=new[1],
-                hint=f"Nothing was delivered. {advice}",
+                hint="Nothing was delivered. Look at the rules' keys for this exposure; rules that "
+                "call what serves all subarrays GENERIC need SUBARRAY = GENERIC in the mask.",
             )
-    return tuple(_remarks(answers, header["DETECTOR"], name))
-
-
-def _remarks(answers: _Answers, detector: str, name: str) -> Iterator[str]:
-    """Yield which exposures do not get the new reference, or no longer get another one."""
-    events: dict[tuple[datetime, str], list[str]] = {}
-    for subarray, found in answers.items():
-        in_force = found[0][1]
-        for when, before, after in found:
-            if after != name:
-                other = after if after.endswith(".fits") else "no mask"
-                events.setdefault((when, f"get {other}, not the new mask"), []).append(subarray)
-                break
-            if before != in_force:
-                in_force = before
-                events.setdefault((when, f"no longer get {before}"), []).append(subarray)
-    for (when, what), subarrays in sorted(events.items()):
-        which = " or ".join(sorted(subarrays))
-        yield f"from {when.isoformat()} on, exposures of {detector} with SUBARRAY {which} {what}"
+    return tuple(
+        f"exposures of {detector} with SUBARRAY {' or '.join(subarrays)} get "
+        f"{other if other.endswith('.fits') else 'no mask'}, not the new mask"
+        for other, subarrays in kept.items()
+    )
 
 
 def _exposures(

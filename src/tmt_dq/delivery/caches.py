@@ -26,8 +26,6 @@ _CONTEXT_KEYS = ("latest_context", "operational_context", "edit_context")
 _REPLACED = ("SHA256SUMS", "server_config")
 """The files that a delivery writes and that may be there."""
 
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
-
 
 def is_new(root: Path) -> bool:
     """Return whether there is no cache yet: no folder, or an empty one."""
@@ -77,15 +75,6 @@ def exclusive(root: Path, *, wait_s: float) -> Iterator[None]:
                 where=root,
                 hint="Try again when it has ended.",
             ) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            raise DeliveryError(
-                f"the file system has no locks here ({error.strerror}); without one, two "
-                "deliveries at once would undo each other",
-                where=path,
-                hint="Deliver from a machine where the cache is on a local disk or on NFS 4.",
-            ) from error
     try:
         yield
     finally:

@@ -10,27 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmt_dq.core.counts import FlagCount, count_flags
-from tmt_dq.delivery.checks import (
-    CHECKS,
-    Finding,
-    Options,
-    Subject,
-    check_identity,
-    error,
-    text,
-)
+from tmt_dq.delivery.checks import CHECKS, Finding, Subject, check_identity, error, text
 from tmt_dq.delivery.reference_files import write_reference
-from tmt_dq.errors import (
-    CertificationError,
-    ConfigError,
-    MaskFormatError,
-    RampFormatError,
-    TmtDqError,
-)
-from tmt_dq.fits.file import FitsInput, open_input
+from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, TmtDqError
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords
-from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.mask import open_mask_file, read_mask
 from tmt_dq.references import crds_tools
 from tmt_dq.references.cache import open_cache
 from tmt_dq.references.rules import load_rules
@@ -40,6 +25,9 @@ if TYPE_CHECKING:
     from astropy import table as astropy_table
 
 __all__ = ["Certification", "Finding", "FlagCount", "certify_mask"]
+
+Rules = tuple[str | os.PathLike[str] | None, str | None]
+"""A cache and a context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,55 +183,52 @@ def certify_mask(
     >>> certification.passed  # doctest: +SKIP
     True
     """
-    options = Options(crds_path, context, max_flagged, border)
-    try:
-        return examine(Path(mask), options)
-    except RampFormatError as problem:
-        return Certification(Path(mask), (error("file", problem.what, problem.hint),))
-
-
-def examine(path: Path, options: Options) -> Certification:
-    """Examine a mask; RampFormatError if it is not FITS, or its keywords contradict each other."""
-    readable = os.access(path, os.R_OK)
-    if not readable or not path.is_file():
+    path = Path(mask)
+    if not os.access(path, os.R_OK) or not path.is_file():
         raise MaskFormatError(
-            "is a folder; expected a mask"
-            if readable and path.is_dir()
-            else "cannot be read: there is no such file, or no permission to read it",
+            "cannot be read: there is no such file, or no permission to read it",
             where=path,
             hint="Check the path and its permissions.",
         )
-    with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
+    try:
+        return examine(path, (crds_path, context), max_flagged=max_flagged, border=border)
+    except MaskFormatError as problem:
+        return Certification(path, (error("file", problem.what, problem.hint),))
+
+
+def examine(
+    path: Path,
+    rules: Rules,
+    *,
+    max_flagged: float | None,
+    border: bool,
+    useafter: str | None = None,
+) -> Certification:
+    """Examine a mask, or its copy with another USEAFTER; MaskFormatError if it is no sound FITS."""
+    with open_mask_file(path) as file:
         wrong = wrong_kind(file, "a mask")
         if wrong is not None:
             return Certification(path, (error("file", *wrong),))
-        return _examine(file, options)
-
-
-def _examine(file: FitsInput, options: Options) -> Certification:
-    header: Mapping[str, object] = Keywords(file.path, file.units[0])
-    if options.useafter is not None:
-        header = ChainMap({"USEAFTER": options.useafter}, header)  # type: ignore[arg-type]  # only read
-    findings, instrument, detector = check_identity(header)
-    mask = None
-    counts: tuple[FlagCount, ...] = ()
-    try:
-        mask = read_mask(file.path)
-        counts = count_flags(mask.dq)
-    except TmtDqError as problem:
-        findings.append(error("DQ", problem.what, problem.hint))
-    subject = Subject(file, header, instrument, detector, mask, counts, options)
-    findings += (finding for check in CHECKS for finding in check(subject))
-    if not file.compressed:
+        header: Mapping[str, object] = Keywords(file.path, file.units[0])
+        if useafter is not None:
+            header = ChainMap({"USEAFTER": useafter}, header)  # type: ignore[arg-type]  # only read
+        findings, instrument, detector = check_identity(header)
+        mask = None
+        counts: tuple[FlagCount, ...] = ()
+        try:
+            mask = read_mask(path)
+            counts = count_flags(mask.dq)
+        except TmtDqError as problem:
+            findings.append(error("DQ", problem.what, problem.hint))
+        subject = Subject(file, header, instrument, detector, mask, counts, max_flagged, border)
+        findings += (finding for check in CHECKS for finding in check(subject))
         known = {f"'{finding.where}'" for finding in findings}
-        findings += [
-            finding
-            for finding in _ask_crds(subject)
-            if not any(keyword in finding.what for keyword in known)
-        ]
+        for finding in _ask_crds(subject, rules):
+            if not any(keyword in finding.what for keyword in known):
+                findings.append(finding)
     rank = ("error", "warning", "info").index
     return Certification(
-        path=file.path,
+        path=path,
         findings=tuple(sorted(findings, key=lambda finding: rank(finding.severity))),
         instrument=None if instrument is None else instrument.name,
         detector=None if detector is None else detector.name,
@@ -254,18 +239,18 @@ def _examine(file: FitsInput, options: Options) -> Certification:
     )
 
 
-def _ask_crds(subject: Subject) -> Iterator[Finding]:
+def _ask_crds(subject: Subject, rules: Rules) -> Iterator[Finding]:
     """Run CRDS' own certify on the mask as a delivery would write it."""
-    file, instrument, options = subject.file, subject.instrument, subject.options
-    if instrument is None:
+    file, instrument = subject.file, subject.instrument
+    if instrument is None or file.compressed:
         return
-    cache = open_cache(options.crds_path, instrument.observatory)
-    context = cache.context(options.context)
+    cache = open_cache(rules[0], instrument.observatory)
+    context = cache.context(rules[1])
     # crds executes rules: they are examined first.
     load_rules(cache.mappings, context, instrument)
-    cards = {} if subject.detector is None else {"DETECTOR": (subject.detector.name, "Detector")}
-    if options.useafter is not None:
-        cards["USEAFTER"] = (options.useafter, "First observation date this file is for")
+    cards = {"USEAFTER": text(subject.header, "USEAFTER")}
+    if subject.detector is not None:
+        cards["DETECTOR"] = subject.detector.name
     with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:
         copy = Path(folder) / f"{file.path.stem}.fits"
         write_reference(file, copy, cards)

@@ -1,6 +1,5 @@
 """Checks of a mask before its delivery: each yields what it finds in headers, tables or pixels."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
 
-__all__ = ["CHECKS", "Finding", "Options", "Subject", "check_identity", "error", "text"]
+__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "error", "text"]
 
 SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
@@ -32,14 +31,12 @@ _PROVENANCE = {
     "HISTORY": "how the mask was made, and why",
 }
 
-_EVENTS = {
+_NOT_OF_PIXELS = {
     *("SATURATED", "JUMP_DET", "DROPOUT", "OUTLIER", "PERSISTENCE", "AD_FLOOR", "CHARGELOSS"),
-    "FLUX_ESTIMATED",
+    *("FLUX_ESTIMATED", "RESERVED", "MSA_FAILED_OPEN"),
 }
-"""Flags of what happened in an exposure (JWST documentation, "Data Quality Flags")."""
-
-_MEANINGLESS = {"RESERVED", "MSA_FAILED_OPEN"}
-"""A reserved flag, and one of NIRSpec's micro-shutters."""
+"""Flags of what happened in an exposure (JWST documentation, "Data Quality Flags"), a reserved one,
+and one of NIRSpec's micro-shutters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +68,8 @@ _Findings = Iterator[Finding]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Options of an examination; with `useafter` it is of a copy that has this USEAFTER."""
-
-    crds_path: str | os.PathLike[str] | None
-    context: str | None
-    max_flagged: float | None
-    border: bool
-    useafter: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined: a file, whose mask it is, and its flags."""
+    """What is examined: a file, whose mask it is, its flags, and the options for their number."""
 
     file: FitsInput
     header: Mapping[str, object]
@@ -91,7 +77,8 @@ class Subject:
     detector: Detector | None
     mask: Mask | None
     counts: tuple[FlagCount, ...]
-    options: Options
+    max_flagged: float | None
+    border: bool
 
     @property
     def place(self) -> tuple[Mask, Detector, Window] | None:
@@ -195,11 +182,8 @@ def check_flags(subject: Subject) -> _Findings:
             f"{count.without_do_not_use:,} without"
         )
         yield _info("DQ", what)
-        if count.name in _EVENTS | _MEANINGLESS:
-            reason = "says what happened in an exposure, not what a pixel is"
-            if count.name in _MEANINGLESS:
-                reason = "has no meaning for this instrument"
-            what = f"{count.name} {reason}; {count.pixels:,} pixels have it"
+        if count.name in _NOT_OF_PIXELS:
+            what = f"{count.name} does not belong in a mask; {count.pixels:,} pixels have it"
             yield _warning("DQ", what, "Clear it, or set the flag that is meant.")
 
 
@@ -216,13 +200,6 @@ def check_place(subject: Subject) -> _Findings:
     if subarray not in SUBARRAYS:
         what = f"{_found(subarray)}; expected {', '.join(SUBARRAYS)}"
         yield error("SUBARRAY", what, "GENERIC serves exposures with any subarray.")
-    elif subarray == "N/A" and window == frame:
-        yield _warning(
-            "SUBARRAY",
-            "is N/A; TMT's rules call what serves all subarrays GENERIC, and such a mask cannot be "
-            "delivered into a cache with rules for GENERIC",
-            "Write GENERIC, unless the cache's own rules have N/A.",
-        )
     elif window != frame and subarray != "CUSTOM":
         yield error(
             "DQ",
@@ -235,8 +212,6 @@ def check_place(subject: Subject) -> _Findings:
         if missing:
             what = "is missing: where on the detector the mask lies"
             yield error(missing, what, "Write the 1-based position of the first pixel.")
-        what = f"covers {window.describe()} only; exposures that reach beyond it and select it fail"
-        yield _warning("DQ", what, "A full-frame mask serves all exposures.")
 
 
 def check_border(subject: Subject) -> _Findings:
@@ -253,7 +228,7 @@ def check_border(subject: Subject) -> _Findings:
     missing = border - (int(np.count_nonzero(mask.dq & reference)) - wrong)
     place = f"the border of reference pixels ({detector.reference_border.describe()} wide)"
     what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
-    if missing and subject.options.border:
+    if missing and subject.border:
         yield error(
             "DQ",
             f"{what}: exposures would take them for pixels that see light",
@@ -273,7 +248,7 @@ def check_fractions(subject: Subject) -> _Findings:
         return
     mask, detector, frame = subject.place
     active = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
-    limits, most_flagged = subject.instrument.limits, subject.options.max_flagged
+    limits, most_flagged = subject.instrument.limits, subject.max_flagged
     for what, bits, limit in (
         ("flagged", PIXEL.mask, limits.flagged_fraction),
         ("DO_NOT_USE", PIXEL["DO_NOT_USE"], limits.do_not_use_fraction),

@@ -10,11 +10,10 @@ from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
 from tmt_dq.delivery.certify import examine
 from tmt_dq.delivery.changes import Changes
-from tmt_dq.delivery.checks import Options
 from tmt_dq.delivery.new_rules import derive, difference, new_names
 from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
-from tmt_dq.errors import DeliveryError, MaskFormatError, RampFormatError
+from tmt_dq.errors import DeliveryError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.fits.file import open_input
@@ -44,11 +43,8 @@ def examine_candidate(
 ) -> Candidate:
     """Certify a mask against the rules of the cache `root`; an error if it does not pass."""
     seen = identify(source)
-    options = Options(root, "latest", max_flagged, border, useafter)
-    try:
-        found = examine(source, options)
-    except RampFormatError as error:
-        raise MaskFormatError(error.what, where=error.where, hint=error.hint) from error
+    rules = (root, "latest")
+    found = examine(source, rules, useafter=useafter, max_flagged=max_flagged, border=border)
     found.raise_errors()
     instrument = load(str(found.instrument))
     header = {
@@ -132,11 +128,8 @@ def plan_delivery(
 
 def _write_mask(candidate: Candidate, target: Path) -> None:
     """Write the mask as it will be in the cache; what is written must be what was certified."""
-    cards = {
-        "DETECTOR": (candidate.header["DETECTOR"], "Detector"),
-        "USEAFTER": (candidate.header["USEAFTER"], "First observation date this file is for"),
-        "FILENAME": (target.name, "Name of the file"),
-    }
+    cards = {key: candidate.header[key] for key in ("DETECTOR", "USEAFTER")}
+    cards["FILENAME"] = target.name
     with output_errors(target), open_input(candidate.source) as file:
         target.parent.mkdir(parents=True)
         write_reference(file, target, cards)

@@ -4,12 +4,10 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tmt_dq.delivery.changes import Changes
 from tmt_dq.errors import DeliveryError
-
-Kind = TypeVar("Kind", "DeliveredFile", "Receipt")
 
 __all__ = [
     "DeliveredFile",
@@ -149,19 +147,16 @@ def read_receipt(path: Path) -> Receipt:
     """Read a receipt; the cache is where the receipt lies, wherever it was made."""
     try:
         receipt = _from_table(json.loads(path.read_text("utf-8")), path.absolute())
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        what = getattr(error, "strerror", None) or error
-        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-            what = "it is not JSON"
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DeliveryError(
-            f"is not a receipt that can be read: {what}",
+            f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
             where=path,
             hint="A receipt is JSON in the folder deliveries of a cache; tmt-dq deliver names it.",
         ) from error
-    if path.absolute() != receipt.cache / receipt_name(receipt.observatory, receipt.context):
+    name = receipt_name(receipt.observatory, receipt.context)
+    if path.absolute() != receipt.cache / name:
         raise DeliveryError(
-            "is a copy of a receipt, or was renamed; the receipt itself lies in its cache as "
-            f"{receipt_name(receipt.observatory, receipt.context)}",
+            f"is a copy of a receipt, or was renamed; the receipt lies in its cache as {name}",
             where=path,
             hint="Name the receipt in the cache.",
         )
@@ -172,6 +167,9 @@ def _from_table(table: Any, path: Path) -> Receipt:
     """Return the receipt that a table of JSON describes; ValueError and its like if it does not."""
     if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
         raise ValueError(f"it has no entry 'format': {_FORMAT!r}")
+    for name in ("observatory", "instrument", "mask", "context", "context_before"):
+        if not isinstance(table[name], str):
+            raise TypeError(f"its entry {name!r} is {table[name]!r}")
     changes = table.get("changes")
     if changes is not None:
         flags = {name: (added, removed) for name, (added, removed) in changes["flags"].items()}
@@ -179,21 +177,8 @@ def _from_table(table: Any, path: Path) -> Receipt:
     read = {
         "path": path,
         "cache": path.parents[_DEPTH - 1],
-        "files": tuple(_checked(DeliveredFile, entry) for entry in table["files"]),
+        "files": tuple(DeliveredFile(**entry) for entry in table["files"]),
         "changes": changes,
-        "warnings": tuple(map(str, table["warnings"])),
+        "warnings": tuple(table["warnings"]),
     }
-    return _checked(Receipt, {**table, **read})
-
-
-def _checked(kind: type[Kind], table: dict[str, Any]) -> Kind:
-    """Make a dataclass of a table whose texts and numbers must be such; most texts are names."""
-    for field in dataclasses.fields(kind):
-        value = table.get(field.name)
-        expected = str if field.type == (str | None) and value is not None else field.type
-        is_free = field.name in ("source", "difference")
-        if expected in (str, int) and (
-            type(value) is not expected or not (is_free or str(value).isprintable())
-        ):
-            raise ValueError(f"its entry {field.name!r} is {value!r}")
-    return kind(**table)
+    return Receipt(**{**table, **read})

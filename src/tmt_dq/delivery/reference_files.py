@@ -14,17 +14,24 @@ __all__ = ["write_reference", "wrong_checksums"]
 _PIECE = 8 * 1024 * 1024
 _ALL_ONES = 0xFFFF_FFFF
 
+_COMMENTS = {
+    "DETECTOR": "Detector",
+    "FILENAME": "Name of the file",
+    "REFTYPE": "Type of reference file",
+    "USEAFTER": "First observation date this file is for",
+}
 
-def write_reference(file: FitsInput, target: Path, cards: Mapping[str, tuple[str, str]]) -> None:
+
+def write_reference(file: FitsInput, target: Path, cards: Mapping[str, str]) -> None:
     """Write a copy of a reference file with cards of its primary header set, without an ASDF.
 
     CRDS allows no such extension; all other units are copied byte for byte.
     """
     primary, *others = file.units
     header = primary.header.copy()
-    for keyword, (value, comment) in cards.items():
-        if header.get(keyword) != value:
-            header.set(keyword, ascii_text(value), comment)
+    for keyword, value in cards.items():
+        if (header.get(keyword) or "") != value:
+            header.set(keyword, ascii_text(value), _COMMENTS[keyword])
     # Signed if the sum of the data is known.
     known = 0 if primary.data_size == 0 else checksums.datasum(primary.header)
     head = checksums.sign(header, known)
