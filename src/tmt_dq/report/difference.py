@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from tmt_dq.core.cells import totals
 from tmt_dq.core.clusters import find_clusters
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
@@ -17,11 +19,11 @@ from tmt_dq.report.figures import BAR, LEFT, TOP, draw_counts, new_figure
 from tmt_dq.report.image import FlagImage, Flags, Source, as_image
 from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.page import PLACES, Explored, Kind
-from tmt_dq.report.parts import around, inside, intersection, largest_clusters
+from tmt_dq.report.parts import around, intersection, largest_clusters
 from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, number
 
-__all__ = ["Difference", "FlagChange", "PixelChange", "diff"]
+__all__ = ["Difference", "FlagChange", "PixelChange", "diff", "flag_changes"]
 
 LISTED = 20
 """How many pixels are listed one by one, by default."""
@@ -136,10 +138,9 @@ class Difference(ExploredReport):
         height = bottom + BAR * max(3, len(changes)) + 130
         figure = new_figure(right + size + 80, height, f"{self.old} → {self.new}")
         whole = draw_map(figure, (LEFT, TOP), size, classes, title="pixels that differ")
-        groups = largest_clusters(find_clusters(pixels != 0), window, 1)
-        for group in groups if max(window.shape) > _DETAIL else ():
-            detail = classes.cut(around(*inside(group, pixels != 0, window), _DETAIL, window))
-            title = f"their largest group; pixels shown: {number(sum(detail.counts))}"
+        if max(window.shape) > _DETAIL and not self.same:
+            detail = classes.cut(_densest(pixels != 0, window))
+            title = f"where most of them are; pixels shown: {number(sum(detail.counts))}"
             draw_map(figure, (right, TOP), size, detail, title=title)
             outline(whole, detail.window)
         draw_counts(figure, (LEFT, bottom), size, classes.bars)
@@ -170,6 +171,15 @@ class Difference(ExploredReport):
         groups = largest_clusters(find_clusters(differs), self.window, PLACES)
         tables = {"Largest groups of pixels that differ": groups}
         return Explored(pixels, self.window, kinds, self._changes(), tables)
+
+
+def _densest(differs: npt.NDArray[np.bool_], window: Window) -> Window:
+    """Return the part of a window around most of the pixels that differ."""
+    cells = totals(differs, _DETAIL)
+    y, x = (_DETAIL * int(place) for place in np.unravel_index(np.argmax(cells), cells.shape))
+    there = np.nonzero(differs[y : y + _DETAIL, x : x + _DETAIL])
+    down, across = (int(np.median(places)) for places in there)
+    return around(window.y + y + down, window.x + x + across, _DETAIL, window)
 
 
 @staged("old", "new")
@@ -205,6 +215,7 @@ def diff(
     Examples
     --------
     >>> import numpy as np
+    import numpy.typing as npt
     >>> old = np.zeros((8, 8), np.uint32)
     >>> new = old.copy()
     >>> new[2, 3] = 2048
@@ -231,7 +242,7 @@ def diff(
         gained=gained,
         lost=lost,
         changed=y.size - gained - lost,
-        flags=_flag_changes(a, b, a_there, b_there),
+        flags=flag_changes(a, b),
         pixels=tuple(
             PixelChange(
                 window.xstart + int(x[place]),
@@ -286,8 +297,10 @@ def _common(old: FlagImage, new: FlagImage) -> tuple[Window, list[str]]:
     return window, notes
 
 
-def _flag_changes(old: Flags, new: Flags, before: Flags, after: Flags) -> tuple[FlagChange, ...]:
-    """Count gained and lost flags; `before` and `after` hold the pixels that differ."""
+def flag_changes(old: Flags, new: Flags) -> tuple[FlagChange, ...]:
+    """Count the pixels that gained, lost and kept each flag that occurs, lowest bit first."""
+    differs = old != new
+    before, after = old[differs], new[differs]
     old_counts, new_counts = PIXEL.count(old), PIXEL.count(new)
     changes = []
     for flag in PIXEL.flags:

@@ -65,7 +65,7 @@ class Explanation(ImageReport):
     context, cache : str or None
         Rules and cache whose masks were looked at.
     history : tuple of PastFlags
-        The pixel in all of the detector's masks in the cache, ordered by USEAFTER.
+        The pixel in all masks that the rules name for the detector, ordered by USEAFTER.
     notes : tuple of str
         What could not be found out, and why.
     """
@@ -100,9 +100,7 @@ class Explanation(ImageReport):
         for mask in self.history:
             changes = [f"+{name}" for name in mask.gained] + [f"-{name}" for name in mask.lost]
             found = _found(mask.flags, mask.problem)
-            in_context = "yes" if mask.in_context else "no"
-            when = mask.useafter or "unknown"
-            masks.append((when, mask.name, found, " ".join(changes), in_context))
+            masks.append((mask.useafter or "unknown", mask.name, found, " ".join(changes)))
         sources = [(s.kind, s.origin, _found(s.flags, s.problem)) for s in self.sources]
         groups = [(flag.name, flag.groups, flag.total) for flag in self.groups]
         tables = [
@@ -110,8 +108,8 @@ class Explanation(ImageReport):
             Table.of("Sources", ("kind", "origin", "flags of this pixel"), sources),
             Table.of("Samples in GROUPDQ", ("flag", "flagged", "of"), groups),
             Table.of(
-                f"Masks of {self.detector} in the cache {self.cache}, by USEAFTER",
-                ("useafter", "mask", "flags of this pixel", "change", f"in {self.context}"),
+                f"Masks of {self.detector} by {self.context} of {self.cache}, by USEAFTER",
+                ("useafter", "mask", "flags of this pixel", "change"),
                 masks,
             ),
         ]
@@ -228,8 +226,6 @@ def explain(
         )
     elif image.kind != "array":
         notes.append("no history: the file names no known detector")
-    if image.kind == "ramp":
-        notes += _contradictions(names, sources)
     samples = read_samples(image, *place)
     about = {key: image.header.get(key) for key in _ABOUT if image.kind == "mask"}
     return Explanation(
@@ -269,17 +265,3 @@ def _reason(
     first = since(past, name, image)
     dates = (None, None) if first is None else (first.name, first.useafter)
     return FlagReason(name, PIXEL[name], PIXEL.describe(name), tuple(set_by), *dates)
-
-
-def _contradictions(names: tuple[str, ...], sources: Sequence[SourceFlags]) -> list[str]:
-    """Tell of flags that a source has and the ramp has not."""
-    missing = {
-        f"{source.kind} {source.origin}": [n for n in source.flags or () if n not in names]
-        for source in sources
-    }
-    return [
-        f"{source} flags the pixel {' '.join(flags)}, PIXELDQ does not: one of them was changed "
-        "since"
-        for source, flags in missing.items()
-        if flags
-    ]

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 
@@ -16,7 +14,6 @@ __all__ = [
     "TOP",
     "add_panel",
     "draw_counts",
-    "label_lines",
     "new_figure",
     "save_figure",
 ]
@@ -78,36 +75,6 @@ def draw_counts(
     axes.set_xlim(0.5, 2 * max(10, *(count for _, count, _ in bars)))
     axes.spines[["top", "right"]].set_visible(False)
     return BAR * len(bars) + 210
-
-
-def label_lines(axes: Any) -> None:
-    """Write the name of each line in its colour beside the axes, level with its last point."""
-    points = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in axes.lines]
-    if not points:
-        return
-    ends = axes.transAxes.inverted().transform(axes.transData.transform(points))[:, 1]
-    step = min(0.05, 1 / len(ends))
-    order = np.argsort(ends, kind="stable")
-    heights = ends[order]
-    # Upwards, each above the one before; then down again from the upper edge.
-    for place in range(1, len(heights)):
-        heights[place] = max(heights[place], heights[place - 1] + step)
-    heights[-1] = min(heights[-1], 1.0)
-    for place in reversed(range(len(heights) - 1)):
-        heights[place] = min(heights[place], heights[place + 1] - step)
-    style = {"arrowstyle": "-", "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 0}
-    for number, height in zip(order, heights, strict=True):
-        line = axes.lines[number]
-        axes.annotate(
-            line.get_label(),
-            points[number],
-            xytext=(1.03, height),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=8,
-            color=line.get_color(),
-            arrowprops=style | {"color": line.get_color()},
-        )
 
 
 def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> Path:

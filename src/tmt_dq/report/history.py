@@ -1,30 +1,31 @@
 """History of a detector's masks: what each gained and lost, and whether a new one is due."""
 
-import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.instruments import Detector
 from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.masks.new_mask import find_detector
-from tmt_dq.references.versions import Version, list_versions
+from tmt_dq.references.versions import list_versions
 from tmt_dq.report.colours import flag_colour
-from tmt_dq.report.figures import LEFT, TOP, add_panel, label_lines, new_figure
+from tmt_dq.report.difference import flag_changes
+from tmt_dq.report.figures import LEFT, TOP, add_panel, new_figure
+from tmt_dq.report.origins import read_version
 from tmt_dq.report.report import Report
 from tmt_dq.tables import Table, share
 
 __all__ = ["FlagHistory", "MaskHistory", "MaskVersion", "mask_history"]
 
 _CANDIDATE = "candidate"
+_ANY_DATE, _MONTH = np.datetime64("2000-01-01"), np.timedelta64(30, "D")
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])
 
 
@@ -50,10 +51,9 @@ class MaskVersion:
 
     name: str
     useafter: str
-    in_context: bool
-    flagged: int
-    do_not_use_fraction: float
-    changed: int
+    flagged: int = 0
+    do_not_use_fraction: float = 0.0
+    changed: int = 0
     problem: str | None = None
 
 
@@ -96,44 +96,33 @@ class MaskHistory(Report):
 
     def tables(self) -> Sequence[Table]:
         """Return the masks, and the changes of each flag."""
-        masks = [
-            (
-                mask.useafter or "unknown",
-                mask.name,
-                "yes" if mask.in_context else "no",
-                *(
-                    ("", "", mask.problem)
-                    if mask.problem
-                    else (mask.flagged, share(mask.do_not_use_fraction), f"{mask.changed:,}")
-                ),
-            )
-            for mask in self.masks
-        ]
+        masks = []
+        for mask in self.masks:
+            counts = (mask.flagged, share(mask.do_not_use_fraction), f"{mask.changed:,}")
+            found = ("", "", mask.problem) if mask.problem else counts
+            masks.append((mask.useafter or "unknown", mask.name, *found))
         flags = [
             (flag.mask, flag.name, flag.pixels, f"+{flag.gained:,}", f"-{flag.lost:,}", flag.kept)
             for flag in self.flags
         ]
-        header = ("useafter", "mask", "in context", "flagged", "DO_NOT_USE", "changed")
+        header = ("useafter", "mask", "flagged", "DO_NOT_USE", "changed")
+        changes = ("mask", "flag", "pixels", "gained", "lost", "kept")
         tables = [
-            Table.of("Masks by USEAFTER", header, masks, [3, 4, 5]),
-            Table.of(
-                "Flags", ("mask", "flag", "pixels", "gained", "lost", "kept"), flags, [2, 3, 4, 5]
-            ),
+            Table.of("Masks by USEAFTER", header, masks, [2, 3, 4]),
+            Table.of("Flags", changes, flags, [2, 3, 4, 5]),
         ]
         return [table for table in tables if table.rows]
 
     def figure(self) -> Any:
-        """Draw the share of pixels with DO_NOT_USE, and the pixels of each flag, by mask."""
+        """Draw the share of pixels with DO_NOT_USE, and the pixels of each flag, by date."""
         masks = [mask for mask in self.masks if mask.problem is None]
         width, height = 1400, 700
-        figure = new_figure(width + 3 * LEFT, TOP + 2 * height + 500, self.headline()[0])
-        places = _places(masks)
+        figure = new_figure(width + 3 * LEFT, TOP + 2 * height + 220, self.headline()[0])
+        dates = _dates(masks)
+        shares = [100 * mask.do_not_use_fraction for mask in masks]
         upper = add_panel(figure, (LEFT, TOP), width, height)
-        upper.plot(
-            places, [100 * mask.do_not_use_fraction for mask in masks], "o-", color="#d55e00"
-        )
-        upper.set(ylabel="DO_NOT_USE (% of the pixels)", xticks=places, xticklabels=[])
-        upper.set_ylim(bottom=0)
+        upper.plot(dates, shares, "o-", color="#d55e00")
+        upper.set(ylabel="DO_NOT_USE (% of the pixels)", ylim=(0, None))
         lower = add_panel(figure, (LEFT, TOP + height + 120), width, height)
         markers = "osd^v<>ph*XP"
         for number, name in enumerate(dict.fromkeys(flag.name for flag in self.flags)):
@@ -141,50 +130,22 @@ class MaskHistory(Report):
             series = [counts.get(mask.name, 0) for mask in masks]
             marker = markers[number % len(markers)]
             style = {"color": flag_colour(name), "marker": marker, "ms": 4, "linewidth": 1}
-            lower.plot(places, series, label=name, **style)
-        lower.set(xlabel="USEAFTER, mask", ylabel="pixels", yscale="symlog", xlim=upper.get_xlim())
-        lower.set_ylim(bottom=0)
-        labels = _tick_labels(masks, places, lower.get_xlim())
-        lower.set_xticks(list(labels), list(labels.values()), fontsize=7, rotation=35, ha="right")
-        label_lines(lower)
+            lower.plot(dates, series, label=name, **style)
+        label = "USEAFTER (candidate: 30 days later)"
+        lower.set(xlabel=label, ylabel="pixels", yscale="symlog", ylim=(0, None))
+        if self.flags:
+            lower.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, frameon=False)
         return figure
 
 
-def _places(masks: Sequence[MaskVersion]) -> list[float]:
-    """Return where masks are on an axis of days: those without a date before and after all."""
-    days = [_day(mask.useafter) for mask in masks]
-    known = [day for day in days if day is not None] or [0.0]
-    margin = max(30.0, 0.1 * (max(known) - min(known)))
+def _dates(masks: Sequence[MaskVersion]) -> "list[np.datetime64]":
+    """Return the dates of masks; a candidate is drawn 30 days after the last of the others."""
+    known = [np.datetime64(mask.useafter) for mask in masks if mask.useafter[:1].isdigit()]
+    others = {"": min(known, default=_ANY_DATE), _CANDIDATE: max(known, default=_ANY_DATE) + _MONTH}
     return [
-        day
-        if day is not None
-        else (max(known) + margin if mask.useafter == _CANDIDATE else min(known) - margin)
-        for mask, day in zip(masks, days, strict=True)
+        others[mask.useafter] if mask.useafter in others else np.datetime64(mask.useafter)
+        for mask in masks
     ]
-
-
-def _day(useafter: str) -> float | None:
-    """Return a date in days, None for what is no date."""
-    try:
-        return dt.datetime.fromisoformat(useafter).replace(tzinfo=dt.UTC).timestamp() / 86400
-    except ValueError:
-        return None
-
-
-def _tick_labels(
-    masks: Sequence[MaskVersion], places: Sequence[float], limits: tuple[float, float]
-) -> dict[float, str]:
-    """Return dates and names by place; masks too close together share one label."""
-    labels: dict[float, str] = {}
-    last = -np.inf
-    for mask, place in sorted(zip(masks, places, strict=True), key=lambda pair: pair[1]):
-        text = f"{mask.useafter[:10] or 'unknown'}\n{mask.name}"
-        if place - last < 0.03 * (limits[1] - limits[0]):
-            labels[last] += f"\n{text}"
-        else:
-            labels[place] = text
-            last = place
-    return labels
 
 
 def mask_history(
@@ -232,60 +193,52 @@ def mask_history(
     listing = list_versions(described, chip, crds_path=crds_path, context=context)
     masks: list[MaskVersion] = []
     flags: list[FlagHistory] = []
-    before: Mask | None = None
-    force: Mask | None = None
-    lost: list[str] = []  # masks that the rules name after `force`
     warnings: list[str] = []
+    force: Mask | None = None
+    lost = ""  # the last mask after `force`, which cannot be read
     for version in listing.versions:
-        mask, problem = _readable(version)
-        entry, rows = _compare(version, mask, before, problem)
+        mask, problem = read_version(version)
+        if mask is None:
+            lost = version.name
+            masks.append(MaskVersion(lost, version.useafter, problem=problem))
+            warnings.append(
+                f"{lost} is not compared: {problem}. Put it into the cache {listing.cache}, or "
+                "name a cache that has it (--crds-path, crds_path)"
+            )
+            continue
+        entry, rows = _compare(version.name, version.useafter, mask, force)
         masks.append(entry)
         flags += rows
-        before = before if mask is None or entry.problem else mask
-        if version.in_context and mask is not None:
-            force, lost = mask, []
-        elif version.in_context:
-            lost.append(version.name)
-            warnings.append(
-                f"{version.name} is not compared: {problem}. Put it into the cache "
-                f"{listing.cache}, or name a cache that has it (--crds-path, crds_path)"
-            )
+        force, lost = mask, ""
     due, reason = False, "no candidate was given"
     if candidate is not None:
         new = _candidate(Path(candidate), chip, force)
-        version = Version(Path(candidate).name, _CANDIDATE, in_context=False, path=new.path)
-        entry, rows = _compare(version, new, force, None)
+        entry, rows = _compare(new.path.name, _CANDIDATE, new, force)
         masks.append(entry)
         flags += rows
         limit = load_recipe(recipe if isinstance(recipe, str) else Path(recipe)).due_fraction
-        fraction = entry.changed / new.dq.size
-        due = force is None or bool(lost) or fraction >= limit
-        if lost:
-            other = "no other mask" if force is None else f"{force.path.name}, an older one,"
-            reason = (
-                f"a delivery is taken to be due: the mask in force, {lost[-1]}, cannot be read; "
-                f"{other} is compared with the candidate"
-            )
-        elif force is None:
-            reason = "a delivery is due: no mask is in force"
-        else:
-            reason = (
-                f"a delivery is {'' if due else 'not '}due: DO_NOT_USE changes in "
-                f"{entry.changed:,} pixels ({share(fraction)}); the limit is {share(limit)}"
-            )
+        due, reason = _judge(entry.changed, new.dq.size, limit, force, lost)
     facts = (described.name, chip.name, listing.context, str(listing.cache))
     return MaskHistory(*facts, tuple(masks), tuple(flags), due, reason, tuple(warnings))
 
 
-def _readable(version: Version) -> tuple[Mask | None, str | None]:
-    """Return a mask, or why it cannot be read."""
-    if version.path is None:
-        first = (version.problem or "cannot be read").splitlines()[0]
-        return None, first.removesuffix(". Looked in")
-    try:
-        return read_mask(version.path), None
-    except TmtDqError as error:
-        return None, error.what.splitlines()[0]
+def _judge(
+    changed: int, pixels: int, limit: float, force: Mask | None, lost: str
+) -> tuple[bool, str]:
+    """Return whether a delivery is due, and why."""
+    if lost:
+        other = "no other mask" if force is None else f"{force.path.name}, an older one,"
+        return True, (
+            f"a delivery is taken to be due: the mask in force, {lost}, cannot be read; {other} "
+            "is compared with the candidate"
+        )
+    if force is None:
+        return True, "a delivery is due: no mask is in force"
+    due = changed / pixels >= limit
+    return due, (
+        f"a delivery is {'' if due else 'not '}due: DO_NOT_USE changes in {changed:,} pixels "
+        f"({share(changed / pixels)}); the limit is {share(limit)}"
+    )
 
 
 def _candidate(path: Path, detector: Detector, force: Mask | None) -> Mask:
@@ -304,41 +257,19 @@ def _candidate(path: Path, detector: Detector, force: Mask | None) -> Mask:
 
 
 def _compare(
-    version: Version, mask: Mask | None, before: Mask | None, problem: str | None
+    name: str, useafter: str, mask: Mask, before: Mask | None
 ) -> tuple[MaskVersion, list[FlagHistory]]:
     """Return what a mask flags, and what of it is new against the one before."""
-    if mask is None:
-        return MaskVersion(
-            version.name, version.useafter, version.in_context, 0, 0.0, 0, problem
-        ), []
     if before is not None and mask.window != before.window:
-        what = f"covers {mask.window.describe()}, not the pixels of the one before"
-        return MaskVersion(version.name, version.useafter, version.in_context, 0, 0.0, 0, what), []
+        problem = f"covers {mask.window.describe()}, not the pixels of the one before"
+        return MaskVersion(name, useafter, problem=problem), []
     dq = mask.dq
     old = np.zeros_like(dq) if before is None else before.dq
-    gained, lost, kept = (_counts(part) for part in (dq & ~old, old & ~dq, dq & old))
-    names = [name for name in PIXEL if name in {**gained, **lost, **kept}]
-    counts = _counts(dq)
-    rows = [
-        FlagHistory(
-            version.name,
-            name,
-            *(part.get(name, 0) for part in (counts, gained, lost, kept)),
-        )
-        for name in names
-    ]
-    entry = MaskVersion(
-        version.name,
-        version.useafter,
-        version.in_context,
-        int(np.count_nonzero(dq)),
-        float(np.count_nonzero(dq & _DO_NOT_USE)) / dq.size,
-        int(np.count_nonzero((dq ^ old) & _DO_NOT_USE)),
+    flagged, unusable, changed = (
+        int(np.count_nonzero(part)) for part in (dq, dq & _DO_NOT_USE, (dq ^ old) & _DO_NOT_USE)
     )
-    return entry, rows
-
-
-def _counts(dq: npt.NDArray[np.uint32]) -> Mapping[str, int]:
-    counts = PIXEL.count(dq)
-    del counts["GOOD"]
-    return counts
+    rows = [
+        FlagHistory(name, flag.name, flag.new, flag.gained, flag.lost, flag.kept)
+        for flag in flag_changes(old, dq)
+    ]
+    return MaskVersion(name, useafter, flagged, unusable / dq.size, changed), rows

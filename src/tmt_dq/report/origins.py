@@ -17,10 +17,10 @@ from tmt_dq.masks.mask import Mask, check_belongs, read_mask
 from tmt_dq.masks.reading import Reading
 from tmt_dq.masks.user_flags import read_user_flags
 from tmt_dq.references.cache import open_cache_of
-from tmt_dq.references.versions import Listing, list_versions
+from tmt_dq.references.versions import Listing, Version, list_versions
 from tmt_dq.report.image import FlagImage
 
-__all__ = ["PastFlags", "SourceFlags", "find_sources", "read_past", "since"]
+__all__ = ["PastFlags", "SourceFlags", "find_sources", "read_past", "read_version", "since"]
 
 _USER = "user DQ"
 CachePath = str | os.PathLike[str] | None
@@ -42,7 +42,6 @@ class PastFlags:
 
     name: str
     useafter: str  # "" where it is not known
-    in_context: bool  # whether the context's rules name the mask
     flags: tuple[str, ...] | None
     gained: tuple[str, ...] = ()  # since the mask before that could be read
     lost: tuple[str, ...] = ()
@@ -80,20 +79,24 @@ def read_past(
     past: list[PastFlags] = []
     before: tuple[str, ...] = ()
     for version in listing.versions:
-        flags, problem = None, None if version.problem is None else _brief(version.problem)
-        if version.path is not None:
-            try:
-                flags = _flags_at(read_mask(version.path), y, x)
-                problem = "it does not cover the pixel" if flags is None else None
-            except TmtDqError as error:
-                problem = _brief(error)
+        mask, problem = read_version(version)
+        flags = None if mask is None else _flags_at(mask, y, x)
         now = before if flags is None else flags
         gained = tuple(name for name in now if name not in before)
         lost = tuple(name for name in before if name not in now)
-        facts = (version.name, version.useafter, version.in_context)
-        past.append(PastFlags(*facts, flags, gained, lost, problem))
+        past.append(PastFlags(version.name, version.useafter, flags, gained, lost, problem))
         before = now
     return listing, tuple(past)
+
+
+def read_version(version: Version) -> tuple[Mask | None, str | None]:
+    """Return a mask of a cache, or why it cannot be read."""
+    if version.path is None:
+        return None, _brief(version.problem or "cannot be read")
+    try:
+        return read_mask(version.path), None
+    except TmtDqError as error:
+        return None, _brief(error)
 
 
 def since(past: Sequence[PastFlags], flag: str, image: FlagImage) -> PastFlags | None:

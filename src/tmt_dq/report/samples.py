@@ -11,8 +11,9 @@ import numpy.typing as npt
 from tmt_dq.core.flags import GROUP
 from tmt_dq.core.geometry import Window
 from tmt_dq.exposures.ramp import read_ramp
+from tmt_dq.fits.encoding import scaling
 from tmt_dq.fits.file import open_input
-from tmt_dq.fits.layout import Unit
+from tmt_dq.fits.layout import STORED, Unit
 from tmt_dq.report.image import FlagImage
 from tmt_dq.report.parts import intersection
 
@@ -54,24 +55,21 @@ def read_samples(image: FlagImage, y: int, x: int) -> Samples:
     window = image.window
     near = intersection(window, Window(y - 1, x - 1, 3, 3))
     assert near is not None
-    counts = _planes(image.path, exposure.sci)[:, *near.slices(window)]
+    counts = _planes(image.path, exposure.sci)[:, *near.slices(window)].astype(np.float64)
     reads = np.full((len(counts), 3, 3), np.nan)
-    header = exposure.sci.header
-    scale, zero = (float(str(header.get(*card))) for card in (("BSCALE", 1), ("BZERO", 0)))
+    zero, scale = scaling(exposure.sci, image.path)
     reads[:, *near.slices(Window(y - 1, x - 1, 3, 3))] = counts * scale + zero
     flags: dict[str, int] = {}
     if exposure.groupdq is not None:
         place = Window(y, x, 1, 1).slices(window)
         flags = GROUP.count(_planes(image.path, exposure.groupdq)[:, *place])
     found = [GroupFlag(name, n, len(counts)) for name, n in flags.items() if name != "GOOD"]
-    unit = str(header.get("BUNIT") or "").strip() or "unit not stated"
+    unit = str(exposure.sci.header.get("BUNIT") or "").strip() or "unit not stated"
     return Samples(tuple(found), reads, unit)
 
 
 def _planes(path: Path, unit: Unit) -> npt.NDArray[Any]:
     """Return the planes of an image as they are stored; only what is looked at is read."""
-    size = abs(unit.bitpix) // 8
-    kind = "u1" if size == 1 else f">{'f' if unit.bitpix < 0 else 'i'}{size}"
     *planes, ny, nx = unit.shape
     shape = (math.prod(planes), ny, nx)
-    return np.memmap(path, kind, "r", unit.data_offset, shape)
+    return np.memmap(path, STORED[unit.bitpix], "r", unit.data_offset, shape)
