@@ -41,8 +41,7 @@ DEFECTS = 1 + 4 + 60
 
 
 def areas(summary: Summary) -> dict[str, tuple[int, int, int, int]]:
-    parts = (*summary.quadrants, *summary.channels)
-    return {p.name: (p.pixels, p.flagged, p.defects, p.do_not_use) for p in parts}
+    return {p.name: (p.pixels, p.flagged, p.defects, p.do_not_use) for p in summary.channels}
 
 
 def test_counts_and_fractions() -> None:
@@ -62,14 +61,8 @@ def test_counts_and_fractions() -> None:
     assert all(flag.fraction == flag.pixels / 2048 for flag in summary.flags)
 
 
-def test_quadrants_and_channels() -> None:
+def test_channels() -> None:
     found = areas(summarize(pattern(), channels=4))
-    quarter = 14 * 30
-    border = BORDER // 4
-    assert found["lower left"] == (quarter, border + 31, 31, 0)
-    assert found["lower right"] == (quarter, border + 30, 30, 0)
-    assert found["upper left"] == (quarter, border, 0, 0)
-    assert found["upper right"] == (quarter, border + 4, 4, 4)
     # 16 columns each, two of them reference pixels in the first and last.
     assert found["channel 1"] == (28 * 14, 16 * 32 - 28 * 14 + 15, 15, 0)
     assert found["channel 2"] == (28 * 16, 4 * 16 + 16, 16, 0)
@@ -105,7 +98,6 @@ def test_clusters_leave_reference_pixels_out() -> None:
     assert found == [("1", 1, 1), ("3–4", 1, 4), ("25–99", 1, 60)]
     largest = [(c.pixels, c.x, c.y, c.width, c.height) for c in summary.largest_clusters]
     assert largest == [(60, 3, 11, 60, 1), (4, 51, 21, 4, 2)]
-    assert summarize(pattern(), connectivity=4).clusters == 4
 
 
 def test_bad_rows_and_columns() -> None:
@@ -137,9 +129,6 @@ def test_subarrays_count_in_detector_pixels(folder: Path) -> None:
     summary = summarize(mask)
     assert summary.largest_clusters[0].x == 2003
     assert summary.bad_rows[0].position == 3011
-    # Columns 2001 to 2048 are left of the middle, rows from 3001 on above it.
-    assert [area.name for area in summary.quadrants] == ["upper left", "upper right"]
-    assert sum(area.defects for area in summary.quadrants) == DEFECTS
 
 
 def test_a_ramp_and_its_compressed_copies(folder: Path) -> None:
@@ -170,7 +159,6 @@ def test_a_mask_s_own_bits_are_translated(folder: Path) -> None:
     [
         ({"channels": 3}, ConfigError),
         ({"channels": 0}, ConfigError),
-        ({"connectivity": 6}, ConfigError),
         ({"line_fraction": 0}, ConfigError),
         ({"line_fraction": float("nan")}, ConfigError),
         ({"defect_flags": "HOTT"}, UnknownFlagError),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt_dq.core.boxes import cover
-from tmt_dq.core.clusters import Connectivity, find_clusters
+from tmt_dq.core.clusters import find_clusters
 
 images = hnp.arrays(
     np.bool_,
@@ -21,19 +21,15 @@ def picture(text: str) -> npt.NDArray[np.bool_]:
     return np.array([[c == "#" for c in line] for line in reversed(text.split())])
 
 
-def described(
-    image: npt.NDArray[np.bool_], connectivity: Connectivity
-) -> list[tuple[int, int, int, int, int]]:
+def described(image: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int, int]]:
     """Return size, y, x, ny and nx of each cluster."""
-    found = find_clusters(image, connectivity=connectivity)
+    found = find_clusters(image)
     bounds = found.bounds
     columns = (found.size, bounds.y, bounds.x, bounds.ny, bounds.nx)
     return list(zip(*(map(int, column) for column in columns), strict=True))
 
 
-def peer(
-    image: npt.NDArray[np.bool_], connectivity: Connectivity
-) -> list[tuple[int, int, int, int, int]]:
+def peer(image: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int, int]]:
     """Return the same by walking from each pixel to its neighbours."""
     left = set(zip(*(places.tolist() for places in np.nonzero(image)), strict=True))
     found = []
@@ -46,7 +42,7 @@ def peer(
             y, x = edge.pop()
             group.append((y, x))
             steps = ((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
-            near = {(y + dy, x + dx) for dy, dx in steps if connectivity == 8 or not dy * dx}
+            near = {(y + dy, x + dx) for dy, dx in steps}
             edge += near & left
             left -= near
         (y, y2), (x, x2) = ((min(places), max(places)) for places in zip(*group, strict=True))
@@ -54,7 +50,7 @@ def peer(
     return found
 
 
-def test_corners_join_eight_neighbours_only() -> None:
+def test_corners_join() -> None:
     image = picture(
         """
         #.....
@@ -62,16 +58,12 @@ def test_corners_join_eight_neighbours_only() -> None:
         .....#
         """
     )
-    # The diagonal pair is one cluster of two or two of one; the corner of three stays.
-    assert described(image, 8) == [(3, 0, 4, 2, 2), (2, 1, 0, 2, 2)]
-    assert sorted(described(image, 4)) == [(1, 1, 1, 1, 1), (1, 2, 0, 1, 1), (3, 0, 4, 2, 2)]
+    assert described(image) == [(3, 0, 4, 2, 2), (2, 1, 0, 2, 2)]
 
 
-@given(images, st.sampled_from([4, 8]))
-def test_clusters_of_random_images(
-    image: npt.NDArray[np.bool_], connectivity: Connectivity
-) -> None:
-    assert described(image, connectivity) == peer(image, connectivity)
+@given(images)
+def test_clusters_of_random_images(image: npt.NDArray[np.bool_]) -> None:
+    assert described(image) == peer(image)
 
 
 @given(hnp.arrays(np.uint32, (7, 9), elements=st.sampled_from([0, 0, 5, 2**31])))

@@ -186,7 +186,7 @@ def test_tables_of_reports(folder: Path, ramp: Path, mask: Path) -> None:
     assert flags["fraction"].tolist() == [1 / 48] * 3
     assert summary.to_table("bad_rows").colnames == ["position", "defects", "fraction"]
     assert len(summary.to_table("bad_rows")) == 0
-    assert set(summary.table_names) >= {"flags", "quadrants", "channels", "largest_clusters"}
+    assert set(summary.table_names) >= {"flags", "channels", "largest_clusters"}
     with pytest.raises(ConfigError, match="no table 'notes'; expected one of flags"):
         summary.to_table("notes")
     rules = select_mask(ramp).to_table()

@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from tmt_dq.cli.console import echo, show_report
+from tmt_dq.cli.console import show_report
 from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON, OVERWRITE, POSITION, UNKNOWN
 from tmt_dq.cli.verb import FILE_OR_URL, argument, option, verb
 from tmt_dq.errors import OutputError
-from tmt_dq.tables import number
 
 
 @verb(
@@ -21,12 +20,6 @@ from tmt_dq.tables import number
         "--flags NAMES",
         "Flags that count as defects, for example HOT,DEAD. [default: all]",
         name="defect_flags",
-    ),
-    option(
-        "--connectivity",
-        "Neighbours of a pixel in a cluster: 8 with corners, 4 without.",
-        kind=click.Choice([8, 4]),
-        default=8,
     ),
     option(
         "--line-fraction",
@@ -43,9 +36,6 @@ from tmt_dq.tables import number
     ),
     option("--html HTML", "Write a page to explore in a browser."),
     option("--regions REG", "Write boxes for DS9."),
-    option(
-        "--regions-limit N", "Maximum number of boxes to write, largest first. [default: 200,000]"
-    ),
     *(UNKNOWN, OVERWRITE, JSON),
 )
 def inspect_command(
@@ -54,7 +44,6 @@ def inspect_command(
     color_by: Any,
     html: Path | None,
     regions: Path | None,
-    regions_limit: int | None,
     *,
     overwrite: bool,
     as_json: bool,
@@ -63,7 +52,7 @@ def inspect_command(
     """Show what a mask or ramp flags.
 
     Counts the flags of FILE, a mask or an initialized ramp, plain or compressed: in all, by
-    quadrant and readout channel, in clusters, rows and columns. Positions are 1-based detector
+    readout channel, in clusters, rows and columns. Positions are 1-based detector
     pixels; boxes for DS9 are in image coordinates of the file.
 
     \b
@@ -82,18 +71,9 @@ def inspect_command(
         summary.plot(plot, color_by=color_by, overwrite=overwrite)
     if html is not None:
         summary.write_html(html, overwrite=overwrite)
-    left_out = 0
     if regions is not None:
-        left_out = summary.write_regions(
-            regions, color_by=color_by, limit=regions_limit, overwrite=overwrite
-        )
+        summary.write_regions(regions, color_by=color_by, overwrite=overwrite)
     show_report(summary, as_json=as_json)
-    if left_out:
-        echo(
-            f"{regions}: {number(left_out)} boxes are left out, because there are too many; "
-            "raise --regions-limit to have them",
-            err=True,
-        )
 
 
 def _check_outputs(outputs: list[Path | None], *files: Path | str, overwrite: bool) -> None:

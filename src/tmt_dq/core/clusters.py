@@ -1,17 +1,13 @@
 """Connected groups of pixels, labelled by `scipy.ndimage`."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.boxes import Boxes, Integers
 
-__all__ = ["Clusters", "Connectivity", "find_clusters"]
-
-Connectivity = Literal[4, 8]
-"""Which pixels are neighbours: 4 share an edge, 8 share an edge or a corner."""
+__all__ = ["Clusters", "find_clusters"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +18,8 @@ class Clusters:
     bounds: Boxes  # the smallest rectangle around each
 
 
-def find_clusters(flagged: npt.NDArray[np.bool_], *, connectivity: Connectivity = 8) -> Clusters:
-    """Find the connected groups of True pixels; 8 is what photutils and SExtractor use by default.
+def find_clusters(flagged: npt.NDArray[np.bool_]) -> Clusters:
+    """Find the groups of True pixels that share edges or corners, as photutils and SExtractor do.
 
     Examples
     --------
@@ -34,8 +30,7 @@ def find_clusters(flagged: npt.NDArray[np.bool_], *, connectivity: Connectivity 
     # Imported here: it takes 0.3 s, and only inspections look for clusters.
     from scipy import ndimage
 
-    structure = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
-    labels, count = ndimage.label(flagged, structure)
+    labels, count = ndimage.label(flagged, np.ones((3, 3)))
     y, x = np.nonzero(flagged)
     group = labels[y, x] - 1
     first, end = (np.full((2, count), limit) for limit in (max(flagged.shape), 0))

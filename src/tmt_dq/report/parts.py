@@ -1,4 +1,4 @@
-"""Parts of a detector and what is bad in them: quadrants, channels, rows, columns, clusters."""
+"""Parts of a detector and what is bad in them: channels, rows, columns, clusters."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,6 @@ __all__ = [
     "largest_clusters",
     "measure",
     "place_of_line",
-    "quadrants",
 ]
 
 _SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
@@ -80,17 +79,6 @@ class LargeCluster:
     y: int
     width: int
     height: int
-
-
-def quadrants(frame: Window) -> list[tuple[str, Window]]:
-    """Return the quadrants of a detector; the middle row and column of odd ones are upper right."""
-    y, x = frame.ny // 2, frame.nx // 2
-    return [
-        ("lower left", Window(0, 0, y, x)),
-        ("lower right", Window(0, x, y, frame.nx - x)),
-        ("upper left", Window(y, 0, frame.ny - y, x)),
-        ("upper right", Window(y, x, frame.ny - y, frame.nx - x)),
-    ]
 
 
 def channels(frame: Window, count: int, *, along_y: bool) -> list[tuple[str, Window]]:
@@ -171,19 +159,6 @@ def around(y: int, x: int, side: int, frame: Window) -> Window:
     first_y = min(max(frame.y, y - ny // 2), frame.y + frame.ny - ny)
     first_x = min(max(frame.x, x - nx // 2), frame.x + frame.nx - nx)
     return Window(first_y, first_x, ny, nx)
-
-
-def inside(
-    cluster: LargeCluster, flagged: npt.NDArray[np.bool_], window: Window
-) -> tuple[int, int]:
-    """Return the pixel (0-based) of the largest cluster in a box that is nearest to its middle."""
-    from scipy import ndimage
-
-    box = Window(cluster.y - 1, cluster.x - 1, cluster.height, cluster.width)
-    labels, _ = ndimage.label(flagged[box.slices(window)], np.ones((3, 3)))
-    y, x = np.nonzero(labels == 1 + np.argmax(np.bincount(labels.reshape(-1))[1:]))
-    nearest = np.argmin((y - cluster.height // 2) ** 2 + (x - cluster.width // 2) ** 2)
-    return box.y + int(y[nearest]), box.x + int(x[nearest])
 
 
 def cluster_sizes(clusters: Clusters) -> tuple[ClusterSizes, ...]:

@@ -9,42 +9,29 @@ from pathlib import Path
 import numpy as np
 
 from tmt_dq.core.boxes import cover
-from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 from tmt_dq.report.colours import Classes
 
-__all__ = ["LIMIT", "write_regions"]
-
-LIMIT = 200_000
-"""How many boxes are written at most. One percent of 4096 x 4096 pixels, all of them isolated, are
-168,000 boxes, 5 MB; DS9 draws each of them anew whenever the image is moved."""
+__all__ = ["write_regions"]
 
 
-def write_regions(path: Path, label: str, classes: Classes, limit: int, *, overwrite: bool) -> int:
-    """Write boxes around classified pixels, 1-based in the image; return how many are left out.
+def write_regions(path: Path, label: str, classes: Classes, *, overwrite: bool) -> Path:
+    """Write boxes around classified pixels, 1-based in the image.
 
     Neighbouring pixels of a row and class share a box, and so do equal stretches in consecutive
-    rows. The `limit` keeps the largest, first of the classes that come first.
+    rows.
     """
-    if limit < 1:
-        raise ConfigError(
-            f"the limit is {limit} boxes; expected at least 1", hint="Leave it out, or raise it."
-        )
     boxes = cover(classes.pixels)
     kind = classes.pixels[boxes.y, boxes.x] - 1
-    chosen = np.lexsort((boxes.x, boxes.y, kind))
-    left_out = max(0, chosen.size - limit)
-    if left_out:
-        chosen = np.lexsort((-boxes.nx * boxes.ny, kind))[:limit]
+    order = np.lexsort((boxes.x, boxes.y, kind))
     # Comments end with the line, for some readers even at a semicolon.
     name = label.encode("unicode_escape").decode("ascii").replace(";", ",")
     place = classes.window.describe().replace("–", "-").replace("×", "x")
-    omitted = f", {left_out} smaller ones are left out" if left_out else ""
     legend = (f"{colour}: {name}" for name, _, colour in classes.bars)
     lines = [
         "# Region file format: DS9 version 4.1",
         f"# Flagged pixels of {name}, in image coordinates of the array: {place} of the detector",
-        f"# {chosen.size} of {len(boxes)} boxes{omitted}",
+        f"# {len(boxes)} boxes",
         f"# {', '.join(legend)}",
         "global width=1 select=1 move=0 edit=0 delete=1",
         "image",
@@ -60,8 +47,8 @@ def write_regions(path: Path, label: str, classes: Classes, limit: int, *, overw
     lines += [
         f"box({cx:g},{cy:g},{width},{height},0) {styles[style]}"
         for cx, cy, width, height, style in zip(
-            *(column[chosen].tolist() for column in columns), strict=True
+            *(column[order].tolist() for column in columns), strict=True
         )
     ]
     write_file(path, ("\n".join(lines) + "\n").encode("ascii"), overwrite=overwrite, sync=False)
-    return left_out
+    return path

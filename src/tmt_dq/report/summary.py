@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tmt_dq.core.cells import thumbnail
-from tmt_dq.core.clusters import Clusters, Connectivity, find_clusters
+from tmt_dq.core.clusters import Clusters, find_clusters
 from tmt_dq.core.counts import FlagCount, Planes, count_flags, sort_pixels
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
@@ -22,7 +22,7 @@ from tmt_dq.report.image import ImageReport, Source, as_image
 from tmt_dq.report.maps import draw_density, draw_map, mark_lines
 from tmt_dq.report.page import PLACES, Explored, Kind
 from tmt_dq.report.parts import Area, BadLine, ClusterSizes, LargeCluster
-from tmt_dq.report.regions import LIMIT, write_regions
+from tmt_dq.report.regions import write_regions
 from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
 from tmt_dq.tables import Table, flag_table, number, share
 
@@ -66,12 +66,10 @@ class Summary(ImageReport, ExploredReport):
         The flags that count as defects; () for all.
     flags : tuple of FlagCount
         Every flag that occurs, lowest bit first.
-    quadrants, channels : tuple of Area
-        Parts of the detector; no channels where their number is not known.
-    connectivity : int
-        Which pixels are neighbours in a cluster.
+    channels : tuple of Area
+        Readout channels; () where their number is not known.
     clusters : int
-        Connected groups of defects.
+        Groups of defects that share edges or corners, as photutils and SExtractor define them.
     cluster_sizes : tuple of ClusterSizes
         How many of which size.
     largest_clusters : tuple of LargeCluster
@@ -93,9 +91,7 @@ class Summary(ImageReport, ExploredReport):
     do_not_use: int
     defect_flags: tuple[str, ...]
     flags: tuple[FlagCount, ...]
-    quadrants: tuple[Area, ...]
     channels: tuple[Area, ...]
-    connectivity: int
     clusters: int
     cluster_sizes: tuple[ClusterSizes, ...]
     largest_clusters: tuple[LargeCluster, ...]
@@ -128,14 +124,18 @@ class Summary(ImageReport, ExploredReport):
         """Return flags, areas, clusters and bad lines."""
         counts = {flag.name: flag.pixels for flag in self.flags} | {"GOOD": self.good}
         together = {flag.name: flag.do_not_use for flag in self.flags}
-        clusters = f"Clusters of defects ({self.connectivity} neighbours): {number(self.clusters)}"
+        clusters = f"Clusters of defects: {number(self.clusters)}"
         sizes = [(size.label, size.clusters, size.pixels) for size in self.cluster_sizes]
         large = [(c.pixels, str(c.x), str(c.y), c.width, c.height) for c in self.largest_clusters]
         place = ("pixels", "x", "y", "width", "height")
+        areas = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
+        channels = [
+            (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place)
+            for a in self.channels
+        ]
         tables = [
             flag_table(counts, self.pixels, {"with DO_NOT_USE": together}),
-            _area_table("Quadrants", self.quadrants),
-            _area_table("Readout channels", self.channels),
+            Table.of("Readout channels", areas, channels),
             Table.of(clusters, ("size", "clusters", "pixels"), sizes, [0]),
             Table.of("Largest clusters (1-based detector pixels)", place, large, range(5)),
             _line_table("row", self.bad_rows, self.line_fraction),
@@ -224,9 +224,8 @@ class Summary(ImageReport, ExploredReport):
         path: str | os.PathLike[str],
         *,
         color_by: ColorBy = "kind",
-        limit: int | None = None,
         overwrite: bool = False,
-    ) -> int:
+    ) -> Path:
         """Write boxes around flagged pixels for DS9, with a colour and a tag for each kind or flag.
 
         Parameters
@@ -235,34 +234,23 @@ class Summary(ImageReport, ExploredReport):
             The region file to write.
         color_by : {"kind", "flag"}
             As in `figure`.
-        limit : int, optional
-            At most so many boxes; of kinds what must not be used first, then the largest.
         overwrite : bool
             Whether an existing file is replaced.
 
         Returns
         -------
-        int
-            Boxes that were left out; a comment in the file has the number too.
+        Path
+            `path`.
 
         Raises
         ------
         ConfigError
-            Raised if `limit` is less than 1.
+            Raised if `color_by` is something else.
         OutputError
             Raised if the file exists or cannot be written.
         """
-        most = LIMIT if limit is None else limit
         classes = self._legends(color_by)[0]
-        return write_regions(Path(path), self.label, classes, most, overwrite=overwrite)
-
-
-def _area_table(title: str, areas: Sequence[Area]) -> Table:
-    header = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
-    rows = [
-        (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place) for a in areas
-    ]
-    return Table.of(title, header, rows)
+        return write_regions(Path(path), self.label, classes, overwrite=overwrite)
 
 
 def _line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
@@ -280,7 +268,6 @@ def summarize(
     *,
     channels: int | None = None,
     defect_flags: str | Iterable[str] | None = None,
-    connectivity: Connectivity = 8,
     line_fraction: float = LINE_FRACTION,
     unknown: Unknown = "error",
 ) -> Summary:
@@ -295,8 +282,6 @@ def summarize(
     defect_flags : str or iterable of str, optional
         Flags that count as defects. By default all; pixels with REFERENCE_PIXEL or NON_SCIENCE
         never do, because their border would be one cluster and eight bad lines.
-    connectivity : {8, 4}
-        Which pixels are neighbours in a cluster: 8 counts corners, as photutils and SExtractor do.
     line_fraction : float
         From which share of defects a row or column is bad, 0 to 1. The default is what LSST's
         cp_pipe fills columns from: 1000 of 2000 rows.
@@ -331,8 +316,6 @@ def summarize(
             f"line_fraction is {line_fraction}; expected more than 0 and at most 1",
             hint="Give a share, for example 0.5.",
         )
-    if connectivity not in (4, 8):
-        raise ConfigError(f"connectivity is {connectivity}; expected 4 or 8", hint="Choose one.")
     wanted = PIXEL.mask if defect_flags is None else PIXEL.encode(defect_flags)
     image = as_image(source, unknown=unknown)
     window = image.window
@@ -342,7 +325,7 @@ def summarize(
     if channels is not None:
         stripes = parts.channels(image.frame, channels, along_y=image.fast_along_y)
     planes = sort_pixels(image.dq, wanted)
-    clusters = find_clusters(planes.defects, connectivity=connectivity)
+    clusters = find_clusters(planes.defects)
     flagged = int(np.count_nonzero(planes.flagged))
     return Summary(
         **image.facts,
@@ -355,9 +338,7 @@ def summarize(
         do_not_use=int(np.count_nonzero(planes.do_not_use)),
         defect_flags=() if defect_flags is None else PIXEL.decode(wanted),
         flags=count_flags(image.dq),
-        quadrants=parts.measure(window, planes, parts.quadrants(image.frame)),
         channels=parts.measure(window, planes, stripes),
-        connectivity=connectivity,
         clusters=int(clusters.size.size),
         cluster_sizes=parts.cluster_sizes(clusters),
         largest_clusters=tuple(
