@@ -36,7 +36,11 @@ class InlinePool:
         return [task for task, _ in self._ended]
 
     def give(self, task: Any) -> None:
-        self._ended.append((task, self._work(task)))
+        try:
+            answer = self._work(task)
+        except Exception as error:  # noqa: BLE001 - as the pool does
+            answer = error
+        self._ended.append((task, answer))
 
     def wait(self, timeout: float) -> list[tuple[Any, Any]]:
         time.sleep(0 if self._ended else timeout)

@@ -14,7 +14,7 @@ from tmt_dq.batch.settings import make_settings
 from tmt_dq.watch.completeness import look
 from tmt_dq.watch.decisions import decide
 from tmt_dq.watch.options import WatchOptions, local_folder
-from tmt_dq.watch.search import walk
+from tmt_dq.watch.search import cannot_search, walk
 from tmt_dq.watch.service import Control, Service, WatchResult
 from tmt_dq.watch.status import Reporter
 
@@ -102,12 +102,13 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
     Raises
     ------
     ConfigError
-        Raised if the folder is not there, an option makes no sense, or a library is missing.
+        Raised if the folder is not there or cannot be read, an option makes no sense, or a library
+        is missing.
     MaskFormatError, SelectionError
         Raised if a file named in the options, or the context, is not there.
     OutputError
-        Raised if the output folder cannot be written when it starts (later it is waited for, unless
-        `once`), if it or the watched folder is gone, or if another watch or batch works in it.
+        Raised if the output folder cannot be written, for example because the disk is full, if it
+        is gone, or if another watch or batch works in it. A new watch goes on.
 
     Examples
     --------
@@ -160,8 +161,7 @@ def plan_watch(folder: PathLike, *, output_dir: PathLike, **options: Any) -> Ite
     settings = make_settings(options)
     journal = Journal(chosen.output_dir, read_only=True)
     planner = Planner(journal, settings, overwrite=chosen.overwrite)
-    unreadable: list[OSError] = []
-    for path, identity in walk(chosen, unreadable):
+    for path, identity in walk(chosen, cannot_search):
         job, _ = decide(path, identity, chosen, journal, planner, {})
         seen = look(path, remote=chosen.remote) if job.action == "process" else None
         if seen is not None and seen.wait != "no":
@@ -169,6 +169,3 @@ def plan_watch(folder: PathLike, *, output_dir: PathLike, **options: Any) -> Ite
             yield Prospect(path, "wait", f"{seen.why} (until unchanged for {seconds:g} s)")
         else:
             yield Prospect(path, "aside" if job.action == "refuse" else job.action, job.reason)
-    for error in unreadable:
-        why = f"the folder cannot be searched ({error.strerror})"
-        yield Prospect(str(error.filename), "wait", why)

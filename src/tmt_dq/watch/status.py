@@ -13,16 +13,16 @@ from typing import Any
 
 from tmt_dq import __version__
 from tmt_dq.batch.records import FileResult
-from tmt_dq.errors import ConfigError
+from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.atomic import check_output, write_file
 from tmt_dq.watch.options import WatchOptions
 
 __all__ = ["Reporter"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _BEAT_S = 5.0
-_STATES = ["watching", "waiting", "stopping", "stopped"]
+_STATES = ["watching", "stopping", "stopped"]
 _GAUGES = {
     "arriving": "Files that are not complete yet.",
     "queued": "Complete ramps that wait for a worker.",
@@ -52,8 +52,8 @@ class Reporter:
             "metrics": None if self._metrics is None else self._metrics.url,
         }
         self._beat_due = 0.0
-        self._shown = ""
-        self._warn = functools.cache(log.warning)
+        self._state = ""
+        self._warn = functools.cache(_log.warning)
 
     def count(self, result: FileResult, seconds: float) -> None:
         """Count a result, and the time since its ramp was complete."""
@@ -75,15 +75,14 @@ class Reporter:
             status["disk_free_bytes"] = None
         if self._metrics is not None:
             self._metrics.show(status)
-        shown, heartbeat = f"{status['state']} {status['why']}", self._heartbeat
-        if heartbeat is not None and (now >= self._beat_due or shown != self._shown):
-            self._beat_due, self._shown = now + _BEAT_S, shown
+        state = status["state"]
+        if self._heartbeat is not None and (now >= self._beat_due or state != self._state):
+            self._beat_due, self._state = now + _BEAT_S, state
             beat = (json.dumps(status, indent=1) + "\n").encode()
             try:
-                write_file(heartbeat, beat, overwrite=True, sync=False)
-            except OSError as error:
-                text = "%s cannot be written: %s; it is tried again and again"
-                self._warn(text, heartbeat, error.strerror)
+                write_file(self._heartbeat, beat, overwrite=True, sync=False)
+            except OutputError as error:
+                self._warn("%s; it is tried again and again", str(error))
         _notify("READY=1\nWATCHDOG=1")
 
     def close(self) -> None:

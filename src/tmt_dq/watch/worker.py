@@ -13,38 +13,35 @@ from tmt_dq.errors import OutputError, RampFormatError
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.completeness import identity_of
 
-__all__ = ["Answer", "Task", "work"]
+__all__ = ["Task", "work"]
 
-_OUTSIDE = {
+_DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ENXIO),
     *(errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ETIMEDOUT),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 }
-"""Errors of the system that would meet any other output, and may pass."""
+"""Errors of the system that any other output would meet too."""
 
 
 class Task(NamedTuple):
-    """Exposure to work on, by the settings of this moment.
+    """Exposure to work on, found complete at a time of the monotonic clock, and how.
 
-    `identity` is its file as it was found to be complete; `journal`, which names the job, is
-    flushed to the disk first.
+    `identity` is that of its file at that time; `journal`, which names the job, is flushed to the
+    disk first.
     """
 
     job: Job
-    settings: Settings
     identity: Identity
+    since: float
+    settings: Settings
     journal: str | None = None
 
 
-class Answer(NamedTuple):
-    """Result of a task, None if the exposure's file changed; `outside`: others would fail too."""
+def work(task: Task, _progress: Progress | None = None) -> FileResult | None:
+    """Do a task; return None if the exposure's file changed.
 
-    result: FileResult | None
-    outside: bool = False
-
-
-def work(task: Task, _progress: Progress | None = None) -> Answer:
-    """Do a task; what goes wrong is in the answer."""
+    Raises the `OutputError` that any other exposure would meet too.
+    """
     path = task.job.input
 
     def check(_size: int) -> None:
@@ -52,7 +49,7 @@ def work(task: Task, _progress: Progress | None = None) -> Answer:
             raise RampFormatError("changed while it was being read", where=path)
 
     if identity_of(path) != task.identity:
-        return Answer(None)
+        return None
     if task.journal is not None:
         # Here and not where it was written: there it would hold up all that comes meanwhile.
         with contextlib.suppress(OSError), Path(task.journal).open("rb") as file:
@@ -60,16 +57,10 @@ def work(task: Task, _progress: Progress | None = None) -> Answer:
     result = process(task.job, check, settings=task.settings)
     # An error may be about what somebody began to write over it, before a piece was copied.
     if result.error is not None and identity_of(path) != task.identity:
-        return Answer(None)
-    return Answer(result, is_outside(result.error, task.job.output))
-
-
-def is_outside(error: BaseException | None, output: str) -> bool:
-    """Tell whether an error is that of the place of the outputs, and may pass."""
-    if not isinstance(error, OutputError):
-        return False
-    cause: BaseException | None = error
-    while cause is not None and type(cause).__module__ != "builtins":
-        cause = cause.__cause__ or cause.__context__
-    number = cause.errno if isinstance(cause, OSError) else None
-    return number in _OUTSIDE or not os.access(Path(output).parent, os.W_OK | os.X_OK)
+        return None
+    if isinstance(result.error, OutputError):
+        cause = result.error.__cause__
+        of_the_disk = isinstance(cause, OSError) and cause.errno in _DISK_ERRORS
+        if of_the_disk or not os.access(Path(task.job.output).parent, os.W_OK | os.X_OK):
+            raise result.error
+    return result
