@@ -533,6 +533,13 @@ def test_wrong_words(words: list[str], message: str) -> None:
     assert not Path("o").exists()
 
 
+def test_list_without_its_sign(folder: Path, out: Path, mask: Path) -> None:
+    listing = folder / "list.txt"
+    listing.write_text("a_uncal.fits\nb_uncal.fits\n")
+    _, results = run([listing], out, mask=mask)
+    assert "lists of ramps by tmt-dq batch @LIST" in str(results["list.txt"].error)
+
+
 def test_missing_file_in_a_list_stops_nothing(folder: Path, out: Path, mask: Path) -> None:
     ramps = night(folder, 2)
     listing = folder / "night.txt"

@@ -106,26 +106,6 @@ def test_ctrl_c(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:
     assert (result.total, result.failed) == (10, 0)
 
 
-def test_a_file_that_nobody_wants_is_given_up(dask: Dask, tmp_path: Path) -> None:
-    """After Ctrl-C a worker does not end a file of 14 GB first."""
-    note = tmp_path / "note"
-    code = (
-        "import batch_work; from tmt_dq.batch import Cluster\n"
-        f"list(Cluster({dask.address!r})(batch_work.write_until_stopped, [{str(note)!r}]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until(note.exists)
-    interrupt(process)
-    until(note.read_text)
-    assert note.read_text() == "_UnwantedError"
-
-
 def test_a_night_is_not_queued_at_once(dask: Dask) -> None:
     assert look_ahead(Cluster(dask.address), 90) <= 3  # one a thread; a third worker may start
 

@@ -69,7 +69,7 @@ def test_inputs(
     if given == ["."]:
         (tree / "loop").symlink_to(tree)
     (tree / "deep" / "night.txt").write_text("\ufeff../a_uncal.fits\n# no\ner/e.fits\n", "utf-8")
-    table = 'night,Path,note\n1,a_uncal.fits,"x, y"\n\n1,"iris 2.fits",\n'
+    table = 'night,Input,note\n1,a_uncal.fits,"x, y"\n\n1,"iris 2.fits",\n'
     (tree / "night.csv").write_text(table)
     assert names(find_inputs(given, output_dir=tree / "out"), tree) == expected
     if given[0].startswith("@"):
@@ -114,8 +114,7 @@ def test_association_gives_its_science(tree: Path) -> None:
         ("a.json", "not JSON", "is no association"),
         ("a.txt", "# nothing\n\n", "names no file"),
         ("a.csv", "", "no line at all"),
-        ("a.csv", "a.fits\nb.fits\n", "none of the columns"),
-        ("a.csv", "input,path\na,b\n", "several of the columns"),
+        ("a.csv", "a.fits\nb.fits\n", "has no column input in its first line; found a.fits"),
         ("a.csv", "n,input\n1,a.fits\n2\n", "row 3 names no file"),
         ("a.csv", "input\n", "has no row"),
     ],
@@ -145,9 +144,10 @@ def test_nothing(tree: Path) -> None:
 def test_same_output_is_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
         name_outputs(["/n1/a_uncal.fits", "/n2/a.fits.gz", "/n3/b.fits"], Path("/out"))
-    assert "/n1/a_uncal.fits and /n2/a.fits.gz: /out/a_dqinit.fits" in caught.value.what
+    what = "/n1/a_uncal.fits and /n2/a.fits.gz have the same output, /out/a_dqinit.fits"
+    assert caught.value.what == what
     many = [f"/n{night}/{number}.fits" for night in (1, 2) for number in range(20)]
-    with pytest.raises(ConfigError, match="and 15 more"):
+    with pytest.raises(ConfigError, match="19 more"):
         name_outputs(many, Path("/out"))
 
 
@@ -187,19 +187,6 @@ def test_closed_folder(
     with pytest.raises(ConfigError, match="cannot be searched: Permission denied") as caught:
         find_inputs([given.format(tree=tree)], output_dir=tree / "out")
     assert os.path.normpath(str(caught.value.where)) == folder
-
-
-def test_list_without_its_sign(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tree)
-    (tree / "list.txt").write_text("a_uncal.fits\nb_uncal.fits\n")
-    with pytest.raises(ConfigError, match="is text, not a ramp") as caught:
-        find_inputs(["list.txt"], output_dir=tree)
-    assert caught.value.hint == "If it is a list of ramps, give it as @list.txt."
-    # A ramp may have any name.
-    (tree / "ramp.dat").write_bytes(b"SIMPLE  =".ljust(2880) + b"\xff")
-    (tree / "empty").touch()
-    for name in ("ramp.dat", "empty"):
-        assert names(find_inputs([name], output_dir=tree), tree) == [name]
 
 
 def test_member_without_a_type(tree: Path, caplog: pytest.LogCaptureFixture) -> None:

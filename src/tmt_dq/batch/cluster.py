@@ -61,27 +61,15 @@ class _UnfitError(Exception):
     """Answer of a worker that cannot work for a batch."""
 
 
-class _UnwantedError(Exception):
-    """End of a job whose result nobody waits for any more."""
-
-
 def _on_worker(work: Work, shared: Shared | None, job: Any) -> Any:
     """Do a job, if this worker sees what it must."""
     from distributed import get_worker
 
-    worker = get_worker()
     problem = "" if shared is None else unfit(shared)
     if problem:
-        raise _UnfitError(f"the worker {worker.address} is not fit for this batch: {problem}")
-    key = worker.get_current_task()
-
-    def end_if_unwanted(_size: int) -> None:
-        # dask cannot interrupt what is being done: a job that was cancelled ends itself.
-        task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":
-            raise _UnwantedError
-
-    return work(job, end_if_unwanted)
+        where = get_worker().address
+        raise _UnfitError(f"the worker {where} is not fit for this batch: {problem}")
+    return work(job)
 
 
 class Cluster:

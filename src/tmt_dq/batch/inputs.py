@@ -28,9 +28,7 @@ _FITS = tuple(
     ending + packed for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz")
 )
 _OUTPUTS = tuple(f"_dqinit{ending}" for ending in _FITS)
-_COLUMNS = ("input", "path", "file", "filename", "expname")
 _MAGIC = "*?["
-_BEGINNING = 4096
 
 
 def find_inputs(
@@ -80,7 +78,6 @@ def _expand(
         return _listed(Path(text))
     pattern = not plain and any(sign in text for sign in _MAGIC)
     if not (pattern or os.path.isdir(text)):
-        _check_ramp(text)
         return [text]
     try:
         found = list(_match(text, wanted) if pattern else search_folder(text, output_dir, wanted))
@@ -146,20 +143,6 @@ def _match(pattern: str, wanted: Callable[[str], bool]) -> Iterator[str]:
     return filter(wanted, sorted(glob.glob(pattern, recursive=True)))
 
 
-def _check_ramp(name: str) -> None:
-    """Raise `ConfigError` if a file that was named is a list; all else is left to its worker."""
-    if name.lower().endswith(_FITS):
-        return
-    try:
-        with open(name, encoding="utf-8") as file:  # noqa: PTH123 - the name is text all the way
-            start = file.read(_BEGINNING)
-    except (OSError, ValueError):
-        return
-    if start and not start.startswith("SIMPLE  =") and "\0" not in start:
-        hint = f"If it is a list of ramps, give it as @{name}."
-        raise ConfigError("is text, not a ramp", where=name, hint=hint)
-
-
 def is_ramp_name(path: str, *, outputs: bool = False) -> bool:
     """Tell whether a name is that of a visible FITS file, which is no output unless wanted."""
     name = os.path.basename(path)
@@ -183,12 +166,9 @@ def _listed(path: Path) -> list[str]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        what = "is not text in UTF-8"
-        if isinstance(error, OSError):
-            what = f"cannot be read: {error.strerror}"
-        raise ConfigError(
-            what, where=path, hint="A manifest is a list of names, an association is JSON."
-        ) from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        hint = "A manifest is a list of names, an association is JSON."
+        raise ConfigError(f"cannot be read: {reason}", where=path, hint=hint) from error
     read = {".json": _association, ".csv": _table}.get(path.suffix.lower(), _lines)
     name = remote.name_of(path)
     folder = folder_of(name) if is_url(name) else str(path.parent)
@@ -208,16 +188,15 @@ def _lines(text: str, where: object) -> list[str]:
 
 
 def _table(text: str, where: object) -> list[str]:
-    """Return the names in the one column of a table that has files."""
+    """Return the names in the column `input` of a table."""
     rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    columns = [place for place, name in enumerate(header) if name in _COLUMNS]
-    if len(columns) != 1:
-        what = f"has {'several of' if columns else 'none of'} the columns {', '.join(_COLUMNS)} in "
-        what += f"its first line; expected one, found {', '.join(header) or 'no line at all'}"
-        hint = "Name the column of the exposures' files `input`."
-        raise ConfigError(what, where=where, hint=hint)
-    found = ["".join(row[columns[0] : columns[0] + 1]).strip() for row in rows[1:]]
+    if "input" not in header:
+        what = "has no column input in its first line; found "
+        what += ", ".join(header) or "no line at all"
+        raise ConfigError(what, where=where, hint="Name the column of the exposures' files input.")
+    column = header.index("input")
+    found = ["".join(row[column : column + 1]).strip() for row in rows[1:]]
     if not found or "" in found:
         what = f"row {found.index('') + 2} names no file" if found else "has no row"
         raise ConfigError(what, where=where, hint="Write one row for each exposure.")

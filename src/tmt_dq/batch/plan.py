@@ -18,7 +18,6 @@ from tmt_dq.files.urls import is_url, redacted
 __all__ = ["Planner", "name_outputs"]
 
 _log = logging.getLogger(__name__)
-_SHOWN = 5
 _CHANGED = "input changed"
 _TO_COMPARE = "content to be compared"
 
@@ -44,14 +43,12 @@ def name_outputs(
         owner = owners.setdefault(target, path)
         if owner != path and not again:
             double.append((owner, path, target))
-    shown = [
-        "  {} and {}: {}".format(*map(redacted, three))
-        for three in double
-        if three[1] not in owners
-    ]
-    if shown:
-        more = [f"  and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
-        what = "exposures have the same output:\n" + "\n".join(shown[:_SHOWN] + more)
+    double = [three for three in double if three[1] not in owners]
+    if double:
+        first, second, target = map(redacted, double[0])
+        what = f"{first} and {second} have the same output, {target}"
+        if len(double) > 1:
+            what += f"; {len(double) - 1} more have that of another exposure too"
         raise ConfigError(what, hint="Run them in batches with an --output-dir of their own.")
     return {path: target for target, path in owners.items() if path not in owners}
 

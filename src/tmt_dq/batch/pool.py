@@ -16,7 +16,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tmt_dq.batch.records import Progress, Work
+from tmt_dq.batch.records import Work
 from tmt_dq.errors import ConfigError, WorkerError
 
 __all__ = ["Pool", "Processes"]
@@ -25,22 +25,17 @@ _NO_JOB: Any = object()
 _ATTEMPTS = 2
 _STARTS = 3
 _GRACE_S = 0.7  # until workers that do not end on request are killed; Ctrl-C promises 2 s
-_REPORT_S = 0.5
 # Not fork: the caller may have threads, and locks that they hold would never open in the child.
 _CONTEXT = get_context("spawn")
 
 
 class Processes:
-    """Mapper that does jobs in processes of this machine, by default as many as it has cores.
+    """Mapper that does jobs in processes of this machine, by default as many as it has cores."""
 
-    `on_bytes` is called with bytes written, and when a job ends with minus their sum.
-    """
-
-    def __init__(self, count: int | None = None, *, on_bytes: Progress | None = None) -> None:
+    def __init__(self, count: int | None = None) -> None:
         if count is not None and count < 1:
             raise ConfigError(f"jobs is {count}; expected at least 1")
         self.count = count or len(os.sched_getaffinity(0))
-        self._on_bytes = on_bytes
 
     def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Do all jobs; yield each with its result, or the error that it ended with.
@@ -48,7 +43,7 @@ class Processes:
         A job is taken from `jobs` when a worker is free for it, not before. One whose worker dies
         is done again once; the second time the result is `WorkerError`.
         """
-        pool = Pool(self.count, work, on_bytes=self._on_bytes)
+        pool = Pool(self.count, work)
         source = iter(jobs)
         try:
             while True:
@@ -65,13 +60,12 @@ class Processes:
 class _Worker:
     """A process, its connection, the job that it has, and how often a worker died of that."""
 
-    def __init__(self, work: Work, report_s: float | None) -> None:
+    def __init__(self, work: Work) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, work, report_s), daemon=True)
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
         self.ready = False
         self.job = _NO_JOB
         self.deaths = 0
-        self.moved = 0
         # The resource tracker lets SIGINT through when it starts: not in the middle of this.
         resource_tracker.ensure_running()
         # The process inherits that SIGINT is blocked, and never gets a Ctrl-C of its own.
@@ -89,10 +83,9 @@ class Pool:
     `deaths` counts workers that died.
     """
 
-    def __init__(self, count: int, work: Work, *, on_bytes: Progress | None = None) -> None:
+    def __init__(self, count: int, work: Work) -> None:
         self._count = count
         self._work = work
-        self._on_bytes = on_bytes
         self._workers: list[_Worker] = []
         self._again: deque[tuple[Any, int]] = deque()
         self._failed_starts = 0
@@ -113,7 +106,7 @@ class Pool:
         """Hand a job to a worker; there must be room."""
         idle = [one for one in self._workers if one.job is _NO_JOB]
         if not idle:
-            idle = [_Worker(self._work, None if self._on_bytes is None else _REPORT_S)]
+            idle = [_Worker(self._work)]
             self._workers += idle
         worker = max(idle, key=lambda one: one.ready)
         worker.job, worker.deaths = job, deaths
@@ -124,8 +117,7 @@ class Pool:
     def wait(self, timeout: float | None = None) -> list[tuple[Any, Any]]:
         """Wait until workers have an answer; return jobs and what they ended with.
 
-        Raises `ConfigError` if
-        workers end before they begin to work.
+        Raises `ConfigError` if workers end before they begin to work.
         """
         waiting = {one.connection: one for one in self._workers}
         answers: list[tuple[Any, Any]] = []
@@ -136,12 +128,9 @@ class Pool:
             except (EOFError, OSError):
                 answers += self._bury(worker)
                 continue
-            if kind == "bytes":
-                self._count_bytes(worker, content)
-            elif kind == "ready":
+            if kind == "ready":
                 worker.ready, self._failed_starts = True, 0
             else:
-                self._count_bytes(worker, -worker.moved)
                 answers.append((worker.job, content))
                 worker.job = _NO_JOB
         while self._again:
@@ -162,15 +151,9 @@ class Pool:
             worker.connection.close()
         self._workers = []
 
-    def _count_bytes(self, worker: _Worker, size: int) -> None:
-        worker.moved += size
-        if self._on_bytes is not None and size:
-            self._on_bytes(size)
-
     def _bury(self, worker: _Worker) -> list[tuple[Any, Any]]:
         """Take a dead worker out; return its job with an error if it was tried often enough."""
         self._workers.remove(worker)
-        self._count_bytes(worker, -worker.moved)
         worker.process.join(_GRACE_S)
         worker.process.kill()
         worker.connection.close()
@@ -204,19 +187,18 @@ def _end_of(status: int | None) -> str:
     return f"was ended by {signal.Signals(-status).name}{killed}"
 
 
-def _serve(connection: Connection, work: Work, report_s: float | None) -> None:
+def _serve(connection: Connection, work: Work) -> None:
     """Do jobs until there are no more, or the process that sends them is gone."""
     # An exception, so that files without a name of their own are cleaned up on every file system.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # It goes to all processes where a terminal closes; what it means is up to the first one.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    progress = None if report_s is None else _reporter(connection, report_s)
     try:
         connection.send(("ready", None))
         while True:
             job = connection.recv()
             try:
-                answer = work(job, progress)
+                answer = work(job)
             except Exception as error:  # noqa: BLE001 - it belongs to the job
                 answer = error
             connection.send(("answer", answer))
@@ -226,18 +208,3 @@ def _serve(connection: Connection, work: Work, report_s: float | None) -> None:
         # The end of the interpreter removes the semaphores that libraries (tqdm) have made.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise
-
-
-def _reporter(connection: Connection, every_s: float) -> Progress:
-    """Return a function that adds up bytes, and sends the sum from time to time."""
-    total, sent = 0, time.monotonic()
-
-    def progress(size: int) -> None:
-        nonlocal total, sent
-        total += size
-        now = time.monotonic()
-        if now - sent >= every_s:
-            connection.send(("bytes", total))
-            total, sent = 0, now
-
-    return progress

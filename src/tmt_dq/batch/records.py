@@ -20,16 +20,12 @@ __all__ = [
     "FileResult",
     "FileState",
     "Job",
-    "Progress",
     "Work",
     "state_of",
 ]
 
-Progress = Callable[[int], None]
-"""Called with the bytes that a job writes, piece by piece; may raise to end the job."""
-
-Work = Callable[..., Any]
-"""Does one job, wherever a mapper runs it: called with the job and, optionally, a `Progress`."""
+Work = Callable[[Any], Any]
+"""Does one job, wherever a mapper runs it."""
 
 FileState = tuple[int, int]
 """Size and time of change of a file: what shows, without reading it, that it changed."""

@@ -61,7 +61,6 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     mapper: Mapper | None = None,
     on_start: Callable[[int], None] | None = None,
     on_result: Callable[[FileResult], None] | None = None,
-    on_bytes: Callable[[int], None] | None = None,
     stdin: TextIO | None = None,
     **options: Any,
 ) -> BatchResult:
@@ -106,9 +105,6 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         Called with the number of exposures before the first of them.
     on_result : callable, optional
         Called with the result of each exposure.
-    on_bytes : callable, optional
-        Called with numbers of bytes while files are being written, where the mapper knows; their
-        sum is that of the files at work: it goes down when one of them ends.
     stdin : text stream, optional
         What the input ``-`` reads.
     **options
@@ -149,7 +145,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
     )
     outputs = _outputs(inputs, manifests, output_dir, stdin, settings)
     if mapper is None:
-        mapper = Processes(jobs, on_bytes=on_bytes)
+        mapper = Processes(jobs)
     total = BatchResult()
     with contextlib.ExitStack() as stack:
         journal = Journal(*_journal_place(output_dir, state_dir, make=True))

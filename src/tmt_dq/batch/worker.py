@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from tmt_dq.batch.inputs import is_output_name
-from tmt_dq.batch.records import FileResult, FileState, Job, Progress, state_of
+from tmt_dq.batch.records import FileResult, FileState, Job, state_of
 from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import RampFormatError, TmtDqError
 from tmt_dq.files import remote
-from tmt_dq.files.copying import read_errors
+from tmt_dq.files.copying import Progress, read_errors
 from tmt_dq.files.identity import sha256_of
 
 __all__ = ["process", "rehearse"]
 
 
 def process(job: Job, progress: Progress | None = None, *, settings: Settings) -> FileResult:
-    """Work on one exposure; what goes wrong with it is in the result."""
+    """Work on one exposure; what goes wrong with it is in the result.
+
+    An error that `progress` raises ends it.
+    """
     start = time.perf_counter()
     before = state_of(job.input)
     try:

@@ -104,7 +104,6 @@ def batch_command(
             report=report,
             on_start=progress.start,
             on_result=progress.result,
-            on_bytes=progress.moved,
             **options,
         )
     if as_json:

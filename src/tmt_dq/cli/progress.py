@@ -67,12 +67,12 @@ def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
 class BatchProgress:
     """Counts of a batch, which `show` is given as text whenever they change.
 
-    Rates and the time left are those since work began: neither the start of the workers nor files
-    that were skipped before count.
+    Rates and the time left are those since the first file was done: neither the start of the
+    workers nor files that were skipped before count.
     """
 
     def __init__(self, show: Callable[[str], None]) -> None:
-        self.total = self.seen = self.failed = self.size = self.moving = 0
+        self.total = self.seen = self.failed = self.size = 0
         self._show = show
         self._begun: tuple[float, int, int] | None = None
 
@@ -81,18 +81,13 @@ class BatchProgress:
         self.total = total
         self._show(self.text())
 
-    def moved(self, size: int) -> None:
-        """Count bytes that were written; they are taken back when their file ends."""
-        self.moving += size
-        self._begin()
-        self._show(self.text())
-
     def result(self, result: "FileResult") -> None:
         """Count a result; show an error at once."""
         self.seen += 1
         if result.status != "skipped":
             self.size += result.size
-            self._begin()
+            if self._begun is None:
+                self._begun = (time.monotonic(), self.seen, self.size)
         if result.error is not None:
             self.failed += 1
             if self.failed <= _ERRORS_SHOWN:
@@ -101,17 +96,13 @@ class BatchProgress:
                 echo("Further errors are not shown; they are in the report.", err=True)
         self._show(self.text())
 
-    def _begin(self) -> None:
-        if self._begun is None:
-            self._begun = (time.monotonic(), self.seen, self.size)
-
     def text(self) -> str:
         """Return the counts, the rate and the time left in words."""
-        done, rate, left = self.size + self.moving, 0.0, "-:--:--"
+        rate, left = 0.0, "-:--:--"
         if self._begun is not None:
             since, seen, size = self._begun
             elapsed = time.monotonic() - since
-            rate = max(0, done - size) / max(elapsed, 1e-9)
+            rate = (self.size - size) / max(elapsed, 1e-9)
             if self.seen > seen:
                 ahead = elapsed / (self.seen - seen) * (self.total - self.seen)
                 left = str(timedelta(seconds=round(ahead)))
@@ -119,7 +110,7 @@ class BatchProgress:
             left = str(timedelta(0))
         return (
             f"{number(self.seen)} of {number(self.total)} ramps, {number(self.failed)} failed, "
-            f"{left} left, {done / 1e9:.2f} GB, {rate / 1e6:.0f} MB/s"
+            f"{left} left, {self.size / 1e9:.2f} GB, {rate / 1e6:.0f} MB/s"
         )
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tmt_dq.batch.records import FileResult, Job, Progress
+from tmt_dq.batch.records import FileResult, Job
 from tmt_dq.batch.settings import Settings
 from tmt_dq.batch.worker import process
 from tmt_dq.errors import OutputError, RampFormatError
@@ -37,7 +37,7 @@ class Task(NamedTuple):
     journal: str | None = None
 
 
-def work(task: Task, _progress: Progress | None = None) -> FileResult | None:
+def work(task: Task) -> FileResult | None:
     """Do a task; return None if the exposure's file changed.
 
     Raises the `OutputError` that any other exposure would meet too.
