@@ -127,7 +127,7 @@ def write_rules(
     pmap, imap, rmap = f"{observatory}_0001.pmap", f"{own}_0001.imap", f"{own}_{reftype}_0001.rmap"
     common = {"derived_from": "NONE", "observatory": observatory.upper()}
     for name, kind, parkey, selector in (
-        (pmap, "PIPELINE", "META.INSTRUMENT.NAME", {instrument.upper(): imap}),
+        (pmap, "PIPELINE", "META.INSTRUMENT.NAME", {instrument: imap}),
         (imap, "INSTRUMENT", "REFTYPE", {reftype.upper(): rmap}),
     ):
         own_header = {**common, "mapping": kind, "name": name, "parkey": (parkey,)}

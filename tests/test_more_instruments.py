@@ -1,4 +1,4 @@
-"""Instruments of other folders, as TOML files alone; IRIS with rules of two observatories."""
+"""Instruments of other folders, as TOML files alone."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, arrays, data_unit, invoke, make_mask, make_ramp
-from reference_helpers import ONE_RULE, write_rules
-from tmt_dq import apply_dq, instruments, select_mask
+from reference_helpers import write_rules
+from tmt_dq import apply_dq, instruments
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 
 DESCRIPTIONS = Path(__file__).parent / "instruments"
@@ -166,61 +166,3 @@ def test_folders_are_searched_in_their_order(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TMT_DQ_INSTRUMENTS", str(folder / "none"))
     with pytest.raises(ConfigError, match="TMT_DQ_INSTRUMENTS: there is no folder"):
         instruments.available()
-
-
-@pytest.fixture
-def both(folder: Path) -> Path:
-    """Rules of both observatories of IRIS, of the published form, with a mask of each."""
-    cache = folder / "cache"
-    ligeriri = {("IMG1", "GENERIC"): {"2015-10-01 00:00:00": "IRIS_DQ.fits"}}
-    parkey = (("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"), ("META.DATE",))
-    for references, name, detector, flag in (
-        (write_rules(cache, "tmt", "IRIS", ONE_RULE), "tmt_iris_mask_0001.fits", "IRIS1", "HOT"),
-        (
-            write_rules(cache, "ligeriri", "IRIS", ligeriri, reftype="dq", parkey=parkey),
-            *("IRIS_DQ.fits", "IMG1", "DEAD"),
-        ),
-    ):
-        dq = np.full((6, 8), CONVENTION[flag], np.uint32)
-        make_mask(references / name, dq, header={"DETECTOR": detector})
-    return cache
-
-
-@pytest.mark.parametrize("detector", ["IRIS1", "IMG1"])
-@pytest.mark.parametrize(
-    ("folders", "context", "flag"),
-    [
-        (("tmt", "ligeriri"), None, "HOT"),
-        (("tmt", "ligeriri"), "ligeriri_0001.pmap", "DEAD"),
-        (("tmt", "ligeriri"), "tmt_0001.pmap", "HOT"),
-        (("ligeriri",), None, "DEAD"),
-        (("tmt",), "latest", "HOT"),
-    ],
-)
-def test_the_rules_of_the_cache_decide(
-    folder: Path,
-    both: Path,
-    folders: tuple[str, ...],
-    context: str | None,
-    flag: str,
-    detector: str,
-) -> None:
-    for name in {"tmt", "ligeriri"} - set(folders):
-        (both / "mappings" / name).rename(both / name)
-    ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": detector})
-    applied = apply_dq(ramp, crds_path=both, context=context)
-    expected = np.full((6, 8), CONVENTION[flag], np.uint32)
-    np.testing.assert_array_equal(arrays(applied.output)["PIXELDQ"], expected)
-    selection = select_mask(ramp, crds_path=both, context=context)
-    own = {"HOT": ("tmt", "mask"), "DEAD": ("ligeriri", "dq")}[flag]
-    assert (selection.observatory, selection.reftype) == own
-    assert fits.getval(applied.output, "CRDS_CTX") == f"{own[0]}_0001.pmap"
-    assert selection.rules[-1].found == "2026-05-01 10:11:12.345"
-    found = invoke("explain", applied.output, "--pixel", "1,1", "--crds-path", both)
-    assert (found.code, flag in found.out) == (0, True), found.err
-
-
-def test_an_exposure_without_the_date_of_its_rules(folder: Path, both: Path) -> None:
-    ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": None})
-    with pytest.raises(RampFormatError, match="DATE-OBS is missing"):
-        apply_dq(ramp, crds_path=both, context="ligeriri_0001.pmap")

@@ -40,7 +40,8 @@ MEANINGS = {
     "CRDS_PATH": "the cache: folders `mappings`, `references`, `config`, each with one `tmt`; "
     "CRDS_MAPPATH and its like, for a cache in several places, are refused",
     "CRDS_CONTEXT": "the context; without it, the cache's newest",
-    "CRDS_OBSERVATORY": "for `tmt-dq crds`: the observatory; without it, `tmt`",
+    "CRDS_OBSERVATORY": "for `tmt-dq crds`: the observatory; without it, that of the context or "
+    "cache",
     "CRDS_SERVER_URL": "for `tmt-dq crds`: a server; without it, no network is used",
     "TMT_DQ_CACHE_DIR": "where the cache that comes with tmt-dq is written; without it, the "
     "user's cache folder",

@@ -15,7 +15,7 @@ from tmt_dq import __version__
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
 from tmt_dq.batch.records import state_of
 from tmt_dq.core.options import option_table
-from tmt_dq.errors import ConfigError, MaskFormatError, TmtDqError
+from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.files import remote
 from tmt_dq.files.urls import is_url, redacted
 
@@ -143,11 +143,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         if name not in _NO_EFFECT and value not in (getattr(_DEFAULTS, name), {})
     }
     if "affected_by" in own:
-        from tmt_dq.delivery.affected import check_context
+        from tmt_dq.references.cache import open_caches
 
         if "old_crds_path" in own:
             own["old_crds_path"] = str(Path(own["old_crds_path"]).absolute())
-        check_context(own.get("old_crds_path", given.get("crds_path")), own["affected_by"])
+        open_caches(own.get("old_crds_path", given.get("crds_path")), own["affected_by"])
         # Made of the raw ramp or, where that is gone, of the initialized exposure.
         given["start_over"] = True
     parameters = json.dumps(effective, sort_keys=True, default=_plain)
@@ -188,31 +188,17 @@ def _pin_rules(given: dict[str, Any]) -> tuple[bool, tuple[Rule, ...]]:
         given.pop("crds_path", None)
         given.pop("context", None)
         return False, ()
-    from tmt_dq.references.cache import crds_variables, open_cache
-    from tmt_dq.references.observatories import available
+    from tmt_dq.references.cache import crds_variables, open_caches
 
     environ = crds_variables()
     named = given.get("crds_path")
     given["context"] = given.get("context") or environ.get("CRDS_CONTEXT") or "latest"
-    rules: list[Rule] = []
-    problems: list[TmtDqError] = []
-    embedded = False
-    for observatory in available():
-        cache = None
-        try:
-            cache = open_cache(named, observatory)
-            context = cache.context(given["context"])
-        except TmtDqError as error:
-            # What is wrong in a cache says more than that it is another observatory's.
-            problems.insert(0 if cache else len(problems), error)
-            continue
-        if named is None and cache.embedded:
-            embedded = True
-        else:
-            given["crds_path"] = str(cache.root)
-        rules.append(Rule(observatory, str(cache.root), context))
-    if not rules and problems:
-        raise next((e for e in problems if given["context"].startswith(str(e.where))), problems[0])
+    found = open_caches(named, given["context"])
+    cache, _ = found[0]
+    embedded = named is None and cache.embedded
+    if not embedded:
+        given["crds_path"] = str(cache.root)
+    rules = (Rule(cache.observatory, str(cache.root), context) for cache, context in found)
     return embedded, tuple(rules)
 
 

@@ -92,9 +92,9 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
 
 
 def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list[TmtDqError]]:
-    """Load the rules that an exposure of IRIS would get, as `apply` would."""
-    from tmt_dq.references.cache import open_cache_of
-    from tmt_dq.references.rules import load_rules
+    """Load the rules that exposures would get, as `apply` would."""
+    from tmt_dq.references.cache import open_caches
+    from tmt_dq.references.rules import load_rules, served
 
     rules: dict[str, Any] = {
         "cache": "",
@@ -102,14 +102,20 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         "context": "",
         "context_from": _origin("--context", context, "CRDS_CONTEXT", "newest of the cache"),
     }
+    errors: list[TmtDqError] = []
     try:
-        cache, instrument = open_cache_of(path, load("IRIS"), context)
-        rules["cache"] = str(cache.root)
-        rules["context"] = name = cache.context(context)
-        load_rules(cache.mappings, name, instrument)
+        found = open_caches(path, context)
     except TmtDqError as error:
         return rules, [error]
-    return rules, []
+    rules["cache"] = str(found[0][0].root)
+    rules["context"] = ", ".join(name for _, name in found)
+    for cache, name in found:
+        try:
+            for instrument in served(cache, name):
+                load_rules(cache.mappings, name, instrument)
+        except TmtDqError as error:
+            errors.append(error)
+    return rules, errors
 
 
 def _instruments() -> tuple[dict[str, str], list[TmtDqError]]:

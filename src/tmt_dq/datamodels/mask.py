@@ -26,7 +26,7 @@ from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.pixels import flag_value, pixel_table, placed_window, positions
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
-from tmt_dq.instruments import Instrument, available, load, policy_flags
+from tmt_dq.instruments import policy_flags
 
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
@@ -141,7 +141,7 @@ class TMTMaskModel(TMTDataModel):
         unknown = None if self.meta.instrument.name else "TMT"
         for node, attr, value in (
             (self.meta, "telescope", instrument.telescope if instrument else unknown),
-            (self.meta, "reftype", "MASK"),
+            (self.meta, "reftype", instrument.reftype.upper() if instrument else "MASK"),
             (subarray, "name", "GENERIC"),
             (subarray, "xstart", window.xstart),
             (subarray, "ystart", window.ystart),
@@ -156,12 +156,6 @@ class TMTMaskModel(TMTDataModel):
             name = self.meta.filename or self._where
             what = "%s: %s of %s flagged pixels lack DO_NOT_USE: steps will use them"
             _log.warning(what, name, f"{lacking:,}", f"{flagged:,}")
-
-    @property
-    def _description(self) -> Instrument | None:
-        """The description of the mask's instrument, None where there is none."""
-        name = self.meta.instrument.name
-        return load(name) if name is not None and str(name).upper() in available() else None
 
     @property
     def window(self) -> Window:

@@ -18,6 +18,7 @@ from tmt_dq.files.atomic import atomic_output, output_errors
 from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.cards import Card
 from tmt_dq.fits.file import open_input
+from tmt_dq.instruments import Instrument, available, load
 
 __all__ = ["TMTDataModel", "settle_extra"]
 
@@ -136,7 +137,13 @@ class TMTDataModel(DataModel):
     @property
     def crds_observatory(self) -> str:
         """The observatory as CRDS calls it."""
-        return "tmt"
+        return self._description.observatory if self._description else "tmt"
+
+    @property
+    def _description(self) -> Instrument | None:
+        """The description of the file's instrument, None where there is none."""
+        name = self.meta.instrument.name
+        return load(name) if name is not None and str(name).upper() in available() else None
 
     def get_crds_parameters(self) -> dict[str, str | int | float | bool]:
         """Return the metadata that CRDS' rules use, by dotted name (``meta.instrument.name``)."""

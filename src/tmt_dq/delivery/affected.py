@@ -21,11 +21,10 @@ from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.files.identity import Identity, digest_of, identify
 from tmt_dq.fits.file import open_input
 from tmt_dq.masks.mask import cut_out, read_mask
-from tmt_dq.references.cache import open_cache, open_cache_of
-from tmt_dq.references.observatories import available
+from tmt_dq.references.cache import open_cache_of, open_caches
 from tmt_dq.references.selection import select_reference
 
-__all__ = ["Effect", "affected", "affected_output", "check_context"]
+__all__ = ["Effect", "affected", "affected_output"]
 
 _FROM_CACHE = "crds://"
 _NO_RULE = "no rule"
@@ -126,7 +125,7 @@ def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
     """
     sides = ((old_crds_path or crds_path, old_context), (crds_path, new_context))
     for side in sides:
-        check_context(*side)
+        open_caches(*side)  # complains once, not for each exposure
     result = []
     for name in files:
         path = Path(name)
@@ -187,21 +186,6 @@ def affected_output(
             reason = f"its mask was another file of the name {name}"
             return Effect(path, True, reason, name, new[0])
     return _judge(path, ramp.window, old, new, flags_only=flags_only)
-
-
-def check_context(crds_path: _Cache, context: str) -> None:
-    """Complain about a cache or context once, not for each exposure."""
-    problems = []
-    named = [name for name in available() if context.startswith(name)]
-    # "latest" names no observatory: it makes sense if the cache knows one that has such a context.
-    for observatory in named or available():
-        try:
-            open_cache(crds_path, observatory).context(context)
-        except TmtDqError as error:
-            problems.append(error)
-        else:
-            return
-    raise problems[-1]
 
 
 def _select(

@@ -212,7 +212,7 @@ def examine(
         header: Mapping[str, object] = Keywords(file.path, file.units[0])
         if useafter is not None:
             header = ChainMap({"USEAFTER": useafter}, header)  # type: ignore[arg-type]  # only read
-        findings, instrument, detector = check_identity(header)
+        findings, instrument, detector = check_identity(header, *rules)
         mask = None
         counts: tuple[FlagCount, ...] = ()
         try:
@@ -248,7 +248,7 @@ def _ask_crds(subject: Subject, rules: Rules) -> Iterator[Finding]:
     context = cache.context(rules[1])
     # crds executes rules: they are examined first.
     load_rules(cache.mappings, context, instrument)
-    cards = {"USEAFTER": text(subject.header, "USEAFTER")}
+    cards = {"REFTYPE": instrument.reftype.upper(), "USEAFTER": text(subject.header, "USEAFTER")}
     if subject.detector is not None:
         cards["DETECTOR"] = subject.detector.name
     with tempfile.TemporaryDirectory(prefix="tmt-dq-certify-") as folder:

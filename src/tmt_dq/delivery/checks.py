@@ -1,5 +1,6 @@
 """Checks of a mask before its delivery: each yields what it finds in headers, tables or pixels."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from tmt_dq.instruments import Detector, Instrument, available, load
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
+from tmt_dq.references.cache import open_cache_of
 
 __all__ = ["CHECKS", "Finding", "Subject", "check_identity", "error", "text"]
 
@@ -99,29 +101,37 @@ def _found(value: str) -> str:
 
 
 def check_identity(
-    header: Mapping[str, object],
+    header: Mapping[str, object], crds_path: str | os.PathLike[str] | None, context: str | None
 ) -> tuple[list[Finding], Instrument | None, Detector | None]:
-    """Find out whose mask it is: instrument and detector are None where that cannot be known."""
+    """Find out whose mask it is: instrument and detector are None where that cannot be known.
+
+    The instrument is as the rules of the cache know it.
+    """
     name = text(header, "INSTRUME")
     if name.upper() not in available():
         what = f"{_found(name)}; expected {' or '.join(available())}"
         remedy = "Only masks of these instruments can be delivered."
         return [error("INSTRUME", what, remedy)], None, None
     findings = []
-    instrument, detector = load(name), None
-    found = text(header, "DETECTOR")
+    described, detector = load(name), None
+    _, instrument = open_cache_of(crds_path, described, context)
+    expected = {"TELESCOP": instrument.telescope, "REFTYPE": instrument.reftype.upper()}
+    written: dict[str, str] = {}
     try:
-        detector = instrument.detector(found, header)
+        detector = instrument.detector(text(header, "DETECTOR"), header)
+        written["DETECTOR"] = detector.name
     except SelectionError as problem:
         findings.append(error("DETECTOR", problem.what, problem.hint))
-    else:
-        if found != detector.name:
-            what = f"is {found}, another name of {detector.name}, which a delivery writes instead"
-            findings.append(_warning("DETECTOR", what, f"Write {detector.name}."))
-    expected = {"TELESCOP": instrument.telescope, "REFTYPE": instrument.reftype.upper()}
+    if text(header, "REFTYPE").lower() in described.reftypes:
+        written["REFTYPE"] = expected.pop("REFTYPE")
+    for keyword, value in written.items():
+        found = text(header, keyword)
+        if found != value:
+            what = f"is {found}, another name of {value}, which a delivery writes instead"
+            findings.append(_warning(keyword, what, f"Write {value}."))
     for keyword, value in expected.items():
         found = text(header, keyword)
-        if found.upper() != value:
+        if found.upper() != value.upper():
             remedy = f"Write {value}, if this is a mask of {instrument.name}."
             findings.append(error(keyword, f"{_found(found)}; expected {value}", remedy))
     return findings, instrument, detector

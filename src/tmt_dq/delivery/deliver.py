@@ -49,10 +49,11 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
     ----------
     mask : path
         FITS file of the mask; only read. The copy differs in FILENAME, USEAFTER if it is given,
-        and DETECTOR if that is an alias; an ASDF extension is left out. All other bytes are the
-        same.
+        and DETECTOR and REFTYPE if the rules call them otherwise; an ASDF extension is left out.
+        All other bytes are the same.
     cache : path
-        CRDS cache.
+        CRDS cache. Where it has rules of several observatories for the instrument, they are those
+        of the context in TMT_DQ_CRDS_CONTEXT or CRDS_CONTEXT, else of the first observatory.
     useafter : str or datetime, optional
         Time (UTC) of the first exposure that the mask is for, instead of the file's USEAFTER.
     dry_run : bool

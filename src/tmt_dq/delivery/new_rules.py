@@ -149,7 +149,9 @@ def _relinked(file: RuleFile, key: str, name: str) -> Any:
     """Let a .pmap or .imap lead to another file."""
     # Its files are not needed, and would be looked for in the cache of the environment.
     mapping = _mapping(file, loader=lambda *_, **__: None)
-    mapping.set_item(key, name)
+    # In the spelling of the file: crds would add a second entry, IRIS beside Iris.
+    own = next(each for each in mapping.selector if each.upper() == key.upper())
+    mapping.selector[own] = name
     return mapping
 
 

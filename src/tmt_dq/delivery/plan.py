@@ -19,7 +19,7 @@ from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, load
 from tmt_dq.references import checksums
-from tmt_dq.references.cache import Cache, open_cache
+from tmt_dq.references.cache import Cache, open_cache, open_cache_of
 from tmt_dq.references.rules import read_chain
 
 __all__ = ["Candidate", "examine_candidate", "plan_delivery"]
@@ -46,7 +46,7 @@ def examine_candidate(
     rules = (root, "latest")
     found = examine(source, rules, useafter=useafter, max_flagged=max_flagged, border=border)
     found.raise_errors()
-    instrument = load(str(found.instrument))
+    _, instrument = open_cache_of(root, load(str(found.instrument)), "latest")
     header = {
         "INSTRUME": instrument.name,
         "DETECTOR": str(found.detector),
@@ -128,7 +128,7 @@ def plan_delivery(
 
 def _write_mask(candidate: Candidate, target: Path) -> None:
     """Write the mask as it will be in the cache; what is written must be what was certified."""
-    cards = {key: candidate.header[key] for key in ("DETECTOR", "USEAFTER")}
+    cards = {key: candidate.header[key] for key in ("DETECTOR", "REFTYPE", "USEAFTER")}
     cards["FILENAME"] = target.name
     with output_errors(target), open_input(candidate.source) as file:
         target.parent.mkdir(parents=True)

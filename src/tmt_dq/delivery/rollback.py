@@ -10,7 +10,6 @@ from tmt_dq.delivery.caches import config_text, exclusive, write_text
 from tmt_dq.delivery.receipts import Receipt, read_receipt, receipts_folder
 from tmt_dq.errors import DeliveryError, OutputError
 from tmt_dq.files.atomic import output_errors
-from tmt_dq.instruments import load
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.rule_files import read_rule_file
 
@@ -78,8 +77,7 @@ def rollback(
 
 def _cache_of(found: Receipt) -> Cache:
     """Return the cache of a receipt, if its delivery is in force and can be taken back."""
-    instrument = load(found.instrument)
-    cache = open_cache(found.cache, instrument.observatory)
+    cache = open_cache(found.cache, found.observatory)
     current = cache.context("latest")
     if current != found.context:
         raise DeliveryError(

@@ -288,6 +288,11 @@ class Instrument:
         """The CRDS observatories whose rules serve the instrument, its own first."""
         return (self.observatory, *(other.name for other in self.other_observatories))
 
+    @property
+    def reftypes(self) -> tuple[str, ...]:
+        """The types that masks have in the rules of these observatories."""
+        return (self.reftype, *(other.reftype for other in self.other_observatories))
+
     def under(self, observatory: str) -> "Instrument":
         """Return the instrument as the rules of one of its observatories know it."""
         if observatory == self.observatory:

@@ -21,15 +21,15 @@ from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_dq_def
-from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.instruments.description import WILDCARDS, available, load
 
 __all__ = [
-    "MASK_TYPES",
     "Mask",
     "check_belongs",
     "cut_out",
     "find_dq_image",
     "flags_of",
+    "is_mask_type",
     "mask_of",
     "name_of",
     "open_mask_file",
@@ -37,8 +37,8 @@ __all__ = [
     "read_mask",
 ]
 
-MASK_TYPES = frozenset({"MASK", "DQ", "BPM"})
-"""REFTYPEs of bad-pixel masks."""
+_TYPES = frozenset({"mask", "dq", "bpm"})
+"""Types of bad-pixel masks in well-known observatories."""
 
 _NAMES = ("DQ", "PIXELDQ", "USER_DQ")
 """Extensions that hold flags, in the order in which they are looked for."""
@@ -105,6 +105,12 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
         )
 
 
+def is_mask_type(reftype: str) -> bool:
+    """Return whether a REFTYPE is that of bad-pixel masks, here or at an instrument described."""
+    name = reftype.lower()
+    return name in _TYPES or any(name in load(each).reftypes for each in available())
+
+
 def cut_out(mask: Mask, window: Window) -> npt.NDArray[np.uint32]:
     """Return the mask's flags inside a window, as a read-only view."""
     return mask.dq[window.slices(mask.window)]
@@ -115,7 +121,7 @@ def cut_out(mask: Mask, window: Window) -> npt.NDArray[np.uint32]:
 def _cached(path: Path, _identity: Identity | None, unknown: Unknown) -> Mask:
     with open_mask_file(path) as file:
         reftype = name_of(file.units[0].header.get("REFTYPE"))
-        if reftype is not None and reftype.upper() not in MASK_TYPES:
+        if reftype is not None and not is_mask_type(reftype):
             raise MaskFormatError(
                 f"REFTYPE is {reftype}; expected MASK",
                 where=file.path,

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.errors import ConfigError, RampFormatError, SelectionError
+from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.files.identity import digest_of, identify
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument
 from tmt_dq.references import checksums, embedded
+from tmt_dq.references.observatories import available
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["SEPARATE", "Cache", "crds_variables", "open_cache", "open_cache_of"]
+__all__ = ["SEPARATE", "Cache", "crds_variables", "open_cache", "open_cache_of", "open_caches"]
 
 SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
 SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *SEPARATE)]
@@ -70,7 +71,8 @@ class Cache:
             wanted = os.environ.get(where) or "latest"
         name = wanted
         if wanted.removeprefix(f"{self.observatory}-") in ("latest", "operational"):
-            name = self._default_context()
+            wanted = name = self._default_context()
+            where = str(self.config / "server_config")
         if not re.fullmatch(rf"{self.observatory}(_[A-Za-z0-9_.\-]*)?\.pmap", name):
             raise ConfigError(
                 f"{wanted!r} is not a context of observatory {self.observatory!r} that can be "
@@ -209,16 +211,44 @@ def open_cache_of(
 ) -> tuple[Cache, Instrument]:
     """Return the cache for an instrument, and the instrument as the rules of the cache know it.
 
-    Rules of the observatory that the context names go before others, else those of the first that
-    the instrument's description has.
+    Rules of the observatory that a context names go before others: `context`, which may be
+    ``latest`` and name none, then the environment's. Else the order is that of the instrument's
+    description.
     """
-    wanted = context or os.environ.get(_OWN_CONTEXT) or os.environ.get("CRDS_CONTEXT") or ""
+    contexts = (context, os.environ.get(_OWN_CONTEXT), os.environ.get("CRDS_CONTEXT"))
     names = sorted(
-        instrument.observatories,
-        key=lambda name: not wanted.startswith((f"{name}_", f"{name}-", f"{name}.")),
+        instrument.observatories, key=lambda name: [not _names(each, name) for each in contexts]
     )
     cache = open_cache(crds_path, *names)
     return cache, instrument.under(cache.observatory)
+
+
+def open_caches(
+    crds_path: str | os.PathLike[str] | None, context: str | None = None
+) -> list[tuple[Cache, str]]:
+    """Return a cache for each observatory whose rules it has, with the context to use: one or more.
+
+    A context that names an observatory leaves that one.
+    """
+    named = [name for name in available() if _names(context, name)]
+    found: list[tuple[Cache, str]] = []
+    problems: list[TmtDqError] = []
+    for observatory in named or available():
+        cache = None
+        try:
+            cache = open_cache(crds_path, observatory)
+            found.append((cache, cache.context(context)))
+        except TmtDqError as error:
+            # What is wrong in a cache says more than that it is another observatory's.
+            problems.insert(0 if cache else len(problems), error)
+    if not found:
+        raise problems[0]
+    return found
+
+
+def _names(context: str | None, observatory: str) -> bool:
+    """Return whether a context is one of an observatory, by its name."""
+    return bool(context and re.match(rf"{re.escape(observatory)}[_.\-]", context))
 
 
 def crds_variables() -> dict[str, str]:

@@ -24,7 +24,8 @@ from typing import Any
 from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
 from tmt_dq.references.adapter import import_crds
-from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_cache
+from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_cache, open_caches
+from tmt_dq.references.observatories import available
 
 __all__ = ["TOOLS", "certify_reference", "run"]
 
@@ -116,8 +117,6 @@ def _completed(
 ) -> dict[str, str]:
     """Return an environment with the variables that crds needs."""
     found = dict(environ)
-    if found.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
-        found["CRDS_OBSERVATORY"] = "tmt"  # crds itself would take JWST
     # A pickle in a cache would be executed.
     found["CRDS_USE_PICKLED_CONTEXTS"] = "False"
     # crds collects garbage 20 times per file; that is nine tenths of what certify takes.
@@ -128,9 +127,18 @@ def _completed(
         for name in {PurePath(argument).name for argument in arguments}:
             if embedded.provides(name):
                 embedded.ensure(name)
+    if found.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
+        found["CRDS_OBSERVATORY"] = _observatory(found)
     if not found.get("CRDS_SERVER_URL") and not any(map(found.get, SEPARATE)):
         _provide_config(folder, found)
     return found
+
+
+def _observatory(environ: Mapping[str, str]) -> str:
+    """Return the observatory that tools are for; without a variable, crds itself takes JWST."""
+    with contextlib.suppress(ConfigError, SelectionError):
+        return open_caches(environ["CRDS_PATH"], environ.get("CRDS_CONTEXT"))[0][0].observatory
+    return available()[0]
 
 
 def _provide_config(folder: Path, environ: dict[str, str]) -> None:

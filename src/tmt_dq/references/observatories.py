@@ -39,6 +39,12 @@ class Observatory:
     filekinds: Mapping[str, str]
     keywords: Mapping[str, str]
 
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The parkeys of date and time: one whose FITS keywords are two, or one for each."""
+        both = (parkey for parkey, words in self.keywords.items() if " " in words)
+        return tuple(both) or (_DATE, _TIME)
+
 
 def available() -> tuple[str, ...]:
     """Return the observatories of the instruments that are described.
@@ -95,7 +101,7 @@ class ObservatoryModule(ModuleType):
         self.TEXT_DESCR = {"all": "All types", **observatory.filekinds}
         self.INSTRUMENT_FIXERS: dict[str, str] = {}
         self.PROVENANCE_KEYWORDS = ("DESCRIP", "PEDIGREE", "USEAFTER", "HISTORY", "AUTHOR")
-        self.USEAFTER_KEYWORDS = (_DATE, _TIME)
+        self.USEAFTER_KEYWORDS = observatory.dates
         self.DEFAULT_SELECTORS = ("Match", "UseAfter")
         reftypes = crds.core.reftypes
         kinds = {
@@ -127,7 +133,6 @@ class LocateModule(ModuleType):
         self.filekind_to_suffix = types.filekind_to_suffix
         self._observatory = observatory
         self._crds = crds
-        self._parkeys = {fits: parkey for parkey, fits in observatory.keywords.items()}
 
     def tpn_path(self, name: str) -> str:
         """Return where a .tpn file is."""
@@ -146,8 +151,12 @@ class LocateModule(ModuleType):
 
     def fits_to_parkeys(self, header: Mapping[str, Any]) -> dict[str, str]:
         """Return a header under the names that rules use."""
-        values = {str(key).upper(): str(value) for key, value in header.items()}
-        return {self._parkeys.get(name, name): value for name, value in values.items()}
+        found = {str(key).upper(): str(value) for key, value in header.items()}
+        for parkey, words in self._observatory.keywords.items():
+            values = [found[word] for word in words.split() if word in found]
+            if len(values) == len(words.split()):
+                found[parkey] = " ".join(values)
+        return found
 
     def get_cross_strapped_pairs(self, header: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return pairs of names that mean the same, in both directions."""
@@ -166,7 +175,9 @@ class LocateModule(ModuleType):
         if header.get("USEAFTER", "UNDEFINED") != "UNDEFINED":
             name = header.get("FILENAME") or rmapping.filename
             useafter = self._crds.timestamp.reformat_useafter(name, header)
-            for parkey, value in zip((_DATE, _TIME), useafter.split(), strict=True):
+            dates = self._observatory.dates
+            values = useafter.split() if len(dates) > 1 else [useafter]
+            for parkey, value in zip(dates, values, strict=True):
                 header[parkey] = header[keywords.get(parkey, parkey)] = value
         return header
 

@@ -6,11 +6,12 @@ text that was examined, so that nothing is read twice.
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tmt_dq import instruments
 from tmt_dq.errors import NoMatchError, SelectionError
 from tmt_dq.instruments import Instrument
 from tmt_dq.references.adapter import LOCK, import_crds
@@ -19,7 +20,7 @@ from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFil
 from tmt_dq.references.rule_matches import Rule, RuleCheck, compile_rules, describe, winner
 from tmt_dq.references.selectors import UNDEFINED
 
-__all__ = ["Rules", "load_rules", "open_rules", "read_chain"]
+__all__ = ["Rules", "load_rules", "open_rules", "read_chain", "served"]
 
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
@@ -96,6 +97,14 @@ def open_rules(
         # A rollback may have taken the context away since it was chosen: look again, once.
         rules = load_rules(cache.mappings, cache.context(context), instrument)
     return cache, instrument, rules
+
+
+def served(cache: Cache, context: str) -> Iterator[Instrument]:
+    """Yield the instruments that a context has rules for, as it knows them."""
+    files = read_rule_file(cache.mappings / context).files
+    for instrument in map(instruments.load, instruments.available()):
+        if cache.observatory in instrument.observatories and instrument.name.upper() in files:
+            yield instrument.under(cache.observatory)
 
 
 def load_rules(mappings: Path, context: str, instrument: Instrument) -> Rules:

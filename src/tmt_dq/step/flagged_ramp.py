@@ -42,7 +42,7 @@ class FlaggedRamp:
     @property
     def crds_observatory(self) -> str:
         """The observatory as CRDS calls it."""
-        return "tmt"
+        return (self._plan.selection or self._plan.ramp.instrument).observatory
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the metadata that CRDS' rules may ask for."""

@@ -17,10 +17,10 @@ from tmt_dq.fits.tables import read_columns, read_dq_def
 from tmt_dq.masks.formats.format import Columns, Format, Target
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
 from tmt_dq.masks.mask import (
-    MASK_TYPES,
     Mask,
     find_dq_image,
     flags_of,
+    is_mask_type,
     mask_of,
     name_of,
     open_mask_file,
@@ -66,8 +66,8 @@ def _is_list(header: Mapping[str, object]) -> bool:
 def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -> Mask:
     header = Keywords(file.path, file.units[0], unit)
     _check_values(file, reading)
-    reftype = (name_of(header.get("REFTYPE")) or "").upper()
-    is_mask = unit.name == "DQ" and (reftype in MASK_TYPES or bool(file.named("DQ_DEF")))
+    reftype = name_of(header.get("REFTYPE")) or ""
+    is_mask = unit.name == "DQ" and (is_mask_type(reftype) or bool(file.named("DQ_DEF")))
     data, is_asked = target.data, reading.has_polarity or reading.values is not None
     # A user's image for an exposure holds flags of this convention, if nothing else is given.
     holds_flags = not is_asked and (is_mask or (data is not None and reading.flag is None))
