@@ -20,30 +20,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-__all__ = [
-    "CONVENTION",
-    "GOLDEN_DQ_DEF",
-    "Outcome",
-    "add_checksums",
-    "arrays",
-    "compress_gzip",
-    "compress_tiles",
-    "data_unit",
-    "dq_def",
-    "folder_state",
-    "invoke",
-    "make_mask",
-    "make_ramp",
-    "mask_hdus",
-    "ramp_hdus",
-    "run_cli",
-    "run_python",
-    "shared_data",
-    "specified_pixeldq",
-    "unit_bytes",
-    "write_hdus",
-]
-
 # The convention of JWST, bit by bit, as the project's facts state it.
 CONVENTION = {
     "GOOD": 0,
@@ -250,13 +226,6 @@ def make_mask(path: Path, dq: npt.NDArray[Any] | None = None, **options: Any) ->
     return write_hdus(path, mask_hdus(dq, **options))
 
 
-def add_checksums(hdus: Any) -> Any:
-    """Give every HDU CHECKSUM and DATASUM."""
-    for hdu in hdus:
-        hdu.add_checksum(when="for tests")
-    return hdus
-
-
 def compress_gzip(source: Path, target: Path) -> Path:
     """Gzip a file."""
     with source.open("rb") as plain, gzip.open(target, "wb") as packed:
@@ -298,20 +267,20 @@ def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def unit_bytes(path: Path, index: str | int | tuple[str, int]) -> bytes:
     """Return one unit, header and padded data, as it is in the file."""
-    with fits.open(path, disable_image_compression=True) as hdus:
-        info = hdus[index].fileinfo()
-    with path.open("rb") as file:
-        file.seek(info["hdrLoc"])
-        return file.read(info["datLoc"] - info["hdrLoc"] + info["datSpan"])
+    return b"".join(_unit(path, index))
 
 
 def data_unit(path: Path, index: str | int | tuple[str, int]) -> bytes:
     """Return the padded data of one unit as they are in the file."""
+    return _unit(path, index)[1]
+
+
+def _unit(path: Path, index: str | int | tuple[str, int]) -> tuple[bytes, bytes]:
     with fits.open(path, disable_image_compression=True) as hdus:
         info = hdus[index].fileinfo()
     with path.open("rb") as file:
-        file.seek(info["datLoc"])
-        return file.read(info["datSpan"])
+        file.seek(info["hdrLoc"])
+        return file.read(info["datLoc"] - info["hdrLoc"]), file.read(info["datSpan"])
 
 
 def folder_state(folder: Path) -> dict[str, str]:

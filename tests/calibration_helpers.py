@@ -8,8 +8,6 @@ from tmt_dq.calibration.measure import Lamp, measure
 from tmt_dq.calibration.simulation import Scene
 from tmt_dq.calibration.statistics import Sampling
 
-__all__ = ["SAMPLING", "Cubes", "measured"]
-
 SAMPLING = Sampling(read_seconds=5.0, gain_e_per_dn=2.0, saturation_dn=60000.0, channel_columns=128)
 
 

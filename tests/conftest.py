@@ -86,3 +86,11 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "data"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out CRDS' own certify, which takes two seconds; other tests run it."""
+    monkeypatch.setattr(
+        "tmt_dq.references.crds_tools.certify_reference", lambda *_args, **_options: ()
+    )

@@ -95,14 +95,6 @@ def root(folder: Path, request: pytest.FixtureRequest) -> Path:
     return small_cache(folder / "cache", config=request.param)
 
 
-@pytest.fixture
-def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out CRDS' own certify, which takes two seconds; other tests run it."""
-    monkeypatch.setattr(
-        "tmt_dq.references.crds_tools.certify_reference", lambda *_args, **_options: ()
-    )
-
-
 def sha256(path: Path) -> str:
     """Return the sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

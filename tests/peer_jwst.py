@@ -1,24 +1,21 @@
 """jwst as a peer: a process in an environment of its own that answers questions over its pipes.
 
 Started as a script it is that process and needs jwst, NumPy and nothing of this project; imported,
-it is the client. A message is a length and an npz archive: a JSON text and arrays.
+it is the client. A message is a pickled dictionary and arrays by name.
 """
 
 import contextlib
 import functools
-import io
-import json
 import logging
 import os
-import select
+import pickle
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn, Self
@@ -26,30 +23,17 @@ from typing import IO, Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Answer", "JwstPeer", "find_python"]
-
 Arrays = Mapping[str, npt.NDArray[Any]]
 Place = Sequence[int | None]
 """SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2; None for no such keyword."""
 
 _ROOT = Path(__file__).resolve().parents[1]
-_LENGTH = struct.Struct("<Q")
-_MESSAGE = "_message"
 
 
-def pack(message: Mapping[str, Any], arrays: Arrays) -> bytes:
-    """Return a message with its length in front."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **{_MESSAGE: np.array(json.dumps(message))}, **arrays)  # type: ignore[arg-type]
-    content = buffer.getvalue()
-    return _LENGTH.pack(len(content)) + content
-
-
-def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Return what a message says."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files if name != _MESSAGE}
-        return json.loads(str(archive[_MESSAGE])), arrays
+def send(pipe: IO[bytes], message: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write a message."""
+    pickle.dump((dict(message), dict(arrays)), pipe)
+    pipe.flush()
 
 
 # The client
@@ -72,19 +56,7 @@ def find_python() -> tuple[Path | None, str]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the peer did.
-
-    Attributes
-    ----------
-    arrays : mapping of str to ndarray
-        Its results.
-    says : mapping of str to object
-        Its other results.
-    error : str or None
-        Class and message of the exception that it raised.
-    log : str
-        What it logged or warned of, one a line.
-    """
+    """What the peer did: arrays and other results, an exception, what it logged or warned of."""
 
     arrays: Arrays
     says: Mapping[str, Any]
@@ -107,7 +79,6 @@ class JwstPeer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            bufsize=0,
             cwd=folder,
             env=_environment(folder),
         )
@@ -117,58 +88,35 @@ class JwstPeer:
     ) -> Answer:
         """Have the peer do something and wait for its answer."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
-            self._write(pack({**message, "question": question}, arrays or {}))
-            (size,) = _LENGTH.unpack(self._read(_LENGTH.size))
-            says, found = unpack(self._read(size))
+            with self._killed_after(self._timeout_s):
+                send(self._process.stdin, {**message, "question": question}, arrays or {})
+                says, found = pickle.load(self._process.stdout)
         except (OSError, EOFError) as error:
-            self.close()
             self._errors.seek(0)
             tail = self._errors.read()[-3000:].decode(errors="replace")
             raise AssertionError(f"the process that runs jwst failed: {error}\n{tail}") from error
         assert says["connections"] == [], "the peer tried to reach the network"
         return Answer(found, says, says["error"], "\n".join(says["log"]))
 
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+    @contextlib.contextmanager
+    def _killed_after(self, seconds: float) -> Iterator[None]:
+        """Kill the peer if what is done takes longer."""
+        timer = threading.Timer(seconds, self._process.kill)
+        timer.start()
         try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+            yield
+        finally:
+            timer.cancel()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        with self._killed_after(10), contextlib.suppress(BrokenPipeError), self._process:
+            pass
         self._errors.close()
-
-    def _write(self, content: bytes) -> None:
-        assert self._process.stdin is not None
-        left = memoryview(content)
-        while left:
-            left = left[self._process.stdin.write(left) :]
-
-    def _read(self, size: int) -> bytes:
-        assert self._process.stdout is not None
-        descriptor, parts = self._process.stdout.fileno(), b""
-        until = time.monotonic() + self._timeout_s
-        while len(parts) < size:
-            ready, _, _ = select.select([descriptor], [], [], max(0, until - time.monotonic()))
-            if not ready:
-                self._process.kill()
-                raise EOFError(f"no answer in {self._timeout_s} s")
-            part = os.read(descriptor, size - len(parts))
-            if not part:
-                raise EOFError("it has ended")
-            parts += part
-        return parts
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -321,8 +269,11 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
     socket.getaddrinfo = refuse  # type: ignore[assignment]
     socket.socket.connect = socket.socket.connect_ex = refuse  # type: ignore[method-assign]
-    while head := requests.read(_LENGTH.size):
-        message, arrays = unpack(requests.read(*_LENGTH.unpack(head)))
+    while True:
+        try:
+            message, arrays = pickle.load(requests)
+        except EOFError:
+            return
         lines = Lines()
         logging.getLogger().addHandler(lines)
         says: Mapping[str, Any] = {}
@@ -336,8 +287,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
                 error = f"{type(problem).__name__}: {problem}"
         logging.getLogger().removeHandler(lines)
         log = lines.lines + [str(warning.message) for warning in caught]
-        answers.write(pack({**says, "error": error, "log": log, "connections": connections}, found))
-        answers.flush()
+        send(answers, {**says, "error": error, "log": log, "connections": connections}, found)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from astropy.io import fits
 import builders
 import reference_helpers
 
-__all__ = ["data_folder", "rules_folder"]
-
 _DATES = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
 _DETECTOR = "META.INSTRUMENT.DETECTOR"
 _OPTICS = (_DETECTOR, "META.INSTRUMENT.FILTER", "META.INSTRUMENT.PUPIL")

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 PARKEY = (
     ("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"),
     ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME"),
@@ -19,17 +17,6 @@ FITS = "".join(card.ljust(80) for card in CARDS).ljust(2880).encode()
 
 Rules = Mapping[Any, Mapping[str, str]]
 ONE_RULE: Rules = {("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": "tmt_iris_mask_0001.fits"}}
-
-
-def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Forget the user's CRDS settings, and expand the embedded cache elsewhere."""
-    for kind in ("PATH", "MAPPATH", "REFPATH", "CFGPATH"):
-        monkeypatch.delenv(f"CRDS_{kind}", raising=False)
-        monkeypatch.delenv(f"CRDS_{kind}_SINGLE", raising=False)
-    # Not all of CRDS_*: crds, once imported, relies on the variables that it wrote.
-    for name in ("CONTEXT", "SERVER_URL", "OBSERVATORY", "READONLY_CACHE"):
-        monkeypatch.delenv(f"CRDS_{name}", raising=False)
-    monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(folder))
 
 
 def exposure(**changes: object) -> dict[str, object]:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["WebServer", "s3_bucket", "s3_server", "web_server"]
-
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:

@@ -10,11 +10,9 @@ import pytest
 from astropy.io import fits
 
 from builders import folder_state, invoke, make_ramp
-from delivery_helpers import NEW, OLD, deliverable, no_crds, small_cache
+from delivery_helpers import NEW, OLD, deliverable, small_cache
 from tmt_dq import affected, deliver_mask
 from tmt_dq.errors import BatchError, ConfigError, GeometryError, SelectionError
-
-__all__ = ["no_crds"]
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 

@@ -119,13 +119,6 @@ def test_golden_subarray(run: Run, folder: Path) -> None:
     assert np.count_nonzero(pixeldq) == 3
 
 
-def test_mask_without_subarray_keywords_starts_at_one(run: Run, folder: Path) -> None:
-    dq = np.arange(20 * 30, dtype=np.uint32).reshape(20, 30)
-    mask = make_mask(folder / "mask.fits", dq, start=None)
-    ramp = make_ramp(folder / "ramp.fits", (1, 1, 6, 8), start=(3, 5))
-    assert np.array_equal(arrays(run(ramp, mask=mask))["PIXELDQ"], dq[4:10, 2:10])
-
-
 # --- extensions -----------------------------------------------------------------------------
 
 
@@ -333,34 +326,18 @@ def test_detectors_by_any_name(run: Run, folder: Path, detector: str, number: in
     assert np.array_equal(arrays(output)["PIXELDQ"], expected)
 
 
-@pytest.mark.parametrize(
-    ("detector", "instrument"),
-    [("iris1", "Iris"), (None, None), ("N/A", "N/A"), ("ANY", "ANY"), ("*", "*")],
-)
-def test_mask_of_the_detector_or_any(
-    run: Run, folder: Path, detector: str | None, instrument: str | None
-) -> None:
-    ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": "IMG1"})
-    cards = {"DETECTOR": detector, "INSTRUME": instrument}
-    mask = make_mask(folder / "mask.fits", header=cards)
-    assert header(run(ramp, mask=mask))["S_DQINIT"] == "COMPLETE"
-
-
-def test_keywords_in_the_science_header(run: Run, folder: Path) -> None:
-    keys = ("INSTRUME", "DETECTOR", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
+@pytest.mark.parametrize("empty", [False, True])
+def test_keywords_in_the_science_header(run: Run, folder: Path, empty: bool) -> None:
+    """They stand in for those that the primary header lacks, or has without a value."""
     hdus = ramp_hdus(start=(3, 2))
-    for key in keys:
+    for key in ("INSTRUME", "DETECTOR", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"):
         hdus["SCI"].header[key] = hdus[0].header.pop(key)
+        if empty:
+            hdus[0].header[key] = fits.card.Undefined()
     dq = np.arange(100, dtype=np.uint32).reshape(10, 10)
     ramp = write_hdus(folder / "ramp.fits", hdus)
     output = run(ramp, mask=make_mask(folder / "mask.fits", dq))
     assert np.array_equal(arrays(output)["PIXELDQ"], dq[1:7, 2:10])
-
-
-def test_a_value_of_the_science_header_stands_in_for_an_empty_one(run: Run, folder: Path) -> None:
-    hdus = ramp_hdus(header={"DETECTOR": fits.card.Undefined()}, sci_header={"DETECTOR": "IRIS1"})
-    ramp = write_hdus(folder / "ramp.fits", hdus)
-    run(ramp, mask=make_mask(folder / "mask.fits"))
 
 
 def test_long_and_unusual_names(run: Run, folder: Path) -> None:
@@ -416,12 +393,11 @@ def verify_checksums(path: Path) -> int:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 1, 4096)])
-@pytest.mark.parametrize("propagate", [True, False])
+@pytest.mark.parametrize("options", [{"propagate_do_not_use": True}, {}], ids=str)
 def test_new_units_are_signed(
-    run: Run, folder: Path, shape: tuple[int, ...], propagate: bool
+    run: Run, folder: Path, shape: tuple[int, ...], options: dict[str, Any]
 ) -> None:
     dq = np.random.default_rng(1).integers(0, 2**32, shape[2:], np.uint32)
-    options: dict[str, Any] = {"propagate_do_not_use": True} if propagate else {}
     ramp = make_ramp(folder / "ramp.fits", shape)
     output = run(ramp, mask=make_mask(folder / "mask.fits", dq), **options)
     for name in ("PIXELDQ", "GROUPDQ", "DQ_DEF"):
@@ -487,8 +463,9 @@ def user_file(path: Path, array: Any, name: str | None = None, **cards: Any) -> 
     return write_hdus(path, hdus)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u8", "f4"])
-@pytest.mark.parametrize("name", [None, "DQ", "PIXELDQ", "USER_DQ", "WHATEVER"])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("u1", None), ("u8", "DQ"), ("f4", "PIXELDQ"), ("i2", "WHATEVER")]
+)
 def test_user_flags(run: Run, folder: Path, dtype: str, name: str | None) -> None:
     flags = np.zeros((6, 8), dtype)
     flags[1, 1], flags[2, 3] = 16, 101
@@ -715,15 +692,6 @@ def test_a_mask_that_is_read_already(folder: Path) -> None:
     assert header(folder / "out.fits")["R_MASK"] == str(path)
     assert np.array_equal(mask.dq, before)
     assert not mask.dq.flags.writeable
-
-
-def test_a_mask_that_changed_is_read_anew(folder: Path) -> None:
-    ramp = make_ramp(folder / "ramp.fits")
-    for number, flag in enumerate((1, 2)):
-        mask = make_mask(folder / "mask.fits", np.full((6, 8), flag, np.uint32))
-        os.utime(mask, ns=(number, number))
-        apply_dq(ramp, folder / f"{number}.fits", mask=mask)
-        assert (arrays(folder / f"{number}.fits")["PIXELDQ"] == flag).all()
 
 
 @pytest.mark.parametrize(

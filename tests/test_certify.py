@@ -11,14 +11,12 @@ import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, folder_state, invoke, make_ramp
-from delivery_helpers import deliverable, no_crds
+from delivery_helpers import deliverable
 from tmt_dq import certify_mask
 from tmt_dq.core.counts import FlagCount
 from tmt_dq.datamodels import TMTMaskModel
 from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, SelectionError
 from tmt_dq.references import embedded
-
-__all__ = ["no_crds"]
 
 quick = pytest.mark.usefixtures("no_crds")
 

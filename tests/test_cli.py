@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-import builders
 from builders import folder_state, invoke, make_mask, make_ramp, run_cli, run_python
 from tmt_dq import __version__
 
@@ -253,22 +252,16 @@ def test_select_explain(folder: Path) -> None:
         assert part in table
 
 
-@pytest.mark.parametrize("suffix", [".fits.gz", ".fits.fz"])
-def test_select_of_compressed_ramps(folder: Path, suffix: str) -> None:
-    plain = make_ramp(folder / "ramp.fits")
-    pack = builders.compress_gzip if suffix == ".fits.gz" else builders.compress_tiles
-    outcome = invoke("select", pack(plain, folder / f"packed{suffix}"))
-    assert outcome.out.endswith("tmt_iris_mask_0101.fits\n")
-
-
 @pytest.mark.contract
-@pytest.mark.parametrize("subarray", ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "", None])
+@pytest.mark.parametrize(
+    "subarray", ["FULL", "CUSTOM", "GENERIC", "N/A", "full", "*", "UNDEFINED", "", None]
+)
 @pytest.mark.parametrize(
     ("date", "moment", "found"),
     [
-        ("2015-09-30", "23:59:59", False),
+        ("2015-09-30", "23:59:59.999", False),
         ("2015-10-01", "00:00:00", True),
-        ("2026-05-01", "10:11:12", True),
+        ("2100-01-01", "23:59:59", True),
     ],
 )
 def test_published_rules(

@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from builders import compress_gzip, invoke, make_mask, make_ramp
-from delivery_helpers import deliverable, no_crds, small_cache
+from delivery_helpers import deliverable, small_cache
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.delivery.deliver import deliver_mask
-
-__all__ = ["no_crds"]
 
 Entry = tuple[int, int, int, bytes]
 

@@ -22,11 +22,9 @@ import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, arrays, invoke, make_mask, make_ramp, run_python
-from delivery_helpers import deliverable, no_crds, small_cache
+from delivery_helpers import deliverable, small_cache
 from tmt_dq import cli
 from tmt_dq.cli import console
-
-__all__ = ["no_crds"]
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
 VERBS = [verb for verb in cli.VERBS if verb != "crds"]

@@ -23,7 +23,6 @@ from delivery_helpers import (
     full_frame,
     header_of,
     mask,
-    no_crds,
     root,
     sha256,
     small_cache,
@@ -44,8 +43,7 @@ from tmt_dq.errors import (
 )
 from tmt_dq.references import embedded
 
-__all__ = ["mask", "no_crds", "root"]
-
+__all__ = ["mask", "root"]
 pytestmark = pytest.mark.usefixtures("no_crds")
 
 

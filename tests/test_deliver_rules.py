@@ -16,14 +16,11 @@ from delivery_helpers import (
     deliverable,
     exposure,
     full_frame,
-    no_crds,
     small_cache,
 )
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import SelectionError
 from tmt_dq.references import select_reference
-
-__all__ = ["no_crds"]
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 

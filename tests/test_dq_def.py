@@ -80,23 +80,9 @@ def test_convention_translates_to_itself_without_a_copy() -> None:
     assert translate(dq, meaning)[0] is dq
 
 
-def test_rows_of_the_convention() -> None:
-    rows = convention_rows()
-    assert {str(row["NAME"]): int(row["VALUE"]) for row in rows} == {
-        name: value for name, value in CONVENTION.items() if name != "GOOD"
-    }
-    assert all(int(row["VALUE"]) == 1 << int(row["BIT"]) for row in rows)
-    assert all(str(row["DESCRIPTION"]) for row in rows)
-
-
 def test_old_name_and_lower_case_are_understood() -> None:
     meaning = translation(defined([(0, 1, " unreliable_error "), (1, 2, "hot")]))
     assert translate(np.array([1, 2], np.uint32), meaning)[0].tolist() == [256, 2048]
-
-
-def test_float_columns_with_whole_numbers_are_understood() -> None:
-    meaning = translation(defined([(1.0, 2.0, "HOT")]))
-    assert translate(np.array([2], np.uint32), meaning)[0].tolist() == [2048]
 
 
 @pytest.mark.parametrize("bit", [0, 5, -1])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, data_unit, make_mask, make_ramp, run_cli
+from builders import arrays, data_unit, invoke, make_mask, make_ramp
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.subarrays import merge_subarrays
-from tmt_dq.errors import ConfigError, GeometryError, NoMatchError, RampFormatError
+from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+from tmt_dq.instruments import load
 from tmt_dq.masks.make import import_mask
 from tmt_dq.masks.mask import read_mask
 from tmt_dq.masks.reading import Reading
@@ -85,13 +86,6 @@ class TestShapes:
         expected = np.zeros((3, 6, 8), np.uint8)
         expected[:, 2, 3] = DO_NOT_USE
         np.testing.assert_array_equal(found["GROUPDQ"], expected)
-
-    @pytest.mark.parametrize("keyword", ["FASTAXIS", "SLOWAXIS"])
-    def test_another_orientation_is_refused(self, folder: Path, keyword: str) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header={"FASTAXIS": 1, "SLOWAXIS": 2})
-        mask = make_mask(folder / "mask.fits", np.zeros((6, 8), np.uint32), header={keyword: -2})
-        with pytest.raises(GeometryError, match=rf"{keyword} -2.*with {1 + (keyword[0] == 'S')}"):
-            apply_dq(ramp, mask=mask)
 
 
 class TestSubarrays:
@@ -189,17 +183,9 @@ class TestGuideWindows:
 
     def test_command_line(self, folder: Path) -> None:
         ramp = make_ramp(folder / "ramp.fits")
-        run = run_cli(
-            "apply",
-            ramp,
-            "-o",
-            folder / "out.fits",
-            "--mask",
-            "N/A",
-            "--guide-window",
-            "5,2,3,2,2:3",
-        )
-        assert run.returncode == 0, run.stderr
+        words = ("apply", ramp, "-o", folder / "out.fits", "--mask", "N/A")
+        run = invoke(*words, "--guide-window", "5,2,3,2,2:3")
+        assert run.code == 0, run.err
         self._check(folder / "out.fits", moving=True)
 
     def test_asked_for_and_not_there(self, folder: Path) -> None:
@@ -302,76 +288,36 @@ class TestCounts:
         assert np.argwhere(arrays(folder / "one.fits")["GROUPDQ"]).tolist() == [[0, 3, 5, 5]]
 
 
-class TestUserFlags:
-    """A user's own flags from lists and regions, in detector positions."""
-
-    HOT = 2048
-
-    def _expected(self) -> Any:
-        expected = np.zeros((6, 8), np.uint32)
-        expected[1, 3] = self.HOT | DO_NOT_USE  # detector x 104, y 202
-        return expected
-
-    @pytest.mark.parametrize(
-        ("flag", "policy", "expected"),
-        [
-            ("HOT", None, 2048 | 1),
-            ("HOT", "instrument", 2048 | 1),
-            ("WARM", "instrument", 4096),  # IRIS' policy does not name it
-            ("HOT", "keep", 2048),
-            ("HOT", "DEAD,OPEN", 2048),
-            ("WARM", "WARM", 4096 | 1),
-        ],
-    )
-    def test_which_flags_set_do_not_use(
-        self, folder: Path, flag: str, policy: str | None, expected: int
-    ) -> None:
-        """The same list means the same in a mask made of it and as flags of the user."""
-        (folder / "list.txt").write_text(f"# base: 1\nx y flag\n104 202 {flag}\n")
-        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
-        arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A", "--json"]
-        chosen = [] if policy is None else ["--user-do-not-use", policy]
-        run = run_cli(*arguments, "--user-dq", folder / "list.txt", *chosen)
-        assert run.returncode == 0, run.stderr
-        assert arrays(folder / "out.fits")["PIXELDQ"][1, 3] == expected
-        remarks = json.loads(run.stdout)["ramps"][0]["sources"][0]["remarks"]
-        assert any("DO_NOT_USE set in 1 pixels" in each for each in remarks) == bool(expected & 1)
-        made = import_mask(
-            folder / "list.txt",
-            folder / "mask.fits",
-            detector="IRIS1",
-            do_not_use=policy or "instrument",
-        )
-        assert made.counts[flag] == 1
-        assert read_mask(folder / "mask.fits").dq[201, 103] == expected
-
-    @pytest.mark.parametrize(
-        ("name", "text", "options"),
-        [
-            ("a.txt", "# base: 1\nx y flag\n104 202 HOT\n", []),
-            (
-                "d.reg",
-                "# Region file format: DS9\nimage\npoint(104,202)\n",
-                ["--user-flag", "HOT"],
-            ),
-        ],
-    )
-    def test_lists_and_regions(
-        self, folder: Path, name: str, text: str, options: list[str]
-    ) -> None:
-        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
-        (folder / name).write_text(text)
-        arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A"]
-        run = run_cli(*arguments, "--user-dq", folder / name, *options)
-        assert run.returncode == 0, run.stderr
-        np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], self._expected())
-        assert "sha256" in str(fits.getheader(folder / "out.fits")["HISTORY"])
-
-    def test_what_a_list_does_not_say_is_asked_for(self, folder: Path) -> None:
-        (folder / "list.txt").write_text("x y\n103 201\n")
-        ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
-        with pytest.raises(ConfigError, match="base"):
-            apply_dq(ramp, mask="N/A", user_dq=folder / "list.txt")
+@pytest.mark.parametrize(
+    ("flag", "policy", "expected", "recorded"),
+    [
+        ("HOT", None, 2048 | 1, None),
+        ("HOT", "instrument", 2048 | 1, None),
+        ("WARM", "instrument", 4096, None),  # IRIS' policy does not name it
+        ("HOT", "keep", 2048, "KEEP"),
+        ("HOT", "OPEN,DEAD", 2048, "DEAD,OPEN"),
+        ("WARM", "WARM", 4096 | 1, "WARM"),
+    ],
+)
+def test_which_flags_set_do_not_use(
+    folder: Path, flag: str, policy: str | None, expected: int, recorded: str | None
+) -> None:
+    """The same list means the same in a mask made of it and as flags of the user."""
+    (folder / "list.txt").write_text(f"# base: 1\nx y flag\n104 202 {flag}\n")
+    ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
+    arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A", "--json"]
+    chosen = [] if policy is None else ["--user-do-not-use", policy]
+    run = invoke(*arguments, "--user-dq", folder / "list.txt", *chosen)
+    assert run.code == 0, run.err
+    assert arrays(folder / "out.fits")["PIXELDQ"][1, 3] == expected
+    remarks = json.loads(run.out)["ramps"][0]["sources"][0]["remarks"]
+    assert any("DO_NOT_USE set in 1 pixels" in each for each in remarks) == bool(expected & 1)
+    options: dict[str, Any] = {"detector": "IRIS1", "do_not_use": policy or "instrument"}
+    made = import_mask(folder / "list.txt", folder / "mask.fits", **options)
+    assert made.counts[flag] == 1
+    assert read_mask(folder / "mask.fits").dq[201, 103] == expected
+    of_instrument = ",".join(load("IRIS").do_not_use)
+    assert fits.getheader(folder / "mask.fits")["DNUFLAGS"] == (recorded or of_instrument)
 
 
 class TestMissingReads:
@@ -421,59 +367,10 @@ def test_tables_that_contradict_each_other(folder: Path) -> None:
         apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
 
 
-class TestNoMask:
-    """What happens where no rule matches the exposure."""
-
-    OLD = {"DATE-OBS": "1999-01-01"}  # noqa: RUF012
-
-    def test_error_is_the_default(self, folder: Path) -> None:
-        with pytest.raises(NoMatchError, match="1999-01-01"):
-            apply_dq(make_ramp(folder / "ramp.fits", header=self.OLD))
-
-    def test_skip(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
-        applied = apply_dq(ramp, folder / "out.fits", if_no_mask="skip", recipe=Recipe(ad_floor=0))
-        header = fits.getheader(folder / "out.fits")
-        assert (applied.status, header["S_DQINIT"], header["R_MASK"]) == (
-            "SKIPPED",
-            "SKIPPED",
-            "N/A",
-        )
-        assert "no mask: no rule of" in str(header["HISTORY"]).replace("\n", "")
-        assert set(arrays(folder / "out.fits")) == {"SCI"}
-
-    def test_continue(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
-        applied = apply_dq(
-            ramp, folder / "out.fits", if_no_mask="continue", recipe=Recipe(ad_floor=0)
-        )
-        assert (applied.status, applied.mask) == ("COMPLETE", "N/A")
-        assert np.argwhere(arrays(folder / "out.fits")["GROUPDQ"]).tolist() == [[0, 0, 0, 0]]
-
-    def test_a_broken_cache_is_not_a_missing_mask(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header=self.OLD)
-        with pytest.raises(ConfigError):
-            apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
-
-
-@pytest.mark.parametrize(
-    ("start", "flagged", "lacking"),
-    [
-        ((5, 5), False, 0),
-        ((4, 5), False, 6),  # one column of six pixels is in the border of four
-        ((1, 1), False, 48 - 4 * 2),
-        ((4089, 4091), False, 4 * 8 + 2 * 4),
-        ((1, 1), True, 0),
-    ],
-)
-def test_a_mask_without_the_border_is_reported(
-    folder: Path, start: tuple[int, int], flagged: bool, lacking: int
-) -> None:
-    mask = make_mask(folder / "mask.fits", np.full((6, 8), flagged << 31, np.uint32), start=start)
-    ramp = make_ramp(folder / "ramp.fits", start=start)
-    remarks = apply_dq(ramp, mask=mask).sources[0].remarks
-    told = f"it lacks the border of reference pixels, {lacking} in this exposure"
-    assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
+def test_a_broken_cache_is_not_a_missing_mask(folder: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits", header={"DATE-OBS": "1999-01-01"})
+    with pytest.raises(ConfigError):
+        apply_dq(ramp, if_no_mask="continue", crds_path=folder / "nowhere")
 
 
 def test_history_says_which_sources_ran_in_what_order(folder: Path) -> None:
@@ -534,4 +431,9 @@ def test_a_user_map_as_large_as_the_data_lies_where_they_lie(folder: Path) -> No
     reading = Reading(bad=1, flag="HOT")
     out = folder / "out.fits"
     apply_dq(ramp, out, mask="N/A", user_dq=folder / "bad.fits", user_reading=reading)
+    np.testing.assert_array_equal(arrays(out)["PIXELDQ"], bad * np.uint32(HOT | DO_NOT_USE))
+    ramp = make_ramp(folder / "ramp.fits", start=(301, 401))  # the same map, for data elsewhere
+    apply_dq(
+        ramp, out, mask="N/A", user_dq=folder / "bad.fits", user_reading=reading, overwrite=True
+    )
     np.testing.assert_array_equal(arrays(out)["PIXELDQ"], bad * np.uint32(HOT | DO_NOT_USE))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt_dq.core.cells import thumbnail, totals
-from tmt_dq.core.counts import FlagCount, count_flags, sort_pixels
+from tmt_dq.core.counts import FlagCount, count_flags, count_usable, sort_pixels
 from tmt_dq.core.geometry import Window, overlap
 
 # Values of the convention, written out: the tests must not ask the code for them.
@@ -28,6 +28,9 @@ def test_flags_are_counted_with_and_without_do_not_use() -> None:
         FlagCount("HOT", 1, 1 / 6, 0),
     )
     assert [count.without_do_not_use for count in count_flags(dq)] == [0, 2, 1]
+    assert [count.with_do_not_use for count in count_flags(dq)] == [2, 1, 0]
+    # HOT twice, once with DO_NOT_USE; a reference pixel needs none.
+    assert count_usable(np.array([0, HOT, HOT | DO_NOT_USE, REFERENCE_PIXEL], np.uint32)) == (1, 2)
     assert count_flags(np.zeros((2, 2), np.uint32)) == ()
 
 

@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from builders import CONVENTION
 from tmt_dq import dqflags
-from tmt_dq.core.counts import count_flags, count_usable
 from tmt_dq.errors import UnknownFlagError
 
 GROUP = {
@@ -161,19 +160,3 @@ def test_a_table_shown_is_its_title_and_size_not_all_of_it() -> None:
 
 def test_tables_cross_processes() -> None:
     assert dict(pickle.loads(pickle.dumps(dqflags.pixel))) == CONVENTION
-
-
-def test_counts_with_and_without_do_not_use() -> None:
-    """HOT twice, once with DO_NOT_USE; a reference pixel needs none."""
-    dq = np.array([[0, 2048, 2049, 2**31]], np.uint32)
-    found = [
-        (count.name, count.pixels, count.fraction, count.do_not_use, count.without_do_not_use)
-        for count in count_flags(dq)
-    ]
-    assert found == [
-        ("DO_NOT_USE", 1, 0.25, 1, 0),
-        ("HOT", 2, 0.5, 1, 1),
-        ("REFERENCE_PIXEL", 1, 0.25, 0, 1),
-    ]
-    assert [count.with_do_not_use for count in count_flags(dq)] == [1, 1, 0]
-    assert count_usable(dq) == (1, 2)

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from builders import make_ramp
-from delivery_helpers import answer, deliverable, no_crds, small_cache
+from delivery_helpers import answer, deliverable, small_cache
 from tmt_dq import apply_dq, deliver_mask
-
-__all__ = ["no_crds"]
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 

@@ -377,12 +377,6 @@ def test_impossible_options(said: dict[str, Any], message: str) -> None:
         Reading(**said)
 
 
-def test_what_is_said_is_described() -> None:
-    said = Reading(values={16: "HOT", 4: "DEAD"}, base=0, at=(5, 6), unknown="drop")
-    assert said.describe() == "values=16=HOT,4=DEAD base=0 at=5,6 unknown=drop"
-    assert Reading().describe() == ""
-
-
 @given(
     st.lists(
         st.tuples(
@@ -424,11 +418,3 @@ def test_the_list_of_jwst_reffiles(shared: Path) -> None:
         flags(path, (2048, 2048))
     with pytest.raises(GeometryError):
         flags(path, (1024, 1024), base=0)
-
-
-def test_result_is_of_the_whole_detector_and_read_only(folder: Path) -> None:
-    mask = read_flags(written(folder, "x y flag\n1 1 HOT\n"), Target(SHAPE), Reading(base=0))
-    assert mask.window.shape == SHAPE
-    assert mask.placed
-    with pytest.raises(ValueError, match="read-only"):
-        mask.dq[0, 0] = 1

@@ -88,26 +88,6 @@ def test_a_list_becomes_a_mask_that_every_reader_reads(hot: Path, folder: Path) 
         assert model.dq[20, 11] == HOT | DO_NOT_USE
 
 
-@pytest.mark.parametrize(
-    ("policy", "flag", "value", "recorded"),
-    [
-        ("keep", "HOT", HOT, "KEEP"),
-        ("DEAD,RC", "HOT", HOT, "DEAD,RC"),
-        (["RC", "DEAD"], "DEAD", DEAD | DO_NOT_USE, "DEAD,RC"),
-        ("instrument", "WARM", CONVENTION["WARM"], None),
-        ("instrument", "DEAD", DEAD | DO_NOT_USE, None),
-    ],
-)
-def test_which_flags_set_do_not_use_is_said_and_recorded(
-    hot: Path, folder: Path, policy: Any, flag: str, value: int, recorded: str | None
-) -> None:
-    output = folder / "mask.fits"
-    import_mask(hot, output, detector="IRIS1", base=0, flag=flag, do_not_use=policy)
-    assert read_mask(output).dq[0, 0] == value
-    instruments = ",".join(load("IRIS").do_not_use)
-    assert fits.getheader(output)["DNUFLAGS"] == (recorded or instruments)
-
-
 def test_masks_survive_a_round_trip(folder: Path) -> None:
     rng = np.random.default_rng(1)
     dq = np.zeros(FRAME, np.uint32)

@@ -2,12 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from builders import arrays, make_mask, make_ramp, run_cli, run_python
+from reference_helpers import mapping_text, write_rules
 from tmt_dq import instruments
 from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.geometry import Border
@@ -142,48 +144,19 @@ def test_a_wrong_description_names_file_and_field(old: str, new: str, message: s
     assert message in str(caught.value)
 
 
-HEADER = """header = {{
-    'derived_from' : 'NONE',
-    'ignore_checksum' : True,
-    'name' : '{name}',
-    'observatory' : 'LIGERIRI',
-    'sha1sum' : '',
-    {own}
-}}
-
-selector = {selector}
-"""
-
-PIPELINE = "'mapping' : 'PIPELINE', 'parkey' : ('META.INSTRUMENT.NAME',),"
-INSTRUMENT = """'mapping' : 'INSTRUMENT', 'instrument' : 'Liger',
-    'parkey' : ('META.EXPOSURE.IMTYPE',),"""
-REFERENCE = """'mapping' : 'REFERENCE', 'instrument' : 'Liger', 'filekind' : 'DQ',
-    'classes' : ('Match', 'UseAfter'),
-    'parkey' : (('META.INSTRUMENT.DETECTOR', 'META.SUBARRAY.NAME'), ('META.DATE',)),
-    'substitutions' : {'META.SUBARRAY.NAME' : {'GENERIC' : 'N/A'}},"""
-RULE = """Match({
-    ('IMG', 'GENERIC') : UseAfter({
-        '2015-10-01 00:00:00' : 'old.fits',
-        '2026-05-01 12:00:00' : 'new.fits',
-    }),
-})"""
-RULES = {
-    "ligeriri_0001.pmap": (PIPELINE, "{'LIGER' : 'ligeriri_liger_0001.imap'}"),
-    "ligeriri_liger_0001.imap": (INSTRUMENT, "{'DQ' : 'ligeriri_liger_dq_0001.rmap'}"),
-    "ligeriri_liger_dq_0001.rmap": (REFERENCE, RULE),
-}
-
-
 @pytest.fixture
 def liger_cache(tmp_path: Path) -> Path:
     """Rules with the parkeys of those published for Liger, and two masks of 2048 x 2048."""
     root = tmp_path / "cache"
-    mappings = root / "mappings/ligeriri"
-    mappings.mkdir(parents=True)
-    for name, (own, selector) in RULES.items():
-        (mappings / name).write_text(HEADER.format(name=name, own=own, selector=selector))
-    references = root / "references/ligeriri/liger"
-    references.mkdir(parents=True)
+    dates = {"2015-10-01 00:00:00": "old.fits", "2026-05-01 12:00:00": "new.fits"}
+    parkey = (("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"), ("META.DATE",))
+    rules = {("IMG", "GENERIC"): dates}
+    references = write_rules(root, "ligeriri", "Liger", rules, reftype="dq", parkey=parkey)
+    imap = root / "mappings/ligeriri/ligeriri_liger_0001.imap"
+    header: dict[str, Any] = {"mapping": "INSTRUMENT", "observatory": "LIGERIRI"}
+    header |= {"name": imap.name, "derived_from": "NONE", "ignore_checksum": True}
+    header |= {"instrument": "Liger", "parkey": ("META.EXPOSURE.IMTYPE",)}
+    imap.write_text(mapping_text(header, "{'DQ' : 'ligeriri_liger_dq_0001.rmap'}"))
     own_keys = {"INSTRUME": "Liger", "DETECTOR": "IMG", "TELESCOP": "Keck-I", "REFTYPE": "DQ"}
     for name, value in (("old.fits", 1024), ("new.fits", 2048)):
         dq = np.zeros((2048, 2048), np.uint32)

@@ -89,13 +89,6 @@ def test_padding_after_the_last_unit_is_ignored(folder: Path, junk: bytes) -> No
     assert [unit.name for unit in units_of(path)] == ["", "SCI"]
 
 
-def test_data_without_their_padding_are_whole(folder: Path) -> None:
-    path = make_ramp(folder / "a.fits")
-    unit = units_of(path)[1]
-    os.truncate(path, unit.data_offset + unit.data_size)
-    assert units_of(path)[1].data_size == 1 * 3 * 6 * 8 * 2
-
-
 def content() -> bytes:
     hdus = ramp_hdus()
     import io

@@ -4,14 +4,12 @@ What could go wrong: a text taken for a list of letters; True taken for the numb
 TOML file refused; a wrong value that only shows while the ramp is written.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tmt_dq import GuideWindow, Recipe, Window
-from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError
 
 WRONG: list[tuple[str, Any]] = [
@@ -110,9 +108,3 @@ def test_a_changed_recipe() -> None:
         ConfigError, match=r"^a recipe has no ad_flour; expected some of .*ad_floor"
     ):
         recipe.changed({"ad_flour": 1})
-
-
-def test_a_url_stays_text_where_paths_are_wanted() -> None:
-    option = Option(help="A file.", kind=Path)
-    assert option.parse_one(" s3://night/a.fits") == "s3://night/a.fits"
-    assert option.parse_one("night/a.fits") == Path("night/a.fits")

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from builders import invoke, make_ramp
-from delivery_helpers import NEW, OLD, exposure, mask, no_crds, root
+from delivery_helpers import NEW, OLD, exposure, mask, root
 from tmt_dq import deliver_mask
 from tmt_dq.errors import SelectionError
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.references import embedded, select_reference
 
-__all__ = ["mask", "no_crds", "root"]
-
+__all__ = ["mask", "root"]
 pytestmark = pytest.mark.usefixtures("no_crds")
 
 

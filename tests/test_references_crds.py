@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from textwrap import dedent
@@ -13,28 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_helpers import exposure, isolate, make_cache, rmap_text
+from builders import run_python
+from reference_helpers import exposure, make_cache, rmap_text
 from tmt_dq.errors import NoMatchError
 from tmt_dq.references import select_reference
 from tmt_dq.references.adapter import import_crds
 
 
-@pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate(monkeypatch, tmp_path / "embedded")
-
-
-def run_python(code: str, **environment: str) -> Any:
+def answered(code: str, cache: Path) -> Any:
     """Run a script in a process of its own; return what it prints, as JSON."""
     prelude = "import json, os, sys\nfrom reference_helpers import *\n"
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", prelude + dedent(code)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "CRDS_PATH": str(cache)}
+    process = run_python("-W", "error", "-c", prelude + dedent(code), env=env)
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 
@@ -92,7 +80,7 @@ def test_the_answers_are_those_of_stock_crds(
 
 
 def test_a_selection_leaves_no_trace(tmp_path: Path) -> None:
-    found = run_python(
+    found = answered(
         """
         import logging
         import tmt_dq.references.crds_tools
@@ -114,7 +102,7 @@ def test_a_selection_leaves_no_trace(tmp_path: Path) -> None:
             "properties": locate.get_file_properties("tmt_iris_mask_0001.fits"),
         }))
         """,
-        CRDS_PATH=str(make_cache(tmp_path / "cache")),
+        make_cache(tmp_path / "cache"),
     )
     assert found == {
         "name": "tmt_iris_mask_0001.fits",
@@ -128,7 +116,7 @@ def test_a_selection_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_crds_imported_first_keeps_its_variables_and_handler(tmp_path: Path) -> None:
-    found = run_python(
+    found = answered(
         """
         import crds, logging
         before = dict(os.environ), list(logging.getLogger("CRDS").handlers)
@@ -137,14 +125,14 @@ def test_crds_imported_first_keeps_its_variables_and_handler(tmp_path: Path) -> 
         after = dict(os.environ), list(logging.getLogger("CRDS").handlers)
         print(json.dumps([name, before == after, len(after[1])]))
         """,
-        CRDS_PATH=str(make_cache(tmp_path / "cache")),
+        make_cache(tmp_path / "cache"),
     )
     assert found == ["tmt_iris_mask_0001.fits", True, 1]
 
 
 def test_a_wrong_variable_is_named_and_can_be_corrected(tmp_path: Path) -> None:
     """crds raises AssertionError, ValueError and NameError while it is imported."""
-    found = run_python(
+    found = answered(
         """
         from tmt_dq.errors import ConfigError
         from tmt_dq.references import select_reference
@@ -159,7 +147,7 @@ def test_a_wrong_variable_is_named_and_can_be_corrected(tmp_path: Path) -> None:
             del os.environ[name]
         print(json.dumps([*found, select_reference(exposure()).name]))
         """,
-        CRDS_PATH=str(make_cache(tmp_path / "cache")),
+        make_cache(tmp_path / "cache"),
     )
     assert found == [
         [2, "CRDS_MODE, CRDS_PATH"],
@@ -189,56 +177,3 @@ def test_threads_select_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-def cache_of(folder: Path, observatory: str, instrument: str, reftype: str) -> Path:
-    """Make a cache of another observatory, with a rule for the detector L1."""
-    header: Any = {
-        "observatory": observatory,
-        "instrument": instrument,
-        "filekind": reftype,
-        "substitutions": {"META.SUBARRAY.NAME": {"GENERIC": "N/A"}},
-    }
-    rules = {("L1", "GENERIC"): {"2015-10-01 00:00:00": "a.fits"}}
-    imap = f"{{{reftype.upper()!r} : 'tmt_iris_mask_0001.rmap'}}"
-    rmap = rmap_text(rules, **header)
-    cache = make_cache(folder, rmap, files=["a.fits"], flat=True, imap=imap)
-    for kind in ("mappings", "references"):
-        (cache / kind / "tmt").rename(cache / kind / observatory)
-    mappings = cache / "mappings" / observatory
-    for path in (mappings / "tmt_0001.pmap", mappings / "tmt_iris_0001.imap"):
-        text = path.read_text().replace("'derived_from'", "'ignore_checksum': True, 'derived_from'")
-        text = text.replace("'TMT'", f"{observatory!r}").replace("'IRIS'", f"{instrument!r}")
-        path.write_text(text)
-    (mappings / "tmt_0001.pmap").rename(mappings / f"{observatory}_0001.pmap")
-    return cache
-
-
-def test_a_second_observatory_needs_only_a_description(tmp_path: Path) -> None:
-    """No folder of its own, no Python: an instrument's description makes crds know it."""
-    found = run_python(
-        """
-        import tmt_dq.instruments as instruments
-        from tmt_dq.instruments import Detector, Instrument
-        keywords = {**instruments.load("IRIS").keywords, "META.SUBARRAY.NAME": "SUBNAME"}
-        detectors = {"L1": Detector("L1", ("IMG",), (2048, 2048), 4)}
-        liger = Instrument("LIGER", "Keck", "ligeriri", "dq", keywords, detectors)
-        load = instruments.load
-        instruments.available = lambda: ("IRIS", "LIGER")
-        instruments.load = lambda name: liger if name.upper() == "LIGER" else load(name)
-
-        from tmt_dq.references import register, select_reference
-        selection = select_reference(exposure(INSTRUME="Liger", DETECTOR="IMG", SUBNAME="FULL"))
-        register()
-        from crds.ligeriri import TYPES, locate
-        from crds.core import utils
-        print(json.dumps([
-            selection.observatory, selection.reftype, selection.context, selection.name,
-            utils.instrument_to_observatory("liger"), utils.instrument_to_observatory("iris"),
-            TYPES.filekinds, locate.filekind_to_keyword("dq"),
-        ]))
-        """,
-        CRDS_PATH=str(cache_of(tmp_path / "cache", "ligeriri", "LIGER", "dq")),
-    )
-    assert found[:4] == ["ligeriri", "dq", "ligeriri_0001.pmap", "a.fits"]
-    assert found[4:] == ["ligeriri", "tmt", ["all", "dq"], "R_DQ"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from reference_helpers import exposure, isolate
+from reference_helpers import exposure
 from tmt_dq import instruments
 from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.references import embedded, select_reference
@@ -36,14 +36,14 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate(monkeypatch, tmp_path / "cache")
+    monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
 def mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one mask, once for all tests that look at it."""
     with pytest.MonkeyPatch.context() as patch:
-        isolate(patch, tmp_path_factory.mktemp("embedded"))
+        patch.setenv("TMT_DQ_CACHE_DIR", str(tmp_path_factory.mktemp("embedded")))
         return embedded.ensure(MASK)
 
 

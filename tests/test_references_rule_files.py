@@ -8,7 +8,6 @@ import pytest
 from published_files import rules_folder
 from reference_helpers import (
     exposure,
-    isolate,
     make_cache,
     rmap_text,
 )
@@ -17,11 +16,6 @@ from tmt_dq.references import select_reference
 from tmt_dq.references.rule_files import read_rule_file
 
 DATE = "2015-10-01 00:00:00"
-
-
-@pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate(monkeypatch, tmp_path / "embedded")
 
 
 def refused(folder: Path, text: str | bytes, words: str) -> None:

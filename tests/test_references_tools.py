@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from delivery_helpers import deliverable
 from published_files import rules_folder
 from reference_helpers import (
-    isolate,
     make_cache,
     published_cache,
     rmap_text,
@@ -22,11 +22,8 @@ from tmt_dq.references.crds_tools import run
 
 
 @pytest.fixture(autouse=True)
-def _isolated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Work in an empty folder, where tools that open a connection fail."""
-    isolate(monkeypatch, tmp_path_factory.getbasetemp() / "embedded")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(
@@ -40,29 +37,8 @@ def _isolated(
 
 def write_mask(path: Path, *, dq: Any = None, **changes: object) -> Path:
     """Write a small mask with all that is demanded of one; a change to None removes a card."""
-    primary = fits.PrimaryHDU()
-    cards = {
-        "TELESCOP": "TMT",
-        "INSTRUME": "IRIS",
-        "DETECTOR": "IRIS2",
-        "REFTYPE": "MASK",
-        "USEAFTER": "2026-03-04T05:06:07",
-        "PEDIGREE": "INFLIGHT 2026-02-01 2026-03-01",
-        "AUTHOR": "A. Astronomer",
-        "DESCRIP": "A mask",
-        "HISTORY": "Made for a test",
-        "SUBARRAY": "GENERIC",
-        "SUBSTRT1": 1,
-        "SUBSTRT2": 1,
-        "SUBSIZE1": 8,
-        "SUBSIZE2": 6,
-    } | changes
-    for keyword, value in cards.items():
-        if value is not None:
-            primary.header[keyword] = value
-    array = np.zeros((6, 8), np.uint32) if dq is None else dq
-    fits.HDUList([primary, fits.ImageHDU(array, name="DQ")]).writeto(path, checksum=True)
-    return path
+    cards = {"DETECTOR": "IRIS2", "USEAFTER": "2026-03-04T05:06:07", "SUBARRAY": "GENERIC"}
+    return deliverable(path, dq, start=(1, 1), header={**cards, **changes})
 
 
 def test_without_arguments_it_lists_the_tools(capfd: pytest.CaptureFixture[str]) -> None:
@@ -244,6 +220,15 @@ class TestLocate:
         path = write_mask(tmp_path / "other.fits", REFTYPE="BIAS")
         with pytest.raises(Exception, match="REFTYPE is 'BIAS'; expected one of"):
             self.locate.get_file_properties(str(path))
+
+    def test_a_second_observatory(self) -> None:
+        """A description makes crds know it: Liger has no Python of its own."""
+        found = importlib.import_module("crds.ligeriri.locate")
+        kinds = importlib.import_module("crds.ligeriri").TYPES.filekinds
+        assert (kinds, found.filekind_to_keyword("dq")) == (["all", "dq"], "R_DQ")
+        utils = importlib.import_module("crds.core.utils")
+        names = [utils.instrument_to_observatory(name) for name in ("liger", "iris")]
+        assert names == ["ligeriri", "tmt"]
 
     def test_places(self, tmp_path: Path) -> None:
         folder = tmp_path / "cache/references/tmt"

@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 
 from builders import make_mask, make_ramp
-from reference_helpers import exposure, isolate, make_cache, rmap_text
+from reference_helpers import exposure, make_cache, rmap_text
 from tmt_dq.errors import ConfigError, RampFormatError, SelectionError, TmtDqError
-from tmt_dq.references import select_mask, select_reference
+from tmt_dq.references import select_reference
 
 MASK = "references/tmt/iris/tmt_iris_mask_0001.fits"
-
-
-@pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate(monkeypatch, tmp_path / "embedded")
 
 
 def refused(
@@ -34,43 +29,44 @@ def refused(
     assert caught.value.hint
 
 
+DATES = ("2026-5-1", "01/05/2026", "2026-02-30", "20260501", "2026-05-01T10", "")
+TIMES = ("10:11", "10.11.12", "10:11:12Z", "")
+WRONG: list[Any] = [
+    *(
+        ({"DETECTOR": name}, SelectionError, ("IRIS4/IMG4",))
+        for name in ("N/A", "ANY", "*", "", "any", " n/a ", "UNDEFINED")
+    ),
+    *(
+        ({"DETECTOR": name}, SelectionError, (name, "IFU"))
+        for name in ("IRIS9", "NOT APPLICABLE", "IRIS1|IRIS2", "IRIS*", "1")
+    ),
+    *(
+        ({key: None}, RampFormatError, (key, "missing"))
+        for key in ("INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS")
+    ),
+    *(({"DATE-OBS": date}, RampFormatError, ("DATE-OBS", "YYYY-MM-DD")) for date in DATES),
+    *(({"TIME-OBS": time}, RampFormatError, ("TIME-OBS", "hh:mm:ss")) for time in TIMES),
+    *(
+        ({"TIME-OBS": time}, RampFormatError, (time,))
+        for time in ("25:00:00", "12:00:60", "23:59:61", "24:00:00")
+    ),
+]
+
+
 class TestExposure:
-    @pytest.mark.parametrize("detector", ["N/A", "ANY", "*", "", "any", " n/a ", "UNDEFINED"])
-    def test_wildcard_detectors(self, tmp_path: Path, detector: Any) -> None:
-        header = exposure(DETECTOR=detector)
-        cache = make_cache(tmp_path)
-        refused(
-            SelectionError, "r.fits", "IRIS4/IMG4", header=header, crds_path=cache, where="r.fits"
-        )
-
-    @pytest.mark.parametrize("detector", ["IRIS9", "NOT APPLICABLE", "IRIS1|IRIS2", "IRIS*", "1"])
-    def test_unknown_detectors(self, tmp_path: Path, detector: Any) -> None:
-        header = exposure(DETECTOR=detector)
-        refused(SelectionError, detector, "IFU", header=header, crds_path=make_cache(tmp_path))
-
-    @pytest.mark.parametrize("keyword", ["INSTRUME", "DETECTOR", "DATE-OBS", "TIME-OBS"])
-    def test_missing_keywords(self, keyword: Any) -> None:
-        header = exposure()
-        del header[keyword]
-        refused(RampFormatError, "r.fits", keyword, "missing", header=header, where="r.fits")
+    @pytest.mark.parametrize(("changes", "error", "words"), WRONG, ids=str)
+    def test_wrong_keywords(
+        self,
+        tmp_path: Path,
+        changes: dict[str, object],
+        error: type[TmtDqError],
+        words: tuple[str, ...],
+    ) -> None:
+        cache, header = make_cache(tmp_path), exposure(**changes)
+        refused(error, "r.fits", *words, header=header, crds_path=cache, where="r.fits")
 
     def test_unknown_instrument(self) -> None:
         refused(ConfigError, "NIRCAM", "IRIS", header=exposure(INSTRUME="NIRCAM"))
-
-    @pytest.mark.parametrize(
-        "date",
-        ["2026-5-1", "01/05/2026", "2026-02-30", "20260501", "2026-05-01T10", ""],
-    )
-    def test_malformed_dates(self, date: Any) -> None:
-        refused(RampFormatError, "DATE-OBS", "YYYY-MM-DD", header=exposure(DATE_OBS=date))
-
-    @pytest.mark.parametrize("time", ["10:11", "10.11.12", "10:11:12Z", ""])
-    def test_malformed_times(self, time: Any) -> None:
-        refused(RampFormatError, "TIME-OBS", "hh:mm:ss", header=exposure(TIME_OBS=time))
-
-    @pytest.mark.parametrize("time", ["25:00:00", "12:00:60", "23:59:61", "24:00:00"])
-    def test_a_time_that_does_not_exist(self, time: str) -> None:
-        refused(RampFormatError, time, header=exposure(TIME_OBS=time))
 
     def test_leap_seconds_belong_to_their_day(self, tmp_path: Path) -> None:
         """FITS 4.0, 9.1.1: 60 ≤ ss < 61 in UTC. The first rule begins on 2015-10-01, 0:00."""
@@ -97,20 +93,6 @@ class TestExposure:
         refused(RampFormatError, "10:11:12.3", "10:11:13", header=header)
         header["TIME-OBS"] = "10:11:12"
         assert select_reference(header, crds_path=make_cache(tmp_path)).name
-
-    def test_a_mask_is_no_exposure(self, tmp_path: Path) -> None:
-        """DATE-OBS is not to be written into a mask."""
-        mask = make_mask(tmp_path / "mask.fits", header={"REFTYPE": "MASK"})
-        with pytest.raises(RampFormatError, match="is a reference file") as caught:
-            select_mask(mask)
-        assert "inspect" in str(caught.value)
-        assert "DATE-OBS" not in str(caught.value)
-
-    def test_an_exposure_of_jwst(self, tmp_path: Path) -> None:
-        ramp = make_ramp(tmp_path / "ramp.fits", header={"INSTRUME": "NIRCAM", "TELESCOP": "JWST"})
-        with pytest.raises(SelectionError, match="'NIRCAM' is not known") as caught:
-            select_mask(ramp)
-        assert "Correct" not in str(caught.value)
 
 
 class TestCacheAndContext:

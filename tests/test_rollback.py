@@ -22,7 +22,6 @@ from delivery_helpers import (
     deliverable,
     header_of,
     mask,
-    no_crds,
     root,
     sha256,
     small_cache,
@@ -32,8 +31,7 @@ from tmt_dq.delivery.receipts import Receipt
 from tmt_dq.delivery.rollback import rollback
 from tmt_dq.errors import DeliveryError
 
-__all__ = ["mask", "no_crds", "root"]
-
+__all__ = ["mask", "root"]
 pytestmark = pytest.mark.usefixtures("no_crds")
 NOON = "2026-06-01T12:00:00"
 

@@ -178,13 +178,18 @@ def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("mask", "lacking"),
-    [(None, 0), (MASK, 16 * 4), (MASK | np.uint32(REFERENCE_PIXEL), 0)],
-    ids=["no mask", "none", "all"],
+    ("mask", "y", "x", "lacking"),
+    [
+        (None, 40, 4, 0),
+        (MASK, 40, 4, 16 * 4),  # columns 4 to 7 of the detector are in its border of 8
+        (MASK, 8, 8, 0),
+        (MASK, 0, 0, 16 * 20 - 8 * 12),
+        (MASK, 44, 40, 4 * 20 + 12 * 4),
+        (MASK | np.uint32(REFERENCE_PIXEL), 0, 0, 0),
+    ],
 )
-def test_a_mask_without_reference_pixels(mask: Uint32 | None, lacking: int) -> None:
-    """Columns 4 to 7 of the detector are in its border of 8."""
-    exposure = Exposure("ramp.fits", SHAPE, WINDOW, FRAME, BORDER, mask)
+def test_a_mask_without_reference_pixels(mask: Uint32 | None, y: int, x: int, lacking: int) -> None:
+    exposure = Exposure("ramp.fits", SHAPE, Window(y, x, 16, 20), FRAME, BORDER, mask)
     told = f"it lacks the border of reference pixels, {lacking} in this exposure"
     remarks = lacks_border(Recipe(), exposure)
     assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])

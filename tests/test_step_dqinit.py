@@ -140,6 +140,10 @@ def test_subarrays_read_with_the_frame_are_flagged_alike(here: Any) -> None:
     value = CONVENTION["NON_SCIENCE"] | CONVENTION["DO_NOT_USE"]
     assert expected["flags"]["PIXELDQ"] == (np.sign(subarr_map) * value).tolist()
 
+    packed = compress_gzip(ramp, here / "packed.fits.gz")
+    flags = DQInitStep.call(packed, override_mask="N/A").pixeldq
+    np.testing.assert_array_equal(flags, np.sign(subarr_map) * value)
+
     header = {"SUBARRID": 1, "SUBSTRT1": 3, "SUBSTRT2": 2}
     ramp = make_ramp(here / "sub_uncal.fits", (1, 1, 2, 3), header=header, extra=extra)
     mask = str(make_mask(here / "mask.fits"))
@@ -151,17 +155,6 @@ def test_subarrays_read_with_the_frame_are_flagged_alike(here: Any) -> None:
     for source in (ramp, TMTRampModel(ramp)):
         with pytest.raises(GeometryError, match="subarray 1"):
             DQInitStep.call(source, override_mask=mask)
-
-
-def test_subarrays_in_a_compressed_frame_are_flagged(here: Any) -> None:
-    subarr_map = np.zeros((6, 8), np.uint16)
-    subarr_map[1:3, 2:5] = 1
-    extra = [fits.ImageHDU(subarr_map, name="SUBARR_MAP")]
-    packed = compress_gzip(make_ramp(here / "plain.fits", extra=extra), here / "ramp_uncal.fits.gz")
-    result = DQInitStep.call(packed, override_mask="N/A", save_results=True)
-    value = CONVENTION["NON_SCIENCE"] | CONVENTION["DO_NOT_USE"]
-    np.testing.assert_array_equal(result.pixeldq, np.sign(subarr_map) * value)
-    np.testing.assert_array_equal(arrays(here / "ramp_dqinit.fits")["PIXELDQ"], result.pixeldq)
 
 
 @pytest.mark.parametrize(("choice", "status"), [("skip", "SKIPPED"), ("continue", "COMPLETE")])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import CONVENTION, write_hdus
+from builders import write_hdus
 from tmt_dq.core.dq_def import DefinedBit, convention_rows
 from tmt_dq.fits.checksums import sign, sum_bytes
 from tmt_dq.fits.file import open_input
@@ -23,15 +23,6 @@ def _written() -> fits.HDUList:
     primary = sign(primary_header(), 0)
     content = primary + sign(header, sum_bytes(whole)) + whole
     return fits.open(io.BytesIO(content), checksum=True)  # a wrong sum would be a warning
-
-
-def test_it_names_every_bit_of_the_convention() -> None:
-    with _written() as hdus:
-        table = hdus["DQ_DEF"].data
-        found = dict(zip(table["NAME"], map(int, table["VALUE"]), strict=True))
-        assert found == {name: value for name, value in CONVENTION.items() if name != "GOOD"}
-        assert [1 << int(bit) for bit in table["BIT"]] == list(found.values())
-        assert all(table["DESCRIPTION"])
 
 
 def test_it_is_what_astropy_writes() -> None:

@@ -16,8 +16,6 @@ from tmt_dq.watch import service as service_module
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
 
-__all__ = ["InlinePool", "Watching", "use_inline_pool", "watching"]
-
 
 class InlinePool:
     """Does work where it is handed over: for what is not about processes."""
