@@ -254,7 +254,8 @@ def _again(folder: Path, options: Any) -> Iterator[dict[str, Any]]:
     spots.write_text("x y\n1205 877\n1206 877\n")
     words = [*tmt_dq(), "combine", str(select_mask(paths[0]).path), "--add", str(spots)]
     words += ["--flag", "HOT", "--base", "1", "-o", str(mask), "--overwrite"]
-    words += ["--useafter", "2025-12-01", "--pedigree", "DUMMY", "--author", "a", "--descrip", "b"]
+    words += ["--useafter", "2025-12-01", "--pedigree", "DUMMY"]
+    words += ["--author", "a", "--description", "b"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     receipt = deliver_mask(mask, cache=cache, create=True)
     for path in (spots, mask):

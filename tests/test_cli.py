@@ -32,11 +32,6 @@ def test_version() -> None:
     ("words", "same"),
     [
         ([], ["--help"]),
-        (["help"], ["--help"]),
-        (["help", "apply"], ["apply", "--help"]),
-        (["help", "crds"], ["crds", "--help"]),
-        (["version"], ["--version"]),
-        (["apply", "--version"], ["--version"]),
         (["apply", "-h"], ["apply", "--help"]),
     ],
     ids=str,
@@ -46,20 +41,6 @@ def test_other_ways_to_ask(words: list[str], same: list[str]) -> None:
     assert outcome.code == 0
     assert outcome == invoke(*same)
     assert len(outcome.out) > 100
-
-
-def test_aliases_are_not_listed() -> None:
-    for verb, name, alias in (
-        ("deliver", "--crds-path DIR", "--cache"),
-        ("select", "--crds-path DIR", "--cache"),
-        ("import", "--description TEXT", "--descrip "),
-        ("apply", "--guide-windows-from-file", "--guide-windows "),
-        ("apply", "--mask FILE", "--override-mask"),
-    ):
-        shown = invoke(verb, "--help").out
-        assert name in shown
-        assert alias not in shown
-    assert "Missing option '--crds-path'." in invoke("deliver", "mask.fits").err
 
 
 def test_help_imports_nothing_slow() -> None:

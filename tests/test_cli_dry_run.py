@@ -86,7 +86,7 @@ def test_deliver_and_rollback(folder: Path) -> None:
     root = small_cache(folder / "cache")
     mask = deliverable(folder / "mask.fits")
     before = tree(folder)
-    for words in (["--cache", root], ["--cache", folder / "new cache"]):
+    for words in (["--crds-path", root], ["--crds-path", folder / "new cache"]):
         outcome = invoke("deliver", mask, *words, "--create", "--dry-run", "--json")
         if words[1] == root:
             assert outcome.code == 0, outcome.err
@@ -104,28 +104,3 @@ def test_deliver_and_rollback(folder: Path) -> None:
     outcome = invoke("rollback", receipt.path, "--dry-run")
     assert (outcome.code, "taken back already" in outcome.err) == (8, True)
     assert tree(folder) == before
-
-
-def test_demo(folder: Path) -> None:
-    before = tree(folder)
-    outcome = invoke("demo", "--output-dir", folder / "a" / "b", "--dry-run", "--json")
-    assert tree(folder) == before
-    assert json.loads(outcome.out) == {
-        "written": False,
-        "files": [
-            str(folder / "a" / "b" / name)
-            for name in (
-                "iris_demo_uncal.fits",
-                "iris_demo_mask.fits",
-                "iris_demo_cache",
-                "iris_demo_dqinit.fits",
-                "iris_demo_flags.png",
-                "iris_demo_flags.html",
-            )
-        ],
-    }
-    (folder / "file").write_text("")
-    outcome = invoke("demo", "--output-dir", folder / "file" / "b", "--dry-run")
-    assert (outcome.code, "not a folder" in outcome.err) == (10, True)
-    outcome = invoke("demo", "--output-dir", folder, "--groups", 10**9, "--dry-run")
-    assert (outcome.code, "GB are free" in outcome.err) == (10, True)

@@ -63,7 +63,7 @@ def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
     """GENERIC and N/A both match everything: which of the two comes first is chance."""
     root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
     mask = deliverable(folder / "mask.fits", full_frame(), start=(1, 1), header={"SUBARRAY": "N/A"})
-    outcome = invoke("deliver", mask, "--cache", root, "--dry-run")
+    outcome = invoke("deliver", mask, "--crds-path", root, "--dry-run")
     assert outcome.code == 8
     assert f"select {OLD} for" in outcome.err
     assert "need SUBARRAY = GENERIC in the mask" in outcome.err

@@ -57,7 +57,7 @@ def test_verbs_agree(folder: Path) -> None:
     for words in (
         ("import", pixels, "--detector", "IRIS1", "--base", "1", "--flag", "HOT", *new),
         ("combine", mask, *new),
-        ("deliver", mask, "--cache", root, *new[2:]),
+        ("deliver", mask, "--crds-path", root, *new[2:]),
     ):
         outcome = invoke(*words)
         assert outcome.code == 2

@@ -1,6 +1,5 @@
 """Demo: the life of a mask in one minute, on a simulated detector with defects."""
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,7 +14,6 @@ from tmt_dq.apply.apply import Applied, apply_dq
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import OutputError
 from tmt_dq.exposures.ramp import read_ramp
-from tmt_dq.files.atomic import check_output
 from tmt_dq.fits.encoding import read_plane
 from tmt_dq.fits.file import open_input
 from tmt_dq.masks.make import make_mask
@@ -26,16 +24,13 @@ from tmt_dq.report.parts import around
 from tmt_dq.report.summary import Summary, summarize
 from tmt_dq.simulate import simulate_defects, simulate_ramp
 
-__all__ = ["Demo", "plan_demo", "run_demo"]
+__all__ = ["Demo", "run_demo"]
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
 """Opens a progress display for a step of the demo, given its name and size in bytes."""
 
 DETECTOR = "IRIS1"
 _BRIGHT_DN_PER_READ = 400.0
-_FRAME = 4096 * 4096
-_PER_READ, _PER_PIXEL = 2 * 2 * _FRAME, 3 * 4 * _FRAME
-"""Bytes on the disk: counts of 16 bits, in two files; PIXELDQ and two masks. GROUPDQ is a hole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +51,12 @@ class Demo:
         return cls(*(folder / f"iris_demo_{name}" for name in names))
 
 
-def plan_demo(folder: Path, *, ngroups: int) -> Demo:
-    """Make sure that a demo could be written, and return its files."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"the folder cannot be made or written: {existing} is "
-            + ("not writable" if existing.is_dir() else "not a folder"),
-            where=folder,
-            hint="Name another folder.",
-        )
-    demo = Demo.of(folder)
-    for path in (demo.ramp, demo.mask, demo.flagged, demo.picture, demo.page):
-        if folder.is_dir():
-            check_output(path, overwrite=True)
-    needed = ngroups * _PER_READ + _PER_PIXEL
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise OutputError(
-            f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
-            where=folder,
-            hint="Use fewer reads (--groups), or name another folder.",
-        )
-    return demo
-
-
-def run_demo(demo: Demo, *, ngroups: int, watch: Watch) -> Applied:
+def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> tuple[Demo, Applied]:
     """Simulate a ramp and deliver a mask, flag the ramp by CRDS' rules, draw and explore the flags.
 
     The cache starts as a copy of the one in the package, whatever CRDS_PATH is.
     """
-    folder = demo.ramp.parent
+    demo = Demo.of(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if demo.cache.exists():
@@ -94,7 +64,7 @@ def run_demo(demo: Demo, *, ngroups: int, watch: Watch) -> Applied:
     except OSError as error:
         raise OutputError(f"the folder cannot be made: {error.strerror}", where=folder) from error
     defects = simulate_defects(DETECTOR)
-    size = ngroups * _FRAME * 2
+    size = ngroups * 2 * 4096 * 4096
     with watch("simulating a ramp", size) as progress:
         simulate_ramp(
             demo.ramp,
@@ -129,7 +99,7 @@ def run_demo(demo: Demo, *, ngroups: int, watch: Watch) -> Applied:
         summary = summarize(demo.flagged)
         save_figure(_figure(demo.flagged, summary), demo.picture, overwrite=True)
         summary.write_html(demo.page, overwrite=True)
-    return applied
+    return demo, applied
 
 
 def _figure(flagged: Path, summary: Summary) -> Any:

@@ -81,7 +81,6 @@ class ApplyOptions:
         group="Mask",
         kind=Path,
         metavar="FILE",
-        aliases=("override_mask",),
         step_name="override_mask",
     )
     if_no_mask: IfNoMask = row(
@@ -155,7 +154,6 @@ class ApplyOptions:
         group="CRDS",
         kind=Path,
         metavar="DIR",
-        aliases=("cache",),
         shown_default="TMT_DQ_CRDS_PATH or CRDS_PATH, or the one that comes with tmt-dq",
         faces=_FILES,
     )

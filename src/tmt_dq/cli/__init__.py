@@ -101,7 +101,7 @@ Examples:
   tmt-dq select night/iris_0001_uncal.fits --explain
   tmt-dq demo
 
-Run 'tmt-dq help VERB' for a verb's options.
+Run 'tmt-dq VERB --help' for a verb's options.
 """
 
 
@@ -162,7 +162,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with logs.shown():
         try:
             result: object = _group.main(
-                args=_spelled_out(words), prog_name="tmt-dq", standalone_mode=False
+                args=words or ["--help"], prog_name="tmt-dq", standalone_mode=False
             )
         except (click.Abort, KeyboardInterrupt):
             error = Interrupted("Interrupted", 128 + signal.SIGINT)
@@ -172,20 +172,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return result if isinstance(result, int) else 0
         report_error(error)
         return int(error.exit_code)
-
-
-def _spelled_out(words: list[str]) -> list[str]:
-    """Return the words with `help`, `version`, and no word at all, as the options they mean."""
-    match words:
-        case [] | ["help"]:
-            return ["--help"]
-        case ["help", verb, *_]:
-            return [verb, "--help"]
-        case ["version", *others]:
-            return ["--version", *others]
-        case [verb, "--version" | "-V", *_] if verb != "crds":
-            return ["--version"]
-    return words
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

@@ -78,26 +78,25 @@ def _check_outputs(
     def shown(place: Path | str) -> str:
         return redacted(place) if isinstance(place, str) else str(place.absolute())
 
-    inputs = {shown(ramp) for ramp in ramps} if overwrite else set()
-    found: dict[str, str] = {}
+    taken = dict.fromkeys(map(shown, ramps), "a ramp to be read as well") if overwrite else {}
     for ramp in ramps:
         target = shown(default_place(ramp, folder))
-        if target in found or target in inputs:
-            also = f"that of {found[target]}" if target in found else "a ramp to be read as well"
+        if target in taken:
             raise ConfigError(
-                f"the output of {shown(ramp)}, {target}, is {also}; inputs are never modified",
+                f"the output of {shown(ramp)}, {target}, is {taken[target]}; inputs are never "
+                "modified",
                 hint="Run them one by one, or use --output-dir.",
             )
-        found[target] = shown(ramp)
+        taken[target] = f"that of {shown(ramp)}"
 
 
 def _apply_one(ramp: Path | str, output: Path | str | None, options: dict[str, Any]) -> Any:
     from tmt_dq.apply.apply import apply_dq
 
     try:
-        size = ramp.stat().st_size if isinstance(ramp, Path) and ramp.is_file() else 0
+        size = Path(ramp).stat().st_size
     except OSError:
-        size = 0  # `apply_dq` says what is wrong with it
+        size = 0  # a URL, or a file of which `apply_dq` tells what is wrong
     with progress_bar(file_name(str(ramp)), size) as progress:
         return apply_dq(ramp, output, progress=progress, **options)
 

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Manner:
-    """How one call of the command line prints: colours (None: on terminals), errors, or only those.
+    """How one call of the command line prints; `params` are those of the verb that runs."""
 
-    `params` are those of the verb that runs: what its options are called.
-    """
-
-    color: bool | None = None
     json_errors: bool = False
     quiet: bool = False
     params: Sequence[click.Parameter] = ()
@@ -41,14 +37,11 @@ def begin(*, json_errors: bool) -> None:
     manner.json_errors = json_errors
     manner.quiet = False
     manner.params = ()
-    set_color("auto")
 
 
-def set_color(when: str) -> None:
-    """Colour text "always", "never", or "auto": on terminals without NO_COLOR and TERM=dumb."""
-    manner.color = {"always": True, "never": False}.get(when)
-    if when == "auto" and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
-        manner.color = False
+def _color() -> bool | None:
+    """Return False where colours are not wanted; None: on terminals."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
@@ -59,14 +52,14 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any)
     # The stream itself: where it is ASCII, click would replace what it does not have by "?".
     stream = sys.stderr if err else sys.stdout
     styled = click.style(shown, **style) if style else shown
-    click.echo(styled, file=stream, nl=nl, color=manner.color)
+    click.echo(styled, file=stream, nl=nl, color=_color())
 
 
 def remark(label: str, text: str, **style: Any) -> None:
     """Print a label in colour and text, possibly several lines, to standard error."""
     first, *others = text.split("\n")
     line = f"{click.style(label, **style)} {printable(first)}"
-    click.echo(line, file=sys.stderr, color=manner.color)
+    click.echo(line, file=sys.stderr, color=_color())
     for line in others:
         # Set in, so that a line break in a name cannot pass for a message of its own.
         echo(line if line.startswith(" ") else f"  {line}", err=True)
@@ -167,7 +160,7 @@ def terminal(*, stderr: bool = False) -> Any:
     """Return rich's view of a terminal, in colours only where they are wanted."""
     from rich.console import Console
 
-    return Console(stderr=stderr, no_color=manner.color is False or None)
+    return Console(stderr=stderr)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -180,7 +173,7 @@ def show_table(table: Table) -> None:
     if manner.quiet:
         return
     rows = tuple(tuple(map(printable, row)) for row in table.rows)
-    if not sys.stdout.isatty() or manner.color is False:
+    if not sys.stdout.isatty():
         for line in as_lines(dataclasses.replace(table, rows=rows)):
             echo(line)
         return

@@ -89,7 +89,7 @@ def _show(certification: Any) -> None:
 
 @verb(
     argument("mask", "MASK", FILE),
-    option("--crds-path DIR", "CRDS cache.", name="cache", aliases=["--cache"], required=True),
+    option("--crds-path DIR", "CRDS cache.", name="cache", required=True),
     option(
         "--create",
         "Make the cache if it does not exist, as a copy of the one that comes with tmt-dq.",

@@ -24,7 +24,7 @@ NEW_MASK = (
     option("--useafter T", "USEAFTER: date, or date and time, UTC, ISO 8601."),
     option("--pedigree TEXT", "PEDIGREE: INFLIGHT, GROUND, DUMMY, ..."),
     option("--author TEXT", "AUTHOR of the mask."),
-    option("--description TEXT", "DESCRIP of the mask.", aliases=["--descrip"]),
+    option("--description TEXT", "DESCRIP of the mask."),
     option("--overwrite", "Replace an existing mask."),
     option(
         "--grow plus|square:NAME,...",

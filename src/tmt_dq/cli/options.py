@@ -44,17 +44,13 @@ def table_options(table: type, *, prefix: str = "", face: str = "") -> list[Opti
 
 
 def _table_option(name: str, row: Row, prefix: str = "") -> Option:
-    def spelling(field: str) -> str:
-        dashed = f"{prefix}{field}".replace("_", "-")
-        both = row.kind is bool and row.shown_default
-        return f"--{dashed}/--no-{dashed}" if both else f"--{dashed}"
-
+    dashed = f"{prefix}{row.one or name}".replace("_", "-")
+    both = row.kind is bool and row.shown_default
     remarks = " May be repeated." if row.one else ""
     remarks += f" [default: {row.shown_default}]" if row.shown_default else ""
     return Option(
-        [spelling(row.one or name), f"{prefix}{name}"],
+        [f"--{dashed}/--no-{dashed}" if both else f"--{dashed}", f"{prefix}{name}"],
         group=row.group,
-        aliases=[part for alias in row.aliases for part in spelling(alias).split("/")],
         metavar=row.metavar or None,
         help=f"{row.help}{remarks}",
         **_kind(row),

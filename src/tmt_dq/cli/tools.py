@@ -1,7 +1,6 @@
 """``tmt-dq crds``, ``demo`` and ``completion``."""
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 
@@ -12,10 +11,8 @@ from tmt_dq.cli.console import echo, print_json, show_table
 from tmt_dq.cli.options import JSON
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
-from tmt_dq.errors import ConfigError
 
 _DEMO_FILES = ("raw ramp", "mask", "CRDS cache", "flagged ramp", "picture", "page")
-_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(
@@ -43,12 +40,9 @@ def crds_command(arguments: tuple[str, ...]) -> int:
         "--calibrations",
         "Simulate darks and flats instead, make their mask, and compare it with the truth.",
     ),
-    option("--dry-run", "Show what would be written; write nothing."),
     JSON,
 )
-def demo_command(
-    output_dir: Path, groups: int, *, calibrations: bool, dry_run: bool, as_json: bool
-) -> None:
+def demo_command(output_dir: Path, groups: int, *, calibrations: bool, as_json: bool) -> None:
     """Flag a simulated IRIS ramp, with a mask that is made and delivered for it.
 
     Simulates a detector with defects, delivers its mask into a CRDS cache of the demo, flags a
@@ -62,26 +56,17 @@ def demo_command(
       tmt-dq demo --calibrations
     """
     if calibrations:
-        if dry_run:
-            raise ConfigError("writes its files at once", where="demo --calibrations --dry-run")
         _demonstrate_calibrations(output_dir, as_json=as_json)
         return
-    from tmt_dq.demo import plan_demo, run_demo
+    from tmt_dq.demo import run_demo
 
-    demo = plan_demo(output_dir, ngroups=groups)
-    files = dataclasses.astuple(demo)
-    if dry_run:
-        if as_json:
-            print_json({"written": False, "files": files})
-        for path in () if as_json else files:
-            echo(f"would be written: {path}")
-        return
     start = time.perf_counter()
-    applied = run_demo(demo, ngroups=groups, watch=progress_bar)
+    demo, applied = run_demo(output_dir, ngroups=groups, watch=progress_bar)
+    files = dataclasses.astuple(demo)
     seconds = time.perf_counter() - start
     if as_json:
         done = {**describe(applied), "seconds": round(seconds, 3)}
-        print_json({"written": True, "files": files, "applied": done})
+        print_json({"files": files, "applied": done})
         return
     show(applied, seconds)
     for label, path in zip(_DEMO_FILES, files, strict=True):
@@ -117,11 +102,9 @@ def _demonstrate_calibrations(folder: Path, *, as_json: bool) -> None:
     echo(f"  tmt-dq history --detector IRIS1 --crds-path {demo.cache}")
 
 
-@verb(click.Argument(["shell"], type=click.Choice(_SHELLS), required=False))
-def completion_command(shell: str | None) -> None:
+@verb(click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"])))
+def completion_command(shell: str) -> None:
     """Print the script that makes a shell complete tmt-dq's verbs, options and files.
-
-    Without SHELL it is for the shell that the variable SHELL names.
 
     \b
     Examples:
@@ -131,13 +114,6 @@ def completion_command(shell: str | None) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    if shell is None:
-        shell = Path(os.environ.get("SHELL", "")).name
-        if shell not in _SHELLS:
-            raise ConfigError(
-                f"the variable SHELL names {shell or 'no shell'}, for which there is no script",
-                hint=f"Name one: tmt-dq completion {'|'.join(_SHELLS)}",
-            )
     kind = get_completion_class(shell)
     assert kind is not None
     group = click.get_current_context().find_root().command

@@ -1,6 +1,5 @@
-"""Verbs and their options as click objects: kinds of values, groups in help texts, aliases."""
+"""Verbs and their options as click objects: kinds of values, groups in help texts."""
 
-import copy
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -13,10 +12,11 @@ from tmt_dq.cli import console, logs
 from tmt_dq.files.urls import is_url, redacted
 
 
-class FilePath(click.ParamType[Any]):
+class FilePath(click.Path):
     """A file's name as a path, or a URL as text; whether it exists is found when it is opened."""
 
     def __init__(self, name: str = "file", *, urls: bool = False) -> None:
+        super().__init__(file_okay=name == "file")
         self.name = name
         self._urls = urls
 
@@ -28,12 +28,6 @@ class FilePath(click.ParamType[Any]):
             what = f"{redacted(str(value))} is a URL; a {self.name} on this machine is needed here"
             self.fail(what, param, ctx)
         return Path(value)
-
-    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
-        """Let the shell complete names of files or folders."""
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
 
 
 FILE, FILE_OR_URL = FilePath(), FilePath(urls=True)
@@ -50,28 +44,11 @@ _KINDS: dict[str, click.ParamType[Any]] = {
 
 
 class Option(click.Option):
-    """An option that help texts list in its group, and without its aliases."""
+    """An option that help texts list under the heading of its group."""
 
-    def __init__(
-        self, names: Sequence[str], *, group: str = "", aliases: Sequence[str] = (), **details: Any
-    ) -> None:
-        super().__init__([*names, *aliases], **details)
+    def __init__(self, names: Sequence[str], *, group: str = "", **details: Any) -> None:
+        super().__init__(names, **details)
         self.group = group
-        self._aliases = frozenset(aliases)
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option's line of a help text."""
-        return click.Option.get_help_record(self._listed(), ctx)
-
-    def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Return what an error about the option calls it."""
-        return click.Option.get_error_hint(self._listed(), ctx)
-
-    def _listed(self) -> "Option":
-        listed = copy.copy(self)
-        listed.opts = [name for name in self.opts if name not in self._aliases]
-        listed.secondary_opts = [name for name in self.secondary_opts if name not in self._aliases]
-        return listed
 
 
 def argument(name: str, metavar: str, kind: click.ParamType[Any] | None = None) -> click.Argument:
@@ -139,12 +116,6 @@ def verb(*params: click.Parameter) -> Callable[[Callable[..., Any]], Verb]:
 def common_options() -> list[click.Parameter]:
     """Return the options that all verbs have, which act where they are read."""
     return [
-        _common(
-            ["--color"],
-            console.set_color,
-            type=click.Choice(["auto", "always", "never"]),
-            help="Colour errors and titles. [default: auto, on terminals unless NO_COLOR is set]",
-        ),
         _common(
             ["-v", "--verbose"],
             lambda count: logs.show(logging.INFO if count == 1 else logging.DEBUG),

@@ -39,8 +39,6 @@ class Option:
     """Placeholder of a value in help texts."""
     shown_default: str = ""
     """The default, in words, where the field's own does not explain what happens."""
-    aliases: tuple[str, ...] = ()
-    """Other names on the command line, which help texts leave out."""
     group: str = ""
     """Heading under which help texts list the option."""
     faces: tuple[str, ...] = ()

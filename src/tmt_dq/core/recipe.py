@@ -160,7 +160,6 @@ class Recipe:
     guide_windows_from_file: bool = row(
         False,
         "Flag the guide windows that the file's table or header names.",
-        aliases=("guide_windows",),
         **_SWITCH,
     )
     guide_parts: tuple[str, ...] = row(

@@ -215,7 +215,6 @@ def diff(
     Examples
     --------
     >>> import numpy as np
-    import numpy.typing as npt
     >>> old = np.zeros((8, 8), np.uint32)
     >>> new = old.copy()
     >>> new[2, 3] = 2048
