@@ -1,5 +1,6 @@
 """A batch on a dask cluster: a real scheduler and real workers, each a process, on loopback."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -13,11 +14,13 @@ import pytest
 
 import batch_work
 from batch_helpers import Dask, dask_cluster, look_ahead, night, run, until
-from builders import invoke, make_mask, run_python
+from builders import arrays, invoke, make_mask, run_python
 from tmt_dq.batch import Cluster
 from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.journal import JOURNAL_NAME
 from tmt_dq.batch.records import Job, Work
+from tmt_dq.calibration import measure
+from tmt_dq.calibration.simulation import Scene, write_night
 from tmt_dq.errors import ConfigError, WorkerError
 
 Client = pytest.importorskip("distributed").Client
@@ -68,6 +71,29 @@ def test_command_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Pa
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("3 done, 0 skipped, 0 failed")
     assert invoke(*words).out.startswith("0 done, 3 skipped, 0 failed")
+
+
+def test_a_mask_is_measured_on_a_cluster(
+    dask: Dask, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many strips, each by any worker, give the same bits as threads of this process."""
+    monkeypatch.setattr(measure, "_STRIP_BYTES", 600_000)
+    darks, flats = write_night(folder, Scene((64, 128), seed=5, border=(4, 0, 4, 0)), reads=12)
+    words = ["make", *(word for name in darks for word in ("--darks", name))]
+    words += [word for name in flats for word in ("--flats", name)]
+    words += ["--detector", "IRIS1", "--allow-few", "--keep-maps"]
+    for name, more in (("here", ()), ("there", ("--scheduler", dask.address))):
+        maps, mask = (tmp_path / f"{name}_{what}.fits" for what in ("maps", "mask"))
+        done = invoke(*words, maps, "-o", mask, *more)
+        assert done.code == 0, done.err
+    assert (tmp_path / "here_maps.fits").read_bytes() == (tmp_path / "there_maps.fits").read_bytes()
+    here, there = (arrays(tmp_path / f"{name}_mask.fits")["DQ"] for name in ("here", "there"))
+    assert (here == there).all()
+    zipped = darks[0].with_suffix(".fits.gz")
+    zipped.write_bytes(gzip.compress(darks[0].read_bytes(), 1))
+    refused = invoke(*words, maps, "-o", mask, *more, "--darks", zipped, "--overwrite")
+    assert refused.code == 2
+    assert f"{zipped}: is compressed; workers of a cluster read plain files" in refused.err
 
 
 def interrupt(process: "subprocess.Popen[str]") -> tuple[str, str]:

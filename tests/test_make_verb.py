@@ -7,9 +7,14 @@ that cannot be certified; a record from which the mask could not be made again.
 import errno
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,15 +22,17 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy import ndimage
 
 import reference_helpers
 from builders import CONVENTION, arrays, invoke
 from builders import make_mask as write_mask
+from page_blocks import blocks
 from tmt_dq import certify_mask, find_bad_pixels
 from tmt_dq.calibration.inputs import Calibrations
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.calibration.simulation import Scene, write_exposure, write_night
-from tmt_dq.errors import ConfigError, OutputError, TmtDqError
+from tmt_dq.errors import ConfigError, OutputError
 
 SHAPE = (64, 128)
 Edit = Callable[[Path], object]
@@ -53,7 +60,6 @@ def made(files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Pa
         folder / "mask.fits",
         flats=sorted(files.glob("flat_*.fits")),
         detector="IRIS1",
-        full_frame=True,
         keep_maps=folder / "maps.fits",
         useafter="2026-11-22",
         pedigree="GROUND",
@@ -79,20 +85,55 @@ def options(files: Path, *more: object) -> list[object]:
 def test_mask_has_what_was_planted_and_passes(scene: Scene, made: tuple[Any, Path]) -> None:
     found, folder = made
     dq = arrays(folder / "mask.fits")["DQ"]
-    assert dq.shape == (4096, 4096)
-    window = dq[: SHAPE[0], : SHAPE[1]]
     clean = ~np.any([*scene.kinds.values(), *scene.truth.values()], axis=0)
     for flag in ("DEAD", "LOW_QE", "OPEN", "HOT", "WARM", "RC", "REFERENCE_PIXEL"):
-        found_there = (window & CONVENTION[flag]) != 0
+        found_there = (dq & CONVENTION[flag]) != 0
         np.testing.assert_array_equal(found_there & clean, False, err_msg=flag)
         assert found_there[scene.truth[flag]].all(), flag
-    assert (window[scene.truth["DEAD"]] & CONVENTION["DO_NOT_USE"]).all()
-    outside = dq.copy()
-    outside[: SHAPE[0], : SHAPE[1]] = 0
-    assert set(np.unique(outside)) == {0, CONVENTION["REFERENCE_PIXEL"]}
-    assert certify_mask(folder / "mask.fits").passed
+    assert (dq[scene.truth["DEAD"]] & CONVENTION["DO_NOT_USE"]).all()
     assert found.counts["DEAD"] == scene.truth["DEAD"].sum()
     assert len(found.to_table()) == len(load_recipe("iris").finders)
+
+
+def test_the_mask_is_that_of_the_subarray_or_of_the_detector(folder: Path) -> None:
+    x, y = 101, 203
+    for path in itertools.chain(*write_night(folder, Scene(SHAPE, seed=32, border=(0, 0, 0, 0)))):
+        edit(SUBSTRT1=x, SUBSTRT2=y)(path)
+    keywords = ["--useafter", "2026-11-22", "--pedigree", "GROUND", "--author", "A. Keeper"]
+    words = options(folder, *keywords, "--description", "Darks and flats of a night")
+    for name, more in (("part", ()), ("whole", ("--full-frame",))):
+        done = invoke(*words, *more, "-o", folder / f"{name}.fits")
+        assert done.code == 0, done.err
+        assert certify_mask(folder / f"{name}.fits").passed
+    header = fits.getheader(folder / "part.fits")
+    assert [header[f"SUB{key}"] for key in ("ARRAY", "STRT1", "STRT2", "SIZE1", "SIZE2")] == [
+        *("CUSTOM", x, y, 128, 64)
+    ]
+    part, whole = (arrays(folder / f"{name}.fits")["DQ"] for name in ("part", "whole"))
+    inside = (slice(y - 1, y + 63), slice(x - 1, x + 127))
+    assert part.shape == SHAPE
+    np.testing.assert_array_equal(whole[inside], part)
+    outside = whole.copy()
+    outside[inside] = 0
+    assert set(np.unique(outside)) == {0, CONVENTION["REFERENCE_PIXEL"]}
+    assert not outside[4:-4, 4:-4].any()
+    applied = invoke(
+        *("apply", folder / "dark_0.fits", "-o", folder / "flagged.fits"),
+        *("--mask", folder / "part.fits"),
+    )
+    assert applied.code == 0, applied.err
+    np.testing.assert_array_equal(arrays(folder / "flagged.fits")["PIXELDQ"], part)
+
+
+def test_flags_are_grown(files: Path, made: tuple[Any, Path], folder: Path) -> None:
+    done = invoke(*options(files, "--grow", "plus:HOT", "-o", folder / "mask.fits"))
+    assert done.code == 0, done.err
+    hot, grown = (
+        (arrays(path)["DQ"] & CONVENTION["HOT"]) != 0
+        for path in (made[1] / "mask.fits", folder / "mask.fits")
+    )
+    plus = ndimage.generate_binary_structure(2, 1)
+    np.testing.assert_array_equal(grown, ndimage.binary_dilation(hot, plus))
 
 
 def test_mask_records_inputs_and_thresholds(files: Path, made: tuple[Any, Path]) -> None:
@@ -116,7 +157,7 @@ def test_maps_are_kept_with_units(made: tuple[Any, Path]) -> None:
 
 
 def test_verb_makes_the_same_mask(files: Path, made: tuple[Any, Path], folder: Path) -> None:
-    done = invoke(*options(files, "--full-frame", "-o", folder / "mask.fits", "--json"))
+    done = invoke(*options(files, "-o", folder / "mask.fits", "--json"))
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["made"]["counts"] == dict(made[0].counts)
@@ -132,33 +173,58 @@ def test_dry_run_reads_headers_only(files: Path, folder: Path) -> None:
         with (folder / path.name).open("wb") as file:
             file.write(data)
             file.truncate(path.stat().st_size)
-    done = invoke(*options(folder, "--full-frame", "--dry-run"))
+    done = invoke(*options(folder, "--dry-run"))
     assert done.code == 0, done.err
     assert "would read 5 darks, 3 flats" in done.out
     assert "GB of memory" in done.out
 
 
-def test_compressed_and_float_exposures_give_the_same(
+def test_how_exposures_are_stored_and_named_changes_nothing(
     files: Path, made: tuple[Any, Path], folder: Path
 ) -> None:
+    """Gzip, tiles, floating point; a list of names, a pattern, a folder."""
+    (folder / "flats").mkdir()
     for path in files.iterdir():
-        shutil.copy(path, folder)
+        shutil.copy(path, folder / "flats" if path.name.startswith("flat") else folder)
     zipped = folder / "dark_0.fits.gz"
     zipped.write_bytes(gzip.compress((folder / "dark_0.fits").read_bytes(), 1))
     (folder / "dark_0.fits").unlink()
-    with fits.open(folder / "dark_1.fits") as hdus:
-        cube, header = hdus["SCI"].data.astype(np.float32), hdus[0].header
-        fits.HDUList([fits.PrimaryHDU(header=header), fits.ImageHDU(cube, name="SCI")]).writeto(
-            folder / "dark_1.fits", overwrite=True
-        )
-    done = find_bad_pixels(
-        list(folder.glob("dark*")),
-        folder / "mask.fits",
-        flats=list(folder.glob("flat*")),
-        detector="IRIS1",
-        full_frame=True,
+    for name, compressed in (("dark_1", False), ("dark_2", True)):
+        with fits.open(folder / f"{name}.fits") as hdus:
+            cube, primary = hdus["SCI"].data, fits.PrimaryHDU(header=hdus[0].header)
+            if compressed:
+                sci = fits.CompImageHDU(cube, name="SCI", compression_type="RICE_1")
+            else:
+                sci = fits.ImageHDU(cube.astype(np.float32), name="SCI")
+            fits.HDUList([primary, sci]).writeto(folder / f"{name}.fits", overwrite=True)
+    (folder / "darks.txt").write_text("dark_1.fits\ndark_0.fits.gz\n")
+    words = ["make", "--darks", f"@{folder / 'darks.txt'}", "--darks", folder / "dark_[2-9].fits"]
+    words += ["--flats", folder / "flats", "--detector", "IRIS1", "-o", folder / "mask.fits"]
+    done = invoke(*words)
+    assert done.code == 0, done.err
+    np.testing.assert_array_equal(
+        arrays(folder / "mask.fits")["DQ"], arrays(made[1] / "mask.fits")["DQ"]
     )
-    assert done.counts == made[0].counts
+
+
+def test_long_flats_may_saturate_and_count_for_the_linearity(
+    scene: Scene, files: Path, made: tuple[Any, Path], folder: Path
+) -> None:
+    for number in range(3):
+        cube = scene.flat_ramp(50 + number, light_e_per_s=1500)
+        write_exposure(folder / f"long_{number}.fits", cube)
+    long = folder / "long_*.fits"
+    refused = invoke(*options(files, "--flats", long, "-o", folder / "mask.fits"))
+    assert refused.code == 3
+    assert "Give saturated flats as long flats" in refused.err
+    done = invoke(*options(files, "--long-flats", long, "-o", folder / "mask.fits"))
+    assert done.code == 0, done.err
+    before, now = (arrays(at / "mask.fits")["DQ"] for at in (made[1], folder))
+    flats_alone = np.uint32(sum(CONVENTION[name] for name in ("DEAD", "LOW_QE", "OPEN")))
+    np.testing.assert_array_equal(now & flats_alone, before & flats_alone)
+    bent = (now & CONVENTION["NONLINEAR"]) != 0
+    assert bent[scene.truth["NONLINEAR"]].all()
+    assert "long flat long_0.fits" in " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
 
 
 def test_base_keeps_what_no_finder_measures(files: Path, folder: Path) -> None:
@@ -176,6 +242,14 @@ def test_base_keeps_what_no_finder_measures(files: Path, folder: Path) -> None:
     assert new[12, 20] == CONVENTION["PERSISTENCE"]
     assert new[2000, 2000] & CONVENTION["HOT"]
     assert "base old.fits; sha256" in " ".join(fits.getheader(folder / "new.fits")["HISTORY"])
+    # Without flats nothing tells whether a pixel is dead.
+    old[13, 20] = CONVENTION["DEAD"]
+    write_mask(folder / "old.fits", old, start=(1, 1))
+    words = ("make", "--darks", files / "dark_*.fits", "--detector", "IRIS1", "--allow-few")
+    done = invoke(*words, "--base", folder / "old.fits", "-o", folder / "dark.fits")
+    assert done.code == 0, done.err
+    flags = arrays(folder / "dark.fits")["DQ"]
+    assert (flags[13, 20], flags[10, 20]) == (CONVENTION["DEAD"] | CONVENTION["DO_NOT_USE"], 0)
 
 
 def test_base_in_force_and_a_remote_dark(files: Path, folder: Path) -> None:
@@ -199,42 +273,41 @@ def test_base_in_force_and_a_remote_dark(files: Path, folder: Path) -> None:
 def test_recipe_of_ones_own_and_a_plug_in(
     files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A package with a finder is installed: its files and its entry point are found."""
-    described = folder / "packages" / "cold_pixels-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: cold-pixels\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[tmt_dq.finders]\ncold = cold_pixels:FINDER\n")
-    (described.parent / "cold_pixels.py").write_text(
-        "from tmt_dq.calibration.finders import Finder\n\n"
-        "def find_cold(maps, *, maximum_rate_e_per_s=-0.2):\n"
-        '    """Find pixels with a falling dark rate."""\n'
-        '    return maps["dark_rate"] < maximum_rate_e_per_s\n\n'
-        'FINDER = Finder("cold", "OTHER_BAD_PIXEL", find_cold, needs=("dark_rate",))\n'
-    )
+    """The package of the how-to is built and installed."""
+    project = folder / "cold-pixels"
+    page = Path(__file__).parents[1] / "docs/how_to/make_from_calibrations.md"
+    parts = {block.language: block.text for block in blocks(page)}  # the last ones of the page
+    module = project / "src/cold_pixels/__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(parts["python"])
+    (project / "pyproject.toml").write_text(parts["toml"])
     recipe = folder / "cold.toml"
     recipe.write_text(
         'name = "cold"\ndo_not_use = "keep"\n[inputs]\nminimum_flats = 0\n'
         "[finders.cold]\nmaximum_rate_e_per_s = 1000\n"
     )
-    words = ("make", "--darks", files / "dark_*.fits", "--detector", "IRIS1", "--full-frame")
-    target = ("--recipe", recipe, "-o", folder / "mask.fits")
-    refused = invoke(*words, *target)
+    make = ("make", "--darks", files / "dark_*.fits", "--detector", "IRIS1", "--recipe", recipe)
+    target = ("-o", folder / "mask.fits")
+    refused = invoke(*make, *target)
     assert refused.code == 2
     assert "there is no finder cold" in refused.err
-    monkeypatch.syspath_prepend(str(described.parent))
-    done = invoke(*words, *target)
+    uv = Path(sys.executable).with_name("uv")
+    offline = ("--quiet", "--offline", "--no-index", "--no-deps")
+    words = ("pip", "install", "--python", sys.executable, *offline)
+    subprocess.run([uv, *words, "--target", folder / "site", project], check=True)
+    monkeypatch.syspath_prepend(str(folder / "site"))
+    done = invoke(*make, *target)
     assert done.code == 0, done.err
-    window = arrays(folder / "mask.fits")["DQ"][: SHAPE[0], : SHAPE[1]]
-    assert (window == CONVENTION["OTHER_BAD_PIXEL"]).mean() > 0.9
-    (described.parent / "cold_pixels.py").write_text("FINDER = 1\n")
-    monkeypatch.delitem(__import__("sys").modules, "cold_pixels")
+    assert (arrays(folder / "mask.fits")["DQ"] == CONVENTION["OTHER_BAD_PIXEL"]).mean() > 0.9
+    (folder / "site/cold_pixels/__init__.py").write_text("FINDER = 1\n")
+    monkeypatch.delitem(sys.modules, "cold_pixels")
     with pytest.raises(ConfigError, match=r"cold_pixels:FINDER of tmt_dq.finders: is 1"):
         load_recipe("iris")
 
 
 def test_too_few_exposures_are_refused_or_recorded(files: Path, folder: Path) -> None:
     words = ("make", "--darks", files / "dark_0.fits", "--flats", files / "flat_*.fits")
-    target = ("--detector", "IRIS1", "--full-frame", "-o", folder / "mask.fits")
+    target = ("--detector", "IRIS1", "-o", folder / "mask.fits")
     refused = invoke(*words, *target)
     assert refused.code == 2
     assert "1 dark; the recipe iris demands at least 5" in refused.err
@@ -277,6 +350,13 @@ def nan_in_a_read(reads: Any) -> Any:
     return reads
 
 
+def numbered(path: Path) -> None:
+    """Give a file a table of its reads, in which one is missing."""
+    numbers = np.delete(np.arange(51), 7).astype(np.int32)
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.BinTableHDU.from_columns([fits.Column("READ_NO", "J", array=numbers)]))
+
+
 def lost_read(reads: Any) -> Any:
     reads[3] = 0
     return reads
@@ -298,6 +378,8 @@ def brighter(reads: Any) -> Any:
         ("dark_0", edit(TGROUP=None), 3, "needs TGROUP or TFRAME"),
         ("dark_0", edit(FASTAXIS=2), 3, "was read along columns (FASTAXIS 2)"),
         ("dark_0", edit(COMPLETE=False), 3, "COMPLETE is F"),
+        ("dark_0", numbered, 3, "reads are missing: READ_NO is (0, 1, 2, 3, 4, 5, 6, 8"),
+        ("flat_1", edit(GAIN=3.0), 3, "has 3.0 e-/DN (GAIN), but"),
         ("dark_3", replaced(lambda reads: reads[:40]), 3, "has 40 reads, but"),
         ("flat_2", replaced(lambda reads: reads[:, :-8]), 5, "covers x 1–128, y 1–56"),
         ("dark_3", replaced(nan_in_a_read), 3, "read 4 has pixels without a value"),
@@ -319,7 +401,7 @@ def test_error_names_the_file(
     for path in files.iterdir():
         shutil.copy(path, folder)
     change(folder / f"{name}.fits")
-    done = invoke(*options(folder, "--full-frame", "-o", folder / "mask.fits"))
+    done = invoke(*options(folder, "-o", folder / "mask.fits"))
     assert done.code == code, done.err
     assert f"{name}.fits: " in done.err
     assert found in done.err
@@ -328,7 +410,7 @@ def test_error_names_the_file(
 
 def test_the_maps_are_not_written_over_the_mask(files: Path, folder: Path) -> None:
     same = folder / "mask.fits"
-    refused = invoke(*options(files, "--full-frame", "-o", same, "--keep-maps", same))
+    refused = invoke(*options(files, "-o", same, "--keep-maps", same))
     assert refused.code == 10
     assert "is named for the mask and for the maps" in refused.err
 
@@ -337,17 +419,16 @@ def test_gain_is_asked_for(files: Path, folder: Path) -> None:
     for path in files.iterdir():
         shutil.copy(path, folder)
         edit(GAIN=None)(folder / path.name)
-    done = invoke(*options(folder, "--full-frame", "-o", folder / "mask.fits"))
+    done = invoke(*options(folder, "-o", folder / "mask.fits"))
     assert done.code == 2
     assert "has no GAIN" in done.err
     assert "--gain" in done.err
-    assert invoke(*options(folder, "--full-frame", "--dry-run", "--gain", 2)).code == 0
+    assert invoke(*options(folder, "--dry-run", "--gain", 2)).code == 0
 
 
 @pytest.mark.parametrize(
     ("change", "error", "found"),
     [
-        ({"full_frame": False}, TmtDqError, "covers x 1–128, y 1–64"),
         ({"flats": ["dark_0.fits"]}, ConfigError, "is named twice, as flat and dark"),
         ({"recipe": "nowhere.toml"}, ConfigError, "neither a recipe"),
         ({"output": "dark_0.fits", "overwrite": True}, OutputError, "are the same file"),
@@ -370,7 +451,6 @@ def test_impossible_requests_are_refused(
         "output": "mask.fits",
         "flats": sorted(files.glob("flat_*.fits")),
         "detector": "IRIS1",
-        "full_frame": True,
         **change,
     }
     with pytest.raises(error, match=found):
@@ -384,7 +464,7 @@ def test_impossible_requests_are_refused(
         ("name = 1\n[finders.hot]", "name is 1"),
         ('name = "a"', "has no table finders"),
         ('name = "a"\n[finders.hot]\nlimit = 1', "limit is no parameter of the finder hot"),
-        ('name = "a"\n[finders.hot]\nmaximum_fraction = 2', "expected a fraction"),
+        ('name = "a"\n[finders.hot]\nmaximum_fraction = 2', "expected a number from 0, at most 1"),
         ('name = "a"\n[inputs]\nminimum_darks = 1.5\n[finders]', "expected a whole number from 0"),
         ('name = "a"\n[inputs]\ndarks = 5\n[finders]', "unknown field darks"),
         ('name = "a"\ndo_not_use = ["HTO"]\n[finders]', "HTO"),
@@ -402,7 +482,7 @@ def test_recipe_errors_name_the_field(folder: Path, text: str, found: str) -> No
 def test_implausible_fraction_is_refused(files: Path, folder: Path) -> None:
     recipe = folder / "own.toml"
     recipe.write_text('name = "own"\n[finders.dead]\nmaximum_fraction = 0.001\n')
-    done = invoke(*options(files, "--recipe", recipe, "--full-frame", "-o", folder / "mask.fits"))
+    done = invoke(*options(files, "--recipe", recipe, "-o", folder / "mask.fits"))
     assert done.code == 3
     assert "the finder dead flags" in done.err
 
@@ -416,7 +496,7 @@ def test_base_in_force_of_a_named_cache(files: Path, folder: Path) -> None:
     name = "references/tmt/iris/tmt_iris_mask_0007.fits"
     write_mask(cache / name, old, start=(1, 1))
     words = ("--crds-path", cache, "-o", folder / "mask.fits")
-    refused = invoke(*options(files, "--full-frame", *words))
+    refused = invoke(*options(files, *words))
     assert refused.code == 2
     assert "--base" in refused.err
     done = invoke(*options(files, "--base", "auto", *words))
@@ -431,7 +511,7 @@ def test_a_list_on_top_wins_and_is_recorded(
     y, x = np.argwhere(found[:64, :128] == 0)[0]
     (folder / "own.txt").write_text(f"{x + 1} {y + 1}\n")
     lists = ("--add", folder / "own.txt", "--add-columns", "x,y", "--add-flag", "HOT")
-    words = ("--full-frame", *lists, "-o", folder / "mask.fits")
+    words = (*lists, "-o", folder / "mask.fits")
     asked = invoke(*options(files, *words))
     assert asked.code == 2
     assert "base" in asked.err
@@ -442,7 +522,7 @@ def test_a_list_on_top_wins_and_is_recorded(
     np.testing.assert_array_equal(arrays(folder / "mask.fits")["DQ"], expected)
     history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
     assert "add own.txt; sha256" in history
-    alone = invoke(*options(files, "--full-frame", "--add-flag", "HOT", "--dry-run"))
+    alone = invoke(*options(files, "--add-flag", "HOT", "--dry-run"))
     assert alone.code == 2
     assert "--add-flag is about the files of --add" in alone.err
 
@@ -471,7 +551,32 @@ def test_an_output_that_cannot_be_made_is_found_before_reading(
             places["mask"] / "mask.fits",
             flats=sorted(files.glob("flat_*.fits")),
             detector="IRIS1",
-            full_frame=True,
             keep_maps=places["maps"] / "maps.fits",
         )
     assert not list(folder.glob("*.fits"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_once_and_leaves_nothing(folder: Path, number: int) -> None:
+    rng = np.random.default_rng(1)
+    cube = rng.normal(5000, 6, (60, 256, 512)).astype(np.uint16)
+    write_exposure(folder / "dark_00.fits", cube)
+    for place in range(1, 40):
+        os.link(folder / "dark_00.fits", folder / f"dark_{place:02}.fits")
+    (folder / "out").mkdir()
+    words = ["-v", "make", "--darks", folder, "--detector", "IRIS1", "--allow-few"]
+    words += ["-o", folder / "out/mask.fits", "--keep-maps", folder / "out/maps.fits"]
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("tmt-dq")), *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("measuring 2400 reads of each pixel" in line for line in process.stderr)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert time.monotonic() - began < 2 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert process.returncode == 128 + number
+    assert "nothing half-written is left behind" in error
+    assert not list((folder / "out").iterdir())

@@ -1,8 +1,8 @@
 """Darks and flats in files: what they must have in common, and strips of their reads."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.statistics import Floats
 from tmt_dq.core.geometry import Window
-from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.exposures.ramp import RampFile, read_ramp
-from tmt_dq.exposures.readout import read_readout
-from tmt_dq.fits.encoding import scaling
+from tmt_dq.exposures.readout import find_read_numbers
+from tmt_dq.fits.encoding import read_samples
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
 
@@ -28,9 +27,6 @@ class Exposure:
     """An open file with one or more ramps, and what of its headers counts here."""
 
     ramp: RampFile
-    stored: np.dtype[np.generic]
-    zero: float
-    scale: float
     read_seconds: float
     gain_e_per_dn: float | None
     date: str
@@ -40,35 +36,32 @@ class Exposure:
         """Its file."""
         return self.ramp.file.path
 
+    @property
+    def window(self) -> Window:
+        """The detector pixels that were read."""
+        return self.ramp.ramp.window
+
     def rows(self, integration: int, read: int, first: int, count: int) -> Floats:
         """Return rows of one read, DN; RampFormatError where a pixel has no value."""
-        _, reads, ny, nx = self.ramp.ramp.shape
-        raw = np.empty((count, nx), self.stored)
-        place = ((integration * reads + read) * ny + first) * nx * self.stored.itemsize
-        self.ramp.file.read_into(self.ramp.sci, raw.data.cast("B"), place)
-        blank = self.ramp.sci.header.get("BLANK")
-        values = raw.astype(np.float32)
-        if self.scale != 1:
-            values *= np.float32(self.scale)
-        if self.zero:
-            values += np.float32(self.zero)
-        undefined = isinstance(blank, int) and self.stored.kind in "iu" and (raw == blank).any()
-        if undefined or (self.stored.kind == "f" and not np.isfinite(values).all()):
+        _, reads, ny, _ = self.ramp.ramp.shape
+        place = (integration * reads + read) * ny + first
+        samples = read_samples(self.ramp.file, self.ramp.sci, place, count)
+        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             raise RampFormatError(
                 f"read {read + 1} has pixels without a value (NaN or BLANK) in rows "
                 f"{first + 1} to {first + count}",
                 where=self.path,
                 hint="Leave the file out.",
             )
-        return values
+        return samples.astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """Exposures of one kind that were read in the same way: darks, or flats."""
+    """Exposures of one kind that were read in the same way: a file and an integration each."""
 
-    def __init__(self, kind: str, ramps: Sequence[tuple[Exposure, int]]) -> None:
-        self.kind = kind
-        self.ramps = tuple(ramps)
+    kind: str
+    ramps: tuple[tuple[Exposure, int], ...]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -81,14 +74,19 @@ class Series:
         return self.ramps[0][0]
 
     @property
-    def window(self) -> Window:
-        """The detector pixels that were read."""
-        return self.first.ramp.ramp.window
-
-    @property
     def exposures(self) -> tuple[Exposure, ...]:
         """The files."""
         return tuple(dict.fromkeys(exposure for exposure, _ in self.ramps))
+
+    def reopened(self, stack: contextlib.ExitStack) -> "Series":
+        """Open the files again, in another process too; `stack` closes them."""
+        again = {
+            one: replace(
+                one, ramp=replace(one.ramp, file=stack.enter_context(one.ramp.file.reopened()))
+            )
+            for one in self.exposures
+        }
+        return Series(self.kind, tuple((again[one], number) for one, number in self.ramps))
 
     def rows(self, first: int, count: int) -> Floats:
         """Return rows of all reads, DN, (ramps, reads, rows, columns)."""
@@ -125,16 +123,13 @@ class Series:
 
     def by_level(self, signals: "Sequence[Signal]") -> "list[Series]":
         """Return the ramps in groups whose signals differ by less than 15 %, the faintest first."""
-        pairs = sorted(zip(signals, self.ramps, strict=True), key=lambda pair: pair[0].level_dn)
-        groups: list[list[tuple[Exposure, int]]] = []
-        lowest = 0.0
-        for signal, ramp in pairs:
-            if not groups or signal.level_dn > 1.15 * lowest:
+        levels = [signal.level_dn for signal in signals]
+        groups: list[list[int]] = []
+        for number in sorted(range(len(levels)), key=levels.__getitem__):
+            if not groups or levels[number] > 1.15 * levels[groups[-1][0]]:
                 groups.append([])
-                lowest = signal.level_dn
-            groups[-1].append(ramp)
-        order = {ramp: place for place, ramp in enumerate(self.ramps)}
-        return [Series(self.kind, sorted(group, key=order.__getitem__)) for group in groups]
+            groups[-1].append(number)
+        return [Series(self.kind, tuple(self.ramps[one] for one in sorted(g))) for g in groups]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,75 +141,78 @@ class Signal:
     saturated_fraction: float
 
 
-@contextlib.contextmanager
 def open_series(
-    kind: str,
-    paths: Sequence[Path],
+    stack: contextlib.ExitStack,
+    files: Mapping[str, Sequence[Path]],
     instrument: Instrument,
     detector: Detector,
     *,
     scratch: Path | None,
-    like: Series | None = None,
-) -> Iterator[Series]:
-    """Open exposures of one kind; compressed ones are expanded into `scratch`, if it is given.
+) -> dict[str, Series]:
+    """Open the exposures of each kind; compressed ones are expanded into `scratch`, if it is given.
 
-    An error, which names the file, where one is of another detector, window, number or time of
-    reads than the first, or of another window than those of `like`.
+    An error, which names the file, where one is of another detector, other pixels or another gain
+    than the first, or has another number or time of reads than the first of its kind.
     """
-    with contextlib.ExitStack() as stack:
-        ramps: list[tuple[Exposure, int]] = []
+    series: dict[str, Series] = {}
+    first: Exposure | None = None
+    for kind, paths in files.items():
+        opened: list[Exposure] = []
         for path in paths:
             file = stack.enter_context(open_input(path, scratch=scratch))
-            exposure = _exposure(read_ramp(file))
-            _check_detector(exposure, instrument, detector)
-            first = ramps[0][0] if ramps else exposure
-            _check_alike(exposure, first)
-            if like is not None and exposure.ramp.ramp.window != like.window:
+            exposure = _exposure(read_ramp(file), instrument, detector)
+            first = first or exposure
+            if exposure.window != first.window:
                 raise GeometryError(
-                    f"covers {exposure.ramp.ramp.window.describe()}, but {like.first.path} "
-                    f"{like.window.describe()}",
+                    f"covers {exposure.window.describe()}, but {first.path} "
+                    f"{first.window.describe()}",
                     where=path,
-                    hint="Darks and flats must be of the same pixels.",
+                    hint="Name darks and flats of the same pixels.",
                 )
-            ramps += [(exposure, number) for number in range(exposure.ramp.ramp.shape[0])]
-        yield Series(kind, ramps)
+            opened.append(exposure)
+            _check_alike(exposure, opened[0], first)
+        if opened:
+            ramps = ((one, number) for one in opened for number in range(one.ramp.ramp.shape[0]))
+            series[kind] = Series(kind, tuple(ramps))
+    return series
 
 
-def _exposure(ramp: RampFile) -> Exposure:
+def _exposure(ramp: RampFile, instrument: Instrument, detector: Detector) -> Exposure:
     """Return an open exposure, after checking what its headers say of its reads."""
-    path, header = ramp.file.path, ramp.header
-    if ramp.ramp.is_image or ramp.ramp.shape[1] < 2:
+    found, path, header = ramp.ramp, ramp.file.path, ramp.header
+    if (found.instrument.name, found.detector.name) != (instrument.name, detector.name):
+        raise MaskFormatError(
+            f"is of {found.instrument.name} {found.detector.name}; the mask is for "
+            f"{instrument.name} {detector.name}",
+            where=path,
+            hint="Name exposures of one detector.",
+        )
+    if found.is_image or found.shape[1] < 2:
         raise RampFormatError(
-            f"has {ramp.ramp.shape[1]} read; expected a ramp of several",
+            f"has {found.shape[1]} read; expected a ramp of several",
             where=path,
             hint="Darks and flats are raw up-the-ramp exposures.",
         )
-    if ramp.ramp.orientation[0] not in {None, 1, -1}:
+    if found.orientation[0] not in {None, 1, -1}:
         raise RampFormatError(
-            f"was read along columns (FASTAXIS {ramp.ramp.orientation[0]}); expected rows",
+            f"was read along columns (FASTAXIS {found.orientation[0]}); expected rows",
             where=path,
             hint="Noise that reads have in common is measured along rows: turn the array.",
         )
-    _check_complete(ramp, header.get("COMPLETE"))
+    _check_complete(ramp)
     seconds = next((header[key] for key in _SECONDS if header.get(key) is not None), None)
     if not _is_positive(seconds):
-        found = "there is none" if seconds is None else f"found {seconds!r}"
+        value = "there is none" if seconds is None else f"found {seconds!r}"
         raise RampFormatError(
-            f"needs TGROUP or TFRAME, the seconds between reads; {found}",
+            f"needs TGROUP or TFRAME, the seconds between reads; {value}",
             where=path,
             hint="Rates cannot be had without: add the keyword.",
         )
     gain = header.get("GAIN")
     if gain is not None and not _is_positive(gain):
         raise RampFormatError(f"GAIN is {gain!r}; expected e-/DN", where=path)
-    bitpix = ramp.sci.bitpix
-    kind = {8: "u1"}.get(bitpix, f">{'f' if bitpix < 0 else 'i'}{abs(bitpix) // 8}")
-    zero, scale = scaling(ramp.sci, path)
     return Exposure(
         ramp=ramp,
-        stored=np.dtype(kind),
-        zero=zero,
-        scale=scale,
         read_seconds=float(str(seconds)),
         gain_e_per_dn=None if gain is None else float(str(gain)),
         date=str(header.get("DATE-OBS") or "unknown"),
@@ -225,17 +223,12 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _check_complete(ramp: RampFile, complete: object) -> None:
+def _check_complete(ramp: RampFile) -> None:
     """Refuse an exposure of which reads are missing, if its file tells."""
-    column = ramp.ramp.instrument.read_number_column
-    told = any(
-        unit.header.get(f"TTYPE{number}") == column
-        for unit in ramp.file.units
-        for number in range(1, unit.header.integer("TFIELDS", 0) + 1)
-    )
-    numbers = read_readout(ramp, Recipe(missing_reads=True)).read_numbers if told else None
+    numbers = find_read_numbers(ramp)
     gaps = numbers is not None and any(np.diff(numbers) != 1)
-    if gaps or complete is False:
+    if gaps or ramp.header.get("COMPLETE") is False:
+        column = ramp.ramp.instrument.read_number_column
         raise RampFormatError(
             f"reads are missing: {column} is {numbers}" if gaps else "COMPLETE is F",
             where=ramp.file.path,
@@ -243,43 +236,22 @@ def _check_complete(ramp: RampFile, complete: object) -> None:
         )
 
 
-def _check_detector(exposure: Exposure, instrument: Instrument, detector: Detector) -> None:
-    found = exposure.ramp.ramp
-    if (found.instrument.name, found.detector.name) != (instrument.name, detector.name):
-        raise MaskFormatError(
-            f"is of {found.instrument.name} {found.detector.name}; the mask is for "
-            f"{instrument.name} {detector.name}",
-            where=exposure.path,
-            hint="Name exposures of one detector.",
-        )
-
-
-def _check_alike(exposure: Exposure, first: Exposure) -> None:
-    """Refuse an exposure that was read otherwise than the first of its kind."""
-    one, other = exposure.ramp.ramp, first.ramp.ramp
-    if one.window != other.window:
-        raise GeometryError(
-            f"covers {one.window.describe()}, but {first.path} {other.window.describe()}",
-            where=exposure.path,
-            hint="Name exposures of the same pixels.",
-        )
-    for word, found, expected in (
-        ("reads", one.shape[1], other.shape[1]),
-        ("seconds between reads", exposure.read_seconds, first.read_seconds),
-        ("e-/DN (GAIN)", exposure.gain_e_per_dn, first.gain_e_per_dn),
-        ("as FASTAXIS, SLOWAXIS", one.orientation, other.orientation),
+def _check_alike(exposure: Exposure, of_kind: Exposure, of_all: Exposure) -> None:
+    """Refuse an exposure that was read otherwise than the first of its kind, or of all."""
+    one, kin = exposure.ramp.ramp, of_kind.ramp.ramp
+    for word, found, expected, like in (
+        ("reads", one.shape[1], kin.shape[1], of_kind),
+        ("seconds between reads", exposure.read_seconds, of_kind.read_seconds, of_kind),
+        ("e-/DN (GAIN)", exposure.gain_e_per_dn, of_all.gain_e_per_dn, of_all),
+        ("as FASTAXIS, SLOWAXIS", one.orientation, of_all.ramp.ramp.orientation, of_all),
     ):
         if found != expected:
+            has, had = ("no" if value is None else value for value in (found, expected))
             raise RampFormatError(
-                f"has {_or_no(found)} {word}, but {first.path} has {_or_no(expected)}",
+                f"has {has} {word}, but {like.path} has {had}",
                 where=exposure.path,
                 hint="Name exposures that were read in the same way.",
             )
-
-
-def _or_no(value: object) -> object:
-    """Return what a message says of a value: itself, or that there is none."""
-    return "no" if value is None else value
 
 
 def gain_of(series: Sequence[Series], detector: Detector, given: float | None) -> float:
@@ -288,11 +260,10 @@ def gain_of(series: Sequence[Series], detector: Detector, given: float | None) -
         if given <= 0:
             raise ConfigError(f"is {given}; expected e-/DN above 0", where="gain")
         return given
-    for exposure in (one.first for one in series):
-        if exposure.gain_e_per_dn is not None:
-            return exposure.gain_e_per_dn
-    if detector.gain_e_per_dn is not None:
-        return detector.gain_e_per_dn
+    known = (*(one.first.gain_e_per_dn for one in series), detector.gain_e_per_dn)
+    gain = next((value for value in known if value is not None), None)
+    if gain is not None:
+        return gain
     raise ConfigError(
         f"has no GAIN, and the description of {detector.name} has none; expected e-/DN",
         where=series[0].first.path,

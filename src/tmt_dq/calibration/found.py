@@ -1,7 +1,7 @@
 """BadPixels: a mask made from darks and flats, with what each finder found and in what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +38,6 @@ class Input:
     date: str
     shape: tuple[int, int, int, int]
     sha256: str = ""
-
-    def with_sum(self, sha256: str) -> "Input":
-        """Return the same with the digest of its file."""
-        return replace(self, sha256=sha256)
 
     def describe(self) -> str:
         """Describe it in one line, for HISTORY."""

@@ -1,35 +1,53 @@
 """Inputs of a mask: files of darks and flats, open together, and their measurement."""
 
 import contextlib
+import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.calibration.exposures import Exposure, Series, open_series
+from tmt_dq import __version__
+from tmt_dq.calibration.exposures import Exposure, Series, gain_of, open_series
 from tmt_dq.calibration.found import Input
 from tmt_dq.calibration.maps import Maps
-from tmt_dq.calibration.measure import Cost, Lamp, measure
+from tmt_dq.calibration.measure import (
+    Cost,
+    Lamp,
+    Mapper,
+    Pass,
+    Reads,
+    Statistics,
+    Strip,
+    measure,
+    single_threaded_algebra,
+)
 from tmt_dq.calibration.recipe import MaskRecipe
 from tmt_dq.calibration.statistics import Sampling
 from tmt_dq.calibration.suitability import check_levels
+from tmt_dq.calibration.threads import cores, in_threads
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError
 from tmt_dq.files import remote
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector, Instrument
 
-__all__ = ["Calibrations", "border_of", "local_files", "open_all"]
+__all__ = ["Calibrations", "border_of"]
 
 PathLike = str | os.PathLike[str]
+Elsewhere = Callable[..., Iterator[tuple[Any, Any]]]
+"""A mapper of `tmt_dq.batch`, called with a function and jobs."""
+
+_MOST_JOBS = 128
+"""Jobs for other processes, each of which opens all files again."""
 
 
-def local_files(
+def _local_files(
     stack: contextlib.ExitStack, names: Mapping[str, Iterable[PathLike]]
 ) -> dict[str, list[Path]]:
     """Return the files of each kind in the order of their names; remote ones are fetched."""
@@ -54,36 +72,12 @@ def local_files(
     return files
 
 
-def open_all(
-    stack: contextlib.ExitStack,
-    files: Mapping[str, Sequence[Path]],
-    instrument: Instrument,
-    detector: Detector,
-    *,
-    scratch: bool,
-) -> dict[str, Series]:
-    """Open the exposures of each kind that there are."""
-    series: dict[str, Series] = {}
-    for kind, paths in files.items():
-        if paths:
-            opened = open_series(
-                kind,
-                paths,
-                instrument,
-                detector,
-                scratch=Path(tempfile.gettempdir()) if scratch else None,
-                like=next(iter(series.values()), None),
-            )
-            series[kind] = stack.enter_context(opened)
-    return series
-
-
-def border_of(detector: Detector) -> npt.NDArray[np.bool_]:
-    """Return where a detector has reference pixels."""
+def border_of(detector: Detector, window: Window) -> npt.NDArray[np.bool_]:
+    """Return where in a window a detector has reference pixels."""
     frame = Window.full(*detector.shape)
     reference = np.ones(frame.shape, bool)
     reference[frame.without(detector.reference_border).slices(frame)] = False
-    return reference
+    return reference[window.slices(frame)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +89,31 @@ class Calibrations:
     detector: Detector
     gain: float
     jobs: int
+
+    @classmethod
+    def open(
+        cls,
+        stack: contextlib.ExitStack,
+        names: Mapping[str, Iterable[PathLike]],
+        recipe: MaskRecipe,
+        instrument: Instrument,
+        detector: Detector,
+        *,
+        gain: float | None,
+        jobs: int | None,
+        headers_only: bool,
+    ) -> "Calibrations":
+        """Open exposures of each kind until `stack` ends; remote and compressed ones as copies."""
+        scratch = None if headers_only else Path(tempfile.gettempdir())
+        files = _local_files(stack, names)
+        series = open_series(stack, files, instrument, detector, scratch=scratch)
+        e_per_dn = gain_of(list(series.values()), detector, gain)
+        return cls(series, recipe, detector, e_per_dn, jobs or cores())
+
+    @property
+    def first(self) -> Exposure:
+        """The first of all exposures; the others are of the same pixels."""
+        return next(self.exposures)
 
     @property
     def exposures(self) -> Iterator[Exposure]:
@@ -117,15 +136,19 @@ class Calibrations:
 
     def with_sums(self) -> tuple[Input, ...]:
         """Return the inputs with the digests of their files."""
-        with ThreadPoolExecutor(self.jobs) as pool:
-            sums = pool.map(sha256_of, [one.path for one in self.exposures])
-            return tuple(one.with_sum(sum_) for one, sum_ in zip(self.inputs, sums, strict=True))
+        with contextlib.closing(
+            in_threads(self.jobs, sha256_of, [one.path for one in self.exposures])
+        ) as found:
+            sums = dict(found)
+        pairs = zip(self.inputs, self.exposures, strict=True)
+        return tuple(replace(one, sha256=sums[exposure.path]) for one, exposure in pairs)
 
-    def measure(self, progress: Callable[[int], None] | None) -> Maps:
+    def measure(
+        self, mapper: Elsewhere | None = None, progress: Callable[[int], None] | None = None
+    ) -> Maps:
         """Return the maps, after checking that darks are dark and flats are not."""
         settings = self.recipe.statistics
-        window = next(iter(self.series.values())).window
-        reference = border_of(self.detector)[window.slices(Window.full(*self.detector.shape))]
+        reference = border_of(self.detector, self.first.window)
         darks, lamps = None, []
         for kind, series in self.series.items():
             signals = series.signals(reference, settings.saturation_dn)
@@ -144,19 +167,80 @@ class Calibrations:
             if progress is not None:
                 progress(size * reads // self.cost.reads)
 
-        return measure(darks, lamps, reference, settings, jobs=self.jobs, progress=report)
+        where = None if mapper is None else self._elsewhere(mapper)
+        return measure(
+            darks, lamps, reference, settings, jobs=self.jobs, mapper=where, progress=report
+        )
 
     def _sampling(self, series: Series) -> Sampling:
         # A subarray is taken to be read through one channel.
-        whole = series.window.nx == self.detector.shape[1]
+        nx = self.first.window.nx
+        whole = nx == self.detector.shape[1]
         return Sampling(
             read_seconds=series.first.read_seconds,
             gain_e_per_dn=self.gain,
             saturation_dn=self.recipe.statistics.saturation_dn,
-            channel_columns=series.window.nx // self.detector.channels if whole else 0,
+            channel_columns=nx // self.detector.channels if whole else 0,
         )
+
+    def _elsewhere(self, mapper: Elsewhere) -> Mapper:
+        """Return a mapper that measures in other processes, which open the same files."""
+        for one in self.exposures:
+            staged = remote.name_of(one.path) != str(one.path)
+            if staged or one.ramp.file.compressed:
+                raise ConfigError(
+                    f"is {'remote' if staged else 'compressed'}; workers of a cluster read plain "
+                    "files that all of them see",
+                    where=remote.name_of(one.path),
+                    hint="Fetch and expand it (gunzip, funpack), or measure on this machine.",
+                )
+
+        def run(work: Pass, strips: Sequence[Strip]) -> Generator[tuple[Strip, Statistics]]:
+            many = -(-len(strips) // _MOST_JOBS)
+            jobs = [strips[first : first + many] for first in range(0, len(strips), many)]
+            task = functools.partial(_measure_elsewhere, __version__, work)
+            with contextlib.ExitStack() as stack:
+                results = mapper(task, jobs)
+                stack.callback(getattr(results, "close", int))
+                for job, found in results:
+                    if isinstance(found, Exception):
+                        raise found
+                    yield from zip(job, found, strict=True)
+
+        return run
 
     def verify(self) -> None:
         """Make sure that no file changed while it was read."""
         for exposure in self.exposures:
             exposure.ramp.file.verify()
+
+
+def _measure_elsewhere(
+    version: str,
+    work: Pass,
+    strips: Sequence[Strip],
+    progress: Callable[[int], None] | None = None,
+) -> list[Statistics]:
+    """Measure strips in a worker; `progress` ends a job that nobody waits for."""
+    if version != __version__:
+        raise ConfigError(f"a worker has tmt-dq {__version__}; expected {version}")
+    _algebra_of_worker()
+    found = []
+    with contextlib.ExitStack() as stack:
+
+        def here(reads: Reads) -> Reads:
+            assert isinstance(reads, Series)
+            return reads.reopened(stack)
+
+        opened = work.with_reads(here)
+        for strip in strips:
+            found.append(opened(strip))
+            if progress is not None:
+                progress(0)
+    return found
+
+
+@functools.cache
+def _algebra_of_worker() -> None:
+    """Hold a worker's algebra to one thread for good: strips of other threads may be under way."""
+    single_threaded_algebra()

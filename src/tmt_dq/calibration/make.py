@@ -6,15 +6,15 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.calibration.exposures import Exposure, gain_of
 from tmt_dq.calibration.found import BadPixels, FinderResult
-from tmt_dq.calibration.inputs import Calibrations, border_of, local_files, open_all
+from tmt_dq.calibration.inputs import Calibrations, Elsewhere, border_of
 from tmt_dq.calibration.map_files import write_maps
 from tmt_dq.calibration.maps import Maps
 from tmt_dq.calibration.recipe import MaskRecipe, load_recipe
@@ -26,12 +26,11 @@ from tmt_dq.calibration.suitability import (
 )
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, OutputError, SelectionError
+from tmt_dq.errors import ConfigError, OutputError, SelectionError
 from tmt_dq.files.atomic import check_output, try_output
 from tmt_dq.files.identity import sha256_of
-from tmt_dq.instruments import Detector
 from tmt_dq.masks.formats import read_flags
-from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.mask import Mask, check_belongs, place_on_detector, read_mask
 from tmt_dq.masks.new_mask import MaskOptions, NewMask, find_detector
 from tmt_dq.masks.reading import Reading
 from tmt_dq.references import select_mask
@@ -40,7 +39,6 @@ __all__ = ["find_bad_pixels"]
 
 PathLike = str | os.PathLike[str]
 Flags = npt.NDArray[np.uint32]
-Bools = npt.NDArray[np.bool_]
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +61,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     allow_few: bool = False,
     keep_maps: PathLike | None = None,
     jobs: int | None = None,
+    mapper: Elsewhere | None = None,
     do_not_use: str | Iterable[str] | None = None,
     useafter: str | dt.datetime | dt.date | None = None,
     pedigree: str | None = None,
@@ -92,14 +91,15 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         Name of a recipe of tmt-dq, or a TOML file of one's own.
     base : path, optional
         A mask of which flags stay that no finder of the recipe measures, and all flags outside the
-        exposures' window; "auto" for the mask that the rules select for the first dark.
+        exposures' window; "auto" for the mask that the rules select for the first dark. The new
+        mask covers the same pixels.
     crds_path, context : optional
         Cache and rules for ``base="auto"``, as in `tmt_dq.select_mask`.
     add : iterable of (path, Reading)
         Files of any kind that `tmt_dq.import_mask` reads, whose flags are added to what was found.
     full_frame : bool
-        For exposures of a subarray without `base`: whether the other pixels of the detector are
-        left without flags.
+        For exposures, or a base, of a subarray: whether the mask covers the whole detector, with
+        no flags in the other pixels. By default it covers the subarray.
     gain : float, optional
         Gain, e⁻/DN; by default GAIN of the exposures, or that of the instrument's description.
     allow_few : bool
@@ -108,6 +108,9 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         A FITS file for the maps, one extension each, with units.
     jobs : int, optional
         Threads; by default one for each core.
+    mapper : callable, optional
+        Where the exposures are measured instead, as in `tmt_dq.batch.run_batch`: a
+        `tmt_dq.batch.Cluster`, whose workers must see the same files. The mask is the same.
     do_not_use : "instrument", "keep", or names of flags, optional
         As in `tmt_dq.import_mask`; by default what the recipe says.
     useafter, pedigree, author, description, grow, overwrite
@@ -132,7 +135,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         TGROUP or TFRAME, with lost reads or NaN, a flat among darks, a dark among flats, a
         saturated flat; and if a finder flags more pixels than the recipe allows.
     MaskFormatError, GeometryError
-        Raised if a file is of another detector, or of other pixels.
+        Raised if a file is of another detector or of other pixels, or the base does not cover them.
     OutputError
         Raised if an output exists, or cannot be written.
 
@@ -154,58 +157,44 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     lists = [(Path(path), reading) for path, reading in add]
     exposures = [Path(name) for group in names.values() for name in group]
     _check_outputs(options, keep_maps, [*exposures, *(path for path, _ in lists)])
-    new = NewMask("make", described.name, chip.name, options)
     rules = {"crds_path": crds_path, "context": context}
     _check_rules(base, rules)
-    added = [(read_flags(path, new.target, reading), reading) for path, reading in lists]
     shortage = Shortage(allowed=allow_few)
     with contextlib.ExitStack() as stack:
-        files = local_files(stack, names)
-        series = open_all(stack, files, described, chip, scratch=not dry_run)
-        first = next(iter(series.values())).first
-        check_numbers(series, used, shortage)
-        _check_window(first, chip, placed=full_frame or base is not None)
-        calibration = Calibrations(
-            series, used, chip, gain_of(list(series.values()), chip, gain), jobs or _cores()
+        night = Calibrations.open(
+            stack, names, used, described, chip, gain=gain, jobs=jobs, headers_only=dry_run
         )
+        check_numbers(night.series, used, shortage)
+        kept = _kept(base, night, rules, full_frame=full_frame)
+        new = NewMask("make", described.name, chip.name, options, window=kept.window)
+        added = [(read_flags(path, new.target, reading), reading) for path, reading in lists]
         if dry_run:
-            return BadPixels(None, used.name, calibration.inputs, cost=calibration.cost)
-        lines, kept = _kept(base, first.path, rules, used, chip)
-        inputs = calibration.with_sums()
-        maps = calibration.measure(progress)
-        calibration.verify()
+            return BadPixels(None, used.name, night.inputs, cost=night.cost)
+        inputs = night.with_sums()
+        maps = night.measure(mapper, progress)
+        night.verify()
     check_threshold(maps, used, shortage)
     flags, results = _find(maps, used, shortage)
     if keep_maps is not None:
         write_maps(Path(keep_maps), maps, overwrite=overwrite)
-    new.dq = _placed(flags, kept, first.ramp.ramp.window, used)
+    measured = np.uint32(PIXEL.encode([one.flag for one in results if not one.skipped]))
+    new.dq = _placed(flags, kept, night.first.window, measured)
+    new.orientation = night.first.ramp.ramp.orientation
+    anew = ", ".join(PIXEL.decode(measured))
     for line in (
-        *lines,
+        *(f"{remark}; flags kept, but for {anew}" for remark in kept.remarks),
         *(one.describe() for one in inputs),
-        f"gain {calibration.gain} e-/DN; recipe {used.name}",
+        f"gain {night.gain} e-/DN; recipe {used.name}",
         *(f"recipe {line}" for line in used.describe()),
         *(result.describe() for result in results),
         *(f"accepted on request: {remark}" for remark in shortage.remarks),
     ):
         new.note(line)
     for mask, reading in added:
-        count = int(np.count_nonzero(mask.dq & ~new.dq))
-        new.dq = new.dq | mask.dq
-        new.record("add", mask, reading, f"{count:,} pixels got a flag they did not have")
-    made = new.write()
-    return BadPixels(
-        made,
-        used.name,
-        inputs,
-        tuple(results),
-        tuple(shortage.remarks),
-        calibration.cost,
-        time.monotonic() - began,
-    )
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
+        new.add(mask, reading)
+    seconds = time.monotonic() - began
+    remarks = tuple(shortage.remarks)
+    return BadPixels(new.write(), used.name, inputs, tuple(results), remarks, night.cost, seconds)
 
 
 def _check_outputs(options: MaskOptions, keep_maps: PathLike | None, inputs: list[Path]) -> None:
@@ -232,18 +221,6 @@ def _check_rules(base: PathLike | None, rules: Mapping[str, object]) -> None:
             )
 
 
-def _check_window(exposure: Exposure, detector: Detector, *, placed: bool) -> None:
-    """Refuse a subarray where it is not said what becomes of the other pixels."""
-    window = exposure.ramp.ramp.window
-    if window != Window.full(*detector.shape) and not placed:
-        raise GeometryError(
-            f"covers {window.describe()} of {detector.name}, and a mask covers all of it",
-            where=exposure.path,
-            hint="Name a mask for the other pixels, or leave them without flags.",
-            options=("base", "full_frame"),
-        )
-
-
 def _find(maps: Maps, recipe: MaskRecipe, shortage: Shortage) -> tuple[Flags, list[FinderResult]]:
     """Run the finders of a recipe, those that complete others last; return flags and results."""
     flags = np.zeros(maps.reference.shape, np.uint32)
@@ -266,49 +243,38 @@ def _find(maps: Maps, recipe: MaskRecipe, shortage: Shortage) -> tuple[Flags, li
     return flags, results
 
 
-def _measured_flags(recipe: MaskRecipe) -> np.uint32:
-    """Return the flags that the finders of a recipe set."""
-    return np.uint32(PIXEL.encode([finder.flag for finder, _ in recipe.finders.values()]))
-
-
 def _kept(
-    base: PathLike | None,
-    first: Path,
-    rules: Mapping[str, Any],
-    recipe: MaskRecipe,
-    detector: Detector,
-) -> tuple[list[str], Flags]:
-    """Return the flags of a base mask, on the whole detector, and a line for HISTORY."""
-    full = np.zeros(detector.shape, np.uint32)
-    if base is None and "reference" in recipe.finders:
-        full[border_of(detector)] = PIXEL["REFERENCE_PIXEL"]
+    base: PathLike | None, night: Calibrations, rules: Mapping[str, Any], *, full_frame: bool
+) -> Mask:
+    """Return the flags that are there before the finders, of all pixels of the new mask."""
+    ramp, path = night.first.ramp.ramp, night.first.path
+    frame = Window.full(*night.detector.shape)
     if base is None:
-        return [], full
-    path = select_mask(first, **rules).path if os.fspath(base) == "auto" else Path(base)
-    if path is None:
-        raise SelectionError("the rules say that no mask applies", where=first)
-    mask = read_mask(path)
-    if mask.detector is not None and mask.detector.upper() not in {
-        name.upper() for name in (detector.name, *detector.aliases)
-    }:
-        raise MaskFormatError(
-            f"is a mask of {mask.detector}; the exposures are of {detector.name}", where=path
-        )
-    full[mask.window.slices(Window.full(*detector.shape))] = mask.dq
-    names = ", ".join(PIXEL.decode(_measured_flags(recipe)))
-    return [f"base {path.name}; sha256 {sha256_of(path)}; flags kept, but for {names}"], full
+        window = frame if full_frame else ramp.window
+        dq = np.zeros(window.shape, np.uint32)
+        if "reference" in night.recipe.finders:
+            dq[border_of(night.detector, window)] = PIXEL["REFERENCE_PIXEL"]
+        return Mask(path, dq, window)
+    found = select_mask(path, **rules).path if os.fspath(base) == "auto" else Path(base)
+    if found is None:
+        raise SelectionError("the rules say that no mask applies", where=path)
+    mask = read_mask(found)
+    check_belongs(mask, ramp, where=path)
+    if full_frame:
+        mask = place_on_detector(mask, frame.shape)
+    return replace(mask, remarks=(f"base {found.name}; sha256 {sha256_of(found)}",))
 
 
-def _placed(flags: Flags, kept: Flags, window: Window, recipe: MaskRecipe) -> Flags:
-    """Return flags in the whole frame, with those of the base that nothing measured.
+def _placed(flags: Flags, kept: Mask, window: Window, measured: np.uint32) -> Flags:
+    """Return the flags that were found, with those of the base that nothing measured.
 
     DO_NOT_USE of the base stays where none of the flags that are measured anew came with it.
     """
-    place = window.slices(Window.full(*kept.shape))
-    inside, measured = kept[place], _measured_flags(recipe)
+    place = window.slices(kept.window)
+    inside = kept.dq[place]
     anew = (inside & measured) != 0
     inside = inside & ~measured
     inside[anew] &= ~np.uint32(PIXEL["DO_NOT_USE"])
-    result = kept.copy()
+    result = kept.dq.copy()
     result[place] = flags | inside
     return result

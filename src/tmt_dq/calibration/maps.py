@@ -97,6 +97,9 @@ class Maps(Mapping[str, Floats]):
                 where="maps",
             ) from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.arrays)
 

@@ -1,10 +1,11 @@
 """Measurement: one pass over the reads of all exposures, in strips of rows, on several cores."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Protocol
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,27 @@ from tmt_dq.calibration.statistics import (
     flat_statistics,
     part_edges,
 )
+from tmt_dq.calibration.threads import cores, in_threads
 
-__all__ = ["Cost", "Lamp", "Reads", "measure"]
+__all__ = [
+    "Cost",
+    "Lamp",
+    "Mapper",
+    "Pass",
+    "Reads",
+    "Statistics",
+    "Strip",
+    "measure",
+    "single_threaded_algebra",
+]
+
+_log = logging.getLogger(__name__)
 
 Bools = npt.NDArray[np.bool_]
+Strip = tuple[int, int]
+"""First row, number of rows."""
+Statistics = dict[str, Floats]
+"""Statistics of a strip by name, (rows, columns)."""
 
 _STRIP_BYTES = 48 * 1024 * 1024
 _COPIES = 7
@@ -73,6 +91,49 @@ class Cost:
         return cls(reads, peak, reads * _NS_PER_READ * 1e-9 / jobs)
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is measured in one pass over the reads; called with a strip, it measures that."""
+
+    darks: tuple[Reads, Sampling] | None
+    lamps: tuple[Lamp, ...]
+    curves: tuple[Curve, ...]
+    settings: MapsSettings
+
+    def with_reads(self, change: Callable[[Reads], Reads]) -> "Pass":
+        """Return the same with other sources of reads."""
+        darks = None if self.darks is None else (change(self.darks[0]), self.darks[1])
+        lamps = tuple(replace(lamp, reads=change(lamp.reads)) for lamp in self.lamps)
+        return replace(self, darks=darks, lamps=lamps)
+
+    def __call__(self, strip: Strip, _progress: object = None) -> Statistics:
+        """Return the statistics of a strip."""
+        found: Statistics = {}
+        if self.darks is not None:
+            found = dark_statistics(self.darks[0].rows(*strip), self.darks[1])
+        if not self.lamps:
+            return found
+        parts, responses, saturated = [], [], []
+        number = self.settings.linearity_parts
+        for lamp, curve in zip(self.lamps, self.curves, strict=True):
+            flat = flat_statistics(lamp.reads.rows(*strip), lamp.sampling, number)
+            dark = found.get("dark_rate", np.float32(0))
+            parts.append(np.stack([flat[f"flat_part_{part}"] - dark for part in range(number)]))
+            if not lamp.linearity_only:
+                responses.append((flat["flat_rate"] - dark) / np.float32(curve.rate_e_per_s))
+                saturated.append(flat["flat_saturated"])
+        noise = found.get("difference_noise", np.zeros(parts[0].shape[1:], np.float32))
+        found |= compare_with_population(parts, self.curves, noise, self.settings.linearity_floor)
+        if responses:
+            found["response"] = np.mean(responses, axis=0)
+            found["flat_saturated"] = np.mean(saturated, axis=0)
+        return found
+
+
+Mapper = Callable[[Pass, Sequence[Strip]], Generator[tuple[Strip, Statistics]]]
+"""Measures strips, somewhere; yields each with its statistics, in any order."""
+
+
 def measure(
     darks: tuple[Reads, Sampling] | None,
     lamps: Sequence[Lamp],
@@ -80,43 +141,32 @@ def measure(
     settings: MapsSettings,
     *,
     jobs: int | None = None,
+    mapper: Mapper | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Maps:
     """Return the maps of darks and flats of the same pixels.
 
-    `progress` is called with numbers of reads of pixels that are done. The result does not depend
-    on the number of threads.
+    Strips are measured by `mapper`, or else in as many threads as `jobs`; the result does not
+    depend on it. `progress` is called with numbers of reads of pixels that are done.
     """
-    sources = ([darks[0]] if darks else []) + [lamp.reads for lamp in lamps]
-    curves = _survey(lamps, reference, settings)
+    shapes = [darks[0].shape] if darks else []
+    shapes += [lamp.reads.shape for lamp in lamps]
+    ny, nx = reference.shape
+    per_row = sum(int(np.prod(shape)) for shape in shapes) // ny
     raw: dict[str, Floats] = {}
-
-    def work(first: int, count: int) -> int:
-        found = _strip(darks, lamps, curves, settings, first, count)
-        for name, values in found.items():
-            raw.setdefault(name, np.empty(reference.shape, np.float32))[first : first + count] = (
-                values
-            )
-        return count
-
-    per_row = sum(int(np.prod(source.shape)) for source in sources) // reference.shape[0]
-    strips = list(_strips([source.shape for source in sources]))
-    # The first strip makes the arrays; the others then only fill them.
-    work(*strips[0])
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
-        waiting = {pool.submit(work, *strip) for strip in strips[1:]}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    count = future.result()
-                    if progress is not None:
-                        progress(count * per_row)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    if progress is not None:
-        progress(strips[0][1] * per_row)
+    with single_threaded_algebra(), contextlib.ExitStack() as stack:
+        work = Pass(darks, tuple(lamps), _survey(lamps, reference, settings), settings)
+        strips = _strips(shapes)
+        _log.info("measuring %d reads of each pixel in %d strips", per_row // nx, len(strips))
+        threads = functools.partial(in_threads, jobs or cores())
+        measured = (mapper or threads)(work, strips)
+        stack.callback(measured.close)
+        for (first, count), found in measured:
+            for name, values in found.items():
+                whole = raw.setdefault(name, np.empty(reference.shape, np.float32))
+                whole[first : first + count] = values
+            if progress is not None:
+                progress(count * per_row)
     arrays = derive_maps(raw, reference, settings, darks[0].shape[0] if darks else 0)
     if darks is None:
         return Maps(arrays, reference)
@@ -131,7 +181,18 @@ def measure(
     )
 
 
-def _survey(lamps: Sequence[Lamp], reference: Bools, settings: MapsSettings) -> list[Curve]:
+def single_threaded_algebra() -> Any:
+    """Hold products of arrays to one thread until the result is closed.
+
+    The last bits of what several threads give depend on their number, and strips are measured in
+    parallel anyway.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")
+
+
+def _survey(lamps: Sequence[Lamp], reference: Bools, settings: MapsSettings) -> tuple[Curve, ...]:
     """Return the population's curve for each lamp, from a few rows of the whole window."""
     active = np.flatnonzero(~reference.all(axis=1))
     rows = active[np.linspace(0, active.size - 1, min(_SAMPLE_ROWS, active.size)).astype(int)]
@@ -144,7 +205,7 @@ def _survey(lamps: Sequence[Lamp], reference: Bools, settings: MapsSettings) -> 
         edges = part_edges(sample.shape[1] - 1, settings.linearity_parts)
         seconds = np.diff(edges) * lamp.sampling.read_seconds
         curves.append(population_curve(np.stack(parts), len(sample), seconds))
-    return curves
+    return tuple(curves)
 
 
 def _strip_rows(shapes: Sequence[tuple[int, int, int, int]]) -> int:
@@ -152,39 +213,7 @@ def _strip_rows(shapes: Sequence[tuple[int, int, int, int]]) -> int:
     return max(1, _STRIP_BYTES // row)
 
 
-def _strips(shapes: Sequence[tuple[int, int, int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield first row and number of rows of each strip."""
+def _strips(shapes: Sequence[tuple[int, int, int, int]]) -> list[Strip]:
+    """Return the strips; they follow from the shapes alone, and so does what is measured."""
     ny, step = shapes[0][2], _strip_rows(shapes)
-    for first in range(0, ny, step):
-        yield first, min(step, ny - first)
-
-
-def _strip(
-    darks: tuple[Reads, Sampling] | None,
-    lamps: Sequence[Lamp],
-    curves: Sequence[Curve],
-    settings: MapsSettings,
-    first: int,
-    count: int,
-) -> dict[str, Floats]:
-    """Return the statistics of a strip."""
-    found: dict[str, Floats] = {}
-    if darks is not None:
-        found = dark_statistics(darks[0].rows(first, count), darks[1])
-    if not lamps:
-        return found
-    parts, responses, saturated = [], [], []
-    for lamp, curve in zip(lamps, curves, strict=True):
-        number = settings.linearity_parts
-        flat = flat_statistics(lamp.reads.rows(first, count), lamp.sampling, number)
-        dark = found.get("dark_rate", np.float32(0))
-        parts.append(np.stack([flat[f"flat_part_{part}"] - dark for part in range(number)]))
-        if not lamp.linearity_only:
-            responses.append((flat["flat_rate"] - dark) / np.float32(curve.rate_e_per_s))
-            saturated.append(flat["flat_saturated"])
-    noise = found.get("difference_noise", np.zeros(parts[0].shape[1:], np.float32))
-    found |= compare_with_population(parts, curves, noise, settings.linearity_floor)
-    if responses:
-        found["response"] = np.mean(responses, axis=0)
-        found["flat_saturated"] = np.mean(saturated, axis=0)
-    return found
+    return [(first, min(step, ny - first)) for first in range(0, ny, step)]

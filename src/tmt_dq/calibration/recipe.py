@@ -11,9 +11,12 @@ from typing import Any
 from tmt_dq.calibration.finders import Finder, known_finders
 from tmt_dq.calibration.maps import MapsSettings
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError, UnknownFlagError
 
 __all__ = ["InputLimits", "MaskRecipe", "load_recipe"]
+
+_FRACTION = Option(help="", kind=float, minimum=0, maximum=1, unit="at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +112,9 @@ def load_recipe(name: str | Path) -> MaskRecipe:
     title = table.get("name")
     if not isinstance(title, str) or not title.strip():
         raise ConfigError(f"name is {title!r}; expected a text", where=where)
-    due = table.get("due_fraction", MaskRecipe.due_fraction)
-    if not _is_number(due, float) or due > 1:
-        raise ConfigError(f"due_fraction is {due!r}; expected a fraction, 0 to 1", where=where)
+    due = _FRACTION.check(
+        "due_fraction", table.get("due_fraction", MaskRecipe.due_fraction), where=where
+    )
     finders, fractions = _finders(table.get("finders"), where)
     return MaskRecipe(
         name=title,
@@ -157,11 +160,7 @@ def _finders(
             )
         place, parameters = f"{where}[finders.{name}]", dict(values)
         fraction = parameters.pop("maximum_fraction", 1.0)
-        if not _is_number(fraction, float) or fraction > 1:
-            raise ConfigError(
-                f"maximum_fraction is {fraction!r}; expected a fraction, 0 to 1", where=place
-            )
-        fractions[name] = float(fraction)
+        fractions[name] = float(_FRACTION.check("maximum_fraction", fraction, where=place))
         finders[name] = known[name], known[name].check(parameters, where=place)
     return finders, fractions
 
@@ -171,20 +170,17 @@ def _fields(table: Any, kind: type, where: str) -> dict[str, Any]:
     defaults: dict[str, Any] = {entry.name: entry.default for entry in dataclasses.fields(kind)}
     if not isinstance(table, dict):
         raise ConfigError(f"is {table!r}; expected a table", where=where)
-    for name, value in table.items():
-        if name not in defaults:
-            raise ConfigError(
-                f"has the unknown field {name}; known are {', '.join(defaults)}", where=where
-            )
-        if not _is_number(value, type(defaults[name])):
-            word = "a whole number" if isinstance(defaults[name], int) else "a number"
-            raise ConfigError(f"{name} is {value!r}; expected {word} from 0", where=where)
-    return {name: type(defaults[name])(value) for name, value in table.items()}
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    fits = isinstance(value, int if kind is int else int | float)
-    return fits and not isinstance(value, bool) and value >= 0
+    unknown = ", ".join(set(table) - set(defaults))
+    if unknown:
+        known = ", ".join(defaults)
+        raise ConfigError(f"has the unknown field {unknown}; known are {known}", where=where)
+    kinds = {name: type(defaults[name]) for name in table}
+    return {
+        name: kinds[name](
+            Option(help="", kind=kinds[name], minimum=0).check(name, value, where=where)
+        )
+        for name, value in table.items()
+    }
 
 
 def _policy(value: Any, where: str) -> str | tuple[str, ...]:

@@ -15,17 +15,18 @@ from tmt_dq.cli.options import (
     JSON,
     OLD_CACHE,
     REPORT,
+    SCHEDULER,
     table_options,
     take_apply_options,
+    take_cluster,
 )
 from tmt_dq.cli.progress import batch_progress
 from tmt_dq.cli.verb import FILE_OR_URL, FOLDER_OR_URL, option, verb
-from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import redacted
 from tmt_dq.tables import number
 
 if TYPE_CHECKING:
-    from tmt_dq.batch import BatchResult, Mapper
+    from tmt_dq.batch import BatchResult
 
 
 @verb(
@@ -57,17 +58,13 @@ if TYPE_CHECKING:
         "Do only what the rules of --context change, compared with the context OLD.",
     ),
     *(FLAGS_ONLY, OLD_CACHE, DRY_RUN),
-    option("--scheduler ADDRESS", "Use a dask cluster: tcp://host:8786."),
-    option("--scheduler-file FILE", "Use the dask cluster of this file."),
+    *SCHEDULER,
     *table_options(ApplyOptions, face="batch"),
     JSON,
 )
 def batch_command(
     inputs: tuple[str, ...],
-    jobs: int | None,
     report: Path | None,
-    scheduler: str | None,
-    scheduler_file: Path | None,
     *,
     dry_run: bool,
     as_json: bool,
@@ -90,10 +87,10 @@ def batch_command(
     if not inputs and not options["manifests"]:
         raise click.UsageError("Missing argument 'INPUT...'.")
     options |= take_apply_options(options, "batch")
+    mapper, jobs = take_cluster(options), options.pop("jobs")
     if dry_run:
         _show_plan(inputs, options, as_json=as_json)
         return
-    mapper = _mapper(scheduler, scheduler_file, jobs)
     from tmt_dq.batch import run_batch
 
     with batch_progress() as progress:
@@ -111,21 +108,6 @@ def batch_command(
     else:
         _show(result)
     result.raise_failures()
-
-
-def _mapper(
-    scheduler: str | None, scheduler_file: Path | None, jobs: int | None
-) -> "Mapper | None":
-    if scheduler is None and scheduler_file is None:
-        return None
-    if jobs is not None:
-        raise ConfigError(
-            "--jobs and a scheduler are both given; expected one of them",
-            hint="How many jobs a cluster does at once is up to its workers.",
-        )
-    from tmt_dq.batch import Cluster
-
-    return Cluster(scheduler, scheduler_file=scheduler_file)
 
 
 def _show_plan(inputs: tuple[str, ...], options: dict[str, Any], *, as_json: bool) -> None:

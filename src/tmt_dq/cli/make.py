@@ -8,7 +8,7 @@ import click
 
 from tmt_dq.cli.console import echo, print_json, table
 from tmt_dq.cli.masks import NEW_MASK, show_made
-from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JOBS, table_options
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JOBS, SCHEDULER, table_options, take_cluster
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
 from tmt_dq.core.options import values_of
@@ -37,17 +37,18 @@ _OWN = ("unknown", "do_not_use")
     ),
     option(
         "--base auto|MASK",
-        "Keep the flags of this mask that no finder measures, and all outside a subarray; auto: "
-        "the mask in force.",
+        "Keep the flags of this mask that no finder measures, and all outside a subarray; the new "
+        "mask covers the same pixels. auto: the mask in force.",
     ),
     *(CRDS_PATH, CONTEXT),
     option("--add FILE", "Add the flags of this list or map, which win.", multiple=True),
     *table_options(Reading, prefix="add_"),
-    option("--full-frame", "Without --base: leave pixels outside a subarray unflagged."),
+    option("--full-frame", "Cover the whole detector, with no flags outside a subarray."),
     option("--gain E_PER_DN", "Gain. [default: GAIN of the files]", kind=float),
     option("--allow-few", "Accept, and record, fewer exposures than the recipe demands."),
     option("--keep-maps FILE", "Write the maps that the finders decide from, with units."),
     JOBS,
+    *SCHEDULER,
     option(
         "--do-not-use instrument|keep|NAME,...",
         "Flags that set DO_NOT_USE: the instrument's, none, or these. [default: the recipe's]",
@@ -84,6 +85,7 @@ def make_command(
     given = values_of(Reading, lambda name, _row: options.pop(name), prefix="add_")
     if given and not add:
         raise click.UsageError(f"--add-{next(iter(given))} is about the files of --add: name one.")
+    mapper = take_cluster(options)
     groups = [
         find_inputs(names, output_dir=Path()) if names else []
         for names in (darks, flats, long_flats)
@@ -97,6 +99,7 @@ def make_command(
             flats=groups[1],
             long_flats=groups[2],
             add=[(path, Reading(**given)) for path in add],
+            mapper=mapper,
             progress=progress,
             **options,
         )

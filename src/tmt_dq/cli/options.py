@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from tmt_dq.cli.verb import FilePath, Option, option
 from tmt_dq.core.options import Option as Row
 from tmt_dq.core.options import offered, option_table, values_of
 from tmt_dq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tmt_dq.batch import Cluster
 
 
 class _Value(click.ParamType[Any]):
@@ -83,6 +86,21 @@ def take_apply_options(options: dict[str, Any], face: str) -> dict[str, Any]:
     return given_options(lambda name, _row: options.pop(name), face)
 
 
+def take_cluster(options: dict[str, Any]) -> "Cluster | None":
+    """Take the options `SCHEDULER` out of `options`; return the cluster that they name, if any."""
+    scheduler, scheduler_file = options.pop("scheduler"), options.pop("scheduler_file")
+    if scheduler is None and scheduler_file is None:
+        return None
+    if options["jobs"] is not None:
+        raise ConfigError(
+            "--jobs and a scheduler are both given; expected one of them",
+            hint="How many jobs a cluster does at once is up to its workers.",
+        )
+    from tmt_dq.batch import Cluster
+
+    return Cluster(scheduler, scheduler_file=scheduler_file)
+
+
 def _apply_option(name: str) -> Option:
     return _table_option(name, dataclasses.replace(option_table(ApplyOptions)[name], group=""))
 
@@ -92,6 +110,10 @@ JSON = option("--json", "Report as JSON.", name="as_json")
 OVERWRITE = option("--overwrite", "Replace existing outputs.")
 DRY_RUN = option("--dry-run", "Show what would be done, and why; write nothing.")
 JOBS = option("--jobs N", "Processes. [default: the cores]")
+SCHEDULER = (
+    option("--scheduler ADDRESS", "Use a dask cluster: tcp://host:8786."),
+    option("--scheduler-file FILE", "Use the dask cluster of this file."),
+)
 REPORT = option("--report FILE.jsonl", "Add a line of JSON for each ramp.")
 UNKNOWN = option(
     "--unknown",

@@ -18,7 +18,7 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit
 from tmt_dq.fits.tables import read_columns
 
-__all__ = ["read_readout"]
+__all__ = ["find_read_numbers", "read_readout"]
 
 Content = TypeVar("Content")
 
@@ -134,7 +134,22 @@ def _guide(names: Sequence[str], values: Iterable[object], where: str) -> GuideW
 
 
 def _read_numbers(exposure: RampFile) -> tuple[int, ...] | None:
-    """Return the read number of each group, from the table that has such a column."""
+    """Return the read number of each group, None where the exposure is complete."""
+    numbers = find_read_numbers(exposure)
+    complete = exposure.header.get("COMPLETE")
+    if numbers is not None or complete is True:
+        return numbers
+    said = "there is no keyword COMPLETE" if complete is None else "COMPLETE is F"
+    raise RampFormatError(
+        f"missing reads are asked for, but {said} and no table has a column "
+        f"{exposure.ramp.instrument.read_number_column} that says which reads are there",
+        where=exposure.file.path,
+        hint="Leave --missing-reads out, or add the table.",
+    )
+
+
+def find_read_numbers(exposure: RampFile) -> tuple[int, ...] | None:
+    """Return the read number of each group, from the table that has such a column, if any."""
     name = exposure.ramp.instrument.read_number_column
     found: dict[str, tuple[int, ...]] = {}
     for unit in exposure.file.units:
@@ -144,18 +159,7 @@ def _read_numbers(exposure: RampFile) -> tuple[int, ...] | None:
             found[f"{unit.label} (HDU {unit.index})"] = tuple(
                 _whole(value, name, where) for value in column
             )
-    if found:
-        return _only(found, name, exposure.file.path)
-    complete = exposure.header.get("COMPLETE")
-    if complete is True:
-        return None
-    said = "there is no keyword COMPLETE" if complete is None else "COMPLETE is F"
-    raise RampFormatError(
-        f"missing reads are asked for, but {said} and no table has a column {name} that says "
-        "which reads are there",
-        where=exposure.file.path,
-        hint="Leave --missing-reads out, or add the table.",
-    )
+    return _only(found, name, exposure.file.path) if found else None
 
 
 def _only(found: Mapping[str, Content], name: str, path: Path) -> Content:

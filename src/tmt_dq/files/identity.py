@@ -3,10 +3,13 @@
 import functools
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Identity", "digest_of", "identify", "sha256_of"]
+
+_PIECE = 4 * 1024 * 1024
 
 
 class Identity(NamedTuple):
@@ -38,10 +41,16 @@ def identify(path: Path) -> Identity | None:
         return None
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """Return the sha256 of a file, in hexadecimal; `progress` is called with bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if progress is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            progress(len(piece))
+        return digest.hexdigest()
 
 
 def digest_of(path: Path) -> str:

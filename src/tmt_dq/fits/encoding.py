@@ -17,6 +17,7 @@ __all__ = [
     "has_flags",
     "read_plane",
     "read_rows",
+    "read_samples",
     "scaling",
 ]
 
@@ -64,11 +65,20 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
 def read_plane(file: FitsInput, unit: Unit, number: int) -> Samples:
     """Return one plane of an image of two or more dimensions as its physical values.
 
-    Planes are counted through all but the last two axes. Integers stay integers; numbers with a
-    scale are float64, and so are integers of which some are undefined (BLANK), as NaN.
+    Planes are counted through all but the last two axes; values are those of `read_samples`.
     """
-    ny, nx = unit.shape[-2:]
-    raw = _read(file, unit, (ny, nx), number * ny * nx)
+    ny = unit.shape[-2]
+    return read_samples(file, unit, number * ny, ny)
+
+
+def read_samples(file: FitsInput, unit: Unit, first: int, count: int) -> Samples:
+    """Return rows of an image, counted through all its planes, as physical values.
+
+    Integers stay integers; numbers with a scale are float64, and so are integers of which some are
+    undefined (BLANK), as NaN.
+    """
+    nx = unit.shape[-1]
+    raw = _read(file, unit, (count, nx), first * nx)
     blank = unit.header.get("BLANK")
     integers = isinstance(blank, int) and raw.dtype.kind in "iu"
     undefined = raw == blank if integers else np.False_

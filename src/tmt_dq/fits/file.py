@@ -6,6 +6,7 @@ and everything after that is the same for both.
 """
 
 import contextlib
+import dataclasses
 import gzip
 import math
 import os
@@ -58,6 +59,17 @@ class FitsInput:
         if not Identity.of(os.fstat(fd)).has_content_of(identity):
             what = "changed while it was being read"
             raise RampFormatError(what, where=self.path, hint=_CHANGING)
+
+    @contextlib.contextmanager
+    def reopened(self) -> Iterator["FitsInput"]:
+        """Open a plain file again, in another process too, and make sure that it is the same."""
+        fd = _open(self.path)
+        try:
+            again = dataclasses.replace(self, fd=fd, seen=(fd, self.seen[1]))
+            again.verify()
+            yield again
+        finally:
+            os.close(fd)
 
     def named(self, name: str) -> list[Unit]:
         """Return the units whose EXTNAME is `name`."""

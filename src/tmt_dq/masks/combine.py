@@ -139,16 +139,13 @@ def _change(new: NewMask, changes: Sequence[tuple[str, Path, Reading]]) -> None:
     taken = np.zeros_like(new.dq)
     for role, path, reading in changes:
         mask = read_flags(path, new.target, reading)
-        if role == "clear":
-            taken |= mask.dq
-            new.dq, count = clear(new.dq, mask.dq)
-            remark = f"{count:,} pixels had a flag to clear"
-        else:
+        if role == "add":
             _check_no_conflict(path, mask.dq & taken)
-            count = int(np.count_nonzero(mask.dq & ~new.dq))
-            new.dq = new.dq | mask.dq
-            remark = f"{count:,} pixels got a flag they did not have"
-        new.record(role, mask, reading, remark)
+            new.add(mask, reading)
+            continue
+        taken |= mask.dq
+        new.dq, count = clear(new.dq, mask.dq)
+        new.record(role, mask, reading, f"{count:,} pixels had a flag to clear")
 
 
 def _check_no_conflict(path: Path, both: Flags) -> None:

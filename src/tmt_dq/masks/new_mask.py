@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tmt_dq import __version__
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import Window
 from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, SelectionError
 from tmt_dq.files.atomic import atomic_output, check_output, output_errors, try_output
@@ -128,6 +129,8 @@ class Made:
         Pixels per flag that the mask has more, and less, than the one it was made from.
     history : tuple of str
         HISTORY of the file.
+    shape : tuple of int
+        Rows and columns of the mask: those of the detector, or of a subarray.
     """
 
     output: Path | None
@@ -142,6 +145,7 @@ class Made:
     gained: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     history: tuple[str, ...] = ()
+    shape: tuple[int, int] = (0, 0)
 
     def to_table(self) -> "astropy_table.Table":
         """Return the pixels per flag as a table of astropy: flag, pixels, gained, lost."""
@@ -168,9 +172,8 @@ class Made:
 
     @property
     def size(self) -> int:
-        """Number of pixels of the detector."""
-        ny, nx = load(self.instrument).detector(self.detector).shape
-        return ny * nx
+        """Number of pixels of the mask."""
+        return self.shape[0] * self.shape[1]
 
 
 def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]:
@@ -185,12 +188,21 @@ def find_detector(instrument: str, detector: str) -> tuple[Instrument, Detector]
 
 
 class NewMask:
-    """A mask in the making: its flags, and what they come from."""
+    """A mask in the making: its flags, and what they come from; `window` is that of a subarray."""
 
-    def __init__(self, verb: str, instrument: str, detector: str, options: MaskOptions) -> None:
+    def __init__(
+        self,
+        verb: str,
+        instrument: str,
+        detector: str,
+        options: MaskOptions,
+        *,
+        window: Window | None = None,
+    ) -> None:
         self.instrument, self.detector = find_detector(instrument, detector)
-        self.target = Target.of(self.instrument, self.detector)
-        self.dq = np.zeros(self.detector.shape, np.uint32)
+        self.target = Target.of(self.instrument, self.detector, window)
+        self.window = window or Window.full(*self.detector.shape)
+        self.dq = np.zeros(self.window.shape, np.uint32)
         self.orientation: tuple[int | None, int | None] = (None, None)
         self.history: list[str] = []
         self._options = options
@@ -226,6 +238,13 @@ class NewMask:
         self._sources.append(source)
         self.note(source.describe())
 
+    def add(self, mask: Mask, reading: Reading) -> None:
+        """Add the flags that a file gives the pixels of this mask, and record it."""
+        flags = mask.dq[self.window.slices(mask.window)]
+        count = int(np.count_nonzero(flags & ~self.dq))
+        self.dq = self.dq | flags
+        self.record("add", mask, reading, f"{count:,} pixels got a flag they did not have")
+
     def write(self, before: Flags | None = None) -> Made:
         """Grow flags, set DO_NOT_USE by the policy, write the mask; return what was made.
 
@@ -259,12 +278,13 @@ class NewMask:
             gained={} if before is None else _flag_counts(dq & ~before),
             lost={} if before is None else _flag_counts(before & ~dq),
             history=tuple(self.history),
+            shape=self.window.shape,
         )
 
     def _write_file(self, path: Path, dq: Flags) -> None:
-        """Write a full-frame MASK reference file; it appears whole, or not at all."""
+        """Write a MASK reference file; it appears whole, or not at all."""
         header = primary_header()
-        for keyword, value, comment in self._cards(path, dq.shape):
+        for keyword, value, comment in self._cards(path):
             if value is not None:
                 header[keyword] = (ascii_text(value) if isinstance(value, str) else value, comment)
         for line in self.history:
@@ -281,11 +301,13 @@ class NewMask:
             writer.write(*convention_unit())
             writer.finish()
 
-    def _cards(self, path: Path, shape: tuple[int, ...]) -> list[tuple[str, Value, str]]:
+    def _cards(self, path: Path) -> list[tuple[str, Value, str]]:
         """Return keywords, values (None for those that nobody gives) and comments."""
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
         given = self._options.given()
         fast, slow = self.orientation
+        full = self.window.shape == self.detector.shape
+        subarray = "GENERIC" if full else "CUSTOM"
         return [
             ("DATE", now, "UTC date this file was made"),
             ("FILENAME", path.name, "Name of the file"),
@@ -301,11 +323,11 @@ class NewMask:
             ("FASTAXIS", fast, "Direction of the fast readout axis"),
             ("SLOWAXIS", slow, "Direction of the slow readout axis"),
             ("DNUFLAGS", ",".join(self._policy) or "KEEP", ""),
-            ("SUBARRAY", "GENERIC", "Subarrays it serves"),
-            ("SUBSTRT1", 1, "1-based first column on the detector"),
-            ("SUBSTRT2", 1, "1-based first row on the detector"),
-            ("SUBSIZE1", shape[1], "Number of columns"),
-            ("SUBSIZE2", shape[0], "Number of rows"),
+            ("SUBARRAY", subarray, "Subarrays it serves"),
+            ("SUBSTRT1", self.window.xstart, "1-based first column on the detector"),
+            ("SUBSTRT2", self.window.ystart, "1-based first row on the detector"),
+            ("SUBSIZE1", self.window.nx, "Number of columns"),
+            ("SUBSIZE2", self.window.ny, "Number of rows"),
             ("CAL_VER", f"tmt-dq {__version__}", "Software that made the file"),
         ]
 
