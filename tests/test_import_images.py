@@ -93,6 +93,8 @@ def test_a_mask_with_its_convention_needs_no_words(folder: Path) -> None:
         flags(own, (1, 2), flag="HOT")
     with pytest.raises(ConfigError, match="base cannot be used"):
         flags(own, (1, 2), base=0)
+    with pytest.raises(ConfigError, match="DQ_DEF gives the meaning"):
+        flags(path, (2, 4), values={2: "HOT"})
     # Read as a plain map on request.
     assert flags(own, (1, 2), bad="nonzero", flag="HOT").tolist() == [[2048, 0]]
 

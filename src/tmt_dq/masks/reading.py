@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from tmt_dq.core.options import Option
-from tmt_dq.errors import ConfigError, UnknownFlagError
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.options import row
+from tmt_dq.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    # The command line makes its options from `Reading`, and its help must not wait for NumPy.
     from tmt_dq.core.dq_def import Translation, Unknown
-
-# The command line makes its options from the fields of this class, and its help must not wait for
-# NumPy: the functions that need NumPy import it.
 
 __all__ = ["BadValue", "BitMeanings", "Reading"]
 
@@ -56,8 +52,7 @@ class BitMeanings:
 
 def _row(text: str, metavar: str, **details: Any) -> Any:
     """Return a field of `Reading`: None where it is not given, and its row of the option table."""
-    option = Option(help=text, metavar=metavar, optional=True, group="Your own flags", **details)
-    return field(default=None, metadata={"option": option})
+    return row(None, text, metavar=metavar, group="Your own flags", **details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,90 +167,9 @@ class Reading:
         return (0, 0) if self.at is None else (self.at[0] - 1, self.at[1] - 1)
 
     @property
-    def flag_value(self) -> "np.uint32":
+    def flag_value(self) -> int:
         """`flag` as a number, 0 where it is not given."""
-        import numpy as np
-
-        from tmt_dq.core.flags import PIXEL
-
-        return np.uint32(PIXEL.encode(self.flag or ()))
-
-    def flag_of(self, where: object, what: str, own: int = 0) -> "np.uint32":
-        """Return the flags of `what` in a file: its own, or those that the user gives.
-
-        Parameters
-        ----------
-        where : object
-            The file, for errors.
-        what : str
-            The part of the file that the flags are for.
-        own : int
-            The flags that the file has for it; 0 where it has none.
-
-        Returns
-        -------
-        numpy.uint32
-            The flags.
-
-        Raises
-        ------
-        ConfigError
-            Raised if there are no flags, or two that differ.
-        """
-        import numpy as np
-
-        given = self.flag_value
-        if not own and not given:
-            raise ConfigError(
-                f"{what} does not state which flag its pixels get",
-                where=where,
-                hint="Give a flag, for example HOT.",
-                options=("flag",),
-            )
-        if own and given and own != given:
-            raise ConfigError(
-                f"{what} has flags of its own, but flag is {self.flag}",
-                where=where,
-                hint="Leave the flag out, or take the flags out of the file.",
-                options=("flag",),
-            )
-        return given or np.uint32(own)
-
-    def base_of(self, where: object, stated: int | None) -> int:
-        """Return the number of the first pixel, as a file states it or the user gives it.
-
-        Parameters
-        ----------
-        where : object
-            The file, for errors.
-        stated : int or None
-            The number that the file states.
-
-        Returns
-        -------
-        int
-            0 or 1.
-
-        Raises
-        ------
-        ConfigError
-            Raised if there is no number, or two that differ.
-        """
-        if self.base is None and stated is None:
-            raise ConfigError(
-                "does not state whether its first pixel is 0 or 1",
-                where=where,
-                hint="Give the base, or add a line '# base: 0' or '# base: 1' to the file.",
-                options=("base",),
-            )
-        if self.base is not None and stated not in (None, self.base):
-            raise ConfigError(
-                f"counts from {stated}, but base is {self.base}",
-                where=where,
-                hint="Leave the base out.",
-                options=("base",),
-            )
-        return stated if stated is not None else int(self.base or 0)
+        return PIXEL.encode(self.flag or ())
 
     @property
     def meanings(self) -> "Translation | None":
@@ -263,7 +177,6 @@ class Reading:
         if self.values is None:
             return None
         from tmt_dq.core.dq_def import Translation
-        from tmt_dq.core.flags import PIXEL
 
         if isinstance(self.values, str):
             if self.values != "convention":
@@ -282,69 +195,6 @@ class Reading:
                     hint="For a single value that means bad, give bad and flag.",
                 )
         return Translation(tuple(pairs))
-
-    def translated(
-        self, numbers: "npt.NDArray[np.uint32]", where: object
-    ) -> "npt.NDArray[np.uint32]":
-        """Return numbers of a file, of any shape, as flags by `values`; `where` names the file.
-
-        Parameters
-        ----------
-        numbers : ndarray of uint32
-            Numbers of the file, of any shape.
-        where : object
-            The file, for errors.
-
-        Returns
-        -------
-        ndarray of uint32
-            The flags, of the same shape.
-
-        Raises
-        ------
-        UnknownFlagError
-            Raised if a bit has no meaning.
-        """
-        from tmt_dq.core.dq_def import translate
-
-        meanings = self.meanings
-        assert meanings is not None
-        undeclared = meanings.undeclared(numbers)
-        if undeclared:
-            listing = ", ".join(f"{1 << bit} ({n:,} times)" for bit, n in undeclared.items())
-            raise UnknownFlagError(
-                f"has bits without a meaning: {listing}",
-                where=where,
-                hint="Give the meaning of each bit, for example 16 for HOT.",
-                options=("values",),
-            )
-        return translate(numbers, meanings)[0]
-
-    def refuse(self, where: object, why: str, *names: str) -> None:
-        """Refuse options that mean nothing for the file `where`: the user expects something.
-
-        Parameters
-        ----------
-        where : object
-            The file, for errors.
-        why : str
-            Why they mean nothing for this file.
-        *names : str
-            The options.
-
-        Raises
-        ------
-        ConfigError
-            Raised if one of them is given.
-        """
-        given = [name for name in names if getattr(self, name) is not None]
-        if given:
-            raise ConfigError(
-                f"{', '.join(given)} cannot be used: {why}",
-                where=where,
-                hint=f"Leave {'it' if len(given) == 1 else 'them'} out.",
-                options=given,
-            )
 
     def describe(self) -> str:
         """Return what is given as one line, for records: ``flag=HOT base=0``."""

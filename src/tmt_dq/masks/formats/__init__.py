@@ -10,6 +10,7 @@ from tmt_dq.errors import GeometryError, MaskFormatError
 from tmt_dq.masks.formats.fits import FITS
 from tmt_dq.masks.formats.format import Format, Target
 from tmt_dq.masks.formats.regions import DS9
+from tmt_dq.masks.formats.stated import refuse
 from tmt_dq.masks.formats.text import TEXT
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
@@ -26,12 +27,7 @@ def format_of(path: Path) -> Format:
     """Return the format of a file, which its first bytes tell, or its name."""
     try:
         if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "not a regular file"
-            raise MaskFormatError(
-                f"is {what}; expected a file with bad pixels",
-                where=path,
-                hint="Name a file. Folders of exposures are taken by tmt-dq batch.",
-            )
+            raise MaskFormatError("is not a regular file; expected one with bad pixels", where=path)
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
@@ -65,7 +61,7 @@ def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Ma
     reading = Reading() if reading is None else reading
     known = format_of(path)
     refused = (name for name in option_table(Reading) if name not in known.options)
-    reading.refuse(path, f"this is {known.name}", *refused)
+    refuse(reading, path, f"this is {known.name}", *refused)
     mask = known.read(path, reading, target)
     return _inside_exposure(mask, target) if known.positions else mask
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.core.dq_def import translation
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.fits.encoding import read_plane
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
-from tmt_dq.fits.tables import read_columns, read_dq_def
+from tmt_dq.fits.tables import read_columns
 from tmt_dq.masks.formats.format import Columns, Format, Target
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
+from tmt_dq.masks.formats.stated import flag_of, refuse, translated
 from tmt_dq.masks.mask import (
     Mask,
     find_dq_image,
@@ -41,12 +41,12 @@ def _read(path: Path, reading: Reading, target: Target) -> Mask:
         unit = find_dq_image(file, extension=reading.extension, lists=lists)
         if unit in lists:
             unused = _IMAGE_OPTIONS - LIST_OPTIONS - {"extension"}
-            reading.refuse(path, "this is a list, not an image", *sorted(unused))
+            refuse(reading, path, "this is a list, not an image", *sorted(unused))
             mask = _read_table(file, unit, reading, target)
             instrument, detector = (name_of(header.get(key)) for key in ("INSTRUME", "DETECTOR"))
             return dataclasses.replace(mask, instrument=instrument, detector=detector)
         unused = LIST_OPTIONS - _IMAGE_OPTIONS
-        reading.refuse(path, "this is an image, not a list", *sorted(unused))
+        refuse(reading, path, "this is an image, not a list", *sorted(unused))
         return _read_image(file, unit, reading, target)
 
 
@@ -65,15 +65,17 @@ def _is_list(header: Mapping[str, object]) -> bool:
 
 def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -> Mask:
     header = Keywords(file.path, file.units[0], unit)
-    _check_values(file, reading)
+    has_meanings = bool(file.named("DQ_DEF"))
+    if has_meanings:
+        refuse(reading, file.path, "its table DQ_DEF gives the meaning of the bits", "values")
     reftype = name_of(header.get("REFTYPE")) or ""
-    is_mask = unit.name == "DQ" and (is_mask_type(reftype) or bool(file.named("DQ_DEF")))
+    is_mask = unit.name == "DQ" and (has_meanings or is_mask_type(reftype))
     data, is_asked = target.data, reading.has_polarity or reading.values is not None
     # A user's image for an exposure holds flags of this convention, if nothing else is given.
     holds_flags = not is_asked and (is_mask or (data is not None and reading.flag is None))
     if holds_flags:
-        why = "its image DQ holds flags already; to read it as a map, give bad, good or values"
-        reading.refuse(file.path, why, "flag")
+        why = "its image DQ holds flags already; to read it as a map, give bad or good"
+        refuse(reading, file.path, why, "flag")
         mask = flags_of(file, unit, reading.unknown)
     else:
         mask = mask_of(file, unit, _flags(file, unit, reading))
@@ -85,27 +87,11 @@ def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
     return place_on_detector(mask, target.shape, at=reading.at, data=data)
 
 
-def _check_values(file: FitsInput, reading: Reading) -> None:
-    """Refuse meanings of bits that contradict the file's own table DQ_DEF."""
-    given = {} if reading.meanings is None else dict(reading.meanings.pairs)
-    for unit in file.named("DQ_DEF") if given else ():
-        own = translation(read_dq_def(file, unit), where=file.path, unknown="drop")
-        wrong = [str(bit) for bit, flag in own.pairs if flag and given.get(bit, flag) != flag]
-        if wrong:
-            raise ConfigError(
-                f"has a table DQ_DEF, which contradicts the values given for the bits "
-                f"{', '.join(wrong)}",
-                where=file.path,
-                hint="Leave the values out: the table gives the meaning of the bits.",
-                options=("values",),
-            )
-
-
 def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint32]:
     """Return the flags of an image whose values the user gives a meaning."""
     values = _numbers(file, unit)
     if reading.values is not None:
-        return reading.translated(as_flags(values, where=file.path), file.path)
+        return translated(reading, as_flags(values, where=file.path), file.path)
     if not reading.has_polarity:
         raise ConfigError(
             f"does not state which of its values are bad; found {_census(values)}",
@@ -124,7 +110,7 @@ def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint
             where=file.path,
             hint="Give only one of the two, if all other values are the opposite.",
         )
-    flag = reading.flag_of(file.path, f"the image, whose values are {_census(values)},")
+    flag = flag_of(reading, file.path, f"the image, whose values are {_census(values)},")
     return np.asarray(bad, bool).astype(np.uint32) * flag
 
 

@@ -8,6 +8,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import MaskFormatError
 from tmt_dq.masks.formats.format import Format, Target, read_text, whole_detector
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
+from tmt_dq.masks.formats.stated import base_of, flag_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -22,7 +23,7 @@ _PANDA = re.compile(r"#\s*(?=[bce]?panda\()", re.IGNORECASE)
 
 
 def _read(path: Path, reading: Reading, target: Target) -> Mask:
-    base = reading.base_of(path, 1)  # as DS9 counts
+    base = base_of(reading, path, 1)  # as DS9 counts
     shapes = list(_shapes(path, read_text(path), reading))
     if not shapes:
         raise MaskFormatError("has no regions", where=path, hint="Save it again from DS9.")
@@ -38,13 +39,13 @@ def _shapes(path: Path, text: str, reading: Reading) -> Iterator[Shape]:
     for number, name, numbers, properties in _regions(path, text):
         title = f"line {number} ({name})"
         try:
-            found = outlines_of(name, [float(each) for each in numbers.split(",")])
+            outlines = outlines_of(name, [float(each) for each in numbers.split(",")])
         except ValueError:
             raise _not_understood(path, f"{title} with the numbers {numbers!r}") from None
         if properties not in known:
             known[properties] = _include_and_flags(path, title, properties, reading)
         include, flags = known[properties]
-        yield from (Shape(title, outline, hole, flags, include) for outline, hole in found)
+        yield Shape(title, *outlines, flags, include)
 
 
 def _regions(path: Path, text: str) -> Iterator[tuple[int, str, str, str]]:
@@ -90,7 +91,7 @@ def _include_and_flags(
     if not include:
         return False, 0
     labels = ", ".join(words[:3]) or "none"
-    return True, int(reading.flag_of(path, f"{title}, whose labels are {labels},", own))
+    return True, int(flag_of(reading, path, f"{title}, whose labels are {labels},", own))
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
