@@ -28,9 +28,3 @@ def test_the_demo_makes_delivers_and_applies_a_mask(
     # Inverse RC has no flag of its own.
     assert rows["OTHER_BAD_PIXEL"]["planted"] != "0"
     assert set(rows) <= set(CONVENTION)
-
-
-def test_a_dry_run_of_it_is_refused(folder: Path) -> None:
-    done = invoke("demo", "--calibrations", "--dry-run", "--output-dir", folder / "demo")
-    assert done.code == 2
-    assert not (folder / "demo").exists()

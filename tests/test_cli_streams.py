@@ -131,7 +131,7 @@ def test_progress_of_a_batch(files: Path) -> None:
     (files / "bad.fits").write_bytes(b"x")
     words = ("batch", "r.fits", "bad.fits", "--output-dir", "o", "--mask", "m.fits", "--jobs", "1")
     shown = on_a_terminal(files, *words, terminal="xterm-256color")
-    bar, _, rest = shown.rpartition("2 of 2 ramps, 1 failed, 0:00:00 left")
+    bar, _, rest = shown.rpartition("2 of 2 ramps, 1 failed, 0.00 GB")
     assert "0 of 2 ramps, 0 failed, " in bar
     assert "is not a FITS file" in bar
     assert "1 done, 0 skipped, 1 failed in" in rest

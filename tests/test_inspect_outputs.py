@@ -19,7 +19,6 @@ from tmt_dq import diff, summarize
 from tmt_dq.errors import ConfigError, OutputError
 
 FLAG = builders.CONVENTION
-PLACE = ("pixels", "x", "y", "width", "height")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -208,17 +207,6 @@ def test_the_page_needs_no_other_file(folder: Path) -> None:
 def test_the_heading_of_layers_is_over_layers(folder: Path, dq: npt.NDArray[np.uint32]) -> None:
     summarize(dq).write_html(folder / "p.html")
     assert ("<h2>Layers</h2>" in (folder / "p.html").read_text("utf-8")) == dq.any()
-
-
-def test_bad_lines_are_listed_as_far_as_they_reach() -> None:
-    dq = np.zeros((20, 30), np.uint32)
-    dq[5:16, 7] = FLAG["DEAD"]
-    dq[18, 2:29] = FLAG["HOT"]
-    listed = summarize(dq)._explored().tables["Bad columns and rows"]
-    assert [tuple(getattr(line, name) for name in PLACE) for line in listed] == [
-        (12, 8, 6, 1, 14),  # rows 6 to 16, and 19
-        (27, 3, 19, 27, 1),
-    ]
 
 
 def test_names_cannot_put_anything_into_the_page(folder: Path) -> None:

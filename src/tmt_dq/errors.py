@@ -73,18 +73,7 @@ class TmtDqError(Exception):
         super().__init__(str(self))
 
     def advice(self, names: Sequence[str]) -> str | None:
-        """Return the hint with the options that it is about, under the names of a face.
-
-        Parameters
-        ----------
-        names : sequence of str
-            The options as the face writes them.
-
-        Returns
-        -------
-        str or None
-            The hint; None if there is neither a hint nor an option.
-        """
+        """Return the hint with the options that it is about, under the names of a face."""
         if not names:
             return self.hint
         listing = ", ".join(names)

@@ -4,7 +4,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from tmt_dq.cli.console import echo, manner, report_error, terminal
@@ -65,16 +64,11 @@ def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
 
 
 class BatchProgress:
-    """Counts of a batch, which `show` is given as text whenever they change.
-
-    Rates and the time left are those since the first file was done: neither the start of the
-    workers nor files that were skipped before count.
-    """
+    """Counts of a batch, which `show` is given as text whenever they change."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.total = self.seen = self.failed = self.size = 0
         self._show = show
-        self._begun: tuple[float, int, int] | None = None
 
     def start(self, total: int) -> None:
         """Begin with `total` exposures."""
@@ -86,8 +80,6 @@ class BatchProgress:
         self.seen += 1
         if result.status != "skipped":
             self.size += result.size
-            if self._begun is None:
-                self._begun = (time.monotonic(), self.seen, self.size)
         if result.error is not None:
             self.failed += 1
             if self.failed <= _ERRORS_SHOWN:
@@ -97,20 +89,10 @@ class BatchProgress:
         self._show(self.text())
 
     def text(self) -> str:
-        """Return the counts, the rate and the time left in words."""
-        rate, left = 0.0, "-:--:--"
-        if self._begun is not None:
-            since, seen, size = self._begun
-            elapsed = time.monotonic() - since
-            rate = (self.size - size) / max(elapsed, 1e-9)
-            if self.seen > seen:
-                ahead = elapsed / (self.seen - seen) * (self.total - self.seen)
-                left = str(timedelta(seconds=round(ahead)))
-        if self.seen == self.total:
-            left = str(timedelta(0))
+        """Return the counts in words."""
         return (
             f"{number(self.seen)} of {number(self.total)} ramps, {number(self.failed)} failed, "
-            f"{left} left, {self.size / 1e9:.2f} GB, {rate / 1e6:.0f} MB/s"
+            f"{self.size / 1e9:.2f} GB"
         )
 
 
@@ -134,7 +116,7 @@ def batch_progress() -> Iterator[BatchProgress]:
         yield BatchProgress((lambda _text: None) if manner.quiet else _now_and_then())
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     # Lines beside the bar pass through it, at their full length; the text is cut to its place.
@@ -142,7 +124,8 @@ def batch_progress() -> Iterator[BatchProgress]:
     text = TextColumn(
         "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop")
     )
-    with Progress(text, BarColumn(bar_width=None), console=console, transient=True) as bar:
+    columns = (text, BarColumn(bar_width=None), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(text: str) -> None:

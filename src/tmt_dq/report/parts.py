@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.core.clusters import Clusters
 from tmt_dq.core.counts import Planes
@@ -23,7 +22,6 @@ __all__ = [
     "intersection",
     "largest_clusters",
     "measure",
-    "place_of_line",
 ]
 
 _SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
@@ -126,22 +124,6 @@ def bad_lines(planes: Planes, *, axis: int, first: int, fraction: float) -> tupl
     return tuple(
         BadLine(first + int(line), int(defects[line]), float(shares[line]))
         for line in np.flatnonzero((shares >= fraction) & (defects > 0))
-    )
-
-
-def place_of_line(
-    defects: npt.NDArray[np.bool_], window: Window, *, x: int | None = None, y: int | None = None
-) -> LargeCluster:
-    """Return from where to where the defects of a column `x` or row `y` (1-based) reach."""
-    rows = slice(None) if y is None else slice(y - window.ystart, y - window.ystart + 1)
-    columns = slice(None) if x is None else slice(x - window.xstart, x - window.xstart + 1)
-    ys, xs = np.nonzero(defects[rows, columns])
-    return LargeCluster(
-        pixels=ys.size,
-        x=window.xstart + int(xs.min()) if x is None else x,
-        y=window.ystart + int(ys.min()) if y is None else y,
-        width=int(np.ptp(xs)) + 1,
-        height=int(np.ptp(ys)) + 1,
     )
 
 

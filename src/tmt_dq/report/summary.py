@@ -198,9 +198,9 @@ class Summary(ImageReport, ExploredReport):
     def _explored(self) -> Explored:
         """Return the flags as layers, clusters and bad lines as places."""
         window, dq = self.image.window, self.image.dq
-        bad = self.planes.defects
-        lines = [parts.place_of_line(bad, window, x=column.position) for column in self.bad_columns]
-        lines += [parts.place_of_line(bad, window, y=row.position) for row in self.bad_rows]
+        y, x, ny, nx = window.ystart, window.xstart, window.ny, window.nx
+        lines = [LargeCluster(line.defects, line.position, y, 1, ny) for line in self.bad_columns]
+        lines += [LargeCluster(line.defects, x, line.position, nx, 1) for line in self.bad_rows]
         clusters = parts.largest_clusters(self.all_clusters, window, PLACES)
         values = {int(value): PIXEL.decode(value) for value in np.unique(dq[dq != 0])}
         return Explored(
