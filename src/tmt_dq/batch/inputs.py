@@ -104,7 +104,7 @@ def _search_store(url: str, wanted: Callable[[str], bool]) -> list[str]:
     # Web servers list nothing, and ? begins a query.
     if protocol_of(url) in WEB or (wanted(file_name(url)) and not pattern):
         return [url]
-    return _not_nothing(list(remote.search(url, wanted)), url)
+    return _not_nothing(remote.search(url, wanted), url)
 
 
 def _raise(error: OSError) -> None:

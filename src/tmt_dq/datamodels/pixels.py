@@ -80,21 +80,24 @@ def positions(
     where not exactly one form is used or numbers are not whole, GeometryError where a list has the
     wrong shape or leaves the array.
     """
-    forms = sum([y is not None or x is not None, yx is not None, fits_xy is not None])
-    if forms != 1:
-        what = f"found {forms or 'no'} lists of positions; expected one, complete"
-        raise ConfigError(what, where=where, hint=_FORMS)
-    if yx is not None:
-        rows, columns = _numbers(yx, "yx", where, pairs=True).T
-    elif fits_xy is not None:
-        columns, rows = _numbers(fits_xy, "fits_xy", where, pairs=True).T
-    elif y is None or x is None:
-        raise ConfigError("found only one of y= and x=; expected both", where=where, hint=_FORMS)
+    forms = {"y": y, "x": x, "yx": yx, "fits_xy": fits_xy}
+    lists = {name: _numbers(one, name, where) for name, one in forms.items() if one is not None}
+    if set(lists) not in ({"y", "x"}, {"yx"}, {"fits_xy"}):
+        found = ", ".join(f"{name}=" for name in lists) or "no positions"
+        raise ConfigError(f"found {found}; expected one form", where=where, hint=_FORMS)
+    if "y" in lists:
+        rows, columns = np.atleast_1d(lists["y"], lists["x"])
+        if rows.ndim != 1 or rows.shape != columns.shape:
+            what = f"y has the shape {rows.shape}, x {columns.shape}; expected two lists as long"
+            raise GeometryError(what, where=where, hint=_FORMS)
     else:
-        rows, columns = _numbers(y, "y", where), _numbers(x, "x", where)
-        if rows.shape != columns.shape:
-            what = f"y has {rows.size} positions and x has {columns.size}; expected as many"
-            raise GeometryError(what, where=where)
+        ((name, pairs),) = lists.items()
+        if pairs.size and pairs.shape[1:] != (2,):
+            what = f"{name} has the shape {pairs.shape}; expected pairs, shape (n, 2)"
+            raise GeometryError(what, where=where, hint=_FORMS)
+        rows, columns = pairs.reshape(-1, 2).T
+        if name == "fits_xy":
+            rows, columns = columns, rows
     first = int(fits_xy is not None)
     (ny, nx), inside = shape, (rows >= first) & (columns >= first)
     inside &= (rows < ny + first) & (columns < nx + first)
@@ -110,10 +113,9 @@ def positions(
     return rows - first, columns - first
 
 
-def _numbers(values: Any, name: str, where: str, *, pairs: bool = False) -> Positions:
-    """Return whole numbers, (n,), or pairs of them, (n, 2)."""
-    parts = values if pairs and isinstance(values, tuple) else ()
-    if parts and all(isinstance(part, np.ndarray) for part in parts):
+def _numbers(values: Any, name: str, where: str) -> Positions:
+    """Return whole numbers in any shape."""
+    if isinstance(values, tuple) and any(isinstance(part, np.ndarray) for part in values):
         # np.nonzero's result. With two pixels it would pass for two pairs.
         what = f"{name} is a tuple of arrays; expected pairs, shape (n, 2)"
         hint = "For the result of np.nonzero or np.where, use y=result[0], x=result[1]."
@@ -123,22 +125,11 @@ def _numbers(values: Any, name: str, where: str, *, pairs: bool = False) -> Posi
     except ValueError as error:
         what = f"{name} is no regular list: {error}"
         raise GeometryError(what, where=where, hint=_FORMS) from error
-    if array.size and not _are_whole(array):
+    whole = array.dtype.kind in "iu" or not array.size
+    if array.dtype.kind == "f":
+        whole = bool((np.isfinite(array) & (array % 1 == 0)).all())
+    if not whole:
         what = f"{name} holds {array.dtype} values that are no pixel numbers"
         hint = "For a map of booleans, take y, x = np.nonzero(map)."
         raise ConfigError(f"{what}; expected whole numbers", where=where, hint=hint)
-    if pairs and not array.size:
-        array = array.reshape(0, 2)
-    elif not pairs:
-        array = np.atleast_1d(array)
-    if array.ndim != 1 + pairs or (pairs and array.shape[1] != 2):
-        expected = "pairs, shape (n, 2)" if pairs else "a list of numbers"
-        what = f"{name} has the shape {array.shape}; expected {expected}"
-        raise GeometryError(what, where=where, hint=_FORMS)
     return array.astype(np.intp)
-
-
-def _are_whole(array: npt.NDArray[Any]) -> bool:
-    if array.dtype.kind == "f":
-        return bool((np.isfinite(array) & (array % 1 == 0)).all())
-    return array.dtype.kind in "iu"

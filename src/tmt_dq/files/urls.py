@@ -19,7 +19,6 @@ __all__ = [
 ]
 
 WEB = {"http", "https"}
-_LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/[^/]")
 # A password may hold an @, and by mistake also a slash: then what looks like a port is no number.
 _USER = re.compile(
     r"(?<=://)(?:[^/?#]*@|(?!arn:)[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*[/?#].*@)", re.DOTALL
@@ -89,9 +88,4 @@ def local_path(name: os.PathLike[str] | str) -> Path | None:
             what = f"{text} is no file of this machine; expected file:///folder/name"
             raise ConfigError(what, hint="Give the path itself.")
         return Path(unquote(slash + path_text))
-    path = Path(text)
-    if isinstance(name, Path) and _LOST_SLASH.match(text) and not path.exists():
-        what = "looks like a URL that was made a pathlib.Path, which takes one of its slashes"
-        shown = redacted(text.replace(":/", "://", 1))
-        raise ConfigError(what, where=shown, hint="Give the URL as text.")
-    return path
+    return Path(text)
