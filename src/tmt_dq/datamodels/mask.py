@@ -319,23 +319,7 @@ class TMTMaskModel(TMTDataModel):
         return NDDataArray(**self._export("to_nddata", mask_flags))
 
     def to_ccddata(self, *, mask_flags: MaskFlags = "DO_NOT_USE") -> "nddata_package.CCDData":
-        """Return the mask as astropy's CCDData; as `to_nddata`, with the keywords as header.
-
-        Parameters
-        ----------
-        mask_flags : str or iterable of str, optional
-            As for `to_nddata`.
-
-        Returns
-        -------
-        astropy.nddata.CCDData
-            The flags and the mask.
-
-        Raises
-        ------
-        UnknownFlagError, ConfigError, GeometryError
-            Raised as by `to_nddata`.
-        """
+        """Return the mask as astropy's CCDData: as `to_nddata`, with the keywords as header."""
         from astropy.nddata import CCDData
 
         return CCDData(**self._export("to_ccddata", mask_flags))

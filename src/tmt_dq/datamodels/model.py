@@ -179,22 +179,10 @@ class TMTDataModel(DataModel):
         *args: Any,
         **kwargs: Any,
     ) -> str:
-        """Save to a FITS or ASDF file, which appears whole or not at all.
+        """Save to a FITS or ASDF file, by the ending of its name; it appears whole or not at all.
 
-        Parameters
-        ----------
-        path : path or callable
-            The file, ending in .fits or .asdf; or a function that makes one of
-            ``meta.filename``. An existing file is replaced unless ``overwrite=False``.
-        dir_path : path, optional
-            Folder to save to, instead of that of `path`.
-        *args, **kwargs
-            Passed on to ``to_fits`` or ``to_asdf``.
-
-        Returns
-        -------
-        str
-            The file.
+        An existing file is replaced unless ``overwrite=False``. Parameters and result are those of
+        ``stdatamodels.DataModel.save``.
 
         Raises
         ------
@@ -242,16 +230,7 @@ class TMTDataModel(DataModel):
         return target
 
     def to_fits(self, init: Any, *args: Any, overwrite: bool = False, **kwargs: Any) -> None:
-        """Write a FITS file, whole or not at all.
-
-        Parameters
-        ----------
-        init : path or file object
-            The file.
-        overwrite : bool
-            Whether an existing file is replaced.
-        *args, **kwargs
-            Passed on to ``astropy.io.fits.HDUList.writeto``.
+        """Write a FITS file as ``stdatamodels.DataModel`` does, but whole or not at all.
 
         Raises
         ------
@@ -261,16 +240,7 @@ class TMTDataModel(DataModel):
         self._write(super().to_fits, init, *args, overwrite=overwrite, **kwargs)
 
     def to_asdf(self, init: Any, *args: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Write an ASDF file, whole or not at all.
-
-        Parameters
-        ----------
-        init : path or file object
-            The file.
-        overwrite : bool
-            Whether an existing file is replaced.
-        *args, **kwargs
-            Passed on to ``asdf.AsdfFile.write_to``.
+        """Write an ASDF file as ``stdatamodels.DataModel`` does, but whole or not at all.
 
         Raises
         ------
