@@ -28,6 +28,7 @@ from tmt_dq.batch.records import Job
 from tmt_dq.batch.settings import make_settings
 from tmt_dq.errors import BatchError, ConfigError, MaskFormatError, OutputError
 from tmt_dq.files import atomic
+from tmt_dq.fits.file import FitsInput
 from tmt_dq.watch import plan_watch
 from tmt_dq.watch import worker as work_module
 from tmt_dq.watch.completeness import identity_of
@@ -228,25 +229,23 @@ def test_replaced_under_the_same_name(site: Site, folder: Path) -> None:
 def test_changed_while_it_is_read(
     site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a worker notices of a change: nothing is made of what it has read."""
+    """Nothing is made of it; nor is it begun where it has changed before."""
     ramp = make_ramp(folder / "a.fits", (1, 3, 6, 8))
     site.out.mkdir()
     job = Job(str(ramp), str(site.out / "a_dqinit.fits"))
     identity = identity_of(str(ramp))
     assert identity is not None
     task = Task(job, identity, 0.0, make_settings({"mask": site.mask}))
-    asked: list[str] = []
+    verify = FitsInput.verify
 
-    def changes(path: str) -> Any:
-        asked.append(path)
-        if len(asked) == 2:
-            os.utime(ramp, ns=(1, 1))
-        return identity_of(path)
+    def changes(file: FitsInput) -> None:
+        os.utime(ramp, ns=(1, 1))
+        verify(file)
 
-    monkeypatch.setattr(work_module, "identity_of", changes)
+    monkeypatch.setattr(FitsInput, "verify", changes)
     assert work(task) is None
     assert list(site.out.iterdir()) == []
-    assert work(task) is None  # and it is not begun where it has changed before
+    assert work(task) is None
 
 
 @pytest.mark.parametrize("how", ["written over", "removed"])
@@ -258,13 +257,13 @@ def test_not_there_any_more_when_it_is_begun(
     content = make_ramp(site.stage / "a.fits", (1, 4, 6, 8)).read_bytes()
     begun = threading.Event()
 
-    def process(job: Job, progress: Any, **settings: Any) -> Any:
+    def process(job: Job, **settings: Any) -> Any:
         if not begun.is_set():
             os.truncate(job.input, 5760)
             if how == "removed":
                 Path(job.input).unlink()
             begun.set()
-        return real(job, progress, **settings)
+        return real(job, **settings)
 
     monkeypatch.setattr(work_module, "process", process)
     with site.watching(stalled_s=60) as watch:

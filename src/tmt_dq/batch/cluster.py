@@ -1,7 +1,7 @@
 """Mapper that does jobs on a dask.distributed cluster.
 
 dask decides where a job runs, and runs it again where its worker dies. Added here: jobs are
-submitted as threads become free, and workers must see the same files.
+submitted as threads become free, and workers must see the same output folder.
 """
 
 import contextlib
@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 
 from tmt_dq import __version__
 from tmt_dq.batch.journal import Journal, read_lines
-from tmt_dq.batch.records import Work, state_of
-from tmt_dq.batch.settings import Settings
+from tmt_dq.batch.records import Work
 from tmt_dq.errors import ConfigError, WorkerError
-from tmt_dq.files.urls import is_url
 
 __all__ = ["Cluster", "Shared", "unfit"]
 
@@ -28,18 +26,11 @@ _CONNECT_S = 30
 
 
 class Shared(NamedTuple):
-    """What a worker must see: the journal with its identity, paths with sizes; this version."""
+    """What a worker must have: the journal of the outputs, with its identity; this version."""
 
     journal: str
     identity: str
-    paths: tuple[tuple[str, int | None], ...] = ()
     version: str = __version__
-
-
-def _size(path: str) -> int | None:
-    """Return the size of a file, 0 for a folder, None for what is not there."""
-    found = state_of(path)
-    return None if found is None else 0 if Path(path).is_dir() else found[0]
 
 
 @functools.lru_cache(maxsize=8)
@@ -53,8 +44,7 @@ def unfit(shared: Shared) -> str:
         first = next(read_lines(journal), first)
     if first.get("folder") != shared.identity or not os.access(journal.parent, os.W_OK):
         return f"it does not see the output folder {journal.parent}, or may not write into it"
-    other = [path for path, size in shared.paths if _size(path) != size]
-    return f"it does not see, or sees another, {', '.join(other)}" if other else ""
+    return ""
 
 
 class _UnfitError(Exception):
@@ -94,19 +84,11 @@ class Cluster:
         self._address = address
         self._file = Path(scheduler_file or "")
         self._patience_s = patience_s
-        self.shared: Shared | None = None
+        self._shared: Shared | None = None
 
-    def share(self, journal: Journal, settings: Settings, inputs: Iterable[str]) -> None:
-        """Set what workers must see: the folders of the exposures, the caches, named files."""
-        paths = {str(Path(path).parent) for path in inputs if not is_url(path)}
-        paths |= {path for path in settings.files.values() if not is_url(path)}
-        if not settings.embedded:
-            paths |= {rule.cache for rule in settings.rules}
-        if settings.old_crds_path is not None:
-            paths.add(settings.old_crds_path)
-        sizes = ((path, _size(path)) for path in sorted(paths))
-        seen = tuple((path, size) for path, size in sizes if size is not None)
-        self.shared = Shared(str(journal.path), journal.identity, seen)
+    def share(self, journal: Journal) -> None:
+        """Set the journal that workers must see."""
+        self._shared = Shared(str(journal.path), journal.identity)
 
     def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Do all jobs; yield each with its result, or the error that it ended with.
@@ -115,7 +97,7 @@ class Cluster:
         """
         from distributed import as_completed
 
-        task = functools.partial(_on_worker, work, self.shared)
+        task = functools.partial(_on_worker, work, self._shared)
         source = iter(jobs)
         running: dict[Any, Any] = {}
         with self._connected() as client:

@@ -11,21 +11,18 @@ from tmt_dq.batch.records import FileResult, FileState, Job, state_of
 from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import RampFormatError, TmtDqError
 from tmt_dq.files import remote
-from tmt_dq.files.copying import Progress, read_errors
+from tmt_dq.files.copying import read_errors
 from tmt_dq.files.identity import sha256_of
 
 __all__ = ["process", "rehearse"]
 
 
-def process(job: Job, progress: Progress | None = None, *, settings: Settings) -> FileResult:
-    """Work on one exposure; what goes wrong with it is in the result.
-
-    An error that `progress` raises ends it.
-    """
+def process(job: Job, *, settings: Settings) -> FileResult:
+    """Work on one exposure; what goes wrong with it is in the result."""
     start = time.perf_counter()
     before = state_of(job.input)
     try:
-        result = _process(job, settings, before, progress)
+        result = _process(job, settings, before)
     except Exception as error:  # noqa: BLE001 - one bad file never stops the night
         result = FileResult.failure(job, error)
     return dataclasses.replace(result, seconds=time.perf_counter() - start)
@@ -41,9 +38,7 @@ def rehearse(job: Job, settings: Settings) -> Job:
     return dataclasses.replace(job, reason=f"{why}; {job.reason}")
 
 
-def _process(
-    job: Job, settings: Settings, before: FileState | None, progress: Progress | None
-) -> FileResult:
+def _process(job: Job, settings: Settings, before: FileState | None) -> FileResult:
     common: dict[str, Any] = {"size": job.size, "input_state": before}
     if settings.checksum:
         with remote.local(job.input) as path, read_errors(job.input):
@@ -62,9 +57,7 @@ def _process(
     from tmt_dq.apply.apply import apply_dq
 
     replace = job.replace or _left_by_a_lost_worker(job)
-    applied = apply_dq(
-        job.input, job.output, overwrite=replace, progress=progress, **settings.keywords
-    )
+    applied = apply_dq(job.input, job.output, overwrite=replace, **settings.keywords)
     return FileResult.of(
         job,
         "done",

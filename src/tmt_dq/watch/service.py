@@ -171,9 +171,7 @@ class Service:
             # One that is queued, or at work, is compared with what it was when it ends.
             elif job.action == "process" and job.output not in self._taken:
                 self._taken[job.output] = path
-                journal = str(self._journal.path) if self._settings.options.sync else None
-                since = time.monotonic()
-                self._queue.append(Task(job, identity, since, self._settings, journal))
+                self._queue.append(Task(job, identity, time.monotonic(), self._settings))
 
     def _decide(self, path: str, identity: Identity) -> tuple[Job, TmtDqError | None]:
         if path in self._aside and self._aside[path][0] == identity:
@@ -190,8 +188,9 @@ class Service:
                 continue
             if task.job.reason == "interrupted":
                 remove_leftovers(task.job.output)
-            # From here on the output is ours. The worker flushes this to the disk.
-            self._journal.begin([Path(task.job.output).name], sync=False)
+            # From here on the output is ours.
+            name = Path(task.job.output).name
+            self._journal.begin([name], sync=self._settings.options.sync)
             self._pool.give(task)
 
     # --- from tasks to outputs ------------------------------------------------------------------

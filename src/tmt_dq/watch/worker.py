@@ -1,6 +1,5 @@
 """Work of a worker process of a watch."""
 
-import contextlib
 import errno
 import os
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 from tmt_dq.batch.records import FileResult, Job
 from tmt_dq.batch.settings import Settings
 from tmt_dq.batch.worker import process
-from tmt_dq.errors import OutputError, RampFormatError
+from tmt_dq.errors import OutputError
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.completeness import identity_of
 
@@ -24,17 +23,12 @@ _DISK_ERRORS = {
 
 
 class Task(NamedTuple):
-    """Exposure to work on, found complete at a time of the monotonic clock, and how.
-
-    `identity` is that of its file at that time; `journal`, which names the job, is flushed to the
-    disk first.
-    """
+    """Exposure to work on, and how; its file was complete at a time of the monotonic clock."""
 
     job: Job
     identity: Identity
     since: float
     settings: Settings
-    journal: str | None = None
 
 
 def work(task: Task) -> FileResult | None:
@@ -43,19 +37,10 @@ def work(task: Task) -> FileResult | None:
     Raises the `OutputError` that any other exposure would meet too.
     """
     path = task.job.input
-
-    def check(_size: int) -> None:
-        if identity_of(path) != task.identity:
-            raise RampFormatError("changed while it was being read", where=path)
-
     if identity_of(path) != task.identity:
         return None
-    if task.journal is not None:
-        # Here and not where it was written: there it would hold up all that comes meanwhile.
-        with contextlib.suppress(OSError), Path(task.journal).open("rb") as file:
-            os.fsync(file.fileno())
-    result = process(task.job, check, settings=task.settings)
-    # An error may be about what somebody began to write over it, before a piece was copied.
+    result = process(task.job, settings=task.settings)
+    # The error may be that it changed, or about what somebody began to write over it.
     if result.error is not None and identity_of(path) != task.identity:
         return None
     if isinstance(result.error, OutputError):
