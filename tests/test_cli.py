@@ -32,6 +32,10 @@ def test_version() -> None:
     ("words", "same"),
     [
         ([], ["--help"]),
+        (["help"], ["--help"]),
+        (["help", "apply"], ["apply", "--help"]),
+        (["help", "crds"], ["crds", "--help"]),
+        (["version"], ["--version"]),
         (["apply", "-h"], ["apply", "--help"]),
     ],
     ids=str,
@@ -41,6 +45,23 @@ def test_other_ways_to_ask(words: list[str], same: list[str]) -> None:
     assert outcome.code == 0
     assert outcome == invoke(*same)
     assert len(outcome.out) > 100
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "alias"),
+    [
+        ("deliver", "--crds-path DIR", "--cache=a"),
+        ("select", "--crds-path DIR", "--cache=a"),
+        ("import", "--description TEXT", "--descrip=a"),
+        ("apply", "--guide-windows-from-file", "--guide-windows"),
+        ("apply", "--mask FILE", "--override-mask=a"),
+    ],
+)
+def test_aliases_are_taken_and_not_listed(verb: str, name: str, alias: str) -> None:
+    shown = invoke(verb, "--help").out
+    assert name in shown
+    assert f"{alias.partition('=')[0]} " not in shown
+    assert "Missing argument" in invoke(verb, alias).err
 
 
 def test_help_imports_nothing_slow() -> None:

@@ -326,7 +326,7 @@ def test_a_signal_leaves_no_temporary_copy(folder: Path, scratch: Path, number: 
     """CRDS' own certify takes two seconds, in which the copy of the mask lies in TMPDIR."""
     root, mask = small_cache(folder / "cache"), deliverable(folder / "mask.fits")
     done = _ended(
-        ["deliver", mask, "--crds-path", root, "--yes"],
+        ["deliver", mask, "--cache", root, "--yes"],
         number,
         lambda: list(scratch.rglob("*.fits")),
         env={**os.environ, "TMPDIR": str(scratch)},

@@ -45,6 +45,15 @@ VERBS = {
 
 _LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
 
+_ALIASES = {
+    "--cache": "--crds-path",
+    "--descrip": "--description",
+    "--guide-windows": "--guide-windows-from-file",
+    "--no-guide-windows": "--no-guide-windows-from-file",
+    "--override-mask": "--mask",
+}
+"""Other names of options, which help texts leave out."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command as Ctrl-C does: nothing half-written is left behind."""
 
@@ -162,7 +171,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with logs.shown():
         try:
             result: object = _group.main(
-                args=words or ["--help"], prog_name="tmt-dq", standalone_mode=False
+                args=_spelled_out(words), prog_name="tmt-dq", standalone_mode=False
             )
         except (click.Abort, KeyboardInterrupt):
             error = Interrupted("Interrupted", 128 + signal.SIGINT)
@@ -172,6 +181,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return result if isinstance(result, int) else 0
         report_error(error)
         return int(error.exit_code)
+
+
+def _spelled_out(words: list[str]) -> list[str]:
+    """Return the words with `help`, `version`, and other names of options, as what they mean."""
+    match words:
+        case [] | ["help"]:
+            return ["--help"]
+        case ["help", verb]:
+            return [verb, "--help"]
+        case ["version"]:
+            return ["--version"]
+        case ["crds", *_]:
+            return words
+    parts = [word.partition("=") for word in words]
+    return ["".join((_ALIASES.get(name, name), *value)) for name, *value in parts]
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:
