@@ -341,7 +341,7 @@ def add_table(
 
 TWO = [(0, 1, "HOT"), (0, 1, "DEAD")]
 UNKNOWN = [(0, 1, "HOT"), (1, 2, "MY_FLAG")]
-add_table("duplicate value", MASK, "row 2", "VALUE 1 is defined in row 1 too", rows=TWO)
+add_table("duplicate value", MASK, "row 2", "an earlier row has the VALUE 1", rows=TWO)
 add_table("fractional", MASK, "VALUE 1.5", "one bit", rows=[(0, 1.5, "HOT")], formats=("J", "D"))
 add_table("text", MASK, "VALUE", rows=[(0, "one", "HOT")], formats=("J", "8A"))
 add_table("unknown name", FLAG, "row 2", "'MY_FLAG'", "--unknown drop", rows=UNKNOWN)

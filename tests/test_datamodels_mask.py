@@ -248,7 +248,7 @@ def _text(name: Any) -> str:
     [
         ([(0, 1, "BADNESS", "")], 1, UnknownFlagError, "BADNESS"),
         (DEFINITIONS, 64, UnknownFlagError, r"bit 6 \(value 64\) in 1 pixels"),
-        ([(0, 1, "DEAD", ""), (1, 2, "DEAD", "")], 1, MaskFormatError, "row 2: DEAD"),
+        ([(0, 1, "DEAD", ""), (1, 2, "DEAD", "")], 1, MaskFormatError, r"row 2 \(DEAD\)"),
         ([(0, 3, "DEAD", "")], 1, MaskFormatError, "VALUE 3 is not one bit"),
         ([(2, 1, "DEAD", "")], 1, MaskFormatError, "BIT 2 and VALUE 1 disagree"),
     ],

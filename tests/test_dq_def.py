@@ -107,16 +107,16 @@ CONTRADICTIONS = [
     ([(0, -1, "HOT")], "VALUE -1 is not one bit"),
     ([(30, -(2**30), "HOT")], "VALUE -1073741824 is not one bit"),
     ([(30, -(2**31), "HOT")], "BIT 30 and VALUE 2147483648 disagree"),
-    ([(31, -(2**31), "HOT"), (31, 2**31, "DEAD")], "VALUE 2147483648 is defined in row 1 too"),
+    ([(31, -(2**31), "HOT"), (31, 2**31, "DEAD")], "row 2 .* has the VALUE 2147483648"),
     ([(32, 2**32, "HOT")], "VALUE 4294967296 is not one bit"),
     ([(0, 1.5, "HOT")], "VALUE 1.5 is not one bit"),
     ([(0, math.nan, "HOT")], "VALUE nan is not one bit"),
     ([(0, math.inf, "HOT")], "VALUE inf is not one bit"),
-    ([(2, 2, "HOT")], "BIT 2 and VALUE 2 disagree; bit 1 has the value 2"),
+    ([(2, 2, "HOT")], "BIT 2 and VALUE 2 disagree; expected VALUE = 2.BIT"),
     ([(0.5, 1, "HOT")], "BIT 0.5 and VALUE 1 disagree"),
-    ([(1, 2, "HOT"), (1, 2, "DEAD")], r"row 2 \(DEAD\): VALUE 2 is defined in row 1 too"),
-    ([(1, 2, "HOT"), (2, 4, "hot")], "row 2: hot is defined in row 1 too"),
-    ([(1, 2, "RESERVED"), (2, 4, "UNRELIABLE_ERROR")], "is defined in row 1 too"),
+    ([(1, 2, "HOT"), (1, 2, "DEAD")], r"row 2 \(DEAD\): an earlier row has the VALUE 2"),
+    ([(1, 2, "HOT"), (2, 4, "hot")], r"row 2 \(hot\): .* the same name"),
+    ([(1, 2, "RESERVED"), (2, 4, "UNRELIABLE_ERROR")], "the same name"),
 ]
 
 

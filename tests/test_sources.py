@@ -13,7 +13,6 @@ from tmt_dq.core.geometry import Border, Window
 from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
-from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.core.sources.subarrays import merge_subarrays, subarray_windows
 from tmt_dq.errors import ConfigError, GeometryError
@@ -153,47 +152,18 @@ def test_reference_pixels_are_the_border_of_the_detector() -> None:
     np.testing.assert_array_equal(source.pixels, expected)
 
 
-def test_the_mask_wins_over_the_border_and_the_difference_is_told() -> None:
-    mask = np.zeros(SHAPE[2:], np.uint32)
-    mask[:, :3] = REFERENCE_PIXEL
-    mask[0, 10] = REFERENCE_PIXEL
-    source = _source(mask, reference_pixels=True)
-    assert source.pixels is not None
-    assert not source.pixels.any()
-    assert "1 are not in the border, 16 of the border are not in the mask" in source.remarks[0]
-
-
 @pytest.mark.parametrize("named", [True, False], ids=["as the border", "none"])
-def test_a_mask_that_agrees_with_the_border_needs_no_remark(named: bool) -> None:
+def test_the_border_is_flagged_where_the_mask_has_none(named: bool) -> None:
     mask = MASK.copy()
     if named:
         mask[:, :4] |= REFERENCE_PIXEL
     source = _source(mask, reference_pixels=True)
-    assert source.remarks == ()
+    assert source.remarks == (("the mask has reference pixels of its own",) if named else ())
     # The mask's own source flags them, or the border does: together they are the same.
     pixels, _, _ = initialize(_counts(), [FlagSource("mask", "m.fits", mask), source])
     expected = MASK.copy()
     expected[:, :4] |= REFERENCE_PIXEL
     np.testing.assert_array_equal(pixels, expected)
-
-
-@pytest.mark.parametrize(
-    ("mask", "y", "x", "lacking"),
-    [
-        (None, 40, 4, 0),
-        (MASK, 40, 4, 16 * 4),  # columns 4 to 7 of the detector are in its border of 8
-        (MASK, 8, 8, 0),
-        (MASK, 0, 0, 16 * 20 - 8 * 12),
-        (MASK, 44, 40, 4 * 20 + 12 * 4),
-        (MASK | np.uint32(REFERENCE_PIXEL), 0, 0, 0),
-    ],
-)
-def test_a_mask_without_reference_pixels(mask: Uint32 | None, y: int, x: int, lacking: int) -> None:
-    exposure = Exposure("ramp.fits", SHAPE, Window(y, x, 16, 20), FRAME, BORDER, mask)
-    told = f"it lacks the border of reference pixels, {lacking} in this exposure"
-    remarks = lacks_border(Recipe(), exposure)
-    assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
-    assert lacks_border(Recipe(reference_pixels=True), exposure) == ()
 
 
 def test_a_moving_guide_window() -> None:
@@ -396,11 +366,10 @@ def test_merging_subarrays_gives_the_frame_back(data: st.DataObject) -> None:
 def test_merging_refuses_what_does_not_fit() -> None:
     frame = np.zeros(SHAPE[2:], np.uint32)
     right = {1: np.zeros((3, 6), np.uint32), 2: np.zeros((2, 10), np.uint32)}
-    with pytest.raises(GeometryError, match=r"subarrays \[1, 2\], but flags are given for \[1\]"):
-        merge_subarrays(frame, MAP, {1: right[1]})
-    with pytest.raises(GeometryError, match=r"subarray 2 has the shape \(2, 10\)"):
-        merge_subarrays(frame, MAP, {**right, 2: right[1]})
-    with pytest.raises(GeometryError, match="SUBARR_MAP has the shape"):
+    for pieces in ({1: right[1]}, {**right, 2: right[1]}):
+        with pytest.raises(GeometryError, match="without flags of their shape: 2"):
+            merge_subarrays(frame, MAP, pieces)
+    with pytest.raises(GeometryError, match=r"SUBARR_MAP has the shape .* of their shape: none"):
         merge_subarrays(frame[1:], MAP, right)
 
 

@@ -13,7 +13,6 @@ from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
-from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.errors import NoMatchError
 from tmt_dq.exposures.ramp import Ramp, RampFile
@@ -82,7 +81,7 @@ def plan_ramp(
             readout=readout,
         )
         if mask is not None:
-            remarks = (*_left_out(mask), *lacks_border(recipe, exposure))
+            remarks = _left_out(mask)
             sources.append(FlagSource("mask", name, exposure.mask, remarks=remarks))
         if user is not None:
             sources.append(_user_source(user, ramp, options))

@@ -1,6 +1,6 @@
 """DQ_DEF tables: what each bit of one file means, checked and turned into a translation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -83,41 +83,24 @@ def translation(
     """
     problems: list[str] = []
     unknown_names: list[str] = []
-    pairs: list[tuple[int, int]] = []
-    first: dict[int | str, int] = {}
+    pairs: dict[int, int] = {}
     for number, row in enumerate(rows, start=1):
         name = row.name.strip()
         if name.upper() == "GOOD" and row.value == 0:
             # No flag at all: STScI's generators of masks write this row into every table.
             continue
-        value = _single_bit(row.value)
-        if value is None:
-            problems.append(
-                f"row {number} ({name}): VALUE {row.value} is not one bit of 32 (1, 2, 4, …, 2^31)"
-            )
-            continue
-        if row.bit != value.bit_length() - 1:
-            problems.append(
-                f"row {number} ({name}): BIT {row.bit} and VALUE {value} disagree; "
-                f"bit {value.bit_length() - 1} has the value {value}"
-            )
-        if first.setdefault(value, number) != number:
-            problems.append(
-                f"row {number} ({name}): VALUE {value} is defined in row {first[value]} too"
-            )
         meaning = PIXEL.get(name, 0)
-        if not meaning:
+        value, problem = _checked(row, meaning, pairs)
+        if problem:
+            problems.append(f"row {number} ({name}): {problem}")
+        elif not meaning:
             unknown_names.append(f"row {number}: {name!r} (value {value})")
-        elif first.setdefault(PIXEL.decode(meaning)[0], number) != number:
-            problems.append(
-                f"row {number}: {name} is defined in row {first[PIXEL.decode(meaning)[0]]} too"
-            )
-        pairs.append((value, meaning))
+        pairs[value] = meaning
     if problems:
         raise MaskFormatError(
             "the DQ_DEF table is contradictory: " + "; ".join(problems),
             where=where,
-            hint="Correct the table: one row a bit, with VALUE = 2^BIT and a name of its own.",
+            hint="Correct the table: one row a bit, with a name of its own.",
         )
     if unknown_names and unknown == "error":
         raise UnknownFlagError(
@@ -126,17 +109,21 @@ def translation(
             hint="Correct the names, or use unknown='drop' (--unknown drop) to leave these bits "
             "out.",
         )
-    return Translation(tuple(pairs))
+    return Translation(tuple(pairs.items()))
 
 
-def _single_bit(value: float) -> int | None:
-    """Return a table's VALUE as an integer if it is exactly one bit of a uint32."""
-    if not float(value).is_integer():  # NaN and infinity included
-        return None
-    number = int(value)
-    if number == -(1 << 31):  # bit 31 in a column of signed numbers
-        number = 1 << 31
-    return number if 0 < number < 1 << 32 and number & (number - 1) == 0 else None
+def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple[int, str]:
+    """Return a row's VALUE as an integer, and what is wrong with the row, "" if nothing is."""
+    value = int(row.value) if float(row.value).is_integer() else 0  # NaN and infinity are not
+    if value == -(1 << 31):  # bit 31 in a column of signed numbers
+        value = 1 << 31
+    if not 0 < value < 1 << 32 or value & (value - 1):
+        return 0, f"VALUE {row.value} is not one bit of 32 (1, 2, 4, …, 2^31)"
+    if row.bit != value.bit_length() - 1:
+        return value, f"BIT {row.bit} and VALUE {value} disagree; expected VALUE = 2^BIT"
+    if value in earlier or (meaning and meaning in earlier.values()):
+        return value, f"an earlier row has the VALUE {value}, or the same name"
+    return value, ""
 
 
 def translate(

@@ -126,14 +126,7 @@ class Window:
         )
 
     def slices(self, reference: "Window") -> tuple[slice, slice]:
-        """Return the index that cuts this window out of an array covering `reference`.
-
-        Raises
-        ------
-        ValueError
-            Raised if `reference` does not contain this window; callers check first, with a
-            message that names their files.
-        """
+        """Return the index of this window in an array of `reference`, which must contain it."""
         if not reference.contains(self):
             raise ValueError(f"{self.describe()} is not inside {reference.describe()}")
         y, x = self.y - reference.y, self.x - reference.x
@@ -149,11 +142,8 @@ class Window:
 
 def overlap(part: Window, window: Window, expand: int = 0) -> tuple[slice, slice]:
     """Return the index of the pixels of `part`, made larger on all sides, in a window's array."""
-    rows, columns = (
-        slice(max(0, start - expand - origin), max(0, start + length + expand - origin))
-        for start, length, origin in (
-            (part.y, part.ny, window.y),
-            (part.x, part.nx, window.x),
-        )
+    y, x = part.y - window.y, part.x - window.x
+    return (
+        slice(max(0, y - expand), max(0, y + part.ny + expand)),
+        slice(max(0, x - expand), max(0, x + part.nx + expand)),
     )
-    return rows, columns

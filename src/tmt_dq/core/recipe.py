@@ -35,40 +35,21 @@ class GuideWindow:
     groups: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, Window):
-            raise ConfigError(f"guide window's window is {self.window!r}; expected a Window")
-        if not isinstance(self.groups, tuple | None):
-            raise ConfigError(f"guide window's groups is {self.groups!r}; expected a tuple")
-        if min(self.window.shape) < 1:
-            raise ConfigError(f"the guide window {self.window.describe()} is empty")
-        if self.groups is not None and not 0 <= self.groups[0] < self.groups[1]:
+        is_window = isinstance(self.window, Window)
+        if not is_window or min(self.window.shape) < 1:
+            raise ConfigError(f"a guide window is {self.window!r}; expected a Window with pixels")
+        if self.groups is not None:
             first, end = self.groups
-            raise ConfigError(
-                f"the guide window is there from group {first + 1} to {end}; expected 1 ≤ first ≤ "
-                "last"
-            )
+            if not 0 <= first < end:
+                raise ConfigError(
+                    f"the guide window is there from group {first + 1} to {end}; expected 1 ≤ "
+                    "first ≤ last"
+                )
+            object.__setattr__(self, "groups", (first, end))  # a list has no hash
 
     @classmethod
-    def parse(cls, text: str, *, where: object = None) -> "GuideWindow":
-        """Return a window from X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST, the form of `describe`.
-
-        Parameters
-        ----------
-        text : str
-            Pixels and groups, counted from 1.
-        where : object, optional
-            Named in errors.
-
-        Returns
-        -------
-        GuideWindow
-            The window.
-
-        Raises
-        ------
-        ConfigError
-            Raised if the text has another form.
-        """
+    def parse(cls, text: str) -> "GuideWindow":
+        """Return a window from X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST, the form of `describe`."""
         numbers, groups = text.strip().split(","), None
         try:
             if len(numbers) == 5:
@@ -78,8 +59,7 @@ class GuideWindow:
         except ValueError:
             raise ConfigError(
                 f"{text!r} is not a window; expected X,Y,NX,NY or X,Y,NX,NY,FIRST:LAST with whole "
-                "numbers, pixels and groups counted from 1",
-                where=where,
+                "numbers, pixels and groups counted from 1"
             ) from None
         return cls(Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), groups)
 
@@ -198,23 +178,7 @@ class Recipe:
             object.__setattr__(self, name, checked)
 
     def changed(self, given: Mapping[str, object]) -> "Recipe":
-        """Return a recipe with other values in some fields.
-
-        Parameters
-        ----------
-        given : mapping of str to object
-            Values by field.
-
-        Returns
-        -------
-        Recipe
-            The changed recipe.
-
-        Raises
-        ------
-        ConfigError
-            Raised if recipes have no such field, or its value is wrong.
-        """
+        """Return a recipe with other values in some fields; ConfigError if they make no sense."""
         known = option_table(Recipe)
         unknown = sorted(set(given) - set(known))
         if unknown:

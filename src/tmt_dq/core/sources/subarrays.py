@@ -102,21 +102,15 @@ def merge_subarrays(
            [ 512, 2048,    0]], dtype=uint32)
     """
     windows = subarray_windows(subarr_map)
-    if subarr_map.shape != pixeldq.shape:
-        raise GeometryError(f"SUBARR_MAP has the shape {subarr_map.shape}, PIXELDQ {pixeldq.shape}")
-    if set(windows) != set(pieces):
+    shapes = {number: window.shape for number, window in windows.items()}
+    given = {number: piece.shape for number, piece in pieces.items()}
+    wrong = sorted(number for number, _ in shapes.items() ^ given.items())
+    if wrong or subarr_map.shape != pixeldq.shape:
         raise GeometryError(
-            f"SUBARR_MAP has the subarrays {sorted(windows)}, but flags are given for "
-            f"{sorted(pieces)}"
+            f"SUBARR_MAP has the shape {subarr_map.shape}, PIXELDQ {pixeldq.shape}; subarrays "
+            f"without flags of their shape: {', '.join(map(str, dict.fromkeys(wrong))) or 'none'}"
         )
     merged = pixeldq.copy()
-    frame = Window.full(*pixeldq.shape)
     for number, window in windows.items():
-        piece = pieces[number]
-        if piece.shape != window.shape:
-            raise GeometryError(
-                f"subarray {number} has the shape {window.shape} in SUBARR_MAP, its flags "
-                f"{piece.shape}"
-            )
-        merged[window.slices(frame)] = piece
+        merged[window.slices(Window.full(*pixeldq.shape))] = pieces[number]
     return merged
