@@ -16,7 +16,7 @@ BESIDE := $(CURDIR)/.bench/beside-jwst
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test contract coverage core-coverage lint format type contracts repository check hooks nox package \
-	changelog docs notebook pictures bench bench-peers peers-jwst clean
+	changelog docs notebook pictures bench bench-peers peers-jwst peers-liger clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -103,6 +103,9 @@ $(BESIDE)/.installed: pyproject.toml benchmarks/peers/jwst.txt
 
 peers-jwst: $(STAMP) $(BESIDE)/.installed  ## run the tests that need jwst, with jwst and tmt-dq in one environment
 	TMT_DQ_JWST_PYTHON=$(BESIDE)/bin/python $(BIN)/python -m pytest -n $(JOBS) tests/test_beside_jwst.py tests/test_differential_jwst.py
+
+peers-liger: $(STAMP)  ## run the tests with liger_iris_pipeline, in the environment of LIGER_PYTHON
+	TMT_DQ_LIGER_PYTHON=$(LIGER_PYTHON) $(BIN)/python -m pytest -rs tests/test_beside_liger.py
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .bench build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .nox .coverage .coverage.* htmlcov docs/_build docs/reference/generated

@@ -434,10 +434,10 @@ def test_overwrite(run: Run, folder: Path) -> None:
 # --- no mask, user flags, groups ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["if_no_mask", "unknown"])
+@pytest.mark.parametrize("name", ["if_no_mask", "unknown", "dq_bits"])
 def test_a_choice_that_does_not_exist_is_not_taken_for_another(name: str) -> None:
     options: Any = {name: "eror"}
-    with pytest.raises(ConfigError, match=f"{name} is 'eror'; expected one of error, "):
+    with pytest.raises(ConfigError, match=f"{name} is 'eror'; expected one of (error|all), "):
         apply_dq("ramp.fits", **options)
 
 

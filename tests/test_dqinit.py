@@ -1,6 +1,7 @@
 """PIXELDQ and GROUPDQ of an exposure in memory: OR-ed, never broadcast, made in pieces."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from builders import run_python
@@ -55,6 +56,20 @@ def test_large_frames_are_made_in_pieces_of_rows() -> None:
     (report,) = work.reports()
     assert list(report.counts.items()) == [("DO_NOT_USE", 2000), ("DEAD", 1)]
     assert report.describe() == "mask m.fits: 2,001 pixels flagged"
+
+
+def test_flags_of_one_read_are_those_of_all_sources() -> None:
+    def first(_integration: int, group: int) -> npt.NDArray[np.uint8] | None:
+        return None if group else np.array([[1, 8]], np.uint8)
+
+    sources = [FlagSource("a", groups=first), FlagSource("b"), FlagSource("c", groups=first)]
+    sources += [FlagSource("d", groups=lambda *_: np.array([[4, 0]], np.uint8))]
+    work = Initialization(sources)
+    for group, expected in ((0, [[5, 8]]), (1, [[4, 0]])):
+        found = work.samples(0, group)
+        assert found is not None
+        assert found.tolist() == expected
+    assert Initialization([FlagSource("b")]).samples(0, 0) is None
 
 
 def test_settings_of_a_source_in_one_line() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tmt_dq.apply.options import ApplyOptions, FileName, IfNoMask
+from tmt_dq.apply.options import ApplyOptions, DQBits, FileName, IfNoMask
 from tmt_dq.apply.output import Applied, open_output
 from tmt_dq.apply.plan import plan_exposure
 from tmt_dq.core.dq_def import Unknown
@@ -36,6 +36,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     recipe: Recipe | Mapping[str, object] | None = None,
     if_no_mask: IfNoMask = "error",
     unknown: Unknown = "error",
+    dq_bits: DQBits = "all",
     again: bool = False,
     start_over: bool = False,
     overwrite: bool = False,
@@ -54,7 +55,8 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
     Parameters
     ----------
     ramp : path or URL
-        FITS file with the reads in SCI (nints, ngroups, ny, nx); may be compressed.
+        FITS file with the reads in SCI (nints, ngroups, ny, nx), or in a layout that the
+        instrument's description has; may be compressed.
     output : path or URL, optional
         The file to write. By default ``<root>_dqinit.fits`` beside the input, where a suffix
         ``_uncal`` of the input's name is left out.
@@ -83,6 +85,10 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         and nothing else; apply the other sources.
     unknown : {"error", "drop"}
         What to do about bits and DQ_DEF names without a meaning.
+    dq_bits : {"all", "low16"}
+        What to do about flags of bits 16 to 31 where the exposure's file has the layout of another
+        pipeline, whose own flags have 16 bits: raise, or leave them out of these and record that;
+        PIXELDQ, which is written beside them, has all.
     again : bool
         Whether an exposure that was initialized already keeps its flags and gets more.
     start_over : bool
@@ -141,6 +147,7 @@ def apply_dq(  # noqa: PLR0913 - the options of the verb, keyword-only
         mask=mask,
         if_no_mask=if_no_mask,
         unknown=unknown,
+        dq_bits=dq_bits,
         subarray=subarray,
         user_dq=user_dq,
         user_reading=user_reading,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_APPLICABLE",
     "ApplyOptions",
+    "DQBits",
     "FileName",
     "IfNoMask",
     "given_options",
@@ -28,6 +29,7 @@ __all__ = [
 
 FileName = str | PathLike[str]
 IfNoMask = Literal["error", "skip", "continue"]
+DQBits = Literal["all", "low16"]
 
 NOT_APPLICABLE = "N/A"
 """Stands for a mask, in options and records, where none applies."""
@@ -96,6 +98,14 @@ class ApplyOptions:
         group="Mask",
         kind=str,
         choices=("error", "drop"),
+    )
+    dq_bits: DQBits = row(
+        "all",
+        "In another pipeline's layout, whose flags have 16 bits: refuse flags that do not fit, or "
+        "leave them out there (low16); PIXELDQ has all.",
+        group="Output",
+        kind=str,
+        choices=("all", "low16"),
     )
     subarray: tuple[int, int] | None = row(
         None,

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.plan import Plan
 from tmt_dq.core.initialize import Initialization
 from tmt_dq.core.sources.source import SourceReport
-from tmt_dq.exposures.dq_sources import EXTENSION
+from tmt_dq.exposures.dq_sources import EXTENSION, sources_unit
 from tmt_dq.exposures.earlier import begin
-from tmt_dq.exposures.planes import plane_reader
+from tmt_dq.exposures.planes import LayoutFlags, plane_reader
 from tmt_dq.exposures.ramp import RampFile, read_ramp
 from tmt_dq.exposures.record import Headers, Record
 from tmt_dq.files.atomic import atomic_output, check_not_input, check_output, output_errors
@@ -169,7 +171,7 @@ def open_output(
             UnitWriter(fd, file, progress=progress, writeback=options.sync)
         )
         # The science data are the input's, whatever the flags: they are copied meanwhile.
-        last = _last_unchanged(file.units)
+        last = _last_unchanged(exposure)
         if last is not None:
             with output_errors(target):
                 writer.copy_ahead(last, _room(file.units[0]))
@@ -183,7 +185,7 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
     record = dataclasses.replace(
         plan.record,
         pixels_before=count_flagged(exposure.file, exposure.pixeldq),
-        groups_before=has_flags(exposure.file, exposure.groupdq),
+        groups_before=exposure.ramp.layout is None and has_flags(exposure.file, exposure.groupdq),
     )
     # What is counted on the way is written into the primary header, which comes first: its room
     # is made for the largest numbers that can come.
@@ -191,15 +193,21 @@ def _write(exposure: RampFile, plan: Plan, writer: UnitWriter, target: Path) -> 
     head_size = max(headers.primary_size(longest), _room(exposure.file.units[0]))
     writer.reserve(head_size)
     if plan.sources:
-        _write_flagged(exposure, work, writer)
+        if exposure.ramp.layout is None:
+            _write_flagged(exposure, work, writer)
+        else:
+            before = _write_in_layout(exposure, work, writer)
+            record = dataclasses.replace(record, groups_before=before)
         writer.write(*convention_unit())
         record = record.with_flags(work.reports(), work.counts)
     else:
         for unit in exposure.file.units:
             _copy(unit, writer)
-    for table in headers.tables(record):
-        writer.write(*table)
-    writer.write_at(0, headers.primary_bytes(record, head_size))
+    writer.write(*sources_unit(record.sources))
+    writer.write_head(0, headers.primary_bytes(record, head_size))
+    asdf = headers.asdf_unit(record, writer.digest_of_headers())
+    if asdf is not None:  # last, where stdatamodels puts it
+        writer.write(*asdf)
     writer.finish()
     return record
 
@@ -227,6 +235,28 @@ def _write_flagged(exposure: RampFile, work: Initialization, writer: UnitWriter)
     writer.write_flags(*pixeldq, (flags for _, flags in work.rows(reader)))
 
 
+def _write_in_layout(exposure: RampFile, work: Initialization, writer: UnitWriter) -> bool:
+    """Write the units of another pipeline's layout, its flags filled; tell whether it had any."""
+    own = LayoutFlags(exposure)
+    pixeldq = place = None
+    for unit in exposure.file.units:
+        if unit is exposure.pixeldq:
+            pixeldq = _reserve_pixels(exposure, writer, unit.header)
+        elif unit is own.unit:
+            place = writer.reserve_image(unit.header, unit.data_size)
+        elif unit.name != "DQ_DEF":
+            _copy(unit, writer)
+    assert place is not None
+    # They are needed twice: encoded in PIXELDQ, and for each sample.
+    flags = np.empty(exposure.ramp.window.shape, np.uint32)
+    for rows, piece in work.rows(plane_reader(exposure)):
+        flags[rows] = piece
+    pieces = own.pieces(flags, work.samples)
+    writer.write_flags(place, own.unit.header, pieces)
+    writer.write_flags(*(pixeldq or _reserve_pixels(exposure, writer)), [flags])
+    return own.before
+
+
 def _reserve_pixels(
     exposure: RampFile, writer: UnitWriter, old: Header | None = None
 ) -> tuple[int, Header]:
@@ -243,11 +273,11 @@ def _copy(unit: Unit, writer: UnitWriter) -> None:
         writer.copy(unit)
 
 
-def _last_unchanged(units: tuple[Unit, ...]) -> Unit | None:
+def _last_unchanged(exposure: RampFile) -> Unit | None:
     """Return the last unit before the first that is written anew."""
     last = None
-    for unit in units:
-        if unit.index > 0 and unit.name in _WRITTEN_ANEW:
+    for unit in exposure.file.units:
+        if (unit.index > 0 and unit.name in _WRITTEN_ANEW) or unit is exposure.groupdq:
             break
         if last is not None and unit.header_offset != last.end:
             break  # an extension between them is left out

@@ -4,22 +4,28 @@ It is the same whether the exposure is a file or a model, and however its flags 
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
 from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
-from tmt_dq.errors import NoMatchError
+from tmt_dq.errors import NoMatchError, RampFormatError
+from tmt_dq.exposures.layouts import refuse_layout
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
 from tmt_dq.files.identity import digest_of, identify
 from tmt_dq.files.remote import name_of
+from tmt_dq.fits.layout import Unit
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
 
@@ -56,7 +62,11 @@ def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
     """Return the plan for an exposure in a file."""
     recipe = choose_recipe(exposure.ramp.instrument, options)
     readout = read_readout(exposure, recipe)
-    return plan_ramp(exposure.ramp, exposure.file.path, recipe, readout, options)
+    plan = plan_ramp(exposure.ramp, exposure.file.path, recipe, readout, options)
+    if exposure.ramp.layout is None or exposure.groupdq is None:
+        return plan
+    sources = _fit_layout(plan, exposure.groupdq, exposure.file.path, options)
+    return dataclasses.replace(plan, sources=sources)
 
 
 def plan_ramp(
@@ -95,6 +105,35 @@ def plan_ramp(
         lines=() if missing is None else (f"no mask: {missing.what.splitlines()[0]}",),
     )
     return Plan(ramp, record, tuple(sources), mask, user, selection)
+
+
+def _fit_layout(
+    plan: Plan, unit: Unit, where: object, options: ApplyOptions
+) -> tuple[FlagSource, ...]:
+    """Return the sources of a plan, with remarks on flags that a layout has no room for."""
+    looking = [source.kind for source in plan.sources if source.look is not None]
+    if looking:
+        hint = "Leave the option out: reads of other layouts are not looked at."
+        refuse_layout(plan.ramp.layout, ", ".join(looking), where=where, hint=hint)
+    kept = np.uint32((1 << unit.bitpix) - 1)
+    lost: Counter[str] = Counter()
+    sources = []
+    for source in plan.sources:
+        counts = {} if source.pixels is None else PIXEL.count(source.pixels & ~kept)
+        counts.pop("GOOD", None)
+        lost.update(counts)
+        listing = ", ".join(f"{number:,} {flag}" for flag, number in counts.items())
+        remarks = (f"not in {unit.name}, which has {unit.bitpix} bits: {listing}",) * bool(counts)
+        sources.append(dataclasses.replace(source, remarks=(*source.remarks, *remarks)))
+    if lost and options.dq_bits == "all":
+        listing = ", ".join(f"{flag} of {number:,} pixels" for flag, number in lost.items())
+        raise RampFormatError(
+            f"its own flags, {unit.name}, have {unit.bitpix} bits, without room for {listing}",
+            where=where,
+            hint="--dq-bits low16 (dq_bits='low16') leaves these out there, and records it; "
+            "PIXELDQ has them all.",
+        )
+    return tuple(sources)
 
 
 def choose_recipe(instrument: Instrument, options: ApplyOptions) -> Recipe:

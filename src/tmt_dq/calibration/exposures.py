@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tmt_dq.calibration.statistics import Floats
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
+from tmt_dq.exposures.layouts import refuse_layout
 from tmt_dq.exposures.ramp import RampFile, read_ramp
 from tmt_dq.exposures.readout import find_read_numbers
 from tmt_dq.fits.encoding import read_samples
@@ -187,6 +188,8 @@ def _exposure(ramp: RampFile, instrument: Instrument, detector: Detector) -> Exp
             where=path,
             hint="Name exposures of one detector.",
         )
+    hint = "Darks and flats have their reads in SCI (nints, ngroups, ny, nx)."
+    refuse_layout(found.layout, "tmt-dq make", where=path, hint=hint)
     if found.is_image or found.shape[1] < 2:
         raise RampFormatError(
             f"has {found.shape[1]} read; expected a ramp of several",

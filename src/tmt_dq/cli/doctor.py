@@ -14,7 +14,7 @@ from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON
 from tmt_dq.cli.verb import verb
 from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.urls import redacted
-from tmt_dq.instruments.description import VARIABLE, available, load, origin
+from tmt_dq.instruments.files import VARIABLE, available, load, origin
 
 _EXTRAS = {
     "plot": ("matplotlib",),

@@ -126,6 +126,15 @@ class Initialization:
                     plane = samples if plane is None else plane | samples
             yield plane
 
+    def samples(self, integration: int, group: int) -> GroupDQ | None:
+        """Return the flags that sources give one read's samples without a look, not counted."""
+        given = None
+        for source in (account.source for account in self._accounts):
+            plane = None if source.groups is None else source.groups(integration, group)
+            if plane is not None:
+                given = plane if given is None else given | plane
+        return given
+
     def _give(
         self, account: _Account, integration: int, group: int, counts: Counts | None
     ) -> Iterator[GroupDQ]:

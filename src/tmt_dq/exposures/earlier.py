@@ -4,6 +4,7 @@ import dataclasses
 
 from tmt_dq.errors import AlreadyInitializedError, UnexplainedFlagsError
 from tmt_dq.exposures.dq_sources import BEFORE, EXTENSION, read_sources
+from tmt_dq.exposures.layouts import refuse_layout
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.fits.cards import Header
 
@@ -35,6 +36,9 @@ def begin(exposure: RampFile, *, again: bool, start_over: bool) -> RampFile:
         return exposure
     if not start_over:
         raise already_initialized(file.path, header.get("R_MASK", "unknown"))
+    refuse_layout(
+        exposure.ramp.layout, "--start-over", where=file.path, hint="Process the raw ramp."
+    )
     steps = (keyword for keyword in header if keyword.startswith("S_") and keyword != "S_DQINIT")
     later = [step for step in steps if _is_complete(header, step)]
     before = [row for row in read_sources(file) or () if row.kind == BEFORE]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
+from tmt_dq.exposures.layouts import LayoutKeywords, find_layout, possible_layouts
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.problems import Problems
-from tmt_dq.instruments import Detector, Instrument, load
+from tmt_dq.instruments import Detector, Instrument, Layout, load
 
 __all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp", "read_selectors"]
 
@@ -31,16 +32,27 @@ class Ramp:
     selectors: Mapping[str, object]  # keywords that reference selection looks at, as found
     orientation: tuple[int | None, int | None] = (None, None)  # FASTAXIS and SLOWAXIS
     is_image: bool = False  # whether SCI is one 2-D image, without groups
+    layout: Layout | None = None  # of the file, where it is another pipeline's
 
     @property
     def pixel_name(self) -> str:
         """Name of the extension with the flags of the pixels."""
         return "DQ" if self.is_image else self.detector.pixel_flags
 
+    @property
+    def group_name(self) -> str:
+        """Name of the extension with the flags of the samples, "" for an image."""
+        if self.layout is not None:
+            return self.layout.flags.upper()
+        return "" if self.is_image else "GROUPDQ"
+
 
 @dataclass(frozen=True, slots=True)
 class RampFile:
-    """A ramp in an open file: its units SCI, PIXELDQ (DQ in an image) and GROUPDQ."""
+    """A ramp in an open file: its units SCI, PIXELDQ (DQ in an image) and GROUPDQ.
+
+    In another pipeline's layout, `sci` and `groupdq` are what that has for them.
+    """
 
     ramp: Ramp
     file: FitsInput
@@ -49,9 +61,9 @@ class RampFile:
     groupdq: Unit | None
 
     @property
-    def header(self) -> Keywords:
+    def header(self) -> Mapping[str, object]:
         """The keywords of the primary header and of SCI's."""
-        return Keywords(self.file.path, self.file.units[0], self.sci)
+        return _keywords(self.file, self.sci, self.ramp.layout)
 
 
 def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampFile:
@@ -61,46 +73,76 @@ def read_ramp(file: FitsInput, *, start: tuple[int, int] | None = None) -> RampF
     file are listed in one error, of the class of the first.
     """
     problems = Problems(file.path)
-    sci = _only(file, "SCI", problems)
+    sci, layout = find_layout(file.units)
+    sci = sci or _only(file, "SCI", problems)
     if sci is None and not problems:
-        found = ", ".join(unit.label for unit in file.units)
-        what, hint = wrong_kind(file, "an exposure") or (
-            f"has no SCI extension; found {found}",
-            "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
-        )
-        problems.add(RampFormatError, what, hint)
+        _note_no_reads(file, problems)
     elif sci is not None and not sci.is_image:
         problems.add(
             RampFormatError, f"SCI is a table; expected {_FORMS}", "Write it as an image extension."
         )
     problems.raise_any()
     assert sci is not None
-    header = Keywords(file.path, file.units[0], sci)
-    ramp = describe_ramp(header, sci.shape, where=file.path, start=start)
+    shape = sci.shape if layout is None else tuple(sci.shape[axis] for axis in layout.order)
+    header = _keywords(file, sci, layout)
+    ramp = describe_ramp(header, shape, where=file.path, start=start, layout=layout)
     _check_names(file, ramp, problems)
-    pixeldq = _only(file, ramp.pixel_name, problems)
-    groupdq = None if ramp.is_image else _only(file, "GROUPDQ", problems)
-    for unit, expected in ((pixeldq, sci.shape[-2:]), (groupdq, sci.shape)):
-        if unit is not None:
-            _check_flags(unit, expected, sci, problems)
+    pixeldq, groupdq = (
+        _only(file, name, problems) if name else None for name in (ramp.pixel_name, ramp.group_name)
+    )
+    if pixeldq is not None:
+        _check_flags(pixeldq, shape[-2:], sci, problems)
+    if groupdq is not None and layout is None:
+        _check_flags(groupdq, sci.shape, sci, problems, of_samples=True)
     problems.raise_any()
     return RampFile(ramp, file, sci, pixeldq, groupdq)
 
 
+def _keywords(file: FitsInput, sci: Unit | None, layout: Layout | None) -> Mapping[str, object]:
+    units = (file.units[0],) if sci is None else (file.units[0], sci)
+    keywords = Keywords(file.path, *units)
+    return keywords if layout is None else LayoutKeywords(keywords, layout)
+
+
+def _note_no_reads(file: FitsInput, problems: Problems) -> None:
+    """Note that a file has no reads, neither as we hold them nor in a layout."""
+    found = ", ".join(unit.label for unit in file.units)
+    what, hint = wrong_kind(file, "an exposure") or (
+        f"has no SCI extension; found {found}",
+        "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
+    )
+    for layout in possible_layouts(file.units):
+        what += (
+            f"; DATAMODL is {layout.datamodl}, as in the layout {layout.name}, which has 4-D "
+            f"images of one shape, {layout.data} and {layout.flags}, the latter of 16 or 32 bits "
+            "without sign"
+        )
+    problems.add(RampFormatError, what, hint)
+
+
 def _check_names(file: FitsInput, ramp: Ramp, problems: Problems) -> None:
     """Note flags under a name that is not the exposure's: they would be passed over."""
-    kind = "an image" if ramp.is_image else "a ramp"
-    own = ramp.pixel_name if ramp.is_image else f"{ramp.pixel_name} and GROUPDQ"
+    kind = "SCI is an image" if ramp.is_image else "SCI is a ramp"
+    if ramp.layout is not None:
+        kind = f"the file has the layout {ramp.layout.name}"
+    own = [name for name in (ramp.pixel_name, ramp.group_name) if name]
     for name in ("PIXELDQ", "GROUPDQ", "DQ"):
-        if file.named(name) and name not in own.split():
+        if file.named(name) and name not in own:
             problems.add(
                 RampFormatError,
-                f"SCI is {kind}, whose flags are in {own}, but there is an extension {name}",
-                f"Move its flags into {own}, or remove the extension.",
+                f"{kind}, whose flags are in {' and '.join(own)}, but there is an extension {name}",
+                f"Move its flags into {' and '.join(own)}, or remove the extension.",
             )
 
 
-def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Problems) -> None:
+def _check_flags(
+    unit: Unit,
+    expected: tuple[int, ...],
+    sci: Unit,
+    problems: Problems,
+    *,
+    of_samples: bool = False,
+) -> None:
     """Note what keeps the flags of an exposure from being read, or written again."""
     if unit.index == 0:
         problems.add(
@@ -126,7 +168,7 @@ def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Pro
         problems.add(RampFormatError, f"{unit.label}: {error.what}", "Correct this card.")
         return
     zero, scale = 0 if zero is None else zero, 1 if scale is None else scale
-    if unit.name == "GROUPDQ" and (unit.bitpix not in {8, -32, -64} or zero != 0 or scale != 1):
+    if of_samples and (unit.bitpix not in {8, -32, -64} or zero != 0 or scale != 1):
         problems.add(
             RampFormatError,
             f"GROUPDQ is not uint8: BITPIX {unit.bitpix}, BZERO {zero}, BSCALE {scale}; "
@@ -138,7 +180,8 @@ def _check_flags(unit: Unit, expected: tuple[int, ...], sci: Unit, problems: Pro
 def read_selectors(file: FitsInput) -> tuple[Instrument, dict[str, object]]:
     """Return what reference selection must know of an exposure, whatever its geometry."""
     problems = Problems(file.path)
-    header = Keywords(file.path, file.units[0], *file.named("SCI")[:1])
+    sci, layout = find_layout(file.units)
+    header = _keywords(file, sci or next(iter(file.named("SCI")), None), layout)
     instrument, _ = _instrument(header, problems)
     problems.raise_any()
     assert instrument is not None
@@ -170,6 +213,7 @@ def describe_ramp(
     *,
     where: object,
     start: tuple[int, int] | None = None,
+    layout: Layout | None = None,
 ) -> Ramp:
     """Work out whose a ramp is and where on the detector it lies."""
     problems = Problems(where)
@@ -204,6 +248,7 @@ def describe_ramp(
         selectors=_selectors(header, instrument),
         orientation=(fast, slow),
         is_image=len(shape) == 2,
+        layout=layout,
     )
 
 

@@ -12,7 +12,7 @@ from tmt_dq.core.dq_def import DefinedBit, translation
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.sources.source import SourceReport
 from tmt_dq.errors import RampFormatError
-from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource, sources_unit
+from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource
 from tmt_dq.exposures.ramp import Ramp, RampFile
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
@@ -152,12 +152,11 @@ class Headers:
             )
         self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
 
-    def tables(self, record: Record) -> list[tuple[Header, bytes]]:
-        """Return DQ_SOURCES and, last, where stdatamodels puts it, ASDF if the input has it."""
-        tables = [sources_unit(record.sources)]
-        if self._asdf is not None:
-            tables.append(_asdf_unit(*self._asdf, self._exposure, record, self._target))
-        return tables
+    def asdf_unit(self, record: Record, digest: str) -> tuple[Header, bytes] | None:
+        """Return the extension ASDF, if the input has one; `digest` is that of all headers."""
+        if self._asdf is None:
+            return None
+        return _asdf_unit(*self._asdf, self._exposure, record, self._target, digest)
 
     def primary_size(self, record: Record) -> int:
         """Return how many bytes the primary header takes."""
@@ -211,18 +210,33 @@ def check_meaning(rows: Sequence[DefinedBit], where: object) -> None:
 
 
 def _asdf_unit(
-    header: Header, old: bytes, exposure: RampFile, record: Record, target: Path
+    header: Header,
+    old: bytes,
+    exposure: RampFile,
+    record: Record,
+    target: Path,
+    digest: str,
 ) -> tuple[Header, bytes]:
     """Return the ASDF extension that stdatamodels keeps, with what is new in the output."""
     from tmt_dq.fits.asdf_tree import ArrayNode, asdf_hdu_bytes, refresh
 
-    arrays = {}
-    if record.status == "COMPLETE":
-        name = exposure.ramp.pixel_name
-        arrays = {name.lower(): ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")}
-        if not exposure.ramp.is_image:
-            arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")
+    arrays, layout, name = {}, exposure.ramp.layout, exposure.ramp.pixel_name
     metadata: dict[str, object] = {"meta.filename": target.name}
     metadata |= {keyword.model: value for keyword, value in record.keywords}
-    new = refresh(old, arrays=arrays, metadata=metadata, history=record.history)
+    if record.status == "COMPLETE":
+        # What no schema of another pipeline knows is under extra_fits.
+        place = name.lower() if layout is None else f"extra_fits.{name}.data"
+        arrays[place] = ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")
+        if layout is None and not exposure.ramp.is_image:
+            arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")
+    if layout is not None and layout.status is not None:
+        metadata[layout.status] = record.status
+    new = refresh(
+        old,
+        arrays=arrays,
+        metadata=metadata,
+        history=record.history,
+        # Ours are read by their headers. A pipeline that cannot do so needs the tree to be true.
+        fits_hash=None if layout is None else digest,
+    )
     return asdf_hdu_bytes(new, header)

@@ -46,9 +46,14 @@ def refresh(
     arrays: Mapping[str, ArrayNode] | None = None,
     metadata: Mapping[str, object] | None = None,
     history: Iterable[str] = (),
+    fits_hash: str | None = None,
     where: object = "ASDF",
 ) -> bytes:
-    """Return an ASDF file with arrays and values set in its tree, everything else as it was."""
+    """Return an ASDF file with arrays and values set in its tree, everything else as it was.
+
+    With `fits_hash`, the sha256 of all headers, stdatamodels takes the tree for true, if it did
+    before; without, it looks at the headers.
+    """
     head, tree, blocks = _split(asdf_bytes, where)
     check_proportions(tree, where)
     try:
@@ -57,7 +62,10 @@ def refresh(
         raise _damaged(f"its tree is not YAML: {error}", where) from error
     if not isinstance(root, yaml.MappingNode):
         raise _damaged("its tree is no mapping", where)
-    root = _without(root, _FITS_HASH)
+    if fits_hash is None:
+        root = _without(root, _FITS_HASH)
+    elif _value(root, _FITS_HASH) is not None:
+        root = _with(root, [_FITS_HASH], _node(fits_hash), where)
     tag = f"{_TAG_PREFIX}core/ndarray-{'1.1.0' if _standard(head) >= (1, 6) else '1.0.0'}"
     for path, array in (arrays or {}).items():
         root = _with(root, path.split("."), _array_node(array, tag), where)

@@ -1,6 +1,8 @@
 """Samples as FITS stores them: flags, uint32, as big-endian int32 with BZERO = 2^31."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,9 @@ from tmt_dq.fits.layout import STORED, Unit
 __all__ = [
     "as_unsigned",
     "count_flagged",
-    "encode_uint32",
+    "encode_unsigned",
     "has_flags",
+    "read_flags",
     "read_plane",
     "read_rows",
     "read_samples",
@@ -22,13 +25,14 @@ __all__ = [
 ]
 
 Samples = npt.NDArray[np.generic]
+Unsigned = TypeVar("Unsigned", np.uint16, np.uint32)
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
-def encode_uint32(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Turn flags into the bytes to store, seen as native uint32, in place; return the same."""
-    flags ^= np.uint32(1 << 31)
+def encode_unsigned(flags: npt.NDArray[Unsigned]) -> npt.NDArray[Unsigned]:
+    """Turn flags into the bytes to store, seen as native integers, in place; return the same."""
+    flags ^= flags.dtype.type(1 << (8 * flags.itemsize - 1))
     if np.little_endian:
         flags.byteswap(inplace=True)
     return flags
@@ -60,6 +64,11 @@ def read_rows(file: FitsInput, unit: Unit, first: int, count: int) -> npt.NDArra
     except ValueError as error:
         hint = "Flags are sums of powers of two, in whole numbers."
         raise RampFormatError(f"{error}", where=file.path, hint=hint) from error
+
+
+def read_flags(file: FitsInput, unit: Unit, first: int, shape: Sequence[int]) -> Any:
+    """Return flags that are stored as unsigned integers, from the number `first` on, as such."""
+    return as_unsigned(_read(file, unit, shape, first), unit.header["BZERO"])
 
 
 def read_plane(file: FitsInput, unit: Unit, number: int) -> Samples:
@@ -125,7 +134,7 @@ def scaling(unit: Unit, where: object) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _read(file: FitsInput, unit: Unit, shape: tuple[int, int], first: int) -> Samples:
+def _read(file: FitsInput, unit: Unit, shape: Sequence[int], first: int) -> Samples:
     """Return stored samples from the number `first` on, in native byte order."""
     stored = np.dtype(STORED[unit.bitpix])
     raw = np.empty(shape, stored)

@@ -1,5 +1,6 @@
 """A FITS file written unit by unit, each with its checksums, in one pass."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from tmt_dq.files.copying import Copier, Progress, start_writeback, write_all
 from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header
-from tmt_dq.fits.encoding import encode_uint32
+from tmt_dq.fits.encoding import Unsigned, encode_unsigned
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
 
@@ -42,6 +43,7 @@ class UnitWriter:
         self._copier: Copier | None = None
         self._ahead = range(0)
         self._shift = 0
+        self._heads: dict[int, bytes] = {}
         self._reported = 0
 
     def __enter__(self) -> Self:
@@ -61,6 +63,8 @@ class UnitWriter:
 
     def copy(self, unit: Unit) -> None:
         """Copy a unit, header and data, byte for byte."""
+        length = unit.data_offset - unit.header_offset
+        self._heads[self.size] = os.pread(self._file.fd, length, unit.header_offset)
         self._copy(unit.header_offset, self._end(unit) - unit.header_offset)
 
     def copy_data(self, unit: Unit) -> None:
@@ -83,24 +87,35 @@ class UnitWriter:
             write_all(self.fd, data, place)
             self._report(len(data))
 
+    def write_head(self, place: int, head: bytes) -> None:
+        """Write the header of a unit into room that was reserved."""
+        self._heads[place] = head
+        self.write_at(place, head)
+
+    def digest_of_headers(self) -> str:
+        """Return the sha256 of all headers until now, in their order."""
+        return hashlib.sha256(b"".join(self._heads[at] for at in sorted(self._heads))).hexdigest()
+
     def write(self, header: Header, data: bytes = b"") -> None:
         """Write a unit with data that are at hand."""
         whole = data + bytes(padded(len(data)) - len(data))
         head = checksums.sign(header, checksums.sum_bytes(whole))
-        self.write_at(self.reserve(len(head) + len(whole)), head + whole)
+        place = self.reserve(len(head) + len(whole))
+        self.write_head(place, head)
+        self.write_at(place + len(head), whole)
 
     def write_flags(
-        self, place: int, header: Header, pieces: Iterable[npt.NDArray[np.uint32]]
+        self, place: int, header: Header, pieces: Iterable[npt.NDArray[Unsigned]]
     ) -> None:
-        """Write an image of uint32 flags, pieces of rows that are used up, into reserved room."""
+        """Write an image of unsigned flags, pieces that are used up, into reserved room."""
         start = place + len(checksums.sign(header, 0))
-        total = 0
+        total = size = 0
         for flags in pieces:
-            data = encode_uint32(flags).data.cast("B")
-            total = checksums.add(total, checksums.sum_bytes(data))
-            self.write_at(start, data)
-            start += data.nbytes
-        self.write_at(place, checksums.sign(header, total))
+            data = encode_unsigned(flags).data.cast("B")
+            total = checksums.add(total, _sum_at(data, size))
+            self.write_at(start + size, data)
+            size += data.nbytes
+        self.write_head(place, checksums.sign(header, total))
 
     def write_planes(
         self, header: Header, planes: Iterable[npt.NDArray[np.uint8] | None], shape: tuple[int, ...]
@@ -122,7 +137,7 @@ class UnitWriter:
             self.write_at(start + number * size, data)
             if self._writeback and self.fd is not None:
                 start_writeback(self.fd, start + number * size, size)
-        self.write_at(place, checksums.sign(header, total))
+        self.write_head(place, checksums.sign(header, total))
 
     def finish(self) -> None:
         """Wait until all is copied, and give the file its size."""

@@ -21,7 +21,8 @@ from tmt_dq.fits.file import FitsInput, open_input
 from tmt_dq.fits.kinds import wrong_kind
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_dq_def
-from tmt_dq.instruments.description import WILDCARDS, available, load
+from tmt_dq.instruments import available, load
+from tmt_dq.instruments.description import WILDCARDS
 
 __all__ = [
     "Mask",

@@ -20,7 +20,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.atomic import write_file
 from tmt_dq.fits.checksums import sign, sum_bytes
-from tmt_dq.fits.encoding import encode_uint32
+from tmt_dq.fits.encoding import encode_unsigned
 from tmt_dq.fits.headers import image_header, primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.references import checksums
@@ -196,7 +196,7 @@ def _mask(instrument: instruments.Instrument, detector: instruments.Detector, na
         "columns, made by tmt-dq."
     )
     header.add_history("No measurement went into it: it knows no bad pixels.")
-    data = encode_uint32(dq).data.cast("B")
+    data = encode_unsigned(dq).data.cast("B")
     head = sign(header, 0, comment=f"made {_MADE}")
     unit = sign(image_header("DQ", 32, dq.shape), sum_bytes(data), comment=f"made {_MADE}")
     return b"".join((head, unit, data, bytes(padded(len(data)) - len(data))))

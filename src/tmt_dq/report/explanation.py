@@ -103,10 +103,11 @@ class Explanation(ImageReport):
             masks.append((mask.useafter or "unknown", mask.name, found, " ".join(changes)))
         sources = [(s.kind, s.origin, _found(s.flags, s.problem)) for s in self.sources]
         groups = [(flag.name, flag.groups, flag.total) for flag in self.groups]
+        samples = "GROUPDQ" if self.image.ramp is None else self.image.ramp.group_name
         tables = [
             Table.of("Flags", ("flag", "value", "meaning", "set by", "since"), flags, [1]),
             Table.of("Sources", ("kind", "origin", "flags of this pixel"), sources),
-            Table.of("Samples in GROUPDQ", ("flag", "flagged", "of"), groups),
+            Table.of(f"Samples in {samples}", ("flag", "flagged", "of"), groups),
             Table.of(
                 f"Masks of {self.detector} by {self.context} of {self.cache}, by USEAFTER",
                 ("useafter", "mask", "flags of this pixel", "change"),

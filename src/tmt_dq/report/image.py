@@ -21,6 +21,7 @@ from tmt_dq.errors import (
     SelectionError,
 )
 from tmt_dq.exposures.dq_sources import RecordedSource, read_sources
+from tmt_dq.exposures.layouts import find_layout
 from tmt_dq.exposures.ramp import Ramp, read_ramp
 from tmt_dq.fits.encoding import read_rows
 from tmt_dq.fits.file import FitsInput, open_input
@@ -119,7 +120,7 @@ def _from_file(path: Path, unknown: Unknown) -> FlagImage:
     # A compressed ramp is expanded once and used from there; a plain file is only looked at.
     with open_input(path, scratch=Path(tempfile.gettempdir())) as file:
         header = Keywords(path, file.units[0])
-        if file.named("PIXELDQ") or file.named("SCI"):
+        if file.named("PIXELDQ") or file.named("SCI") or find_layout(file.units)[0]:
             return _from_ramp(file, unknown, header)
         if not file.named("DQ"):
             listing = ", ".join(unit.label for unit in file.units)

@@ -10,6 +10,7 @@ from tmt_dq.apply.options import ApplyOptions
 from tmt_dq.apply.output import Applied, open_output
 from tmt_dq.apply.plan import Plan
 from tmt_dq.errors import RampFormatError
+from tmt_dq.exposures.layouts import refuse_layout
 from tmt_dq.files import remote
 from tmt_dq.files.atomic import check_output
 from tmt_dq.files.identity import identify
@@ -65,6 +66,8 @@ class FlaggedRamp:
             from tmt_dq.datamodels import TMTRampModel
             from tmt_dq.step.models import carry_out
 
+            hint = "Save the result, and open it with that pipeline."
+            refuse_layout(self._plan.ramp.layout, "a model", where=self._path, hint=hint)
             saved = None if self._applied is None else self._applied.output
             if isinstance(saved, Path) and saved.exists():
                 self._model = TMTRampModel(saved)

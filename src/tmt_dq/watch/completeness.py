@@ -9,6 +9,7 @@ import stat
 from typing import Literal, NamedTuple
 
 from tmt_dq.errors import RampFormatError
+from tmt_dq.exposures.layouts import find_layout
 from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import BLOCK, scan_file
@@ -96,7 +97,7 @@ def structure(fd: int, size: int) -> tuple[Kind, bool | None, str]:
         return "partial", None, f"at least {needs} bytes are needed, the file has {size}"
     if needs < size:
         return "partial", None, f"from byte {needs} on it has zeros"
-    science = next((unit for unit in units if unit.name == "SCI"), None)
+    science = next((unit for unit in units if unit.name == "SCI"), None) or find_layout(units)[0]
     if science is None:
         return "partial", None, "it has no extension SCI"
     found = (_complete(unit.header) for unit in (units[0], science))

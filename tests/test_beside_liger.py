@@ -1,0 +1,92 @@
+"""liger_iris_pipeline's own code on our output: files are the way between the two environments."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from builders import CONVENTION, data_unit, make_mask
+from tmt_dq import apply_dq
+
+PYTHON = os.environ.get("TMT_DQ_LIGER_PYTHON", "")
+REASON = (
+    "TMT_DQ_LIGER_PYTHON names no Python with liger_iris_pipeline; beside tmt-dq it cannot be, for "
+    "it needs NumPy 1: install it elsewhere as its README describes, and name that Python"
+)
+if PYTHON:
+    found = subprocess.run(
+        [PYTHON, "-c", "import liger_iris_pipeline"], capture_output=True, text=True, check=False
+    )
+    REASON = f"{PYTHON} cannot import liger_iris_pipeline: {found.stderr.strip()[-200:]}"
+    PYTHON = "" if found.returncode else PYTHON
+pytestmark = pytest.mark.skipif(not PYTHON, reason=REASON)
+
+WRITE = """
+import numpy as np
+from liger_iris_pipeline.datamodels import RampModel
+
+reads = np.arange(100, 600, 100, dtype=np.uint16)
+model = RampModel(
+    times=np.tile(np.arange(1.0, 6.0), (2, 1)),
+    data=np.broadcast_to(reads, (24, 32, 2, 5)).copy(),
+    dq=np.zeros((24, 32, 2, 5), np.uint16),
+)
+meta = model.meta
+meta.telescope, meta.data_level = "TMT", 0
+meta.instrument.name, meta.instrument.detector, meta.instrument.mode = "IRIS", "IMG1", "IMG"
+meta.exposure.datetime_start = "20260501101112"
+meta.subarray.name, meta.subarray.id = "CUSTOM", 1
+meta.subarray.xstart, meta.subarray.ystart = 101, 201
+meta.subarray.xsize, meta.subarray.ysize = 32, 24
+meta.subarray.fastaxis, meta.subarray.slowaxis = 0, 1
+model.save("ramp.fits")
+"""
+FIT = """
+import json, sys
+import numpy as np
+from liger_iris_pipeline import datamodels
+from liger_iris_pipeline.readout import FitRampStep
+
+model = datamodels.open(sys.argv[1])
+rate = FitRampStep().run(model)
+kind = type(model).__name__
+print(json.dumps([kind, model.meta.drs_step.dq_init, model.dq.tolist(), rate.dq.tolist()]))
+model.save("saved.fits")
+"""
+
+
+def _run(folder: Path, code: str, *words: str) -> Any:
+    done = subprocess.run(
+        [PYTHON, "-c", code, *words],
+        cwd=folder,
+        env={**os.environ, "CRDS_SERVER_URL": "https://no-server.invalid"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
+
+
+def test_its_ramp_fit_honours_do_not_use(folder: Path) -> None:
+    """What it writes is flagged, opened by its RampModel, and fitted without the flagged pixels."""
+    _run(folder, WRITE)
+    assert not np.any(_run(folder, FIT, "ramp.fits")[3])
+    mask = np.zeros((24, 32), np.uint32)
+    mask[3, 4] = CONVENTION["DEAD"] | CONVENTION["DO_NOT_USE"]
+    mask[7, 8] = CONVENTION["OPEN"] | CONVENTION["DO_NOT_USE"]
+    header = {"SUBSTRT1": 101, "SUBSTRT2": 201}
+    make_mask(folder / "mask.fits", mask, header=header)
+    apply_dq(folder / "ramp.fits", mask=folder / "mask.fits", dq_bits="low16")
+    kind, status, samples, rate = _run(folder, FIT, "ramp_dqinit.fits")
+    assert (kind, status) == ("RampModel", "COMPLETE")
+    low = (mask & 0xFFFF)[:, :, None, None]
+    np.testing.assert_array_equal(samples, np.broadcast_to(low, (24, 32, 2, 5)))
+    np.testing.assert_array_equal(np.array(rate) & CONVENTION["DO_NOT_USE"], mask != 0)
+    assert data_unit(folder / "ramp_dqinit.fits", "DATA") == data_unit(folder / "ramp.fits", "DATA")
+    np.testing.assert_array_equal(fits.getdata(folder / "saved.fits", "PIXELDQ"), mask)
