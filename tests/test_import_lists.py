@@ -1,5 +1,6 @@
 """Lists of pixels and boxes, read into flags of the detector."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,52 @@ def test_hst_bad_pixel_tables(folder: Path) -> None:
         flags(path, values={16: "HOT", 4: "DEAD"}, base=0)
 
 
+def region_table(path: Path, **columns: Any) -> Path:
+    """Write a FITS region table; keywords are names, values (format, values)."""
+    made = [fits.Column(name, form, array=values) for name, (form, values) in columns.items()]
+    table = fits.BinTableHDU.from_columns(made, name="REGION")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return path
+
+
+def test_fits_region_tables(folder: Path) -> None:
+    path = region_table(
+        folder / "region.fits",
+        SHAPE=("16A", ["BOX", "POINT", "!CIRCLE", "ROTBOX", "BOX"]),
+        X=("D", [4.0, 8.0, 4.0, 2.0, 6.0]),
+        Y=("D", [3.0, 6.0, 3.0, 5.0, 5.0]),
+        R=("2D", [[5.0, 3.0], [0.0, 0.0], [0.5, 0.0], [1.0, 3.0], [1.0, 3.0]]),
+        ROTANG=("D", [0.0, 0.0, 0.0, 90.0, 90.0]),
+    )
+    want = expected((slice(1, 4), slice(1, 6), "HOT"), (5, 7, "HOT"), (4, slice(0, 3), "HOT"))
+    want[4, 4:7] = CONVENTION["HOT"]
+    want[2, 3] = 0
+    assert np.array_equal(flags(path, base=1, flag="HOT"), want)
+    with pytest.raises(ConfigError, match="first pixel is 0 or 1"):
+        flags(path, flag="HOT")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_positions_that_are_no_numbers(folder: Path, value: float) -> None:
-    path = folder / "pixels.fits"
-    Table({"X": [value], "Y": [2.0]}).write(path)
-    with pytest.raises(MaskFormatError, match="row 1"):
-        flags(path, base=1, flag="HOT")
+    boxes = region_table(
+        folder / "region.fits",
+        SHAPE=("8A", ["CIRCLE"]),
+        X=("D", [value]),
+        Y=("D", [2.0]),
+        R=("D", [1.0]),
+    )
+    pixels = region_table(folder / "pixels.fits", X=("D", [value]), Y=("D", [2.0]))
+    for path in (boxes, pixels):
+        with pytest.raises((MaskFormatError, GeometryError), match="row 1"):
+            flags(path, base=1, flag="HOT")
+
+
+def test_circles_include_their_outline_as_in_fits_region_tables(folder: Path) -> None:
+    # x² + y² ≤ 25 has 81 whole solutions.
+    shaped = written(folder, "shape,x,y,r\ncircle,20,30,5\n", "shape.csv")
+    plain = written(folder, "x,y,radius,flag\n20,30,5,HOT\n", "radius.csv")
+    assert np.count_nonzero(flags(shaped, (64, 64), base=1, flag="HOT")) == 81
+    assert np.count_nonzero(flags(plain, (64, 64), base=1)) == 81
 
 
 @pytest.mark.parametrize(
@@ -157,7 +198,6 @@ def test_positions_that_are_no_numbers(folder: Path, value: float) -> None:
         ("x y width height\n1 2 3 4\n", "width height"),
         ("x y col\n1 2 3\n", "col"),
         ("x y length\n1 2 3\n", "length"),
-        ("x y shape r\n1 2 circle 5\n", "shape r"),
         ("x0 y0 width height id\n1 2 1 1 7\n", "id"),
     ],
 )
@@ -356,6 +396,13 @@ def test_boxes_of_any_size_are_painted(sizes: list[tuple[int, int, int, int, int
     assert np.array_equal(paint(Boxes(ys, xs, nys, nxs), values.astype(np.uint32), (40, 40)), want)
     with pytest.raises(ValueError, match="leave the array"):
         paint(Boxes(ys + 40, xs, nys, nxs), values.astype(np.uint32), (40, 40))
+
+
+def test_many_open_ranges_take_no_time(folder: Path) -> None:
+    path = written(folder, "x y flag\n" + "1: 1: HOT\n" * 20_000)
+    start = time.perf_counter()
+    assert np.count_nonzero(flags(path, (4096, 4096), base=1)) == 4096 * 4096
+    assert time.perf_counter() - start < 5  # 0.5 s here; 40 s box by box
 
 
 def test_the_list_of_jwst_reffiles(shared: Path) -> None:

@@ -48,6 +48,7 @@ def test_each_source_has_a_row(folder: Path) -> None:
     found = rows(folder / "out.fits")
     assert found[0] == ("flags before", "", "", 6, {"groups": False})
     assert found[1][:4] == ("mask", str(mask), sha256(mask), 2)
+    assert "lacks the border of reference pixels" in found[1][4]["remarks"][0]
     name, digest = "na\\xefve.txt", sha256(user)
     assert found[2][:4] == ("user DQ", name, digest, 1)
     assert found[2][4] | {"remarks": []} == {"flag": "HOT", "base": 1, "remarks": []}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from builders import folder_state
+from builders import folder_state, invoke
 from delivery_helpers import (
     NEW,
     OLD,
@@ -132,6 +132,20 @@ def test_a_receipt_with_another_context_before(delivered: Receipt, context: str)
         rollback(lie)
     assert folder_state(delivered.cache) == before
     assert answer(delivered.cache, NOON) == NEW
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("size", float("inf")), ("path", "a\0b"), ("path", "\ud800"), ("sha256", 5)],
+)
+def test_a_receipt_with_a_damaged_file_entry(delivered: Receipt, key: str, value: Any) -> None:
+    assert delivered.path is not None
+    files = json.loads(delivered.path.read_text())["files"]
+    files[0][key] = value
+    outcome = invoke("rollback", changed(delivered, files=files))
+    assert outcome.code == 8
+    assert "not a receipt" in outcome.err
+    assert default_context(delivered.cache) == delivered.context
 
 
 def test_a_rollback_whose_note_cannot_be_written(

@@ -13,6 +13,7 @@ from tmt_dq.core.geometry import Border, Window
 from tmt_dq.core.initialize import Initialization, Reader, initialize
 from tmt_dq.core.recipe import GUIDE_PARTS, GuideWindow, Recipe
 from tmt_dq.core.sources import recipe_sources
+from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.core.sources.subarrays import merge_subarrays, subarray_windows
 from tmt_dq.errors import ConfigError, GeometryError
@@ -164,6 +165,25 @@ def test_the_border_is_flagged_where_the_mask_has_none(named: bool) -> None:
     expected = MASK.copy()
     expected[:, :4] |= REFERENCE_PIXEL
     np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "y", "x", "lacking"),
+    [
+        (None, 40, 4, 0),
+        (MASK, 40, 4, 16 * 4),  # columns 4 to 7 of the detector are in its border of 8
+        (MASK, 8, 8, 0),
+        (MASK, 0, 0, 16 * 20 - 8 * 12),
+        (MASK, 44, 40, 4 * 20 + 12 * 4),
+        (MASK | np.uint32(REFERENCE_PIXEL), 0, 0, 0),
+    ],
+)
+def test_a_mask_without_reference_pixels(mask: Uint32 | None, y: int, x: int, lacking: int) -> None:
+    exposure = Exposure("ramp.fits", SHAPE, Window(y, x, 16, 20), FRAME, BORDER, mask)
+    told = f"it lacks the border of reference pixels, {lacking} in this exposure"
+    remarks = lacks_border(Recipe(), exposure)
+    assert [remark.split(":")[0] for remark in remarks] == ([told] if lacking else [])
+    assert lacks_border(Recipe(reference_pixels=True), exposure) == ()
 
 
 def test_a_moving_guide_window() -> None:

@@ -17,6 +17,7 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources import recipe_sources
+from tmt_dq.core.sources.reference_pixels import lacks_border
 from tmt_dq.core.sources.source import Exposure, FlagSource, Readout
 from tmt_dq.errors import NoMatchError, RampFormatError
 from tmt_dq.exposures.layouts import refuse_layout
@@ -91,7 +92,7 @@ def plan_ramp(
             readout=readout,
         )
         if mask is not None:
-            remarks = _left_out(mask)
+            remarks = (*_left_out(mask), *lacks_border(recipe, exposure))
             sources.append(FlagSource("mask", name, exposure.mask, remarks=remarks))
         if user is not None:
             sources.append(_user_source(user, ramp, options))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Boxes", "Integers", "cover", "paint"]
+__all__ = ["Boxes", "Cover", "Integers", "cover", "paint", "separate"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -24,6 +24,10 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "Boxes":
+        """Return some of the boxes."""
+        return Boxes(self.y[chosen], self.x[chosen], self.ny[chosen], self.nx[chosen])
 
     def misplaced(self, shape: tuple[int, int]) -> npt.NDArray[np.intp]:
         """Return the numbers of the boxes that are empty or leave an array of `shape`."""
@@ -59,6 +63,39 @@ def cover(image: npt.NDArray[np.generic]) -> Boxes:
     return Boxes(y[first], x[first], rows, end[first] - x[first])
 
 
+class Cover:
+    """Boxes counted: how many of them cover each pixel of an array."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        # Second differences: a box changes the four corners alone, however large it is.
+        self._steps = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
+
+    def add(self, boxes: Boxes, weight: int = 1) -> None:
+        """Count boxes inside the array, `weight` times."""
+        flat, width = self._steps.reshape(-1), self._steps.shape[1]
+        top, bottom = boxes.y * width, (boxes.y + boxes.ny) * width
+        left, right = boxes.x, boxes.x + boxes.nx
+        for rows, columns, sign in (
+            (top, left, 1),
+            (top, right, -1),
+            (bottom, left, -1),
+            (bottom, right, 1),
+        ):
+            np.add.at(flat, rows + columns, np.int32(sign * weight))
+
+    def covered(self) -> npt.NDArray[np.bool_]:
+        """Return which pixels are covered; afterwards nothing more can be counted."""
+        np.cumsum(self._steps, axis=0, out=self._steps)
+        np.cumsum(self._steps, axis=1, out=self._steps)
+        return self._steps[:-1, :-1] > 0
+
+
+def separate(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Return values to paint one after the other: those that occur, or all bits if too many do."""
+    values = np.unique(flags)
+    return values if len(values) <= 32 else np.uint32(1) << np.arange(32, dtype=np.uint32)
+
+
 def paint(
     boxes: Boxes, flags: npt.NDArray[np.uint32], shape: tuple[int, int]
 ) -> npt.NDArray[np.uint32]:
@@ -77,8 +114,9 @@ def paint(
         raise ValueError(f"boxes leave the array of shape {shape}")
     dq = np.zeros(shape, np.uint32)
     single = boxes.ny * boxes.nx == 1
-    np.bitwise_or.at(dq, (boxes.y[single], boxes.x[single]), flags[single])
-    large = (column[~single] for column in (boxes.y, boxes.x, boxes.ny, boxes.nx, flags))
-    for y, x, ny, nx, value in zip(*large, strict=True):
-        dq[y : y + ny, x : x + nx] |= value
+    np.bitwise_or.at(dq.reshape(-1), (boxes.y * shape[1] + boxes.x)[single], flags[single])
+    for value in separate(flags[~single]):
+        cover = Cover(shape)
+        cover.add(boxes.only(~single & (flags & value == value)))
+        np.bitwise_or(dq, value, out=dq, where=cover.covered())
     return dq

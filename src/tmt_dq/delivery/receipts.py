@@ -4,10 +4,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tmt_dq.delivery.changes import Changes
 from tmt_dq.errors import DeliveryError
+
+Kind = TypeVar("Kind", "DeliveredFile", "Receipt")
 
 __all__ = [
     "DeliveredFile",
@@ -167,9 +169,6 @@ def _from_table(table: Any, path: Path) -> Receipt:
     """Return the receipt that a table of JSON describes; ValueError and its like if it does not."""
     if not isinstance(table, dict) or table.pop("format", None) != _FORMAT:
         raise ValueError(f"it has no entry 'format': {_FORMAT!r}")
-    for name in ("observatory", "instrument", "mask", "context", "context_before"):
-        if not isinstance(table[name], str):
-            raise TypeError(f"its entry {name!r} is {table[name]!r}")
     changes = table.get("changes")
     if changes is not None:
         flags = {name: (added, removed) for name, (added, removed) in changes["flags"].items()}
@@ -177,8 +176,19 @@ def _from_table(table: Any, path: Path) -> Receipt:
     read = {
         "path": path,
         "cache": path.parents[_DEPTH - 1],
-        "files": tuple(DeliveredFile(**entry) for entry in table["files"]),
+        "files": tuple(_checked(DeliveredFile, entry) for entry in table["files"]),
         "changes": changes,
         "warnings": tuple(table["warnings"]),
     }
-    return Receipt(**{**table, **read})
+    return _checked(Receipt, {**table, **read})
+
+
+def _checked(kind: type[Kind], table: dict[str, Any]) -> Kind:
+    """Make a dataclass of a table whose texts and numbers must be such; most texts are names."""
+    for field in dataclasses.fields(kind):
+        value, is_free = table.get(field.name), field.name in ("source", "difference")
+        if field.type in (str, int) and not (
+            type(value) is field.type and (is_free or str(value).isprintable())
+        ):
+            raise ValueError(f"its entry {field.name!r} is {value!r}")
+    return kind(**table)

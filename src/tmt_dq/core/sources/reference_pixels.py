@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.geometry import overlap
+from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 
-__all__ = ["sources"]
+__all__ = ["lacks_border", "sources"]
 
 _BIT = np.uint32(PIXEL["REFERENCE_PIXEL"])
 
@@ -31,3 +31,26 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
         pixels=pixels,
         remarks=remarks,
     )
+
+
+def lacks_border(recipe: Recipe, exposure: Exposure) -> tuple[str, ...]:
+    """Return a remark on a mask that has none of an exposure's reference pixels."""
+    if recipe.reference_pixels or exposure.mask is None:
+        return ()
+    frame, border = exposure.frame, exposure.border
+    active = frame.without(border)
+    edges = (
+        Window(0, 0, border.bottom, frame.nx),
+        Window(frame.ny - border.top, 0, border.top, frame.nx),
+        Window(active.y, 0, active.ny, border.left),
+        Window(active.y, frame.nx - border.right, active.ny, border.right),
+    )
+    flags = [exposure.mask[overlap(edge, exposure.window)] & _BIT for edge in edges]
+    size = sum(edge.size for edge in flags)
+    if not size or any(edge.any() for edge in flags):
+        return ()
+    remark = (
+        f"it lacks the border of reference pixels, {size:,} in this exposure: "
+        "--reference-pixels (reference_pixels=True) flags them"
+    )
+    return (remark,)

@@ -1,5 +1,6 @@
-"""Lists of bad pixels, boxes and runs: columns in, flags of the detector out."""
+"""Lists of bad pixels, boxes, runs and shapes: columns in, flags of the detector out."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.masks.formats.format import Columns, Target, numbers_of, whole_detector
+from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.formats.stated import base_of, flag_of, refuse, translated
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
@@ -21,18 +23,24 @@ Flags = npt.NDArray[np.uint32]
 LIST_OPTIONS = frozenset({"flag", "values", "base", "at", "ignore_columns"})
 """Fields of `Reading` that mean something to all lists."""
 
-_PIXELS, _BOXES, _RUNS = _KINDS = (
-    ("x", "y"),
-    ("x0", "y0", "width", "height"),
-    ("pix1", "pix2", "length", "axis"),
-)
-"""Columns that each kind of list has."""
+_KINDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("pix1", "pix2", "length", "axis"): (),
+    ("x0", "y0", "width", "height"): (),
+    ("x", "y", "shape"): ("r", "rotang"),
+    ("x", "y"): ("r",),
+}
+"""Columns that each kind of list needs, and those that it may have besides."""
 _FLAGS = ("flag", "flags", "value", "dq")
 _OTHER_NAMES = {
     "x": ("col", "column"),
     "y": ("row", "line"),
+    "r": ("radius",),
     "detector": ("det", "chip", "ccdchip", "ccd", "sensor", "sca"),
 }
+_SIZES = {"point": 0, "circle": 1, "annulus": 2, "box": 2, "ellipse": 2}
+"""How many of the numbers in the column R each shape of a FITS region table has."""
+_ON_OUTLINE = 1e-6
+"""So much farther than its outline a shape of a table reaches, in pixels, for rounding."""
 _SHOWN = 5
 
 POSITION_NAMES = frozenset(
@@ -67,6 +75,7 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     - x, y: pixels; each may be a range ``a:b``, both ends included, an end left out meaning the
       detector's edge;
     - x0, y0, width, height: boxes by their first pixel, as LSST's defects are written;
+    - x, y, shape, r, rotang: shapes by their centre, as FITS region tables; x, y, r: circles;
     - PIX1, PIX2, LENGTH, AXIS, VALUE: HST's bad pixel tables, runs of LENGTH pixels along x
       (AXIS 1) or y (AXIS 2) that start at the 1-based pixel (PIX1, PIX2).
 
@@ -75,10 +84,13 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     """
     table, kind = _understood(table, reading)
     table, remarks = _own_rows(table, target)
-    base = base_of(reading, table.path, 1 if kind == _RUNS else table.base)
+    base = base_of(reading, table.path, 1 if "pix1" in kind else table.base)
     flags = _flags(table, reading)
-    boxes = _boxes(table, kind, reading, base, target.shape)
-    return whole_detector(table.path, paint(boxes, flags, target.shape), remarks=remarks)
+    if "shape" in kind or "r" in table.values:
+        dq = _draw(table, reading, base, flags, target.shape)
+    else:
+        dq = paint(_boxes(table, kind, reading, base, target.shape), flags, target.shape)
+    return whole_detector(table.path, dq, remarks=remarks)
 
 
 def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, ...]]:
@@ -86,7 +98,7 @@ def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, .
     ignored = {name.strip().lower() for name in reading.ignore_columns or ()}
     usual = _usual_names(name for name in table.values if name not in ignored)
     kind = _kind_of(usual.values())
-    used = {*(kind or ()), *_FLAGS, "detector"}
+    used = {*(kind or ()), *_KINDS.get(kind or (), ()), *_FLAGS, "detector"}
     unknown = [name for name, meaning in usual.items() if meaning not in used]
     absent = sorted(ignored - set(table.values))
     if absent:
@@ -98,8 +110,8 @@ def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, .
         )
     if kind is None:
         raise MaskFormatError(
-            f"has the columns {' '.join(usual)}; expected x y, x0 y0 width height, or PIX1 PIX2 "
-            "LENGTH AXIS VALUE",
+            f"has the columns {' '.join(usual)}; expected x y, x0 y0 width height, x y shape r, or "
+            "PIX1 PIX2 LENGTH AXIS VALUE",
             where=table.path,
             hint="Rename the columns; name them if the file does not.",
             options=("columns",),
@@ -109,8 +121,8 @@ def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, .
             f"has columns that are not understood: {' '.join(unknown)}; understood are "
             f"{' '.join(name for name in usual if name not in unknown)}",
             where=table.path,
-            hint="Boxes are x0 y0 width height (first pixel and size); save other shapes as DS9 "
-            "regions. Name columns that have nothing to do with the flags as ignored.",
+            hint="Boxes are x0 y0 width height (first pixel and size), circles x y radius. Name "
+            "columns that have nothing to do with the flags as ignored.",
             options=("ignore_columns",),
         )
     return replace(table, values={usual[name]: table.values[name] for name in usual}), kind
@@ -140,14 +152,14 @@ def _boxes(
     table: Columns, kind: tuple[str, ...], reading: Reading, base: int, shape: tuple[int, int]
 ) -> Boxes:
     """Return the pixels, boxes or runs of a list, all on the detector."""
-    if kind == _PIXELS:
+    if kind == ("x", "y"):
         (x, nx), (y, ny) = (
             table.ranges(name, base, size - 1 + base, is_open=reading.at is None)
             for name, size in (("x", shape[1]), ("y", shape[0]))
         )
     else:
         x, y, nx, ny = (table.whole_numbers(name) for name in kind)
-    if kind == _RUNS:
+    if "axis" in kind:
         length, axis = nx, ny
         table.check("axis", (axis == 1) | (axis == 2), "1 (along x) or 2 (along y)")
         nx, ny = np.where(axis == 1, length, 1), np.where(axis == 2, length, 1)
@@ -166,6 +178,38 @@ def _boxes(
             hint="Check the base (0 or 1), and whether x and y are exchanged.",
         )
     return boxes
+
+
+def _draw(
+    table: Columns, reading: Reading, base: int, flags: Flags, shape: tuple[int, int]
+) -> Flags:
+    """Return the flags of shapes by their centre; as CFITSIO has it, with their outline."""
+    count = len(table.rows)
+    x, y = (numbers_of(table.cells(name)) for name in ("x", "y"))
+    angles = numbers_of(table.cells("rotang")) if "rotang" in table.values else np.zeros(count)
+    names = table.cells("shape") if "shape" in table.values else ["circle"] * count
+    radii = table.values.get("r", np.zeros((count, 0)))
+    radii = radii.reshape(count, math.prod(radii.shape[1:]))
+    shapes = []
+    for number, text in enumerate(names):
+        word = str(text).strip().lower()
+        name = word.removeprefix("!").replace("rotbox", "box")
+        title = f"{table.where(number)} ({word})"
+        sizes = numbers_of(radii[number, : _SIZES.get(name, 0)].tolist()).tolist()
+        if name in {"box", "ellipse"}:
+            sizes.append(angles[number])
+        try:
+            outlines = outlines_of(name, [x[number], y[number], *sizes], border=_ON_OUTLINE)
+        except ValueError:
+            raise MaskFormatError(
+                f"{title} cannot be understood: its numbers are {sizes}; expected one of "
+                f"{', '.join(_SIZES)}",
+                where=table.path,
+            ) from None
+        include = not word.startswith("!")
+        shapes.append(Shape(title, *outlines, int(flags[number]), include))
+    shift_x, shift_y = reading.shift
+    return draw(table.path, shapes, (shift_x - base, shift_y - base), shape)
 
 
 def _flags(table: Columns, reading: Reading) -> Flags:

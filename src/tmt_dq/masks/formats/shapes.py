@@ -1,27 +1,33 @@
 """Shapes of bad pixels (boxes, ellipses, polygons, annuli, points), drawn as pixels.
 
 A pixel belongs to a shape if its centre lies inside, not on, the outline, as in the bitmaps of
-astropy-regions; to a point, if the point lies in the pixel.
+astropy-regions; to a point, if the point lies in the pixel. All shapes are drawn as boxes, most of
+them one row high, so that the cost is the number of rows and not the area.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.boxes import Boxes, Cover, separate
 from tmt_dq.errors import GeometryError
 
 __all__ = ["Shape", "draw", "outlines_of"]
 
 Floats = npt.NDArray[np.float64]
-Plane = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
 Outline = tuple[str, Sequence[float]]
 """A "box" (x, y, half width, half height), "ellipse" (and radians) or "polygon" (x, y, x, y, …)."""
 
+_OUTLINES = 10_000
+"""Outlines that are drawn at a time."""
+_ROWS = 500_000
+"""Rows of pixels that are drawn at a time: bounds the memory, some tens of MB."""
 _LARGEST = 1e9
 """Numbers of pixels from here on are nonsense, and their squares would lose digits."""
 
@@ -36,10 +42,13 @@ class Shape(NamedTuple):
     include: bool = True
 
 
-def outlines_of(name: str, numbers: Sequence[float]) -> tuple[Outline, Outline | None]:
-    """Return outline and hole of a shape as DS9 gives it: centre, sizes, an angle in degrees.
+def outlines_of(
+    name: str, numbers: Sequence[float], *, border: float = 0
+) -> tuple[Outline, Outline | None]:
+    """Return outline and hole of a shape as DS9 and FITS region tables give it, by its centre.
 
-    ValueError if the numbers do not fit the name. Annuli have several sizes, the outermost last.
+    Angles are in degrees; an annulus has several sizes, the outermost last, and outlines grow by
+    `border`. ValueError if the numbers do not fit the name.
     """
     if not all(map(math.isfinite, numbers)) or max(map(abs, numbers)) > _LARGEST:
         raise ValueError(f"{name} has numbers that make no sense")
@@ -58,13 +67,13 @@ def outlines_of(name: str, numbers: Sequence[float]) -> tuple[Outline, Outline |
     steps = itertools.pairwise([(0.0, 0.0), *pairs])
     if not pairs or not all(c > a and d > b for (a, b), (c, d) in steps):
         raise ValueError(f"{name} has sizes that make no sense")
-    inner, outer = [
-        _box(x, y, *pair, angle)
-        if name == "box"
-        else ("ellipse", (x, y, *pair, math.radians(angle)))
-        for pair in (pairs[0], pairs[-1])
-    ]
-    return outer, inner if len(pairs) > 1 else None
+
+    def outline(a: float, b: float) -> Outline:
+        turned = math.radians(angle)
+        return _box(x, y, a, b, angle) if name == "box" else ("ellipse", (x, y, a, b, turned))
+
+    outer = outline(pairs[-1][0] + border, pairs[-1][1] + border)
+    return outer, outline(*pairs[0]) if len(pairs) > 1 else None
 
 
 def _box(x: float, y: float, a: float, b: float, angle: float) -> Outline:
@@ -79,71 +88,128 @@ def _box(x: float, y: float, a: float, b: float, angle: float) -> Outline:
 def draw(
     path: Path, shapes: Sequence[Shape], shift: tuple[int, int], shape: tuple[int, int]
 ) -> npt.NDArray[np.uint32]:
-    """Return the flags of shapes, (ny, nx); the excluded ones are taken away from all others.
-
-    GeometryError if one covers no pixel.
-    """
-    dq, excluded = np.zeros(shape, np.uint32), np.zeros(shape, np.bool_)
-    x, y = (np.arange(size, dtype=float) - by for size, by in zip(shape[::-1], shift, strict=True))
-    for each in shapes:
-        place = _bounds(each.outline, x, y)
-        rows, columns = y[place[0]], x[place[1]]
-        inside = _inside(each.outline, rows, columns)
-        if each.hole is not None:
-            inside &= ~_inside(each.hole, rows, columns)
-        if not inside.any():
-            raise GeometryError(
-                f"{each.name} covers no pixel of the detector: no centre of a pixel lies inside it",
-                where=path,
-                hint=f"The detector has {shape[1]} × {shape[0]} pixels (x × y).",
-            )
-        if each.include:
-            dq[place] |= inside * np.uint32(each.flags)
-        else:
-            excluded[place] |= inside
-    dq[excluded] = 0
+    """Return the flags of shapes, (ny, nx); the excluded ones are taken away from all others."""
+    dq = np.zeros(shape, np.uint32)
+    included = [each for each in shapes if each.include]
+    flags = np.array([each.flags for each in included], np.uint32)
+    for value in separate(flags):
+        has_value = (flags & value == value).tolist()
+        chosen = list(itertools.compress(included, has_value))
+        np.bitwise_or(dq, value, out=dq, where=_covered(path, chosen, shift, shape))
+    excluded = [each for each in shapes if not each.include]
+    if excluded:
+        dq[_covered(path, excluded, shift, shape)] = 0
     return dq
 
 
-def _bounds(outline: Outline, x: Floats, y: Floats) -> tuple[slice, slice]:
-    """Return rows and columns that an outline can reach."""
-    kind, numbers = outline
-    if kind == "polygon":
-        edges = [(min(each), max(each)) for each in (numbers[1::2], numbers[::2])]
-    else:
-        reach = max(numbers[2:4])
-        edges = [(numbers[axis] - reach, numbers[axis] + reach) for axis in (1, 0)]
-    rows, columns = (
-        slice(*np.searchsorted(axis, each)) for axis, each in zip((y, x), edges, strict=True)
-    )
-    return rows, columns
+def _covered(
+    path: Path, shapes: Sequence[Shape], shift: tuple[int, int], shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Return the pixels that any of the shapes covers; GeometryError if one covers none."""
+    cover = Cover(shape)
+    area = np.zeros(len(shapes))
+    outlines = [(number, 1, each.outline) for number, each in enumerate(shapes)]
+    outlines += [(number, -1, each.hole) for number, each in enumerate(shapes) if each.hole]
+    for kind, rows_of in _ROWS_OF.items():
+        of_kind = [each for each in outlines if each[2][0] == kind]
+        for first in range(0, len(of_kind), _OUTLINES):
+            part = of_kind[first : first + _OUTLINES]
+            owners, weights = np.array([each[:2] for each in part]).T
+            for index, boxes in rows_of([each[2][1] for each in part], shift, shape):
+                owner, weight = owners[index], weights[index]
+                area += np.bincount(owner, weight * boxes.ny * boxes.nx, len(shapes))
+                cover.add(boxes, weight)
+    if not area.all():
+        raise GeometryError(
+            f"{shapes[int(np.argmin(area != 0))].name} covers no pixel of the detector: no centre "
+            "of a pixel lies inside it",
+            where=path,
+            hint=f"The detector has {shape[1]} × {shape[0]} pixels (x × y).",
+        )
+    return cover.covered()
 
 
-def _inside(outline: Outline, rows: Floats, columns: Floats) -> Plane:
-    """Return which of some pixels, in rows and columns, lie inside an outline."""
-    kind, numbers = outline
-    if kind == "polygon":
-        return _inside_polygon(numbers, rows, columns)
-    x, y, a, b, *angle = numbers
-    dy = rows - y
-    middle, half = np.full(len(dy), x), np.where(abs(dy) < b, a, 0)
-    if kind == "ellipse":
-        sine, cosine = math.sin(angle[0]), math.cos(angle[0])
-        square = (cosine * b) ** 2 + (sine * a) ** 2
-        middle = x + sine * cosine * (a**2 - b**2) / square * dy
-        half = a * b / square * np.sqrt(np.maximum(square - dy**2, 0))
-    inside: Plane = columns > (middle - half)[:, np.newaxis]
-    return inside & (columns < (middle + half)[:, np.newaxis])
+Rows = Iterator[tuple[Numbers, Boxes]]
+"""Indices of outlines, and boxes inside them, on the detector."""
 
 
-def _inside_polygon(numbers: Sequence[float], rows: Floats, columns: Floats) -> Plane:
-    """Return which of some pixels lie inside a polygon: an odd number of edges is left of them."""
-    crossed = np.zeros((len(rows), len(columns) + 1), np.bool_)
-    corners = list(zip(numbers[::2], numbers[1::2], strict=True))
-    for (x0, y0), (x1, y1) in itertools.pairwise([*corners, corners[0]]):
-        # The lower end of an edge is part of it, the upper end is not.
-        (along,) = np.nonzero((rows >= min(y0, y1)) & (rows < max(y0, y1)))
-        crossing = x0 + (rows[along] - y0) * (x1 - x0) / (y1 - y0)
-        crossed[along, np.searchsorted(columns, crossing)] ^= True
-    inside: Plane = np.logical_xor.accumulate(crossed, axis=1)[:, :-1]
-    return inside
+def _box_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield upright boxes."""
+    x, y, a, b = np.array(outlines).T
+    x, y = x + shift[0], y + shift[1]
+    row, stop = _whole(y - b, y + b, shape[0])
+    yield _clipped(np.arange(len(x)), row, stop - row, *_whole(x - a, x + a, shape[1]))
+
+
+def _ellipse_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield the rows of ellipses."""
+    x, y, a, b, angle = np.array(outlines).T
+    x, y = x + shift[0], y + shift[1]
+    sine, cosine = np.sin(angle), np.cos(angle)
+    square = (cosine * b) ** 2 + (sine * a) ** 2
+    height = np.hypot(a * sine, b * cosine)
+    for owner, row in _bands(y - height, y + height, shape[0]):
+        dy = row - y[owner]
+        middle = x[owner] + (sine * cosine * (a**2 - b**2) / square)[owner] * dy
+        inside = np.sqrt(np.maximum(square[owner] - dy**2, 0))
+        half = (a * b / square)[owner] * inside
+        ends = _whole(middle - half, middle + half, shape[1])
+        yield _clipped(owner, row, np.ones_like(row), *ends)
+
+
+def _polygon_rows(
+    outlines: Sequence[Sequence[float]], shift: tuple[int, int], shape: tuple[int, int]
+) -> Rows:
+    """Yield the rows of polygons, by the rule of even and odd crossings of their edges."""
+    corners = [np.reshape(outline, (-1, 2)) + shift for outline in outlines]
+    polygon = np.repeat(np.arange(len(corners)), [len(each) for each in corners])
+    x0, y0 = np.concatenate(corners).T
+    x1, y1 = np.concatenate([np.roll(each, -1, axis=0) for each in corners]).T
+    # The lower end of an edge is part of it, the upper end is not.
+    for edge, row in _bands(np.minimum(y0, y1), np.maximum(y0, y1), shape[0], closed=True):
+        slope = (x1 - x0)[edge] / (y1 - y0)[edge]
+        crossing = x0[edge] + (row - y0[edge]) * slope
+        order = np.lexsort((crossing, row, polygon[edge]))
+        column = np.clip(np.ceil(crossing[order]), 0, shape[1]).astype(np.int64)
+        first, stop, start = column[::2], column[1::2], order[::2]
+        yield _clipped(polygon[edge][start], row[start], np.ones_like(start), first, stop)
+
+
+_ROWS_OF: dict[str, Callable[..., Rows]] = {
+    "box": _box_rows,
+    "ellipse": _ellipse_rows,
+    "polygon": _polygon_rows,
+}
+
+
+def _bands(
+    low: Floats, high: Floats, count: int, *, closed: bool = False
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """Yield indices of intervals and rows of the detector in them, not too many at a time."""
+    first = np.clip(np.ceil(low), 0, count).astype(np.int64)
+    stop = np.clip(np.ceil(high) if closed else np.floor(high) + 1, 0, count).astype(np.int64)
+    pieces = int(np.maximum(stop - first, 0).sum()) // _ROWS + 1
+    for begin, end in itertools.pairwise(np.linspace(0, count, pieces + 1, dtype=np.int64)):
+        start = np.maximum(first, begin)
+        rows = np.maximum(np.minimum(stop, end) - start, 0)
+        index = np.repeat(np.arange(len(rows)), rows)
+        yield index, np.arange(index.size) - (np.cumsum(rows) - rows - start)[index]
+
+
+def _whole(low: Floats, high: Floats, count: int) -> tuple[Numbers, Numbers]:
+    """Return the first whole number above `low`, and that after the last one below `high`."""
+    first = np.clip(np.floor(low) + 1, 0, count).astype(np.int64)
+    return first, np.clip(np.ceil(high), 0, count).astype(np.int64)
+
+
+def _clipped(
+    owner: Numbers, row: Numbers, rows: Numbers, first: Numbers, stop: Numbers
+) -> tuple[Numbers, Boxes]:
+    """Return the boxes that have pixels, and their owners."""
+    boxes = Boxes(row, first, rows, stop - first)
+    filled = (boxes.ny > 0) & (boxes.nx > 0)
+    return owner[filled], boxes.only(filled)
