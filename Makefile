@@ -16,7 +16,7 @@ BESIDE := $(CURDIR)/.bench/beside-jwst
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test contract coverage core-coverage lint format type contracts repository check hooks nox package \
-	changelog docs notebook pictures bench bench-peers peers-jwst peers-liger clean
+	changelog docs notebook pictures bench bench-make bench-peers peers-jwst peers-liger clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -95,6 +95,9 @@ bench: $(STAMP)  ## measure tmt-dq against cp (see docs/topics/performance.md)
 
 bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
 	$(BIN)/python -m benchmarks.run --peers $(BENCH_ARGS)
+
+bench-make: $(STAMP)  ## measure tmt-dq make at 1024², 2048² and 4096²: 14 GB of disk
+	$(BIN)/python -m benchmarks.make_cost --size 1024 2048 4096 $(BENCH_ARGS)
 
 $(BESIDE)/.installed: pyproject.toml benchmarks/peers/jwst.txt
 	$(PEER_PYTHON) -m venv $(BESIDE)

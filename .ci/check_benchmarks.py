@@ -19,13 +19,14 @@ def run(module: str, *arguments: str | Path) -> None:
 
 
 def main() -> None:
-    """Run the race of whole processes and the cases in memory; check what the race wrote."""
+    """Run the race of processes, the cases in memory and a mask; check what the race wrote."""
     with tempfile.TemporaryDirectory(prefix="tmt-dq-benchmarks-") as folder:
         results = Path(folder, "results.json")
         plot = ("--plot", Path(folder, "plot.png"))
         run("run", *SMALL, "--compressed", "--dir", folder, "--json", results, *plot)
         lanes = [lane for lane in json.loads(results.read_text())["lanes"] if lane["checks"]]
     run("micro", "--size", "64", "--repeat", "1")
+    run("make_cost", "--size", "64", "--darks", "6", "--reads", "12")
     wrong = [
         f"{lane['name']}: {lane['checks']}"
         for lane in lanes

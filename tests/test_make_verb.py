@@ -305,6 +305,24 @@ def test_recipe_of_ones_own_and_a_plug_in(
         load_recipe("iris")
 
 
+def test_it_tells_in_how_many_darks_intermittent_pixels_are_hot(
+    scene: Scene, files: Path, folder: Path
+) -> None:
+    for number in range(10):
+        reads = scene.dark_ramp(number, 50)
+        if number % 3 == 0:
+            reads[:, 20, 30] += np.arange(0, 13 * 50, 13, dtype=np.uint16)  # 5 e-/s
+        write_exposure(folder / f"dark_{number}.fits", reads)
+    for path in files.glob("flat*"):
+        shutil.copy(path, folder)
+    done = invoke(*options(folder, "-o", folder / "mask.fits"))
+    assert done.code == 0, done.err
+    assert "intermittent: high_share 0.40 to 0.40" in done.out
+    assert arrays(folder / "mask.fits")["DQ"][20, 30] & CONVENTION["UNRELIABLE_DARK"]
+    history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
+    assert "pixels; high_share 0.40 to 0.40, in the median 0.40" in history
+
+
 def test_too_few_exposures_are_refused_or_recorded(files: Path, folder: Path) -> None:
     words = ("make", "--darks", files / "dark_0.fits", "--flats", files / "flat_*.fits")
     target = ("--detector", "IRIS1", "-o", folder / "mask.fits")

@@ -60,6 +60,9 @@ class FinderResult:
         Time that it took.
     skipped : str
         Why it did not run; "" where it did.
+    detail : str
+        What else there is to report, as of intermittent pixels: in which share of the darks they
+        are bad.
     """
 
     finder: str
@@ -68,12 +71,14 @@ class FinderResult:
     fraction: float
     seconds: float
     skipped: str = ""
+    detail: str = ""
 
     def describe(self) -> str:
         """Describe it in one line, for HISTORY."""
         if self.skipped:
             return f"finder {self.finder} did not run: {self.skipped}"
-        return f"finder {self.finder}: {self.flag} {self.pixels:,} pixels"
+        detail = f"; {self.detail}" if self.detail else ""
+        return f"finder {self.finder}: {self.flag} {self.pixels:,} pixels{detail}"
 
 
 @dataclass(frozen=True, slots=True)

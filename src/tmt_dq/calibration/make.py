@@ -235,11 +235,13 @@ def _find(maps: Maps, recipe: MaskRecipe, shortage: Shortage) -> tuple[Flags, li
             continue
         found = finder.run(maps.with_flags(flags) if finder.last else maps, parameters)
         pixels = int(np.count_nonzero(found))
-        check_fraction(finder.name, pixels / found.size, recipe)
+        fraction = pixels / found.size
+        check_fraction(finder.name, fraction, recipe)
         flags |= found * np.uint32(PIXEL.encode(finder.flag))
-        seconds = time.monotonic() - began
-        _log.info("%s: %d pixels, %.2f s", finder.name, pixels, seconds)
-        results.append(FinderResult(finder.name, finder.flag, pixels, pixels / found.size, seconds))
+        detail, seconds = finder.report(maps, found), time.monotonic() - began
+        result = FinderResult(finder.name, finder.flag, pixels, fraction, seconds, detail=detail)
+        _log.info("%s, %.2f s", result.describe(), seconds)
+        results.append(result)
     return flags, results
 
 

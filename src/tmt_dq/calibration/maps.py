@@ -22,6 +22,7 @@ UNITS = {
     "dark_rate_scatter": ("e-/s", "standard deviation over the darks"),
     "difference_noise": ("e-", "standard deviation of read differences of the darks"),
     "flat_saturated": ("1", "fraction of the flats that saturate"),
+    "high_share": ("1", "share of the darks above the middle of dark_rate_low and dark_rate_high"),
     "neighbour_response": ("1", "mean response of four neighbours, those below 0.5 left out"),
     "nonlinearity": ("1", "deviation from the population's response, standard deviations"),
     "nonlinearity_fraction": ("1", "largest deviation from the population's response"),

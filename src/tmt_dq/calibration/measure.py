@@ -87,7 +87,8 @@ class Cost:
         reads = sum(int(np.prod(shape)) for shape in shapes)
         ny, nx = shapes[0][2:]
         strip = _strip_rows(shapes) * sum(4 * n * g * nx for n, g, _, _ in shapes)
-        peak = 200_000_000 + jobs * _COPIES * strip + _MAPS * 4 * ny * nx
+        threads = min(jobs, len(_strips(shapes)))
+        peak = 200_000_000 + threads * _COPIES * strip + _MAPS * 4 * ny * nx
         return cls(reads, peak, reads * _NS_PER_READ * 1e-9 / jobs)
 
 
@@ -210,7 +211,7 @@ def _survey(lamps: Sequence[Lamp], reference: Bools, settings: MapsSettings) -> 
 
 def _strip_rows(shapes: Sequence[tuple[int, int, int, int]]) -> int:
     row = sum(4 * count * length * nx for count, length, _, nx in shapes)
-    return max(1, _STRIP_BYTES // row)
+    return max(1, min(_STRIP_BYTES // row, shapes[0][2]))
 
 
 def _strips(shapes: Sequence[tuple[int, int, int, int]]) -> list[Strip]:

@@ -74,6 +74,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     late = _slope(usual[length // 2 :])
     slopes = _slopes(ramps, noise)
     rates = (slopes + _slope(usual)) / seconds
+    low, high = _quantile(rates, 0.3), _quantile(rates, 0.7)
     statistics = {
         "difference_noise": noise,
         "saturated_first": first_full,
@@ -85,8 +86,9 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
         "saturated_rate": np.median(early_rate, axis=0),
         "telegraph": _telegraph(ramps, slopes, noise, np.maximum(late, 0)),
         "dark_rate": np.median(rates, axis=0),
-        "dark_rate_low": _quantile(rates, 0.3),
-        "dark_rate_high": _quantile(rates, 0.7),
+        "dark_rate_low": low,
+        "dark_rate_high": high,
+        "high_share": (rates > (low + high) / 2).mean(axis=0),
         "dark_rate_scatter": _scatter(rates),
     }
     return {name: values.astype(np.float32) for name, values in statistics.items()}

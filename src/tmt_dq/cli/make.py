@@ -130,4 +130,7 @@ def _show(found: Any) -> None:
             if not one.skipped
         ],
     )
+    for one in found.finders:
+        if one.detail:
+            echo(f"{one.finder}: {one.detail}")
     show_made(found.made, as_json=False)

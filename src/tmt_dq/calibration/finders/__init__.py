@@ -27,6 +27,7 @@ FINDERS = (
         "UNRELIABLE_DARK",
         darks.find_intermittent,
         ("dark_rate_low", "dark_rate_high", "dark_rate_error", "saturated"),
+        reports="high_share",
     ),
     Finder("rc", "RC", darks.find_rc, _RC),
     Finder("inverse_rc", "OTHER_BAD_PIXEL", darks.find_inverse_rc, _RC),

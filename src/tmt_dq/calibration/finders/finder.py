@@ -33,6 +33,8 @@ class Finder:
         Maps without which it cannot run.
     last : bool
         Whether it decides from what the others found, too (`Maps.flags`).
+    reports : str
+        A map that is summed up over its pixels, in results and in HISTORY.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Finder:
     find: Callable[..., npt.NDArray[np.bool_]]
     needs: tuple[str, ...] = ()
     last: bool = False
+    reports: str = ""
 
     def __post_init__(self) -> None:
         PIXEL.encode(self.flag)
@@ -89,3 +92,11 @@ class Finder:
                 f"returned {kind}; expected bool {shape}", where=f"finder {self.name}"
             )
         return found
+
+    def report(self, maps: Maps, found: npt.NDArray[np.bool_]) -> str:
+        """Return the smallest, median and largest value of the map that it reports."""
+        if not self.reports or not found.any():
+            return ""
+        values = maps[self.reports][found]
+        low, middle, high = values.min(), np.median(values), values.max()
+        return f"{self.reports} {low:.2f} to {high:.2f}, in the median {middle:.2f}"
