@@ -1,17 +1,30 @@
-"""Results as tables: plain text, HTML for notebooks, tables of astropy."""
+"""Results as tables: plain text, HTML for notebooks, tables of astropy; and as JSON."""
 
 import base64
 import dataclasses
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Table", "as_astropy", "as_html", "as_lines", "flag_table", "number", "share"]
+__all__ = [
+    "HIDDEN",
+    "Table",
+    "as_astropy",
+    "as_html",
+    "as_lines",
+    "flag_table",
+    "number",
+    "plain",
+    "share",
+]
+
+HIDDEN: dict[str, Any] = {"hidden": True}
+"""Metadata of a field that is kept for further work but is no part of a result."""
 
 _ROWS_SHOWN = 60
 _TEXT_SHOWN = 300
@@ -139,6 +152,16 @@ def as_astropy(
         else:
             made.append(cells)
     return AstropyTable(made, names=names, meta=dict(meta or {}))
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON has no form for: dataclasses, less hidden fields, and paths."""
+    if dataclasses.is_dataclass(value):
+        fields = [field for field in dataclasses.fields(value) if not field.metadata.get("hidden")]
+        return {field.name: getattr(value, field.name) for field in fields}
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _cell(value: Any) -> Any:

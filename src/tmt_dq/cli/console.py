@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tmt_dq.cli import logs
 from tmt_dq.errors import BatchError, TmtDqError, printable
-from tmt_dq.tables import Table, as_lines
+from tmt_dq.tables import Table, as_lines, plain
 
 if TYPE_CHECKING:
     from tmt_dq.report.report import Report
@@ -115,14 +114,7 @@ def fields_of(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no form for: paths as text, errors and dataclasses as objects."""
-    if isinstance(value, BaseException):
-        return as_record(value)
-    if dataclasses.is_dataclass(value):
-        return fields_of(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return as_record(value) if isinstance(value, BaseException) else plain(value)
 
 
 def print_json(document: Any) -> None:

@@ -20,8 +20,8 @@ from tmt_dq.report.image import FlagImage, Flags, Source, as_image
 from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.page import PLACES, Explored, Kind
 from tmt_dq.report.parts import around, intersection, largest_clusters
-from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
-from tmt_dq.tables import Table, number
+from tmt_dq.report.report import ExploredReport, flag_names
+from tmt_dq.tables import HIDDEN, Table, number
 
 __all__ = ["Difference", "FlagChange", "PixelChange", "diff", "flag_changes"]
 

@@ -19,9 +19,9 @@ from tmt_dq.report.image import FlagImage, ImageReport, Source, as_image
 from tmt_dq.report.maps import draw_map, outline
 from tmt_dq.report.origins import PastFlags, SourceFlags, find_sources, read_past, since
 from tmt_dq.report.parts import intersection
-from tmt_dq.report.report import HIDDEN, flag_names
+from tmt_dq.report.report import flag_names
 from tmt_dq.report.samples import GroupFlag, Samples, read_samples
-from tmt_dq.tables import Table
+from tmt_dq.tables import HIDDEN, Table
 
 __all__ = ["Explanation", "FlagReason", "explain"]
 

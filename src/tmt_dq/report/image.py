@@ -29,8 +29,8 @@ from tmt_dq.fits.layout import Keywords
 from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import Detector, Instrument, load
 from tmt_dq.masks.mask import Mask, read_mask
-from tmt_dq.report.report import HIDDEN, Report
-from tmt_dq.tables import number
+from tmt_dq.report.report import Report
+from tmt_dq.tables import HIDDEN, number
 
 __all__ = ["FlagImage", "Flags", "ImageReport", "Source", "as_image"]
 

@@ -3,22 +3,19 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tmt_dq.errors import ConfigError
 from tmt_dq.report.figures import save_figure
 from tmt_dq.report.page import Explored, write_page
-from tmt_dq.tables import Table, as_astropy, as_html
+from tmt_dq.tables import Table, as_astropy, as_html, plain
 
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["HIDDEN", "ExploredReport", "Report", "flag_names"]
-
-HIDDEN: dict[str, Any] = {"hidden": True}
-"""Metadata of a field that is kept for further work but is no part of the report."""
+__all__ = ["ExploredReport", "Report", "flag_names"]
 
 
 class Report:
@@ -66,12 +63,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dictionaries, lists, text and numbers, ready for JSON."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        fields: dict[str, Any] = json.loads(self.to_json())
+        return fields
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return the report as JSON."""
-        return json.dumps(self.to_dict(), indent=indent)
+        return json.dumps(self, indent=indent, default=plain)
 
     @property
     def table_names(self) -> tuple[str, ...]:
@@ -169,17 +166,3 @@ class ExploredReport(Report):
 def flag_names(flags: Sequence[str]) -> str:
     """Return flags as text, GOOD for none."""
     return " ".join(flags) or "GOOD"
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if not field.metadata.get("hidden")
-        }
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -23,8 +23,8 @@ from tmt_dq.report.maps import draw_density, draw_map, mark_lines
 from tmt_dq.report.page import PLACES, Explored, Kind
 from tmt_dq.report.parts import Area, BadLine, ClusterSizes, LargeCluster
 from tmt_dq.report.regions import write_regions
-from tmt_dq.report.report import HIDDEN, ExploredReport, flag_names
-from tmt_dq.tables import Table, flag_table, number, share
+from tmt_dq.report.report import ExploredReport, flag_names
+from tmt_dq.tables import HIDDEN, Table, flag_table, number, share
 
 __all__ = ["LINE_FRACTION", "Summary", "summarize"]
 
