@@ -1,11 +1,11 @@
 """The demo of darks and flats tells its story to the end, and finds the truth."""
 
-import json
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from builders import CONVENTION, arrays, invoke
+from builders import CONVENTION, arrays
 from tmt_dq import calibration_demo
 from tmt_dq.core.geometry import Window
 
@@ -15,16 +15,15 @@ def test_the_demo_makes_delivers_and_applies_a_mask(
 ) -> None:
     monkeypatch.setattr(calibration_demo, "_SIZE", 96)
     monkeypatch.setattr(calibration_demo, "_ZOOM", Window(10, 10, 48, 48))
-    done = invoke("demo", "--calibrations", "--output-dir", folder / "demo", "--json")
-    assert done.code == 0, done.err
-    report = json.loads(done.out)
-    files = {name: Path(path) for name, path in report["files"].items()}
-    assert all(path.exists() for path in files.values())
-    assert arrays(files["flagged ramp"])["PIXELDQ"].any()
-    rows = {row["flag"]: row for row in report["truth"]}
+    demo = calibration_demo.run_calibration_demo(
+        folder / "demo", watch=lambda _name, _size: contextlib.nullcontext()
+    )
+    assert all(path.exists() for path in demo.files.values())
+    assert arrays(demo.flagged)["PIXELDQ"].any()
+    rows = {row[0]: dict(zip(demo.found.header, row, strict=True)) for row in demo.found.rows}
+    assert set(rows) <= set(CONVENTION)
     for flag in ("DEAD", "LOW_QE", "OPEN", "HOT"):
         assert rows[flag]["planted"] == rows[flag]["found"] != "0"
     assert rows["DEAD"]["in good pixels"] == "0"
     # Inverse RC has no flag of its own.
     assert rows["OTHER_BAD_PIXEL"]["planted"] != "0"
-    assert set(rows) <= set(CONVENTION)

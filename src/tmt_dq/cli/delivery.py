@@ -17,7 +17,6 @@ from tmt_dq.cli.options import (
     VERIFY,
     WAIT,
 )
-from tmt_dq.cli.progress import counted
 from tmt_dq.cli.verb import FILE, argument, option, verb
 from tmt_dq.errors import BatchError, CertificationError, MaskFormatError
 
@@ -184,8 +183,7 @@ def affected_command(
     """
     from tmt_dq.delivery.affected import affected
 
-    shown = counted("judging exposures", files)
-    effects = affected(old_context, new_context, shown, keep_errors=True, **options)
+    effects = affected(old_context, new_context, files, keep_errors=True, **options)
     if as_json:
         print_json({"exposures": effects})
     else:

@@ -3,8 +3,8 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from tmt_dq.cli.console import echo, manner, report_error, terminal
 from tmt_dq.errors import printable
@@ -12,8 +12,6 @@ from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
-
-Item = TypeVar("Item")
 
 _WORTH_A_BAR = 64 * 1024 * 1024
 _LINE_EVERY_S = 10.0
@@ -50,17 +48,6 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
     with rich.Progress(*columns, console=terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(_label(label), total=size)
         yield lambda count: bar.advance(task, count)
-
-
-def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
-    """Yield items, with a bar of how many are done if there is a terminal and several of them."""
-    if not _on_terminal() or len(items) < 2:
-        yield from items
-        return
-    from rich.progress import track
-
-    console = terminal(stderr=True)
-    yield from track(items, description=_label(label), console=console, transient=True)
 
 
 class BatchProgress:
