@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from builders import folder_state, make_mask, make_ramp, run_python
@@ -147,7 +146,7 @@ def test_file_systems_without_hard_links(
     assert sorted(entry.name for entry in folder.iterdir()) == ["a.fits", "b"]
 
 
-def test_links_are_not_followed_when_replaced(way: str, folder: Path) -> None:
+def test_links_are_not_followed(way: str, folder: Path) -> None:
     (folder / "precious").write_bytes(b"old")
     link = folder / "a.fits"
     link.symlink_to("precious")
@@ -156,12 +155,9 @@ def test_links_are_not_followed_when_replaced(way: str, folder: Path) -> None:
     write(link, overwrite=True)
     assert (folder / "precious").read_bytes() == b"old"
     assert link.read_bytes() == b"new"
-
-
-def test_a_dangling_link_exists(folder: Path) -> None:
-    (folder / "a.fits").symlink_to("nowhere")
+    (folder / "b.fits").symlink_to("nowhere")
     with pytest.raises(OutputError, match="already exists"):
-        write(folder / "a.fits")
+        write(folder / "b.fits")
     assert not (folder / "nowhere").exists()
 
 
@@ -295,27 +291,6 @@ def test_killed_while_writing_leaves_no_trace(
     result = run_python("-c", code, ramp, folder / "out.fits", mask, int(number))
     assert result.returncode == -number
     assert folder_state(folder) == before
-
-
-def test_a_full_disk_leaves_nothing(folder: Path) -> None:
-    # A limit on the size of files is the full disk that every test may have.
-    ramp = make_ramp(folder / "ramp.fits", sci=np.zeros((1, 4, 64, 64), np.uint16))
-    mask = make_mask(folder / "mask.fits", np.zeros((64, 64), np.uint32))
-    before = folder_state(folder)
-    command = ["tmt-dq", "apply", str(ramp), "-o", str(folder / "out.fits"), "--mask", str(mask)]
-    for limit in (10_000, 40_000, 60_000):
-        code = (
-            "import resource, sys\n"
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-            "from tmt_dq.cli import main\n"
-            f"sys.argv = {command!r}\n"
-            "main()"
-        )
-        result = run_python("-c", code)
-        assert result.returncode == 10, result.stderr
-        assert "out.fits: cannot be written: File too large" in result.stderr
-        assert "Traceback" not in result.stderr
-        assert folder_state(folder) == before
 
 
 def test_no_space_at_any_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,29 +125,6 @@ def test_a_source_that_becomes_shorter_while_it_is_mapped(
     source, target = files
     with pytest.raises(RampFormatError, match=rf"^a: ended {len(CONTENT) - left} bytes early"):
         copy_range(source, 0, target, 64, len(CONTENT), where="a")
-
-
-def test_without_a_descriptor_for_a_mapping_a_buffer_copies(files: tuple[int, int]) -> None:
-    source, target = files
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The mapping has one of its own for a moment; these two are the last.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (target + 1, limits[1]))
-    try:
-        copy_range(source, 5, target, 64, 90_000, where="a")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
-
-
-@pytest.mark.parametrize("call", ["_madvise", "_sync_file_range"])
-@pytest.mark.parametrize("lacking", [None, lambda *_: -1])
-def test_a_system_that_lacks_calls(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, call: str, lacking: Any
-) -> None:
-    monkeypatch.setattr(copying, call, lacking)
-    source, target = files
-    copy_range(source, 5, target, 64, 90_000, where="a")
-    assert os.pread(target, 200_000, 64) == CONTENT[5:90_005]
 
 
 def test_nothing_needs_linux_alone(folder: Path) -> None:

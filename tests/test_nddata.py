@@ -45,22 +45,6 @@ def test_every_flag_has_its_name_in_astropy() -> None:
         _ = dqflags.NoBits
 
 
-def test_boolean_masks_with_bit_31() -> None:
-    dq = np.array([0, HOT, DNU, REF, REF | HOT, 2**32 - 1], np.uint32)
-
-    def masked(ignore: str | None) -> list[bool]:
-        mask = bitmask.bitfield_to_boolean_mask(
-            dq, ignore_flags=ignore, flag_name_map=dqflags.PixelBits
-        )
-        values: list[bool] = mask.tolist()
-        return values
-
-    assert masked("HOT") == [False, False, True, True, True, True]
-    assert masked("HOT,REFERENCE_PIXEL") == [False, False, True, False, False, True]
-    assert masked("~REFERENCE_PIXEL") == [False, False, False, True, True, True]
-    assert masked("~DO_NOT_USE") == [False, False, True, False, False, True]
-
-
 def test_the_classes_pickle_and_cost_nothing_until_used() -> None:
     assert pickle.loads(pickle.dumps(dqflags.PixelBits)) is dqflags.PixelBits
     code = (
