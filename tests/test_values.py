@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tmt_dq.core.values import as_flags
+from tmt_dq.core.values import as_flags, whole_number
 from tmt_dq.errors import MaskFormatError
 
 LARGEST = 2**32 - 1
@@ -89,6 +89,15 @@ def test_message_counts_and_places_them() -> None:
 def test_types_that_are_no_numbers(array: Any) -> None:
     with pytest.raises(MaskFormatError, match="of type"):
         as_flags(array)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(8, 8), (8.0, 8), (np.int16(-3), -3), (np.float32(4), 4), (True, None), (np.True_, None)]
+    + [(text, None) for text in ("8", None, 8.5, np.nan, np.inf, 8 + 0j)],
+)
+def test_whole_numbers_of_headers_and_tables(value: object, expected: int | None) -> None:
+    assert whole_number(value) == expected
 
 
 @given(

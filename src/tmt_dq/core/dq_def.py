@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.values import whole_number
 from tmt_dq.errors import MaskFormatError, UnknownFlagError
 
 __all__ = [
@@ -114,7 +115,7 @@ def translation(
 
 def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple[int, str]:
     """Return a row's VALUE as an integer, and what is wrong with the row, "" if nothing is."""
-    value = int(row.value) if float(row.value).is_integer() else 0  # NaN and infinity are not
+    value = whole_number(row.value) or 0
     if value == -(1 << 31):  # bit 31 in a column of signed numbers
         value = 1 << 31
     if not 0 < value < 1 << 32 or value & (value - 1):

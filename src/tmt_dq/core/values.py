@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from tmt_dq.errors import MaskFormatError
 
-__all__ = ["as_flags"]
+__all__ = ["as_flags", "whole_number"]
 
 _LARGEST = 0xFFFF_FFFF
 
@@ -59,3 +59,10 @@ def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.ui
             hint="Bits may be lost: make the flags again as uint32.",
         )
     return np.ascontiguousarray(values, dtype=np.uint32)
+
+
+def whole_number(value: object) -> int | None:
+    """Return a value of a header or table as an integer, 8.0 too; None for text, T, F and NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    return int(value) if float(value).is_integer() else None

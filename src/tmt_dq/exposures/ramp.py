@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.values import whole_number
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError, SelectionError, TmtDqError
 from tmt_dq.exposures.layouts import LayoutKeywords, find_layout, possible_layouts
 from tmt_dq.fits.file import FitsInput
@@ -281,18 +282,12 @@ def _instrument(
 def _integer(header: Mapping[str, object], key: str, problems: Problems) -> int | None:
     """Return a keyword's value as an integer, None where it is absent."""
     value = header.get(key)
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not float(value).is_integer()  # infinity is not
-    ):
+    number = whole_number(value)
+    if number is None and value is not None:
         problems.add(
             GeometryError, f"{key} is {value!r}; expected a whole number", f"Correct {key}."
         )
-        return None
-    return int(value)
+    return number
 
 
 def _window(

@@ -11,6 +11,7 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.core.sources.source import Readout
 from tmt_dq.core.sources.subarrays import subarray_windows
+from tmt_dq.core.values import whole_number
 from tmt_dq.errors import GeometryError, RampFormatError, TmtDqError
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.fits.encoding import read_rows
@@ -181,11 +182,7 @@ def _column_names(unit: Unit) -> set[str]:
 
 
 def _whole(value: object, name: str, where: str) -> int:
-    number = value.item() if isinstance(value, np.generic) else value
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int | float)
-        or not float(number).is_integer()  # NaN and infinity are not
-    ):
-        raise RampFormatError(f"{name} is {number!r}; expected a whole number", where=where)
-    return int(number)
+    number = whole_number(value)
+    if number is None:
+        raise RampFormatError(f"{name} is {value}; expected a whole number", where=where)
+    return number

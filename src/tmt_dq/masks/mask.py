@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown, translate, translation
 from tmt_dq.core.geometry import Window
+from tmt_dq.core.values import whole_number
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, RampFormatError
 from tmt_dq.exposures.ramp import Ramp
 from tmt_dq.files.identity import Identity
@@ -195,7 +196,7 @@ def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> 
     ny, nx = shape
     numbers = []
     for key, fallback in (("SUBSTRT1", 1), ("SUBSTRT2", 1), ("SUBSIZE1", nx), ("SUBSIZE2", ny)):
-        number = fallback if header.get(key) is None else _axis(header[key])
+        number = fallback if header.get(key) is None else whole_number(header[key])
         if number is None:
             raise GeometryError(
                 f"{key} is {header[key]!r}; expected a whole number",
@@ -219,13 +220,6 @@ def name_of(value: object) -> str | None:
     """Return a header value as a name; None where there is none."""
     text = "" if value is None else str(value).strip()
     return text or None
-
-
-def _axis(value: object) -> int | None:
-    """Return a header value as a whole number; None where it is not one."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if float(value).is_integer() else None
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -265,7 +259,7 @@ def mask_of(
         window=window,
         instrument=name_of(header.get("INSTRUME")),
         detector=name_of(header.get("DETECTOR")),
-        orientation=(_axis(header.get("FASTAXIS")), _axis(header.get("SLOWAXIS"))),
+        orientation=(whole_number(header.get("FASTAXIS")), whole_number(header.get("SLOWAXIS"))),
         left_out=left_out or {},
         placed=placed,
     )
