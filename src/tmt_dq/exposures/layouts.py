@@ -45,6 +45,7 @@ def _fit(data: Unit, flags: Unit) -> bool:
         and len(data.shape) == 4
         and min(data.index, flags.index) > 0
         and flags.bitpix in _BITS
+        and "BLANK" not in flags.header
         and (zero, scale) == (1 << (flags.bitpix - 1), 1)
     )
 

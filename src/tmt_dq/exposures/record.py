@@ -153,10 +153,36 @@ class Headers:
         self._asdf = (units[0].header, exposure.file.read(units[0])) if units else None
 
     def asdf_unit(self, record: Record, digest: str) -> tuple[Header, bytes] | None:
-        """Return the extension ASDF, if the input has one; `digest` is that of all headers."""
+        """Return the extension that stdatamodels keeps, brought up to date; None without one.
+
+        `digest` is that of all headers of the output.
+        """
         if self._asdf is None:
             return None
-        return _asdf_unit(*self._asdf, self._exposure, record, self._target, digest)
+        from tmt_dq.fits.asdf_tree import ArrayNode, asdf_hdu_bytes, refresh
+
+        header, old = self._asdf
+        ramp, arrays = self._exposure.ramp, {}
+        metadata: dict[str, object] = {"meta.filename": self._target.name}
+        metadata |= {keyword.model: value for keyword, value in record.keywords}
+        if record.status == "COMPLETE":
+            # What no schema of another pipeline knows is under extra_fits.
+            name = ramp.pixel_name
+            place = name.lower() if ramp.layout is None else f"extra_fits.{name}.data"
+            arrays[place] = ArrayNode(f"{name},1", ramp.window.shape, "uint32")
+            if ramp.layout is None and not ramp.is_image:
+                arrays["groupdq"] = ArrayNode("GROUPDQ,1", self._exposure.sci.shape, "uint8")
+        if ramp.layout is not None and ramp.layout.status is not None:
+            metadata[ramp.layout.status] = record.status
+        new = refresh(
+            old,
+            arrays=arrays,
+            metadata=metadata,
+            history=record.history,
+            # Ours are read by their headers; a pipeline that fails to needs the tree to be true.
+            fits_hash=None if ramp.layout is None else digest,
+        )
+        return asdf_hdu_bytes(new, header)
 
     def primary_size(self, record: Record) -> int:
         """Return how many bytes the primary header takes."""
@@ -207,36 +233,3 @@ def check_meaning(rows: Sequence[DefinedBit], where: object) -> None:
             where=where,
             hint="Translate its PIXELDQ and remove the table, then try again.",
         )
-
-
-def _asdf_unit(
-    header: Header,
-    old: bytes,
-    exposure: RampFile,
-    record: Record,
-    target: Path,
-    digest: str,
-) -> tuple[Header, bytes]:
-    """Return the ASDF extension that stdatamodels keeps, with what is new in the output."""
-    from tmt_dq.fits.asdf_tree import ArrayNode, asdf_hdu_bytes, refresh
-
-    arrays, layout, name = {}, exposure.ramp.layout, exposure.ramp.pixel_name
-    metadata: dict[str, object] = {"meta.filename": target.name}
-    metadata |= {keyword.model: value for keyword, value in record.keywords}
-    if record.status == "COMPLETE":
-        # What no schema of another pipeline knows is under extra_fits.
-        place = name.lower() if layout is None else f"extra_fits.{name}.data"
-        arrays[place] = ArrayNode(f"{name},1", exposure.ramp.window.shape, "uint32")
-        if layout is None and not exposure.ramp.is_image:
-            arrays["groupdq"] = ArrayNode("GROUPDQ,1", exposure.sci.shape, "uint8")
-    if layout is not None and layout.status is not None:
-        metadata[layout.status] = record.status
-    new = refresh(
-        old,
-        arrays=arrays,
-        metadata=metadata,
-        history=record.history,
-        # Ours are read by their headers. A pipeline that cannot do so needs the tree to be true.
-        fits_hash=None if layout is None else digest,
-    )
-    return asdf_hdu_bytes(new, header)
