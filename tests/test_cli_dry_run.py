@@ -104,3 +104,16 @@ def test_deliver_and_rollback(folder: Path) -> None:
     outcome = invoke("rollback", receipt.path, "--dry-run")
     assert (outcome.code, "taken back already" in outcome.err) == (8, True)
     assert tree(folder) == before
+
+
+def test_demo(folder: Path) -> None:
+    before = tree(folder)
+    outcome = invoke("demo", "--output-dir", folder / "a" / "b", "--dry-run", "--json")
+    report = json.loads(outcome.out)
+    assert report["written"] is False
+    assert [Path(name).name for name in report["files"]] == [
+        f"iris_demo_{name}"
+        for name in ("uncal.fits", "mask.fits", "cache", "dqinit.fits", "flags.png", "flags.html")
+    ]
+    assert "not written" in invoke("demo", "--output-dir", folder, "--dry-run").out
+    assert tree(folder) == before

@@ -22,7 +22,7 @@ import pytest
 import tmt_dq
 from page_blocks import run_blocks
 from tmt_dq.core.geometry import Window
-from tmt_dq.demo import run_demo
+from tmt_dq.demo import Demo, run_demo
 from tmt_dq.simulate import simulate_ramp
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +60,8 @@ def page_folder(
     if request.node.callspec.params["page"] == ROOT / "README.md":
         # README shows what is printed about the demo's ramp, which is a full frame. How many reads
         # it has is not shown.
-        folder_of_demo = folder / "demo-output"
-        run_demo(folder_of_demo, ngroups=2, watch=lambda _name, _size: contextlib.nullcontext())
+        demo = Demo.of(folder / "demo-output")
+        run_demo(demo, ngroups=2, watch=lambda _name, _size: contextlib.nullcontext())
     monkeypatch.chdir(folder)
     programs = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")

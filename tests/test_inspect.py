@@ -41,7 +41,8 @@ DEFECTS = 1 + 4 + 60
 
 
 def areas(summary: Summary) -> dict[str, tuple[int, int, int, int]]:
-    return {p.name: (p.pixels, p.flagged, p.defects, p.do_not_use) for p in summary.channels}
+    parts = (*summary.quadrants, *summary.channels)
+    return {p.name: (p.pixels, p.flagged, p.defects, p.do_not_use) for p in parts}
 
 
 def test_counts_and_fractions() -> None:
@@ -61,8 +62,14 @@ def test_counts_and_fractions() -> None:
     assert all(flag.fraction == flag.pixels / 2048 for flag in summary.flags)
 
 
-def test_channels() -> None:
+def test_quadrants_and_channels() -> None:
     found = areas(summarize(pattern(), channels=4))
+    quarter = 14 * 30
+    border = BORDER // 4
+    assert found["lower left"] == (quarter, border + 31, 31, 0)
+    assert found["lower right"] == (quarter, border + 30, 30, 0)
+    assert found["upper left"] == (quarter, border, 0, 0)
+    assert found["upper right"] == (quarter, border + 4, 4, 4)
     # 16 columns each, two of them reference pixels in the first and last.
     assert found["channel 1"] == (28 * 14, 16 * 32 - 28 * 14 + 15, 15, 0)
     assert found["channel 2"] == (28 * 16, 4 * 16 + 16, 16, 0)
@@ -129,6 +136,9 @@ def test_subarrays_count_in_detector_pixels(folder: Path) -> None:
     summary = summarize(mask)
     assert summary.largest_clusters[0].x == 2003
     assert summary.bad_rows[0].position == 3011
+    # Columns 2001 to 2048 are left of the middle, rows from 3001 on above it.
+    assert [area.name for area in summary.quadrants] == ["upper left", "upper right"]
+    assert sum(area.defects for area in summary.quadrants) == DEFECTS
 
 
 def test_a_ramp_and_its_compressed_copies(folder: Path) -> None:

@@ -51,12 +51,12 @@ class Demo:
         return cls(*(folder / f"iris_demo_{name}" for name in names))
 
 
-def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> tuple[Demo, Applied]:
+def run_demo(demo: Demo, *, ngroups: int, watch: Watch) -> Applied:
     """Simulate a ramp and deliver a mask, flag the ramp by CRDS' rules, draw and explore the flags.
 
     The cache starts as a copy of the one in the package, whatever CRDS_PATH is.
     """
-    demo = Demo.of(folder)
+    folder = demo.ramp.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if demo.cache.exists():
@@ -99,7 +99,7 @@ def run_demo(folder: Path, *, ngroups: int, watch: Watch) -> tuple[Demo, Applied
         summary = summarize(demo.flagged)
         save_figure(_figure(demo.flagged, summary), demo.picture, overwrite=True)
         summary.write_html(demo.page, overwrite=True)
-    return demo, applied
+    return applied
 
 
 def _figure(flagged: Path, summary: Summary) -> Any:

@@ -17,6 +17,7 @@ from tmt_dq.cli.options import (
     VERIFY,
     WAIT,
 )
+from tmt_dq.cli.progress import counted
 from tmt_dq.cli.verb import FILE, argument, option, verb
 from tmt_dq.errors import BatchError, CertificationError, MaskFormatError
 
@@ -183,7 +184,8 @@ def affected_command(
     """
     from tmt_dq.delivery.affected import affected
 
-    effects = affected(old_context, new_context, files, keep_errors=True, **options)
+    shown = counted("judging exposures", files)
+    effects = affected(old_context, new_context, shown, keep_errors=True, **options)
     if as_json:
         print_json({"exposures": effects})
     else:

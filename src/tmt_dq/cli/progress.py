@@ -3,8 +3,8 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from tmt_dq.cli.console import echo, manner, report_error, terminal
 from tmt_dq.errors import printable
@@ -12,6 +12,8 @@ from tmt_dq.tables import number
 
 if TYPE_CHECKING:
     from tmt_dq.batch import FileResult
+
+Item = TypeVar("Item")
 
 _WORTH_A_BAR = 64 * 1024 * 1024
 _LINE_EVERY_S = 10.0
@@ -50,12 +52,24 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
         yield lambda count: bar.advance(task, count)
 
 
+def counted(label: str, items: Sequence[Item]) -> Iterator[Item]:
+    """Yield items, with a bar of how many are done if there is a terminal and several of them."""
+    if not _on_terminal() or len(items) < 2:
+        yield from items
+        return
+    from rich.progress import track
+
+    console = terminal(stderr=True)
+    yield from track(items, description=_label(label), console=console, transient=True)
+
+
 class BatchProgress:
     """Counts of a batch, which `show` is given as text whenever they change."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.total = self.seen = self.failed = self.size = 0
         self._show = show
+        self._begun = time.monotonic()
 
     def start(self, total: int) -> None:
         """Begin with `total` exposures."""
@@ -76,10 +90,11 @@ class BatchProgress:
         self._show(self.text())
 
     def text(self) -> str:
-        """Return the counts in words."""
+        """Return the counts and the mean rate in words."""
+        rate = self.size / 1e6 / max(time.monotonic() - self._begun, 1e-9)
         return (
             f"{number(self.seen)} of {number(self.total)} ramps, {number(self.failed)} failed, "
-            f"{self.size / 1e9:.2f} GB"
+            f"{self.size / 1e9:.2f} GB, {rate:.0f} MB/s"
         )
 
 

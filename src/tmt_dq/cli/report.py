@@ -52,7 +52,7 @@ def inspect_command(
     """Show what a mask or ramp flags.
 
     Counts the flags of FILE, a mask or an initialized ramp, plain or compressed: in all, by
-    readout channel, in clusters, rows and columns. Positions are 1-based detector
+    quadrant and readout channel, in clusters, rows and columns. Positions are 1-based detector
     pixels; boxes for DS9 are in image coordinates of the file.
 
     \b

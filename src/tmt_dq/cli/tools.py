@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from tmt_dq.cli.apply import show
-from tmt_dq.cli.console import echo, show_table
+from tmt_dq.cli.apply import describe, show
+from tmt_dq.cli.console import echo, print_json, show_table
+from tmt_dq.cli.options import JSON
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
+from tmt_dq.errors import ConfigError
 
 _DEMO_FILES = ("raw ramp", "mask", "CRDS cache", "flagged ramp", "picture", "page")
 
@@ -39,8 +41,12 @@ def crds_command(arguments: tuple[str, ...]) -> int:
         "--calibrations",
         "Simulate darks and flats instead, make their mask, and compare it with the truth.",
     ),
+    option("--dry-run", "Show what would be written; write nothing."),
+    JSON,
 )
-def demo_command(output_dir: Path, groups: int, *, calibrations: bool) -> None:
+def demo_command(
+    output_dir: Path, groups: int, *, calibrations: bool, dry_run: bool, as_json: bool
+) -> None:
     """Flag a simulated IRIS ramp, with a mask that is made and delivered for it.
 
     Simulates a detector with defects, delivers its mask into a CRDS cache of the demo, flags a
@@ -54,15 +60,27 @@ def demo_command(output_dir: Path, groups: int, *, calibrations: bool) -> None:
       tmt-dq demo --calibrations
     """
     if calibrations:
-        _demonstrate_calibrations(output_dir)
+        if dry_run:
+            raise ConfigError("writes its files at once", where="demo --calibrations --dry-run")
+        _demonstrate_calibrations(output_dir, as_json=as_json)
         return
-    from tmt_dq.demo import run_demo
+    from tmt_dq.demo import Demo, run_demo
 
+    demo = Demo.of(output_dir)
+    files = dataclasses.astuple(demo)
     start = time.perf_counter()
-    demo, applied = run_demo(output_dir, ngroups=groups, watch=progress_bar)
-    show(applied, time.perf_counter() - start)
-    for label, path in zip(_DEMO_FILES, dataclasses.astuple(demo), strict=True):
-        echo(f"{label:13}{path}")
+    applied = None if dry_run else run_demo(demo, ngroups=groups, watch=progress_bar)
+    seconds = time.perf_counter() - start
+    if as_json:
+        done = applied and {**describe(applied), "seconds": round(seconds, 3)}
+        print_json({"written": not dry_run, "files": files, "applied": done})
+        return
+    if applied is not None:
+        show(applied, seconds)
+    for label, path in zip(_DEMO_FILES, files, strict=True):
+        echo(f"{label:13}{path}{'  (dry run: not written)' if dry_run else ''}")
+    if dry_run:
+        return
     echo()
     echo(f"Open {demo.page} in a browser, and {demo.picture} in a viewer. Next:")
     echo(f"  tmt-dq inspect {demo.flagged} --plot map.png --color-by flag")
@@ -70,13 +88,18 @@ def demo_command(output_dir: Path, groups: int, *, calibrations: bool) -> None:
     echo(f"  tmt-dq select {demo.ramp} --explain --crds-path {demo.cache}")
 
 
-def _demonstrate_calibrations(folder: Path) -> None:
+def _demonstrate_calibrations(folder: Path, *, as_json: bool) -> None:
     """Run the demo of darks and flats, and show what was found of the truth."""
     from tmt_dq.calibration_demo import run_calibration_demo
 
     start = time.perf_counter()
     demo = run_calibration_demo(folder, watch=progress_bar)
-    echo(f"made, delivered and applied in {time.perf_counter() - start:.1f} s")
+    seconds = time.perf_counter() - start
+    if as_json:
+        rows = [dict(zip(demo.found.header, row, strict=True)) for row in demo.found.rows]
+        print_json({"files": demo.files, "truth": rows, "seconds": round(seconds, 3)})
+        return
+    echo(f"made, delivered and applied in {seconds:.1f} s")
     show_table(demo.found)
     echo(
         "OTHER_BAD_PIXEL: inverse RC, and good pixels left in bad columns and clusters, on purpose"

@@ -1,4 +1,4 @@
-"""Parts of a detector and what is bad in them: channels, rows, columns, clusters."""
+"""Parts of a detector and what is bad in them: quadrants, channels, rows, columns, clusters."""
 
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ __all__ = [
     "intersection",
     "largest_clusters",
     "measure",
+    "quadrants",
 ]
 
 _SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
@@ -77,6 +78,17 @@ class LargeCluster:
     y: int
     width: int
     height: int
+
+
+def quadrants(frame: Window) -> list[tuple[str, Window]]:
+    """Return the quadrants of a detector; the middle row and column of odd ones are upper right."""
+    y, x = frame.ny // 2, frame.nx // 2
+    return [
+        ("lower left", Window(0, 0, y, x)),
+        ("lower right", Window(0, x, y, frame.nx - x)),
+        ("upper left", Window(y, 0, frame.ny - y, x)),
+        ("upper right", Window(y, x, frame.ny - y, frame.nx - x)),
+    ]
 
 
 def channels(frame: Window, count: int, *, along_y: bool) -> list[tuple[str, Window]]:

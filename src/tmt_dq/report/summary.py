@@ -66,8 +66,8 @@ class Summary(ImageReport, ExploredReport):
         The flags that count as defects; () for all.
     flags : tuple of FlagCount
         Every flag that occurs, lowest bit first.
-    channels : tuple of Area
-        Readout channels; () where their number is not known.
+    quadrants, channels : tuple of Area
+        Parts of the detector; no channels where their number is not known.
     clusters : int
         Groups of defects that share edges or corners, as photutils and SExtractor define them.
     cluster_sizes : tuple of ClusterSizes
@@ -91,6 +91,7 @@ class Summary(ImageReport, ExploredReport):
     do_not_use: int
     defect_flags: tuple[str, ...]
     flags: tuple[FlagCount, ...]
+    quadrants: tuple[Area, ...]
     channels: tuple[Area, ...]
     clusters: int
     cluster_sizes: tuple[ClusterSizes, ...]
@@ -128,14 +129,10 @@ class Summary(ImageReport, ExploredReport):
         sizes = [(size.label, size.clusters, size.pixels) for size in self.cluster_sizes]
         large = [(c.pixels, str(c.x), str(c.y), c.width, c.height) for c in self.largest_clusters]
         place = ("pixels", "x", "y", "width", "height")
-        areas = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
-        channels = [
-            (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place)
-            for a in self.channels
-        ]
         tables = [
             flag_table(counts, self.pixels, {"with DO_NOT_USE": together}),
-            Table.of("Readout channels", areas, channels),
+            _area_table("Quadrants", self.quadrants),
+            _area_table("Readout channels", self.channels),
             Table.of(clusters, ("size", "clusters", "pixels"), sizes, [0]),
             Table.of("Largest clusters (1-based detector pixels)", place, large, range(5)),
             _line_table("row", self.bad_rows, self.line_fraction),
@@ -253,6 +250,14 @@ class Summary(ImageReport, ExploredReport):
         return write_regions(Path(path), self.label, classes, overwrite=overwrite)
 
 
+def _area_table(title: str, areas: Sequence[Area]) -> Table:
+    header = ("area", "pixels", "flagged", "defects", "share", "DO_NOT_USE", "detector pixels")
+    rows = [
+        (a.name, a.pixels, a.flagged, a.defects, a.fraction, a.do_not_use, a.place) for a in areas
+    ]
+    return Table.of(title, header, rows)
+
+
 def _line_table(name: str, lines: Sequence[BadLine], limit: float) -> Table:
     """Return the first bad lines (`name` is "row" or "column") as a table."""
     title = f"Bad {name}s (at least {100 * limit:g} % defects): {number(len(lines))}"
@@ -338,6 +343,7 @@ def summarize(
         do_not_use=int(np.count_nonzero(planes.do_not_use)),
         defect_flags=() if defect_flags is None else PIXEL.decode(wanted),
         flags=count_flags(image.dq),
+        quadrants=parts.measure(window, planes, parts.quadrants(image.frame)),
         channels=parts.measure(window, planes, stripes),
         clusters=int(clusters.size.size),
         cluster_sizes=parts.cluster_sizes(clusters),
