@@ -153,13 +153,24 @@ def test_reference_pixels_are_the_border_of_the_detector() -> None:
     np.testing.assert_array_equal(source.pixels, expected)
 
 
+def test_the_mask_wins_over_the_border_and_the_difference_is_told() -> None:
+    mask = np.zeros(SHAPE[2:], np.uint32)
+    mask[:, :3] = REFERENCE_PIXEL
+    mask[0, 10] = REFERENCE_PIXEL
+    source = _source(mask, reference_pixels=True)
+    assert source.pixels is not None
+    assert not source.pixels.any()
+    # 16 pixels of the fourth column are in the border alone, one is in the mask alone.
+    assert source.remarks == ("reference pixels of the mask differ from the border in 17 pixels",)
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["as the border", "none"])
 def test_the_border_is_flagged_where_the_mask_has_none(named: bool) -> None:
     mask = MASK.copy()
     if named:
         mask[:, :4] |= REFERENCE_PIXEL
     source = _source(mask, reference_pixels=True)
-    assert source.remarks == (("the mask has reference pixels of its own",) if named else ())
+    assert source.remarks == ()
     # The mask's own source flags them, or the border does: together they are the same.
     pixels, _, _ = initialize(_counts(), [FlagSource("mask", "m.fits", mask), source])
     expected = MASK.copy()

@@ -21,9 +21,12 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     pixels = np.full(exposure.window.shape, _BIT)
     pixels[overlap(exposure.frame.without(exposure.border), exposure.window)] = 0
     remarks: tuple[str, ...] = ()
-    if exposure.mask is not None and (exposure.mask & _BIT).any():
+    if exposure.mask is not None and (given := exposure.mask & _BIT).any():
+        different = int(np.count_nonzero(given ^ pixels))
+        if different:
+            remark = f"reference pixels of the mask differ from the border in {different:,} pixels"
+            remarks = (remark,)
         pixels[:] = 0
-        remarks = ("the mask has reference pixels of its own",)
     yield FlagSource(
         "reference pixels",
         origin="instrument",
