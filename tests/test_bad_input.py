@@ -317,7 +317,9 @@ add_mask("mask: no DQ", MASK, "no image extensions DQ", "BADPIX", hdu="BADPIX")
 SECOND = [fits.ImageHDU(GOOD_DQ, name="DQ")]
 add_mask("mask: two DQ", MASK, "2 image extensions DQ", "expected one", extra=SECOND)
 add_mask("mask: DQ a table", MASK, "image extension", hdu="X", extra=[table("DQ")])
-add_mask("mask: DQ 3-D", MASK, "(2, 6, 8)", "expected (ny, nx)", dq=np.zeros((2, 6, 8), np.uint32))
+add_mask(
+    "mask: DQ 3-D", MASK, "(2, 6, 8)", "of the shape (ny, nx)", dq=np.zeros((2, 6, 8), np.uint32)
+)
 for _key, _value, _told in [
     ("REFTYPE", "DARK", ("REFTYPE is DARK", "expected MASK")),
     ("DETECTOR", "IRIS2", ("DETECTOR IRIS2", "ramp.fits", "IRIS1")),
@@ -356,9 +358,9 @@ for _name, _told, _options in [
     ("does not cover", ("y 1–5", "ramp.fits", "y 1–6"), {"dq": np.zeros((5, 8), np.uint32)}),
     ("lies elsewhere", ("x 2–9", "x 1–8"), {"start": (2, 1)}),
     ("one pixel", ("x 1–1, y 1–1",), {"dq": np.ones((1, 1), np.uint32), "start": None}),
-    ("SUBSIZE contradicts", ("9 and 6", "8 × 6"), {"header": {"SUBSIZE1": 9}}),
-    ("start 0", ("0 and 1", "count from 1"), {"header": {"SUBSTRT1": 0}}),
-    ("fractional start", ("SUBSTRT1 is 1.5", "whole number"), {"header": {"SUBSTRT1": 1.5}}),
+    ("SUBSIZE contradicts", ("SUBSIZE1 9", "8 × 6"), {"header": {"SUBSIZE1": 9}}),
+    ("start 0", ("SUBSTRT1 0", "from 1"), {"header": {"SUBSTRT1": 0}}),
+    ("fractional start", ("SUBSTRT1 1.5", "whole number"), {"header": {"SUBSTRT1": 1.5}}),
 ]:
     add_mask(f"mask: {_name}", PLACE, *_told, **_options)
 

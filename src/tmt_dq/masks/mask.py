@@ -169,24 +169,19 @@ def find_dq_image(
         if unit in lists or (len(unit.shape) == 2 and min(unit.shape) > 0):
             return unit
     found = ", ".join(f"{unit.label} {unit.shape}" for unit in file.units)
-    if len(chosen) == 1:
-        raise MaskFormatError(
-            f"has {chosen[0].label} of the shape {chosen[0].shape}; expected (ny, nx), a 2-D image",
-            where=file.path,
-            hint="Flags are one plane, the same for all reads.",
-        )
-    if extension is not None or (chosen and not is_mask):
+    number = len(chosen) or "no"
+    if extension is not None or (len(chosen) > 1 and not is_mask):
         suffix = "" if extension is None else f" {extension}"
         raise ConfigError(
-            f"has {len(chosen) or 'no'} 2-D images or lists{suffix}; expected one; found {found}",
+            f"has {number} 2-D images or lists{suffix}; expected one; found {found}",
             where=file.path,
             hint="Name one of them, or its 0-based number.",
             options=("extension",),
         )
     what = "image extensions DQ" if is_mask else "2-D images"
     finding, hint = (None if chosen else wrong_kind(file, "a mask")) or (
-        f"has {len(chosen) or 'no'} {what}; expected one; found {found}",
-        "A mask has its flags in a 2-D image extension DQ.",
+        f"has {number} {what}; expected one of the shape (ny, nx); found {found}",
+        "A mask has its flags in a 2-D image extension DQ, the same for all reads.",
     )
     raise MaskFormatError(finding, where=file.path, hint=hint)
 
@@ -194,26 +189,19 @@ def find_dq_image(
 def _place(header: Mapping[str, object], shape: tuple[int, ...], path: Path) -> tuple[Window, bool]:
     """Return the pixels that an image covers, from the first one on if its header has no place."""
     ny, nx = shape
-    numbers = []
-    for key, fallback in (("SUBSTRT1", 1), ("SUBSTRT2", 1), ("SUBSIZE1", nx), ("SUBSIZE2", ny)):
-        number = fallback if header.get(key) is None else whole_number(header[key])
-        if number is None:
-            raise GeometryError(
-                f"{key} is {header[key]!r}; expected a whole number",
-                where=path,
-                hint=f"Correct {key}.",
-            )
-        numbers.append(number)
-    xstart, ystart, xsize, ysize = numbers
-    if (ysize, xsize) != shape or min(xstart, ystart) < 1:
+    expected = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": nx, "SUBSIZE2": ny}
+    stated = {key: header[key] for key in expected if header.get(key) is not None}
+    found = expected | {key: whole_number(value) or 0 for key, value in stated.items()}
+    x, y, xsize, ysize = found.values()
+    if (ysize, xsize) != shape or min(x, y) < 1:
         raise GeometryError(
-            f"SUBSTRT1 and SUBSTRT2 are {xstart} and {ystart}, SUBSIZE1 and SUBSIZE2 are {xsize} "
-            f"and {ysize}; the DQ array is {_size(shape)}, and positions count from 1",
+            f"has {', '.join(f'{key} {value}' for key, value in stated.items())}; expected "
+            f"positions that are whole numbers from 1, and the size of DQ, {_size(shape)}",
             where=path,
             hint="Correct the keywords of the mask.",
         )
-    placed = header.get("SUBSTRT1") is not None and header.get("SUBSTRT2") is not None
-    return Window.from_fits(xstart=xstart, ystart=ystart, xsize=nx, ysize=ny), placed
+    placed = stated.keys() >= {"SUBSTRT1", "SUBSTRT2"}
+    return Window.from_fits(xstart=x, ystart=y, xsize=nx, ysize=ny), placed
 
 
 def name_of(value: object) -> str | None:
