@@ -8,15 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tmt_dq.delivery.caches import exclusive, is_new, make_cache, publish
-from tmt_dq.delivery.changes import Changes, compare_masks
-from tmt_dq.delivery.plan import Candidate, examine_candidate, plan_delivery
-from tmt_dq.delivery.receipts import Receipt, find_receipt
-from tmt_dq.errors import ConfigError, DeliveryError, TmtDqError
-from tmt_dq.masks.mask import read_mask
+from tmt_dq.delivery.plan import examine_candidate, plan_delivery
+from tmt_dq.delivery.receipts import Receipt
+from tmt_dq.errors import ConfigError
 from tmt_dq.masks.useafter import useafter_text
 from tmt_dq.references import embedded
-from tmt_dq.references.cache import Cache, open_cache
-from tmt_dq.references.selection import applicable_name
 
 __all__ = ["deliver_mask"]
 
@@ -117,69 +113,18 @@ def deliver_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
         )
     base_root = embedded.cache_path() if is_new(root) else root
     candidate = examine_candidate(Path(mask), base_root, when, max_flagged, border=border)
-    observatory = candidate.instrument.observatory
+    options = {"force": force, "yes": yes, "dry_run": dry_run}
     with tempfile.TemporaryDirectory(prefix="tmt-dq-deliver-") as scratch:
         stage = Path(scratch)
-
-        def plan(target: Cache) -> tuple[Receipt, tuple[str, ...]]:
-            changes, warnings = _compare(candidate, target, force=force, yes=yes, dry_run=dry_run)
-            return plan_delivery(candidate, target, stage, changes, warnings)
-
         if dry_run:
-            receipt, _ = plan(open_cache(base_root, observatory))
+            receipt, _ = plan_delivery(candidate, base_root, stage, **options)
             return replace(receipt, path=None, cache=root)
         if is_new(root):
             make_cache(root)
         with exclusive(root, wait_s=wait_s):
-            receipt, files = plan(open_cache(root, observatory))
+            receipt, files = plan_delivery(candidate, root, stage, **options)
             publish(stage, root, files)
     _log.info("%s: delivered into %s as %s, %s", mask, root, receipt.mask, receipt.context)
     if receipt.changes is not None:
         _log.debug("%s: it %s", mask, receipt.changes.describe())
     return receipt
-
-
-def _compare(
-    candidate: Candidate, cache: Cache, *, force: bool, yes: bool, dry_run: bool
-) -> tuple[Changes | None, tuple[str, ...]]:
-    """Compare a mask with the one in force; refuse the same flags, and an implausible change.
-
-    Returned are the changes, None where they cannot be known, and warnings.
-    """
-    instrument = candidate.instrument
-    date, time = candidate.header["USEAFTER"].split("T")
-    exposure = {**candidate.header, "DATE-OBS": date, "TIME-OBS": time}
-    context = cache.context("latest")
-    name: str | None = applicable_name(
-        exposure, instrument=instrument, cache=cache, context=context
-    )
-    old = None
-    try:
-        new = read_mask(candidate.source)
-        if name is not None and name.endswith(".fits"):
-            old = read_mask(cache.reference(instrument.name, name))
-    except TmtDqError as error:
-        return None, (f"the mask was not compared with {name}, which is in force: {error.what}",)
-    changes = compare_masks(None if old is None else name, old, new)
-    if old is not None and not changes.pixels and not force:
-        receipt = find_receipt(cache.root, cache.observatory, str(name))
-        raise DeliveryError(
-            f"has the same flags as {name}, which is in force for its exposures already"
-            f"{f' (delivered with {receipt})' if receipt else ''}",
-            where=candidate.source,
-            hint="Use --force (force=True) to deliver it all the same.",
-        )
-    limit = instrument.limits.changed_fraction
-    if old is None or yes or limit is None or changes.fraction <= limit:
-        return changes, ()
-    problem = (
-        f"{changes.describe()}: {changes.fraction:.1%} of its pixels; plausible are up to "
-        f"{limit:.1%}"
-    )
-    if dry_run:
-        return changes, (f"{problem}. The delivery needs --yes",)
-    raise DeliveryError(
-        problem,
-        where=candidate.source,
-        hint=f"Compare it with {name} (tmt-dq diff). If it is right, use --yes (yes=True).",
-    )

@@ -9,18 +9,20 @@ from tmt_dq import __version__
 from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
 from tmt_dq.delivery.certify import examine
-from tmt_dq.delivery.changes import Changes
+from tmt_dq.delivery.changes import Changes, compare_masks
 from tmt_dq.delivery.new_rules import derive, difference, new_names
-from tmt_dq.delivery.receipts import DeliveredFile, Receipt, receipt_name
+from tmt_dq.delivery.receipts import DeliveredFile, Receipt, find_receipt, receipt_name
 from tmt_dq.delivery.reference_files import write_reference
-from tmt_dq.errors import DeliveryError
+from tmt_dq.errors import DeliveryError, TmtDqError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, load
+from tmt_dq.masks.mask import read_mask
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache, open_cache_of
 from tmt_dq.references.rules import read_chain
+from tmt_dq.references.selection import applicable_name
 
 __all__ = ["Candidate", "examine_candidate", "plan_delivery"]
 
@@ -58,38 +60,31 @@ def examine_candidate(
 
 
 def plan_delivery(
-    candidate: Candidate,
-    cache: Cache,
-    stage: Path,
-    changes: Changes | None,
-    warnings: tuple[str, ...],
+    candidate: Candidate, root: Path, stage: Path, *, force: bool, yes: bool, dry_run: bool
 ) -> tuple[Receipt, tuple[str, ...]]:
-    """Write all files of the delivery into the stage, and try the new rules there.
+    """Write all files of a delivery into the cache `root` to a stage, and try the new rules there.
 
     Returned are the receipt and the files, relative to the cache, in the order in which they get
     there.
     """
     instrument, header = candidate.instrument, candidate.header
+    cache = open_cache(root, instrument.observatory)
     before = cache.context("latest")
+    changes, warnings = _compare(candidate, cache, before, force=force, yes=yes, dry_run=dry_run)
     chain = read_chain(cache.mappings, before, instrument)
     names, leftovers = new_names(cache, instrument, chain)
     rules, replaces = derive(chain, instrument, header, names)
-
-    def relative(path: Path) -> str:
-        return path.relative_to(cache.root).as_posix()
-
-    mask = relative(cache.references / instrument.name.lower() / names.mask)
+    references, place = f"references/{cache.observatory}", f"{instrument.name.lower()}/{names.mask}"
+    mask, record = f"{references}/{place}", f"{references}/{checksums.FILE_NAME}"
     _write_mask(candidate, stage / mask)
-    texts = {relative(cache.mappings / name): content for name, content in rules.items()}
+    sums = {**checksums.entries(cache.references), place: sha256_of(stage / mask)}
+    texts = {f"mappings/{cache.observatory}/{name}": content for name, content in rules.items()}
     rmap, imap, pmap = texts
-    record = relative(cache.references / checksums.FILE_NAME)
-    sums = checksums.entries(cache.references)
-    added = (stage / mask).relative_to(stage / relative(cache.references)).as_posix()
-    texts[record] = checksums.text({**sums, added: sha256_of(stage / mask)})
+    texts[record] = checksums.text(sums)
     last = [pmap]
     config = config_text(cache, names.pmap)
     if config is not None:
-        last.append(relative(cache.config / "server_config"))
+        last.append(f"config/{cache.observatory}/server_config")
         texts[last[-1]] = config
     for target, content in texts.items():
         write_text(stage / target, content)
@@ -124,6 +119,48 @@ def plan_delivery(
     )
     write_text(stage / own, receipt.as_json())
     return receipt, (mask, record, rmap, imap, own, *last)
+
+
+def _compare(
+    candidate: Candidate, cache: Cache, context: str, *, force: bool, yes: bool, dry_run: bool
+) -> tuple[Changes | None, tuple[str, ...]]:
+    """Compare a mask with the one in force; refuse the same flags, and an implausible change.
+
+    Returned are the changes, None where they cannot be known, and warnings.
+    """
+    instrument = candidate.instrument
+    date, time = candidate.header["USEAFTER"].split("T")
+    exposure = {**candidate.header, "DATE-OBS": date, "TIME-OBS": time}
+    name = applicable_name(exposure, instrument=instrument, cache=cache, context=context)
+    try:
+        new, old = read_mask(candidate.source), None
+        if name.endswith(".fits"):
+            old = read_mask(cache.reference(instrument.name, name))
+    except TmtDqError as error:
+        return None, (f"the mask was not compared with {name}, which is in force: {error.what}",)
+    changes = compare_masks(None if old is None else name, old, new)
+    limit = instrument.limits.changed_fraction
+    if old is not None and not changes.pixels and not force:
+        receipt = find_receipt(cache.root, cache.observatory, name)
+        raise DeliveryError(
+            f"has the same flags as {name}, which is in force for its exposures already"
+            f"{f' (delivered with {receipt})' if receipt else ''}",
+            where=candidate.source,
+            hint="Use --force (force=True) to deliver it all the same.",
+        )
+    if old is None or yes or limit is None or changes.fraction <= limit:
+        return changes, ()
+    problem = (
+        f"{changes.describe()}: {changes.fraction:.1%} of its pixels; plausible are up to "
+        f"{limit:.1%}"
+    )
+    if dry_run:
+        return changes, (f"{problem}. The delivery needs --yes",)
+    raise DeliveryError(
+        problem,
+        where=candidate.source,
+        hint=f"Compare it with {name} (tmt-dq diff). If it is right, use --yes (yes=True).",
+    )
 
 
 def _write_mask(candidate: Candidate, target: Path) -> None:
