@@ -349,7 +349,7 @@ add_table("text", MASK, "VALUE", rows=[(0, "one", "HOT")], formats=("J", "8A"))
 add_table("unknown name", FLAG, "row 2", "'MY_FLAG'", "--unknown drop", rows=UNKNOWN)
 add_table("no name", FLAG, "row 1", "''", rows=[(0, 1, "")])
 _told = ("bit 2 (value 4) in 48 pixels", "--unknown drop")
-add_table("bits that it does not define", FLAG, *_told, rows=[(0, 1, "HOT")], dq=5)
+add_table("bits without a meaning", FLAG, *_told, rows=[(0, 1, "HOT")], dq=5)
 IMAGE, OTHER = [fits.ImageHDU(GOOD_DQ, name="DQ_DEF")], [table("DQ_DEF")]
 add_mask("DQ_DEF: an image", MASK, "DQ_DEF is an image", "expected a table", extra=IMAGE)
 add_mask("DQ_DEF: no columns", MASK, "no column BIT, VALUE, NAME", "found A", extra=OTHER)

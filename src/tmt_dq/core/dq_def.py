@@ -1,7 +1,6 @@
 """DQ_DEF tables: what each bit of one file means, checked and turned into a translation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from tmt_dq.errors import MaskFormatError, UnknownFlagError
 
 __all__ = [
     "DefinedBit",
-    "Translation",
     "Unknown",
     "convention_rows",
     "translate",
@@ -25,37 +23,6 @@ _COLUMNS = (("BIT", "i4"), ("VALUE", "u4"), ("NAME", "U40"), ("DESCRIPTION", "U8
 
 Unknown = Literal["error", "drop"]
 """What to do about a name or bit without a meaning: refuse it (the default) or leave it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """What the bits of one file mean in the convention.
-
-    `pairs` has the value of each declared bit in the file and in the convention, 0 for those that
-    the caller wants left out.
-    """
-
-    pairs: tuple[tuple[int, int], ...]
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether every declared bit already is the convention's bit."""
-        return all(source == target for source, target in self.pairs)
-
-    def undeclared(self, dq: npt.NDArray[np.uint32]) -> dict[int, int]:
-        """Count the pixels of each bit, by number, that occurs in `dq` without being declared."""
-        declared = sum(source for source, _ in self.pairs)
-        return _count_bits(dq, ~declared)
-
-
-def _count_bits(dq: npt.NDArray[np.uint32], wanted: int) -> dict[int, int]:
-    """Count the pixels of each bit of `wanted` that occurs, by number."""
-    present = int(np.bitwise_or.reduce(dq, axis=None, initial=0)) & wanted if wanted else 0
-    return {
-        bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
-        for bit in range(present.bit_length())
-        if present >> bit & 1
-    }
 
 
 class DefinedBit(NamedTuple):
@@ -76,11 +43,12 @@ def convention_rows() -> npt.NDArray[np.void]:
 
 def translation(
     rows: Iterable[DefinedBit], *, where: object = "DQ_DEF", unknown: Unknown = "error"
-) -> Translation:
-    """Check a DQ_DEF table and return the translation of the file's bits to the convention's.
+) -> dict[int, int]:
+    """Check a DQ_DEF table; return the value of each bit in the file and in the convention.
 
-    All contradictory rows are one MaskFormatError; names that the convention does not have are an
-    UnknownFlagError unless `unknown` is "drop". `where` is named in errors.
+    The latter is 0 for names that the caller wants left out (`unknown` is "drop"); else a name that
+    the convention does not have is an UnknownFlagError. All contradictory rows are one
+    MaskFormatError. `where` is named in errors.
     """
     problems: list[str] = []
     unknown_names: list[str] = []
@@ -110,7 +78,7 @@ def translation(
             hint="Correct the names, or use unknown='drop' (--unknown drop) to leave these bits "
             "out.",
         )
-    return Translation(tuple(pairs.items()))
+    return pairs
 
 
 def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple[int, str]:
@@ -129,7 +97,7 @@ def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple
 
 def translate(
     dq: npt.NDArray[np.uint32],
-    meaning: Translation,
+    meaning: Mapping[int, int],
     *,
     where: object = "DQ",
     unknown: Unknown = "error",
@@ -137,29 +105,40 @@ def translate(
     """Return flag values of the convention, and the pixels per bit that were left out on request.
 
     `dq` holds the values as stored, of any shape; it is returned itself where nothing changes.
-    Bits that DQ_DEF does not define are an UnknownFlagError unless `unknown` is "drop".
+    Bits without a meaning are an UnknownFlagError unless `unknown` is "drop".
     """
-    undeclared = meaning.undeclared(dq)
+    undeclared = _count_bits(dq, ~sum(meaning))
     if undeclared and unknown == "error":
         listing = ", ".join(
             f"bit {bit} (value {1 << bit}) in {n:,} pixels" for bit, n in undeclared.items()
         )
         raise UnknownFlagError(
-            f"DQ has bits that its DQ_DEF table does not define: {listing}",
+            f"has bits without a meaning: {listing}",
             where=where,
-            hint="Add them to DQ_DEF, or use unknown='drop' (--unknown drop) to leave them out.",
+            hint="Give each bit a meaning, in DQ_DEF or by values, or use unknown='drop' "
+            "(--unknown drop) to leave bits out.",
         )
-    dropped = sum(source for source, target in meaning.pairs if not target)
+    dropped = sum(source for source, target in meaning.items() if not target)
     left_out = _count_bits(dq, dropped) | undeclared
-    if not undeclared and meaning.is_identity:
+    if not undeclared and all(source == target for source, target in meaning.items()):
         return dq, {}
     # Only flagged pixels can change: working on those alone is ten times faster than a pass over
     # the frame per declared bit.
     flagged = dq != 0
     values = dq[flagged]
     result = np.zeros_like(values)
-    for source, target in meaning.pairs:
+    for source, target in meaning.items():
         result |= ((values & np.uint32(source)) != 0) * np.uint32(target)
     translated = np.zeros_like(dq)
     translated[flagged] = result
     return translated, dict(sorted(left_out.items()))
+
+
+def _count_bits(dq: npt.NDArray[np.uint32], wanted: int) -> dict[int, int]:
+    """Count the pixels of each bit of `wanted` that occurs, by number."""
+    present = int(np.bitwise_or.reduce(dq, axis=None, initial=0)) & wanted if wanted else 0
+    return {
+        bit: int(np.count_nonzero(dq & np.uint32(1 << bit)))
+        for bit in range(present.bit_length())
+        if present >> bit & 1
+    }

@@ -103,7 +103,8 @@ class TMTMaskModel(TMTDataModel):
         if value is not None and attr == "dq":
             value = flags_2d(value, where=where)
         elif value is not None and attr == "dq_def":
-            if not translation(defined_bits(value, where=where), where=where).is_identity:
+            meaning = translation(defined_bits(value, where=where), where=where)
+            if any(bit != flag for bit, flag in meaning.items()):
                 what = "dq_def gives bits another meaning than the convention, in which dq is"
                 raise MaskFormatError(what, where=where, hint=_TOGETHER)
             value = convention_table()

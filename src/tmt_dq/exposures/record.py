@@ -227,7 +227,8 @@ def _now() -> str:
 
 def check_meaning(rows: Sequence[DefinedBit], where: object) -> None:
     """Refuse a ramp whose own DQ_DEF gives its bits another meaning than the convention."""
-    if not translation(rows, where=f"{where}[DQ_DEF]").is_identity:
+    meaning = translation(rows, where=f"{where}[DQ_DEF]")
+    if any(bit != flag for bit, flag in meaning.items()):
         raise RampFormatError(
             "DQ_DEF gives the bits of this ramp another meaning than the flag convention",
             where=where,

@@ -11,7 +11,7 @@ from tmt_dq.errors import ConfigError
 
 if TYPE_CHECKING:
     # The command line makes its options from `Reading`, and its help must not wait for NumPy.
-    from tmt_dq.core.dq_def import Translation, Unknown
+    from tmt_dq.core.dq_def import Unknown
 
 __all__ = ["BadValue", "BitMeanings", "Reading"]
 
@@ -140,6 +140,7 @@ class Reading:
         contradict = bad is not None and (
             bad == good or (bad == "nonzero" and good not in (None, 0))
         )
+        wrong_word = isinstance(self.values, str) and self.values != "convention"
         too_many = self.values is not None and (self.flag is not None or self.has_polarity)
         for is_wrong, where, finding in (
             (self.flag is not None and not self.flag_value, "flag", f"{self.flag!r} is no flag"),
@@ -151,6 +152,11 @@ class Reading:
             ),
             (min(self.at or (1, 1)) < 1, "at", f"at is {self.at}; positions count from 1"),
             (contradict, "bad", f"bad {bad!r} and good {good} contradict each other"),
+            (
+                wrong_word,
+                "values",
+                f"values is {self.values!r}; expected 'convention' or names for numbers",
+            ),
             (too_many, "values", "values contradict flag, bad and good; give one or the other"),
         ):
             if is_wrong:
@@ -172,21 +178,12 @@ class Reading:
         return PIXEL.encode(self.flag or ())
 
     @property
-    def meanings(self) -> "Translation | None":
-        """`values` as a translation of bits; None where it is not given."""
-        if self.values is None:
-            return None
-        from tmt_dq.core.dq_def import Translation
-
-        if isinstance(self.values, str):
-            if self.values != "convention":
-                raise ConfigError(
-                    f"values is {self.values!r}; expected 'convention' or names for numbers",
-                    where="values",
-                )
-            return Translation(tuple((flag.value, flag.value) for flag in PIXEL.flags))
-        pairs = [(number, PIXEL.encode(names)) for number, names in self.values.items()]
-        for number, value in pairs:
+    def meanings(self) -> dict[int, int] | None:
+        """`values` as flags of the convention by bit; None where it is not given."""
+        if self.values is None or isinstance(self.values, str):
+            return {flag.value: flag.value for flag in PIXEL.flags} if self.values else None
+        meanings = {number: PIXEL.encode(names) for number, names in self.values.items()}
+        for number, value in meanings.items():
             if not value or not 0 < number < 1 << 32 or number & (number - 1):
                 raise ConfigError(
                     f"{number}={self.values[number]} is not one bit of 32 (1, 2, 4, …, 2^31) and a "
@@ -194,7 +191,7 @@ class Reading:
                     where="values",
                     hint="For a single value that means bad, give bad and flag.",
                 )
-        return Translation(tuple(pairs))
+        return meanings
 
     def describe(self) -> str:
         """Return what is given as one line, for records: ``flag=HOT base=0``."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.core.dq_def import translate
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.fits.encoding import read_plane
@@ -15,7 +16,7 @@ from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns
 from tmt_dq.masks.formats.format import Columns, Format, Target
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
-from tmt_dq.masks.formats.stated import flag_of, refuse, translated
+from tmt_dq.masks.formats.stated import flag_of, refuse
 from tmt_dq.masks.mask import (
     Mask,
     find_dq_image,
@@ -90,8 +91,8 @@ def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
 def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint32]:
     """Return the flags of an image whose values the user gives a meaning."""
     values = _numbers(file, unit)
-    if reading.values is not None:
-        return translated(reading, as_flags(values, where=file.path), file.path)
+    if reading.meanings is not None:
+        return translate(as_flags(values, where=file.path), reading.meanings, where=file.path)[0]
     if not reading.has_polarity:
         raise ConfigError(
             f"does not state which of its values are bad; found {_census(values)}",

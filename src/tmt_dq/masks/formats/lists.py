@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tmt_dq.core.boxes import Boxes, paint
+from tmt_dq.core.dq_def import translate
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.masks.formats.format import Columns, Target, numbers_of, whole_detector
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
-from tmt_dq.masks.formats.stated import base_of, flag_of, refuse, translated
+from tmt_dq.masks.formats.stated import base_of, flag_of, refuse
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
@@ -270,7 +271,7 @@ def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
     table.check(name, (numbers >= 0) & (numbers <= 0xFFFF_FFFF), "a number from 0 to 2^32 - 1")
     if reading.flag is not None:
         return np.where(numbers != 0, reading.flag_value, np.uint32(0))
-    if reading.values is None:
+    if reading.meanings is None:
         found = ", ".join(str(number) for number in np.unique(numbers)[:10])
         raise ConfigError(
             f"has the numbers {found} in the column {name}, and does not state their meaning",
@@ -278,4 +279,4 @@ def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
             hint="Give one flag for all, or the meaning of each bit, for example 16 for HOT.",
             options=("flag", "values"),
         )
-    return translated(reading, numbers.astype(np.uint32), table.path)
+    return translate(numbers.astype(np.uint32), reading.meanings, where=table.path)[0]

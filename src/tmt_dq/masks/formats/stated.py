@@ -1,15 +1,13 @@
-"""Flag, base and meanings of bits: what a file states, or else what the user gives of it."""
+"""Flag and base of a list: what a file states, or else what the user gives of it."""
 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from tmt_dq.core.dq_def import translate
-from tmt_dq.errors import ConfigError, UnknownFlagError
+from tmt_dq.errors import ConfigError
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["base_of", "flag_of", "refuse", "translated"]
+__all__ = ["base_of", "flag_of", "refuse"]
 
 
 def flag_of(reading: Reading, path: Path, what: str, own: int = 0) -> np.uint32:
@@ -43,24 +41,6 @@ def base_of(reading: Reading, path: Path, stated: int | None) -> int:
         hint="Give the base, or add a line '# base: 0' or '# base: 1' to the file; not both.",
         options=("base",),
     )
-
-
-def translated(
-    reading: Reading, numbers: npt.NDArray[np.uint32], path: Path
-) -> npt.NDArray[np.uint32]:
-    """Return numbers of a file, of any shape, as flags by the meanings that the user gives."""
-    meanings = reading.meanings
-    assert meanings is not None
-    undeclared = meanings.undeclared(numbers)
-    if undeclared:
-        listing = ", ".join(f"{1 << bit} ({n:,} times)" for bit, n in undeclared.items())
-        raise UnknownFlagError(
-            f"has bits without a meaning: {listing}",
-            where=path,
-            hint="Give the meaning of each bit, for example 16 for HOT.",
-            options=("values",),
-        )
-    return translate(numbers, meanings)[0]
 
 
 def refuse(reading: Reading, path: Path, why: str, *names: str) -> None:
