@@ -12,11 +12,11 @@ CORE_TESTS := $(addprefix tests/test_,$(addsuffix .py,combine_core dq_def dqinit
 JOBS ?= 2
 # jwst's pinned packages need Python 3.12.
 PEER_PYTHON ?= python3.12
-BESIDE := $(CURDIR)/.bench/beside-jwst
+BESIDE := $(CURDIR)/.bench/beside
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test contract coverage core-coverage lint format type contracts repository check hooks nox package \
-	changelog docs notebook pictures bench bench-make bench-peers peers-jwst peers-liger clean
+	changelog docs notebook pictures bench bench-make bench-peers peers-jwst peers-liger peer-suites clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -99,13 +99,18 @@ bench-peers: $(STAMP)  ## measure tmt-dq against cp, jwst and romancal
 bench-make: $(STAMP)  ## measure tmt-dq make at 1024², 2048² and 4096²: 14 GB of disk
 	$(BIN)/python -m benchmarks.make_cost --size 1024 2048 4096 $(BENCH_ARGS)
 
-$(BESIDE)/.installed: pyproject.toml benchmarks/peers/jwst.txt
-	$(PEER_PYTHON) -m venv $(BESIDE)
-	$(BESIDE)/bin/python -m pip install --quiet -c benchmarks/peers/jwst.txt jwst -e .
+$(BESIDE)/%/.installed: pyproject.toml benchmarks/peers/%.txt
+	$(PEER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -c benchmarks/peers/$*.txt $* pytest -e .
 	@touch $@
 
-peers-jwst: $(STAMP) $(BESIDE)/.installed  ## run the tests that need jwst, with jwst and tmt-dq in one environment
-	TMT_DQ_JWST_PYTHON=$(BESIDE)/bin/python $(BIN)/python -m pytest -n $(JOBS) tests/test_beside_jwst.py tests/test_differential_jwst.py
+peers-jwst: $(STAMP) $(BESIDE)/jwst/.installed  ## run the tests that need jwst, with jwst and tmt-dq in one environment
+	TMT_DQ_JWST_PYTHON=$(BESIDE)/jwst/bin/python $(BIN)/python -m pytest -n $(JOBS) tests/test_beside_jwst.py tests/test_differential_jwst.py
+
+peer-suites: $(STAMP)  ## run the tests of jwst's and romancal's dq_init with tmt-dq behind them
+	-for peer in jwst romancal; do $(MAKE) $(BESIDE)/$$peer/.installed; done
+	TMT_DQ_JWST_PYTHON=$(BESIDE)/jwst/bin/python TMT_DQ_ROMANCAL_PYTHON=$(BESIDE)/romancal/bin/python \
+		$(BIN)/python -m pytest -n $(JOBS) -rs tests/test_peer_suites.py
 
 peers-liger: $(STAMP)  ## run the tests with liger_iris_pipeline, in the environment of LIGER_PYTHON
 	TMT_DQ_LIGER_PYTHON=$(LIGER_PYTHON) $(BIN)/python -m pytest -rs tests/test_beside_liger.py

@@ -60,7 +60,7 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
     lowest = Path(session.virtualenv.location) / "lowest.txt"
     extras = [word for extra in USED for word in ("--extra", extra)]
-    session.run(
+    session.run_install(
         *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
         *("--resolution", "lowest-direct", "--python-version", VERSIONS[0], *extras),
         *("--output-file", str(lowest), "pyproject.toml"),

@@ -39,19 +39,29 @@ def send(pipe: IO[bytes], message: Mapping[str, Any], arrays: Arrays) -> None:
 # The client
 
 
-def find_python() -> tuple[Path | None, str]:
-    """Return the interpreter of an environment with jwst, or None and why there is none."""
-    named = os.environ.get("TMT_DQ_JWST_PYTHON")
+def find_python(peer: str = "jwst", *, beside: bool = False) -> tuple[Path | None, str]:
+    """Return the interpreter of an environment with a peer, or None and why there is none.
+
+    With `beside` tmt-dq must be installed in it too.
+    """
+    variable = f"TMT_DQ_{peer.upper()}_PYTHON"
+    named = os.environ.get(variable)
     peers = _ROOT / ".bench" / "peers"
-    python = peers / "jwst" / "bin" / "python" if named is None else Path(named)
+    python = peers / peer / "bin" / "python" if named is None else Path(named)
     # The stamp is written when all packages are there.
-    whole = named is not None or (peers / "jwst.installed").is_file()
-    if whole and os.access(python, os.X_OK):
-        return python, ""
-    return None, (
-        f"jwst is not installed at {python}; `make bench-peers` builds its environment, "
-        "TMT_DQ_JWST_PYTHON names the Python of another"
-    )
+    whole = named is not None or (peers / f"{peer}.installed").is_file()
+    if not whole or not os.access(python, os.X_OK):
+        return None, (
+            f"{peer} is not installed at {python}; `make bench-peers` builds its environment, "
+            f"{variable} names the Python of another"
+        )
+    if beside:
+        found = subprocess.run(
+            [python, "-c", "import tmt_dq.step"], capture_output=True, check=False
+        )
+        if found.returncode:
+            return None, f"tmt-dq is not installed beside {peer}: {python} -m pip install -e ."
+    return python, ""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def write_rules(
 ) -> Path:
     """Write .pmap, .imap and .rmap of an instrument; return the folder for its references."""
     mappings = cache / "mappings" / observatory
-    mappings.mkdir(parents=True)
+    mappings.mkdir(parents=True, exist_ok=True)
     own = f"{observatory}_{instrument.lower()}"
     pmap, imap, rmap = f"{observatory}_0001.pmap", f"{own}_0001.imap", f"{own}_{reftype}_0001.rmap"
     common = {"derived_from": "NONE", "observatory": observatory.upper()}
@@ -130,6 +130,24 @@ def write_rules(
     references = cache / "references" / observatory / instrument.lower()
     references.mkdir(parents=True)
     return references
+
+
+def declare_context(cache: Path, observatory: str) -> None:
+    """Write what stock crds needs to name a cache's context without a server."""
+    context = f"{observatory}_0001.pmap"
+    names = ("edit_context", "latest_context", "operational_context", "default_context")
+    config: dict[str, object] = {
+        **dict.fromkeys(names, context),
+        "observatory": observatory,
+        "bad_files": "",
+        "bad_files_list": [],
+        "crds_version": {"str": "14.0.3"},
+        "force_remote_mode": False,
+        "last_synced": "never",
+        "server": "none",
+    }
+    (cache / "config" / observatory).mkdir(parents=True)
+    (cache / "config" / observatory / "server_config").write_text(repr(config))
 
 
 def published_cache(root: Path) -> Path:

@@ -10,13 +10,9 @@ import pytest
 
 from builders import CONVENTION, make_mask, make_ramp
 from peer_jwst import find_python
-from reference_helpers import write_rules
+from reference_helpers import declare_context, write_rules
 
-PYTHON, REASON = find_python()
-if PYTHON is not None:
-    found = subprocess.run([PYTHON, "-c", "import tmt_dq.step"], capture_output=True, check=False)
-    REASON = f"tmt-dq is not installed beside jwst: {PYTHON} -m pip install -e ."
-    PYTHON = None if found.returncode else PYTHON
+PYTHON, REASON = find_python(beside=True)
 pytestmark = pytest.mark.skipif(PYTHON is None, reason=REASON)
 
 HEADER = {
@@ -88,25 +84,6 @@ def _run(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _make_jwst_cache(cache: Path) -> None:
-    """Make what crds needs to name its context without a server."""
-    write_rules(cache, "jwst", "NIRISS", {("NIS", "GENERIC"): {"2015-10-01 00:00:00": "N/A"}})
-    context = "jwst_0001.pmap"
-    names = ("edit_context", "latest_context", "operational_context", "default_context")
-    config: dict[str, object] = {
-        **dict.fromkeys(names, context),
-        "observatory": "jwst",
-        "bad_files": "",
-        "bad_files_list": [],
-        "crds_version": {"str": "14.0.3"},
-        "force_remote_mode": False,
-        "last_synced": "never",
-        "server": "none",
-    }
-    (cache / "config/jwst").mkdir(parents=True)
-    (cache / "config/jwst/server_config").write_text(repr(config))
-
-
 def test_the_steps_of_jwst_go_on_with_our_output(folder: Path) -> None:
     """A pixel with DO_NOT_USE gets no rate; one that is WARM alone keeps it and its flag."""
     assert PYTHON is not None
@@ -118,7 +95,9 @@ def test_the_steps_of_jwst_go_on_with_our_output(folder: Path) -> None:
     mask[40, 50] = CONVENTION["WARM"]
     own = {key: HEADER[key] for key in ("TELESCOP", "INSTRUME", "DETECTOR", "SUBARRAY")}
     make_mask(folder / "mask.fits", mask, header=own)
-    _make_jwst_cache(folder / "cache")
+    rules = {("NIS", "GENERIC"): {"2015-10-01 00:00:00": "N/A"}}
+    write_rules(folder / "cache", "jwst", "NIRISS", rules)
+    declare_context(folder / "cache", "jwst")
     strun = PYTHON.with_name("strun")
     ambiguous = _run(folder, strun, "dq_init", "ramp_uncal.fits")
     assert "tmt-dq::dq_init" in ambiguous.stdout + ambiguous.stderr

@@ -217,6 +217,8 @@ def test_the_golden_translations_by_every_way_in(tmp_path: Any, how: Any) -> Non
 
         peer = MaskModel(dq=stored.copy(), dq_def=table())
         assert peer.dq.tolist() == [list(GOLDEN.values())]
+        # The model itself is in the convention, whatever its definitions say.
+        assert TMTMaskModel(peer).dq.tolist() == [list(GOLDEN.values())]
         peer.meta.description = peer.meta.reftype = peer.meta.author = "MASK"
         peer.meta.pedigree, peer.meta.useafter = "DUMMY", "2020-01-01"
         peer.meta.instrument.name = "NIRCAM"

@@ -9,7 +9,8 @@ from astropy.io import fits
 
 from builders import CONVENTION, arrays, data_unit, invoke, make_mask, make_ramp
 from reference_helpers import write_rules
-from tmt_dq import apply_dq, instruments
+from tmt_dq import DQInitStep, apply_dq, instruments
+from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
 
 DESCRIPTIONS = Path(__file__).parent / "instruments"
@@ -131,6 +132,9 @@ def test_flags_under_another_name(folder: Path) -> None:
     applied = apply_dq(ramp, mask=mask)
     expected = before | fits.getdata(mask, "DQ")
     np.testing.assert_array_equal(fits.getdata(applied.output, "DQ"), expected)
+    # A data model has no DQ, where these flags are: they must not be left behind.
+    with TMTRampModel(ramp) as model, pytest.raises(RampFormatError, match="their flags in DQ, an"):
+        DQInitStep.call(model, override_mask=str(mask), configure_log=False)
     make_ramp(ramp, header=header, pixeldq=before)
     with pytest.raises(RampFormatError, match=r"flags are in DQ and GROUPDQ, but .* PIXELDQ"):
         apply_dq(ramp, mask=mask, overwrite=True)

@@ -122,8 +122,10 @@ class TMTMaskModel(TMTDataModel):
         """Hold trees of dicts, ASDF files and other models to the same rules as FITS files."""
         super().on_init(init)
         dq, table = self._instance.get("dq"), self._instance.get("dq_def")
+        # A model of jwst has translated its flags, and keeps the definitions for its file.
+        is_jwst = any(kind.__module__.startswith("stdatamodels.jwst.") for kind in type(init).mro())
         if dq is not None:
-            self.dq = self._translated(dq, table)
+            self.dq = self._translated(dq, None if is_jwst else table)
         if table is not None:
             super().__setattr__("dq_def", convention_table())
 

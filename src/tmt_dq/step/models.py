@@ -61,6 +61,13 @@ def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, P
 
 def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
     """Flag a model, in place, as planned; return it."""
+    name = plan.ramp.pixel_name
+    if name != "PIXELDQ":
+        raise RampFormatError(
+            f"its pixels have their flags in {name}, and a data model in pixeldq",
+            where=where,
+            hint="Give the step the path of the file, and save the result as it is.",
+        )
     if model.dq_def is not None:
         check_meaning(defined_bits(model.dq_def, where=where), where)
     record = plan.record
