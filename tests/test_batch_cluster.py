@@ -146,12 +146,13 @@ def test_worker_without_the_files_ends_the_batch(dask: Dask, tmp_path: Path) -> 
     assert "must be at the same place on all machines" in caught.value.hint
 
 
-def test_what_a_worker_must_see(tmp_path: Path) -> None:
+def test_what_a_worker_must_see(tmp_path: Path, mask: Path) -> None:
     journal = tmp_path / JOURNAL_NAME
     journal.write_text('{"folder":"ours","format":1}\n')
-    assert unfit(Shared(str(journal), "ours")) == ""
+    assert unfit(Shared(str(journal), "ours", (str(mask),))) == ""
+    assert unfit(Shared(str(journal), "ours", ("/cache", str(mask)))).endswith("see /cache")
     assert "does not see the output folder" in unfit(Shared(str(journal), "another's"))
-    assert "expected 9.9" in unfit(Shared(str(journal), "ours", "9.9"))
+    assert "expected 9.9" in unfit(Shared(str(journal), "ours", version="9.9"))
 
 
 def test_job_that_kills_every_worker(tmp_path: Path) -> None:

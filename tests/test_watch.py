@@ -41,6 +41,7 @@ def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
     use_inline_pool(monkeypatch)
     for name in ("service._TICK_S", "status._BEAT_S"):
         monkeypatch.setattr(f"tmt_dq.watch.{name}", 0.1)
+    monkeypatch.setattr("tmt_dq.watch.service._PAUSE_S", 0.2)
 
 
 class Site:
@@ -440,8 +441,10 @@ def test_new_context(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("full", ["outputs", "journal"])
-def test_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
-    """It ends the watch with an error; nothing is set aside, and the next watch goes on."""
+def test_full_disk(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, full: str
+) -> None:
+    """It is waited for; nothing is set aside. A single run ends."""
 
     def no_space(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -449,23 +452,28 @@ def test_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch, full: str) -> No
     def no_line(lines: JsonLines, *_: Any, **__: Any) -> None:
         raise OutputError("No space left", where=lines.path)
 
+    broken = (
+        (atomic, "_give_name", no_space) if full == "outputs" else (JsonLines, "append", no_line)
+    )
     with site.watching() as watch:
         site.arrive("a.fits")
         watch.wait_done("a.fits")
         with monkeypatch.context() as disk:
-            if full == "outputs":
-                disk.setattr(atomic, "_give_name", no_space)
-            else:
-                disk.setattr(JsonLines, "append", no_line)
+            disk.setattr(*broken)
             site.arrive("b.fits")
-            until(lambda: watch.error is not None)
-        error, watch.error = watch.error, None
-    assert isinstance(error, OutputError)
-    assert "No space left" in str(error)
-    assert (watch.failed(), site.lines()) == ([], [])
-    result = site.once()
-    assert (result.done, result.skipped, result.failed) == (1, 1, 0)
+            site.arrive("c.fits")
+            watch.wait(lambda: "No space left" in caplog.text)
+            if full == "journal":  # else the heartbeat has no room either
+                told = watch.wait(lambda: site.status()["state"] == "waiting" and site.status())
+                assert told["why"] == f"{site.out / JOURNAL_NAME}: No space left"
+        watch.wait_done("a.fits", "b.fits", "c.fits")
+    assert watch.failed() == []
+    assert caplog.text.count("paused: ") <= 2
     assert set(site.plans().values()) == {("skip", "done and still true")}
+    site.arrive("d.fits")
+    monkeypatch.setattr(*broken)
+    with pytest.raises(OutputError, match="No space left"):
+        watch_folder(site.folder, output_dir=site.out, mask=site.mask, once=True, jobs=1)
 
 
 @pytest.mark.parametrize("which", ["outputs", "ramps"])

@@ -1,7 +1,7 @@
 """Mapper that does jobs on a dask.distributed cluster.
 
 dask decides where a job runs, and runs it again where its worker dies. Added here: jobs are
-submitted as threads become free, and workers must see the same output folder.
+submitted as threads become free, and workers must see the same files.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 from tmt_dq import __version__
 from tmt_dq.batch.journal import Journal, read_lines
 from tmt_dq.batch.records import Work
+from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import ConfigError, WorkerError
+from tmt_dq.files.urls import is_url
 
 __all__ = ["Cluster", "Shared", "unfit"]
 
@@ -26,10 +28,11 @@ _CONNECT_S = 30
 
 
 class Shared(NamedTuple):
-    """What a worker must have: the journal of the outputs, with its identity; this version."""
+    """What a worker must see: the journal with its identity, files and folders; this version."""
 
     journal: str
     identity: str
+    paths: tuple[str, ...] = ()
     version: str = __version__
 
 
@@ -44,7 +47,8 @@ def unfit(shared: Shared) -> str:
         first = next(read_lines(journal), first)
     if first.get("folder") != shared.identity or not os.access(journal.parent, os.W_OK):
         return f"it does not see the output folder {journal.parent}, or may not write into it"
-    return ""
+    missing = [path for path in shared.paths if not Path(path).exists()]
+    return f"it does not see {', '.join(missing)}" if missing else ""
 
 
 class _UnfitError(Exception):
@@ -86,9 +90,11 @@ class Cluster:
         self._patience_s = patience_s
         self._shared: Shared | None = None
 
-    def share(self, journal: Journal) -> None:
-        """Set the journal that workers must see."""
-        self._shared = Shared(str(journal.path), journal.identity)
+    def share(self, journal: Journal, settings: Settings) -> None:
+        """Set what workers must see: the outputs' folder, the caches, the mask and the list."""
+        caches = [] if settings.embedded else [rule.cache for rule in settings.rules]
+        files = [path for path in settings.files.values() if not is_url(path)]
+        self._shared = Shared(str(journal.path), journal.identity, (*caches, *files))
 
     def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Do all jobs; yield each with its result, or the error that it ended with.

@@ -157,7 +157,7 @@ def run_batch(  # noqa: PLR0913 - the options of the verb, keyword-only
         if on_start is not None:
             on_start(len(outputs))
         if isinstance(mapper, Cluster):
-            mapper.share(journal)
+            mapper.share(journal, settings)
         planner = Planner(journal, settings, overwrite=overwrite, retry_failed=retry_failed)
         todo = _todo(itertools.starmap(planner.plan, outputs.items()), journal, enter)
         results = mapper(functools.partial(process, settings=settings), todo)

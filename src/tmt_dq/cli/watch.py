@@ -75,8 +75,8 @@ def watch_command(
     """Initialize the data quality of raw ramps as they arrive in DIR.
 
     A ramp is taken when it is complete: moved into place, or closed by the program that wrote it.
-    What is there already is done first. A bad ramp is set aside until it changes; a full disk ends
-    the watch, and so do SIGTERM and Ctrl-C. SIGHUP makes it try again what was set aside.
+    What is there already is done first. A bad ramp is set aside until it changes; a full disk is
+    waited for. SIGTERM and Ctrl-C end it, SIGHUP makes it try again what was set aside.
 
     \b
     Examples:

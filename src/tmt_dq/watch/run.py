@@ -107,8 +107,8 @@ def watch_folder(  # noqa: PLR0913 - the options of the verb, keyword-only
     MaskFormatError, SelectionError
         Raised if a file named in the options, or the context, is not there.
     OutputError
-        Raised if the output folder cannot be written, for example because the disk is full, if it
-        is gone, or if another watch or batch works in it. A new watch goes on.
+        Raised if the output folder cannot be written when it starts (later it is waited for, unless
+        `once`), if it is gone, or if another watch or batch works in it.
 
     Examples
     --------

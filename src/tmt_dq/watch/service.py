@@ -1,5 +1,6 @@
 """Service: the loop in which files become arrivals, arrivals tasks, and tasks outputs."""
 
+import functools
 import itertools
 import logging
 import os
@@ -31,6 +32,7 @@ __all__ = ["Control", "Service", "WatchResult"]
 _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_PAUSE_S = 5.0  # until it is tried again whether the disk has room
 _LOOK_S = 0.02
 _ANSWER_S = 0.1  # until a request to stop is noticed
 _AT_ONCE = 200
@@ -74,7 +76,7 @@ class Control:
 
 
 class Service:
-    """Watch of one folder; an error of its disks or folders ends it, and a new start goes on."""
+    """Watch of one folder."""
 
     def __init__(
         self,
@@ -104,6 +106,9 @@ class Service:
         # Exposures that wait for a worker, or have one, by their outputs.
         self._taken: dict[str, str] = {}
         self._queue: deque[Task] = deque()
+        # An error that any other output would meet too.
+        self._error: OutputError | None = None
+        self._log_once = functools.cache(_log.error)
         self._tick_due = self._idle_since = 0.0
 
     def run(self) -> WatchResult:
@@ -136,6 +141,8 @@ class Service:
             self._search.search()
             self._notice()
             self._hand_out()
+        if self._error is not None and state == "watching":
+            self._pause(self._error)
         if time.monotonic() >= self._tick_due:
             self._tick_due = time.monotonic() + _TICK_S
             self._tick(state)
@@ -188,9 +195,13 @@ class Service:
                 continue
             if task.job.reason == "interrupted":
                 remove_leftovers(task.job.output)
-            # From here on the output is ours.
-            name = Path(task.job.output).name
-            self._journal.begin([name], sync=self._settings.options.sync)
+            try:
+                # From here on the output is ours.
+                name = Path(task.job.output).name
+                self._journal.begin([name], sync=self._settings.options.sync)
+            except OutputError as error:
+                self._look_again(task.job, error)
+                return
             self._pool.give(task)
 
     # --- from tasks to outputs ------------------------------------------------------------------
@@ -198,13 +209,12 @@ class Service:
     def _ended(self, task: Task, answer: FileResult | Exception | None) -> None:
         """Take the answer of a worker."""
         job = task.job
-        if answer is None:
-            self._look_again(job)
+        if answer is None or isinstance(answer, OutputError):
+            self._look_again(job, answer)
             return
-        if isinstance(answer, OutputError):
-            raise answer
         result = FileResult.failure(job, answer) if isinstance(answer, Exception) else answer
-        self._enter(job, result, task.identity)
+        if not self._enter(job, result, task.identity):
+            return
         seconds = time.monotonic() - task.since
         self._reporter.count(result, seconds)
         if result.error is None:
@@ -213,13 +223,17 @@ class Service:
         if identity_of(job.input) not in {task.identity, None}:
             self._arrivals.notice(job.input)
 
-    def _enter(self, job: Job, result: FileResult, identity: Identity) -> None:
-        """Enter a result everywhere."""
-        if self._report is not None:
-            self._report.append(result.as_dict())
-        # Of one whose output is another's, the journal learns nothing.
-        if job.action == "process":
-            self._journal.finish(result)
+    def _enter(self, job: Job, result: FileResult, identity: Identity) -> bool:
+        """Enter a result everywhere; one that cannot be written down is as if it had not been."""
+        try:
+            if self._report is not None:
+                self._report.append(result.as_dict())
+            # Of one whose output is another's, the journal learns nothing.
+            if job.action == "process":
+                self._journal.finish(result)
+        except OutputError as error:
+            self._look_again(job, error)
+            return False
         self._release(job)
         self._total.add(result, worked_on=True)
         if result.error is None:
@@ -229,10 +243,24 @@ class Service:
             _log.error("set aside: %s", explained(job.input, result.error))
         if self._on_result is not None:
             self._on_result(result)
+        return True
 
-    def _look_again(self, job: Job) -> None:
+    def _look_again(self, job: Job, error: OutputError | None = None) -> None:
+        """Look at a file again later, after an error when outputs can be written."""
         self._release(job)
         self._arrivals.notice(job.input)
+        self._error = error or self._error
+
+    def _pause(self, error: OutputError) -> None:
+        """Wait for a while until outputs are tried again; a single run ends."""
+        if self._options.once:
+            raise error
+        self._log_once("paused: %s: %s. New ramps are queued.", error.where, error.what)
+        end = time.monotonic() + _PAUSE_S
+        while self._control.stopping == "no" and time.monotonic() < end:
+            self._show("waiting")
+            time.sleep(_ANSWER_S)
+        self._error = None
 
     def _release(self, job: Job) -> None:
         """Free the output of a job, unless it is that of another exposure."""
@@ -271,6 +299,7 @@ class Service:
         self._reporter.show(
             {
                 "state": state,
+                "why": "" if self._error is None else f"{self._error.where}: {self._error.what}",
                 "contexts": [rule.context for rule in self._settings.rules],
                 "files": {"done": total.done, "failed": total.failed, "skipped": total.skipped},
                 "errors": total.failures,

@@ -22,7 +22,7 @@ __all__ = ["Reporter"]
 _log = logging.getLogger(__name__)
 
 _BEAT_S = 5.0
-_STATES = ["watching", "stopping", "stopped"]
+_STATES = ["watching", "waiting", "stopping", "stopped"]
 _GAUGES = {
     "arriving": "Files that are not complete yet.",
     "queued": "Complete ramps that wait for a worker.",
