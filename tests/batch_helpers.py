@@ -88,9 +88,6 @@ def look_ahead(mapper: Any, number: int) -> int:
     return furthest
 
 
-# --- a cluster -----------------------------------------------------------------------------------
-
-
 @dataclass
 class Dask:
     """A scheduler and its workers, all of them processes of their own."""

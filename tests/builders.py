@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -283,6 +283,20 @@ def _unit(path: Path, index: str | int | tuple[str, int]) -> tuple[bytes, bytes]
         return file.read(info["datLoc"] - info["hdrLoc"]), file.read(info["datSpan"])
 
 
+def failing(
+    number: int, real: Any = None, when: Callable[..., bool] = lambda *_, **__: True
+) -> Any:
+    """Return a call of the system that fails: always, or `when` its arguments say so."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if when(*arguments, **options):
+            names = [str(name) for name in arguments[:1] if isinstance(name, str | Path)]
+            raise OSError(number, os.strerror(number), *names)
+        return real(*arguments, **options)
+
+    return call
+
+
 def folder_state(folder: Path) -> dict[str, str]:
     """Return every entry below a folder, hidden ones too, with a digest of its content."""
     state = {}
@@ -306,41 +320,34 @@ class Outcome:
     err: str
 
 
-def invoke(*arguments: object) -> Outcome:
-    """Run the command line in this process."""
+def invoke(*arguments: object, code: int | None = None) -> Outcome:
+    """Run the command line in this process; `code` is the exit status that it must have."""
     from tmt_dq.cli import main
 
     out, err = io.StringIO(), io.StringIO()
-    code: object = None
+    status: object = None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as stop:
-            code = stop.code
-    assert code is None or isinstance(code, int)
-    return Outcome(code or 0, out.getvalue(), err.getvalue())
+            status = stop.code
+    assert status is None or isinstance(status, int)
+    assert code in {None, status or 0}, err.getvalue()
+    return Outcome(status or 0, out.getvalue(), err.getvalue())
 
 
 def run_python(
-    *arguments: object, timeout: float = 120, **options: Any
+    *arguments: object, timeout: float = 120, code: int | None = None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own."""
-    return _run(sys.executable, *arguments, timeout=timeout, **options)
-
-
-def run_cli(
-    *arguments: object, timeout: float = 120, **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a process of its own."""
-    return _run(Path(sys.executable).with_name("tmt-dq"), *arguments, timeout=timeout, **options)
-
-
-def _run(*command: object, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        **options,
+    """Run Python in a process of its own; `code` is the exit status that it must have."""
+    command = [str(word) for word in (sys.executable, *arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, **options
     )
+    assert code in {None, done.returncode}, done.stderr
+    return done
+
+
+def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own; options as in `run_python`."""
+    return run_python(Path(sys.executable).with_name("tmt-dq"), *arguments, **options)

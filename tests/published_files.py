@@ -22,41 +22,14 @@ _DATES = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
 _DETECTOR = "META.INSTRUMENT.DETECTOR"
 _OPTICS = (_DETECTOR, "META.INSTRUMENT.FILTER", "META.INSTRUMENT.PUPIL")
 
-# As TMT publishes them: later imaps keep the name of the first; the context's sum is wrong.
-_IMAPS = {
-    "0001": {"DARK": "N/A", "DFLAT": "N/A", "FLAT": "flat_0001", "MASK": "mask_0001"},
-    "0002": {"DARK": "N/A", "DFLAT": "N/A", "FLAT": "flat_0002", "MASK": "mask_0001"},
-    "0003": {
-        "DARK": "dark_0001",
-        "DFLAT": "N/A",
-        "DRIZPARS": "drizpars_0001",
-        "FLAT": "flat_0003",
-        "MASK": "mask_0001",
-        "NONLINCOEFF": "nonlin_0004",
-    },
+_RMAPS: dict[str, tuple[str, tuple[str, ...], Any]] = {
+    "mask_0001": ("MASK", (_DETECTOR, "META.SUBARRAY.NAME"), ("IRIS1", "GENERIC")),
+    "flat_0003": ("FLAT", _OPTICS, ("IRIS1", "K", "CLEAR")),
+    "dark_0001": ("DARK", (_DETECTOR,), "IRIS1"),
+    "drizpars_0001": ("DRIZPARS", (_DETECTOR,), "IRIS1"),
+    "nonlin_0004": ("NONLINCOEFF", (_DETECTOR,), "IRIS1"),
 }
-_RMAPS: dict[str, tuple[str, tuple[str, ...], Any, str, str]] = {
-    "mask_0001": (
-        "MASK",
-        (_DETECTOR, "META.SUBARRAY.NAME"),
-        ("IRIS1", "GENERIC"),
-        "2015-10-01",
-        "tmt_iris_mask_0001.fits",
-    ),
-    **{
-        f"flat_000{n}": (
-            "FLAT", _OPTICS, ("IRIS1", "K", "CLEAR"), "2015-06-01", f"tmt_iris_flat_000{n}.fits"
-        )
-        for n in (1, 2, 3)
-    },
-    "dark_0001": ("DARK", (_DETECTOR,), "IRIS1", "2015-06-01", "tmt_iris_dark_0001.fits"),
-    "drizpars_0001": (
-        "DRIZPARS", (_DETECTOR,), "IRIS1", "2015-06-01", "tmt_iris_drizpars_0001.fits"
-    ),
-    "nonlin_0004": (
-        "NONLINCOEFF", (_DETECTOR,), "IRIS1", "2015-06-01", "tmt_iris_nonlin_coeff.fits"
-    ),
-}  # fmt: skip
+"""Type, keys and values of each."""
 
 
 @functools.cache
@@ -88,29 +61,24 @@ def _write_all(folder: Path) -> None:
 
 
 def _write_rules(folder: Path) -> None:
+    """Write rules as TMT does: the imap has the name of the first, the context's sum is wrong."""
     common = {"derived_from": "", "observatory": "TMT"}
     context = {**common, "mapping": "PIPELINE", "name": "tmt_0001.pmap", "ignore_checksum": True}
-    selector = "{'IRIS' : 'tmt_iris_0003.imap'}"
     context["parkey"] = ("META.INSTRUMENT.NAME",)
+    selector = "{'IRIS' : 'tmt_iris_0003.imap'}"
     text = reference_helpers.mapping_text(context, selector, sha1sum="0" * 40)
     (folder / "tmt_0001.pmap").write_text(text)
-    for number, kinds in _IMAPS.items():
-        header = {**common, "instrument": "IRIS", "mapping": "INSTRUMENT", "parkey": ("REFTYPE",)}
-        rows = "".join(
-            f"    '{kind}' : '{name if name == 'N/A' else f'tmt_iris_{name}.rmap'}',\n"
-            for kind, name in kinds.items()
-        )
-        text = reference_helpers.mapping_text(
-            {**header, "name": "tmt_iris_0001.imap"}, f"{{\n{rows}}}"
-        )
-        (folder / f"tmt_iris_{number}.imap").write_text(text)
-    for name, (kind, keys, values, date, file) in _RMAPS.items():
+    rows = [f"    '{kind}' : 'tmt_iris_{name}.rmap',\n" for name, (kind, *_) in _RMAPS.items()]
+    imap = {**common, "instrument": "IRIS", "mapping": "INSTRUMENT", "parkey": ("REFTYPE",)}
+    selector = f"{{\n    'DFLAT' : 'N/A',\n{''.join(rows)}}}"
+    text = reference_helpers.mapping_text({**imap, "name": "tmt_iris_0001.imap"}, selector)
+    (folder / "tmt_iris_0003.imap").write_text(text)
+    for name, (kind, keys, values) in _RMAPS.items():
         changes: dict[str, Any] = {"filekind": kind, "parkey": (keys, _DATES)}
         if kind != "MASK":
             changes["substitutions"] = None
-        text = reference_helpers.rmap_text(
-            {values: {f"{date} 00:00:00": file}}, name=f"tmt_iris_{name}.rmap", **changes
-        )
+        rules = {values: {"2015-10-01 00:00:00": f"tmt_iris_{name}.fits"}}
+        text = reference_helpers.rmap_text(rules, name=f"tmt_iris_{name}.rmap", **changes)
         (folder / f"tmt_iris_{name}.rmap").write_text(text)
 
 
@@ -125,10 +93,9 @@ def _write_masks(folder: Path) -> None:
     osiris = np.full(order.size, 9, np.uint8)
     osiris[order[:9967]] = 0
     write("osiris_badpixelmask20170902_sigma15.fits.gz", osiris)
-    for name, bad in (("231206", order[:170082]), ("240112", order[500:170664])):
-        grizli = np.zeros(order.size, np.int32)
-        grizli[bad] = 1
-        write(f"nrc_badpix_{name}_NRCALONG.fits.gz", grizli)
+    grizli = np.zeros(order.size, np.int32)
+    grizli[order[:170082]] = 1
+    write("nrc_badpix_231206_NRCALONG.fits.gz", grizli)
     flags = random.choice(["HOT", "RC", "OPEN", "ADJ_OPEN", "LOW_QE"], 2545)
     rows = [
         f"{place % 2048} {place // 2048} {flag}\n"

@@ -63,8 +63,7 @@ def run(request: pytest.FixtureRequest, folder: Path) -> Run:
                     words += [option, ",".join(map(str, value))]
                 else:
                     words += [option] if value is True else [option, value]
-            outcome = invoke(*words)
-            assert outcome.code == 0, outcome.err
+            invoke(*words, code=0)
         after = folder_state(folder)
         name = str(output.relative_to(folder))
         assert after.pop(name)
@@ -82,9 +81,6 @@ def header(path: Path, index: int | str = 0) -> Any:
 def recorded(path: Path, text: str) -> bool:
     """Whether HISTORY says something; its lines break anywhere, and blanks at a break are lost."""
     return "".join(text.split()) in "".join("".join(header(path)["HISTORY"]).split())
-
-
-# --- golden numbers -------------------------------------------------------------------------
 
 
 @pytest.mark.contract
@@ -119,9 +115,6 @@ def test_golden_subarray(run: Run, folder: Path) -> None:
     assert np.count_nonzero(pixeldq) == 3
 
 
-# --- extensions -----------------------------------------------------------------------------
-
-
 def test_missing_extensions_are_created(run: Run, folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits", (2, 3, 6, 8))
     output = run(ramp, mask=make_mask(folder / "mask.fits"))
@@ -148,20 +141,16 @@ def test_missing_extensions_are_created(run: Run, folder: Path) -> None:
         assert all(row["VALUE"] == 1 << int(row["BIT"]) for row in table)
 
 
-def test_existing_groupdq_is_kept_byte_for_byte(run: Run, folder: Path) -> None:
+def test_existing_flags_keep_their_bytes_and_keywords(run: Run, folder: Path) -> None:
     existing = np.random.default_rng(2).integers(0, 256, (2, 3, 6, 8), np.uint8)
-    ramp = make_ramp(folder / "ramp.fits", (2, 3, 6, 8), groupdq=existing)
-    output = run(ramp, mask=make_mask(folder / "mask.fits"))
-    assert unit_bytes(output, "GROUPDQ") == unit_bytes(ramp, "GROUPDQ")
-    assert np.array_equal(arrays(output)["GROUPDQ"], existing)
-
-
-def test_keywords_of_existing_extensions_are_kept(run: Run, folder: Path) -> None:
-    hdus = ramp_hdus(pixeldq=np.zeros((6, 8), np.int16))
+    hdus = ramp_hdus((2, 3, 6, 8), pixeldq=np.zeros((6, 8), np.int16), groupdq=existing)
     hdus["PIXELDQ"].header["MYKEY"] = ("mine", "a comment")
     hdus["PIXELDQ"].header["HISTORY"] = "flagged by hand"
     ramp = write_hdus(folder / "ramp.fits", hdus)
-    found = header(run(ramp, mask=make_mask(folder / "mask.fits")), "PIXELDQ")
+    output = run(ramp, mask=make_mask(folder / "mask.fits"))
+    assert unit_bytes(output, "GROUPDQ") == unit_bytes(ramp, "GROUPDQ")
+    assert np.array_equal(arrays(output)["GROUPDQ"], existing)
+    found = header(output, "PIXELDQ")
     assert found["MYKEY"] == "mine"
     assert found.comments["MYKEY"] == "a comment"
     assert list(found["HISTORY"]) == ["flagged by hand"]
@@ -193,23 +182,18 @@ def test_everything_else_comes_through_byte_for_byte(
     run: Run, folder: Path, checksum: bool
 ) -> None:
     hdus = ramp_hdus(extra=other_extensions())
+    image = fits.PrimaryHDU(np.arange(12, dtype=np.int16), hdus[0].header)
+    hdus = fits.HDUList([image, *hdus[1:]])
     ramp = write_hdus(folder / "ramp.fits", hdus, checksum=checksum)
     output = run(ramp, mask=make_mask(folder / "mask.fits"))
+    assert data_unit(output, 0) == data_unit(ramp, 0)
+    verify_checksums(output)
     for index in range(1, len(hdus)):
         assert unit_bytes(output, index) == unit_bytes(ramp, index)
     with fits.open(output) as found:
         assert [hdu.name for hdu in found[len(hdus) :]] == [
             *("PIXELDQ", "GROUPDQ", "DQ_DEF", "DQ_SOURCES")
         ]
-
-
-def test_primary_image_comes_through(run: Run, folder: Path) -> None:
-    hdus = ramp_hdus()
-    image = fits.PrimaryHDU(np.arange(12, dtype=np.int16), hdus[0].header)
-    ramp = write_hdus(folder / "ramp.fits", fits.HDUList([image, *hdus[1:]]), checksum=True)
-    output = run(ramp, mask=make_mask(folder / "mask.fits"))
-    assert data_unit(output, 0) == data_unit(ramp, 0)
-    verify_checksums(output)
 
 
 @pytest.mark.parametrize("name", ["PIXELDQ", "GROUPDQ"])
@@ -260,14 +244,6 @@ def test_cards_that_are_needed_may_not(folder: Path, keyword: str, unit: int) ->
         apply_dq(ramp, folder / "out.fits", mask=make_mask(folder / "mask.fits"))
 
 
-def test_cards_of_a_mask_that_nobody_needs_may_be_damaged(folder: Path) -> None:
-    mask = make_mask(folder / "mask.fits", header={"ANYTHING": "x"})
-    mask.write_bytes(mask.read_bytes().replace(b"ANYTHING= 'x       '", b"ANYTHING= NaN       "))
-    apply_dq(make_ramp(folder / "ramp.fits"), folder / "out.fits", mask=mask, user_dq=mask)
-    bad = CONVENTION["DEAD"] | CONVENTION["DO_NOT_USE"]
-    assert arrays(folder / "out.fits")["PIXELDQ"][0, 0] == bad
-
-
 def test_data_without_padding(run: Run, folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits")
     os.truncate(ramp, 6048)
@@ -275,9 +251,6 @@ def test_data_without_padding(run: Run, folder: Path) -> None:
     assert data_unit(output, "SCI")[:288] == ramp.read_bytes()[5760:]
     assert not any(data_unit(output, "SCI")[288:])
     assert output.stat().st_size % 2880 == 0
-
-
-# --- headers --------------------------------------------------------------------------------
 
 
 def test_what_the_output_says_of_itself(run: Run, folder: Path) -> None:
@@ -405,9 +378,6 @@ def test_new_units_are_signed(
     assert verify_checksums(output) == 5  # the primary header and DQ_SOURCES too
 
 
-# --- again ----------------------------------------------------------------------------------
-
-
 def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
     first = run(make_ramp(folder / "ramp.fits"), mask=make_mask(folder / "one.fits"))
     other = np.zeros((6, 8), np.uint32)
@@ -429,9 +399,6 @@ def test_overwrite(run: Run, folder: Path) -> None:
     (folder / "out.fits").write_bytes(b"old")
     output = run(make_ramp(folder / "r.fits"), mask=make_mask(folder / "m.fits"), overwrite=True)
     assert header(output)["S_DQINIT"] == "COMPLETE"
-
-
-# --- no mask, user flags, groups ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["if_no_mask", "unknown", "dq_bits"])
@@ -478,23 +445,21 @@ def test_user_flags(run: Run, folder: Path, dtype: str, name: str | None) -> Non
     assert recorded(output, digest)
 
 
-def test_user_flags_of_another_part_of_the_detector(run: Run, folder: Path) -> None:
+def test_user_flags_of_other_parts_of_the_detector(run: Run, folder: Path) -> None:
     flags = np.arange(200, dtype=np.uint32).reshape(10, 20)
     user = user_file(folder / "user.fits", flags, "DQ", SUBSTRT1=5, SUBSTRT2=3)
     ramp = make_ramp(folder / "ramp.fits", start=(7, 4))
     zero = make_mask(folder / "mask.fits", np.zeros((30, 30), np.uint32))
     output = run(ramp, mask=zero, user_dq=user)
     assert np.array_equal(arrays(output)["PIXELDQ"], flags[1:7, 2:10])
-
-
-def test_user_flags_of_the_whole_detector(run: Run, folder: Path) -> None:
     flags = np.zeros((4096, 4096), np.uint8)
     flags[100, 200], flags[99, 200], flags[105, 207] = 2, 4, 8
     user = user_file(folder / "user.fits", flags)
     ramp = make_ramp(folder / "ramp.fits", start=(201, 101))
     expected = np.zeros((6, 8), np.uint32)
     expected[0, 0], expected[5, 7] = 2, 8
-    assert np.array_equal(arrays(run(ramp, mask="N/A", user_dq=user))["PIXELDQ"], expected)
+    output = run(ramp, folder / "frame.fits", mask="N/A", user_dq=user)
+    assert np.array_equal(arrays(output)["PIXELDQ"], expected)
 
 
 def test_user_flags_without_a_mask(run: Run, folder: Path) -> None:
@@ -520,13 +485,11 @@ def test_bits_that_are_dropped_are_recorded(run: Run, folder: Path) -> None:
         assert recorded(output, f"bit {bit} of {count} pixels left out")
 
 
-# --- the ramp that nobody here made ---------------------------------------------------------
-
-
 @pytest.mark.contract
 def test_sample_ramp_has_no_place(shared: Path, folder: Path) -> None:
-    outcome = invoke("apply", shared / "iris_readout_sample_ramp.fits", "-o", folder / "out.fits")
-    assert outcome.code == 5
+    outcome = invoke(
+        "apply", shared / "iris_readout_sample_ramp.fits", "-o", folder / "out.fits", code=5
+    )
     for part in ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "10 × 10", "--subarray X,Y"):
         assert part in outcome.err
     assert list(folder.iterdir()) == []
@@ -559,18 +522,12 @@ def test_the_output_says_where_it_lies(folder: Path) -> None:
     assert [said[f"SUB{key}"] for key in ("STRT1", "STRT2", "SIZE1", "SIZE2")] == [100, 200, 8, 6]
     assert invoke("inspect", folder / "out.fits").code == 0
     assert invoke("explain", folder / "out.fits", "--pixel", "100,200").code == 0
-
-
-def test_a_full_frame_needs_no_place(folder: Path) -> None:
-    ramp = simulate_ramp(folder / "ramp.fits", ngroups=1)
-    with fits.open(ramp, mode="update") as hdus:
+    frame = simulate_ramp(folder / "frame.fits", ngroups=1)  # a full frame needs no place
+    with fits.open(frame, mode="update") as hdus:
         for key in ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"):
             del hdus[0].header[key]
-    apply_dq(ramp, folder / "out.fits")
-    assert not any(key.startswith("SUBSTRT") for key in header(folder / "out.fits"))
-
-
-# --- compressed inputs, and other ways to the same bytes ------------------------------------
+    output = Path(apply_dq(frame).output)
+    assert not any(key.startswith("SUBSTRT") for key in header(output))
 
 
 def without_date(path: Path) -> bytes:
@@ -609,6 +566,7 @@ def test_compressed_input_gives_the_same_bytes(folder: Path, dtype: str, checksu
         compress_tiles(plain, folder / "ramp.fits.fz", ["SCI"]),
         compress_tiles(plain, folder / "more.fits.fz", ["SCI", "PIXELDQ"]),
     ]
+    inputs.append(compress_gzip(inputs[2], folder / "ramp.fits.fz.gz"))
     outputs = []
     for number, source in enumerate(inputs):
         (folder / str(number)).mkdir()
@@ -619,7 +577,8 @@ def test_compressed_input_gives_the_same_bytes(folder: Path, dtype: str, checksu
     assert without_date(outputs[1]) == without_date(outputs[0])
     with fits.open(outputs[0]) as reference:
         names = [(hdu.name, hdu.ver) for hdu in reference]
-    for output, compressed in zip(outputs[2:], ({"SCI"}, {"SCI", "PIXELDQ"}), strict=True):
+    tiled = ({"SCI"}, {"SCI", "PIXELDQ"}, {"SCI"})
+    for output, compressed in zip(outputs[2:], tiled, strict=True):
         with fits.open(output) as found:
             assert [(hdu.name, hdu.ver) for hdu in found] == names
         for index, (name, _) in enumerate(names):
@@ -628,7 +587,7 @@ def test_compressed_input_gives_the_same_bytes(folder: Path, dtype: str, checksu
                 assert unit_bytes(output, index) == unit_bytes(outputs[0], index), name
             # A compressed image's header is rebuilt: order and comments may differ, no value may.
             assert values(output, index) == values(outputs[0], index), name
-    assert all(list((folder / str(n)).iterdir()) == [outputs[n]] for n in range(4))
+    assert all(list((folder / str(n)).iterdir()) == [outputs[n]] for n in range(5))
 
 
 def test_lossily_compressed_floats_are_those_that_astropy_reads(folder: Path) -> None:
@@ -641,21 +600,6 @@ def test_lossily_compressed_floats_are_those_that_astropy_reads(folder: Path) ->
     mask = make_mask(folder / "mask.fits", np.zeros((6, 64), np.uint32))
     apply_dq(ramp, folder / "out.fits", mask=mask)
     assert np.array_equal(arrays(folder / "out.fits")["SCI"], arrays(ramp)["SCI"])
-
-
-def test_zero_groupdq_takes_no_room(folder: Path) -> None:
-    shape = (1, 100, 256, 256)
-    ramp = make_ramp(folder / "ramp.fits", sci=np.ones(shape, np.uint16))
-    mask = make_mask(folder / "mask.fits", np.ones(shape[2:], np.uint32))
-    apply_dq(ramp, folder / "out.fits", mask=mask)
-    status = (folder / "out.fits").stat()
-    dense = ramp.stat().st_size + 4 * 256 * 256
-    assert status.st_size > dense + 6_500_000
-    assert status.st_blocks * 512 < dense + 1_000_000
-    assert not arrays(folder / "out.fits")["GROUPDQ"].any()
-
-
-# --- what is returned -----------------------------------------------------------------------
 
 
 def test_what_the_function_returns(folder: Path) -> None:
@@ -730,9 +674,6 @@ def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert header(folder / "ramp_dqinit.fits")["R_MASK"] == str(folder / "mask.fits")
 
 
-# --- the world changes meanwhile ------------------------------------------------------------
-
-
 def test_input_that_shrinks_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "_STEP", 16_384)
     ramp = make_ramp(folder / "ramp.fits", sci=np.ones((1, 10, 64, 64), np.uint16))
@@ -776,9 +717,6 @@ def test_input_that_vanishes_meanwhile_is_still_read(folder: Path) -> None:
     science = data_unit(ramp, "SCI")
     apply_dq(ramp, folder / "o.fits", mask=mask, progress=lambda _: ramp.unlink(missing_ok=True))
     assert data_unit(folder / "o.fits", "SCI") == science
-
-
-# --- a ramp that has a DQ_DEF of its own ----------------------------------------------------
 
 
 def test_ramp_whose_bits_mean_something_else(folder: Path) -> None:

@@ -105,10 +105,7 @@ def exposures(draw: st.DrawFn) -> Exposure:
 
 
 @settings(max_examples=60)
-@given(
-    case=exposures(),
-    form=st.sampled_from(["plain", "gzip", "tiles"]),
-)
+@given(case=exposures(), form=st.sampled_from(["plain", "gzip", "tiles"]))
 def test_files_against_the_specification(case: Exposure, form: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         check_files(case, form, Path(name))
@@ -121,11 +118,7 @@ def check_files(case: Exposure, form: str, folder: Path) -> None:
     if case.sci_type.startswith("f"):
         sci = np.where(np.isfinite(sci), sci, 0).astype(case.sci_type)
     plain = make_ramp(
-        folder / "ramp.fits",
-        sci=sci,
-        start=case.start,
-        pixeldq=case.pixeldq,
-        groupdq=case.groupdq,
+        folder / "ramp.fits", sci=sci, start=case.start, pixeldq=case.pixeldq, groupdq=case.groupdq
     )
     ramp = plain
     if form == "gzip":

@@ -1,8 +1,4 @@
-"""The ASDF extension after arrays and keywords were added to its file.
-
-What could go wrong: a tree that no longer reads; values that changed on the way (types, tags that
-nobody here knows, shared nodes); binary blocks that are no longer found; damage that is not seen.
-"""
+"""The ASDF extension after arrays and keywords were added to its file."""
 
 import io
 import re

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builders import folder_state, make_mask, make_ramp, run_python
+from builders import failing, folder_state, make_mask, make_ramp, run_python
 from tmt_dq.errors import OutputError
 from tmt_dq.files.atomic import atomic_output, check_output, output_errors
 
@@ -31,14 +31,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    system_open = os.open
+    def nameless(_: object, flags: int, *__: object, **options: object) -> bool:
+        return flags & os.O_TMPFILE == os.O_TMPFILE
 
-    def refuse(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise OSError(errno.EOPNOTSUPP, "no nameless files here")
-        return system_open(path, flags, *arguments, **options)
-
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "open", failing(errno.EOPNOTSUPP, os.open, nameless))
 
 
 def write(path: Path, content: bytes = b"new", **options: Any) -> None:
@@ -93,16 +89,13 @@ def test_an_exception_leaves_nothing(
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
-def test_permissions_follow_the_umask(way: str, folder: Path) -> None:
+def test_permissions(way: str, folder: Path) -> None:
     old = os.umask(0o027)
     try:
         write(folder / "a.fits")
     finally:
         os.umask(old)
     assert stat.S_IMODE((folder / "a.fits").stat().st_mode) == 0o640
-
-
-def test_a_replacement_keeps_the_permissions(way: str, folder: Path) -> None:
     path = folder / "a.fits"
     path.write_bytes(b"old")
     path.chmod(0o604)
@@ -110,15 +103,12 @@ def test_a_replacement_keeps_the_permissions(way: str, folder: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
-def test_the_loser_of_two_writers_leaves_the_winner_alone(way: str, folder: Path) -> None:
+def test_two_writers(way: str, folder: Path) -> None:
     path = folder / "a.fits"
     with pytest.raises(OutputError, match="appeared while it was being written"):
         write_slowly(path)
     assert path.read_bytes() == b"quick"
     assert list(folder.iterdir()) == [path]
-
-
-def test_of_two_that_overwrite_the_last_wins_whole(way: str, folder: Path) -> None:
     path = folder / "a.fits"
     with atomic_output(path, overwrite=True) as slow:
         os.write(slow, b"slow" * 1000)
@@ -132,11 +122,7 @@ def test_file_systems_without_hard_links(
     folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     without_nameless_files(monkeypatch)
-
-    def refuse(*arguments: Any, **options: Any) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", failing(number))
     path = folder / "a.fits"
     write(path)
     assert path.read_bytes() == b"new"
@@ -254,19 +240,11 @@ def test_errors_at_the_very_end_leave_nothing(
     way: str, folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     path = folder / "a.fits"
-    overwrite = step == "replace"
-
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise OSError(errno.EIO, "input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, step, fail)
-        with pytest.raises(OutputError, match="input/output error"):
-            write(path, overwrite=overwrite)
+        patch.setattr(os, step, failing(errno.EIO))
+        with pytest.raises(OutputError, match="Input/output error"):
+            write(path, overwrite=step == "replace")
     assert list(folder.iterdir()) == []
-
-
-# --- a whole run, interrupted ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -288,8 +266,7 @@ def test_killed_while_writing_leaves_no_trace(
     if exists:
         (folder / "out.fits").write_bytes(b"old")
     before = folder_state(folder)
-    result = run_python("-c", code, ramp, folder / "out.fits", mask, int(number))
-    assert result.returncode == -number
+    run_python("-c", code, ramp, folder / "out.fits", mask, int(number), code=-number)
     assert folder_state(folder) == before
 
 

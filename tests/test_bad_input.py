@@ -83,8 +83,6 @@ _told: tuple[str, ...]
 _options: Any
 """Fragments of a message, and options of a case, in the tables below."""
 
-# --- files that are no FITS files -----------------------------------------------------------
-
 
 def raw(content: bytes) -> Callable[[Path], Path]:
     def make(path: Path) -> Path:
@@ -142,9 +140,6 @@ _make = changed(lambda c: c.replace(b"12345 ", b"1 2 ' "), header={"SUBARRAY": 1
 add_ramp("unreadable card", _make, "SUBARRAY")
 
 
-# --- ramps ----------------------------------------------------------------------------------
-
-
 def table(name: str) -> Any:
     return fits.BinTableHDU.from_columns([fits.Column("A", "J", array=[1])], name=name)
 
@@ -191,8 +186,6 @@ add_ramp("a mask", make_mask, "is a reference file", "--mask")
 infinite = changed(lambda c: c.replace(b"123456", b" 1E999"), header={"SUBSTRT1": 123456})
 
 
-# --- whose, and when ------------------------------------------------------------------------
-
 for _name in ("N/A", "ANY", "*", "n/a", "UNDEFINED", "IRIS9", "IRIS"):
     _told = (f"DETECTOR is '{_name}'", "IRIS1", "Correct the DETECTOR")
     add(f"DETECTOR {_name}", CHOICE, *_told, header={"DETECTOR": _name}, select=True)
@@ -208,8 +201,6 @@ for _name, _header, _told in [
     ("date a number", {"DATE-OBS": 20260501}, ("DATE-OBS", "20260501")),
 ]:
     add(_name, RAMP, *_told, header=_header, select=True, options=RULES)
-
-# --- where on the detector ------------------------------------------------------------------
 
 for _name, _header, _told in [
     ("no SUBSTRT2", {"SUBSTRT2": None}, ("keywords SUBSTRT2", "--subarray")),
@@ -266,8 +257,6 @@ def _(folder: Path) -> Options:
         file.truncate(5760 + 2 * 4096 * 4096)  # a hole: it costs nothing
     return {"ramp": path}
 
-
-# --- masks ----------------------------------------------------------------------------------
 
 GOOD_DQ = np.zeros((6, 8), np.uint32)
 MASK, FLAG = errors.MaskFormatError, errors.UnknownFlagError
@@ -377,9 +366,6 @@ def _(folder: Path) -> Options:
     return {"mask": make_mask(folder / "bad.fits", np.zeros((4096, 4100), np.uint8))}
 
 
-# --- sources --------------------------------------------------------------------------------
-
-
 def twice(keyword: str, value: object, other: object) -> None:
     """Two values, in the primary header alone or in it and SCI's."""
 
@@ -413,9 +399,6 @@ add("two extensions ASDF", RAMP, "2 extensions ASDF", extra=TABLES)
 SCALED = fits.ImageHDU(np.zeros((6, 8), np.int16), name="PIXELDQ")
 SCALED.header["BSCALE"] = "x"
 add("BSCALE is no number", RAMP, "BSCALE of PIXELDQ is 'x'", extra=[SCALED])
-
-
-# --- user DQ --------------------------------------------------------------------------------
 
 
 def user_dq(
@@ -466,9 +449,6 @@ def _(folder: Path) -> Options:
     return {"user_dq": write_hdus(folder / "bad.fits", hdus)}
 
 
-# --- the output -----------------------------------------------------------------------------
-
-
 @bad("output exists", errors.OutputError, "out.fits", "already exists", "--overwrite")
 def _(folder: Path) -> Options:
     (folder / "out.fits").write_bytes(b"precious")
@@ -502,9 +482,6 @@ def _(folder: Path) -> Options:
     return {"output_dir": folder}
 
 
-# --- CRDS -----------------------------------------------------------------------------------
-
-
 @bad("CRDS path wrong", errors.ConfigError, "nowhere", select=True)
 def _(folder: Path) -> Options:
     return {**RULES, "crds_path": folder / "nowhere"}
@@ -519,9 +496,6 @@ add(
     select=True,
     options=RULES,
 )
-
-
-# --- the tests ------------------------------------------------------------------------------
 
 
 def prepare(case: Case, folder: Path) -> Options:
@@ -565,8 +539,7 @@ def test_apply(name: str, folder: Path) -> None:
     with pytest.raises(errors.TmtDqError) as caught:
         apply_dq(**options)
     check(caught.value, case)
-    outcome = invoke(*arguments(options, "apply"))
-    assert outcome.code == case.kind.exit_code, outcome.err
+    outcome = invoke(*arguments(options, "apply"), code=case.kind.exit_code)
     assert outcome.out == ""
     assert outcome.err.startswith("Error: ")
     for fragment in case.fragments:
@@ -584,8 +557,7 @@ def test_select(name: str, folder: Path) -> None:
     with pytest.raises(errors.TmtDqError) as caught:
         select_mask(**options)
     check(caught.value, case)
-    outcome = invoke(*arguments(options, "select"))
-    assert outcome.code == case.kind.exit_code
+    outcome = invoke(*arguments(options, "select"), code=case.kind.exit_code)
     assert outcome.out == ""
     # The command line sets further lines of a message in.
     assert " ".join(caught.value.what.split()) in " ".join(outcome.err.split())

@@ -5,10 +5,10 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from builders import failing
 from tmt_dq.batch import find_inputs
 from tmt_dq.batch.plan import name_outputs
 from tmt_dq.errors import ConfigError
@@ -170,20 +170,14 @@ def test_closed_folder(
     tree: Path, given: str, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ramps in it would be left out in silence."""
-    real_scandir, real_access = os.scandir, os.access
-    folder = str(tree / closed)
+    real, folder = os.access, str(tree / closed)
 
-    def scandir(path: Any) -> Any:
-        if os.path.normpath(str(path)) == folder:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return real_scandir(path)
-
-    def access(path: Any, mode: int, **options: Any) -> bool:
-        return os.path.normpath(str(path)) != folder and real_access(path, mode, **options)
+    def is_closed(path: object) -> bool:
+        return os.path.normpath(str(path)) == folder
 
     # Root, who runs tests here and there, may enter every folder.
-    monkeypatch.setattr(os, "scandir", scandir)
-    monkeypatch.setattr(os, "access", access)
+    monkeypatch.setattr(os, "scandir", failing(errno.EACCES, os.scandir, is_closed))
+    monkeypatch.setattr(os, "access", lambda path, *more: not is_closed(path) and real(path, *more))
     with pytest.raises(ConfigError, match="cannot be searched: Permission denied") as caught:
         find_inputs([given.format(tree=tree)], output_dir=tree / "out")
     assert os.path.normpath(str(caught.value.where)) == folder

@@ -61,8 +61,7 @@ def test_workers_end_with_the_loop() -> None:
 def test_script_without_a_guard_is_told(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("from tmt_dq.batch import Processes\nprint(list(Processes(1)(abs, [-1])))\n")
-    done = run_python(script)
-    assert done.returncode == 1
+    done = run_python(script, code=1)
     assert "worker processes end before they begin to work" in done.stderr
     assert '`if __name__ == "__main__":`' in done.stderr
 

@@ -1,8 +1,4 @@
-"""Finders and the statistics they decide from, on simulated detectors whose defects are known.
-
-What could go wrong: a finder that flags noise, misses what is planted, depends on the order of
-exposures, the shape of the array or the number of threads; cosmic rays taken for defects.
-"""
+"""Finders and the statistics they decide from, on simulated detectors whose defects are known."""
 
 import numpy as np
 import numpy.typing as npt

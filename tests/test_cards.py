@@ -1,10 +1,4 @@
-"""Headers card by card: astropy is the peer, for what is read and for what is written.
-
-What could go wrong: a value read as another one than astropy reads; a card that nobody changed
-written otherwise than it was; a quote, a long string or a comment cut in the wrong place; a card
-of no standard form read as something, or refused where astropy understands it; a header whose
-HISTORY or blank cards get lost.
-"""
+"""Headers card by card: astropy is the peer, for what is read and for what is written."""
 
 import re
 import string
@@ -14,15 +8,13 @@ from astropy.io import fits
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tmt_dq.fits.cards import Card, Header, ascii_text
+from tmt_dq.fits.cards import Header, ascii_text
 from tmt_dq.fits.headers import primary_header
 
 PRINTABLE = "".join(character for character in string.printable if character.isprintable())
 texts = st.text(alphabet=PRINTABLE, max_size=300)
 numbers = st.one_of(
-    st.booleans(),
-    st.integers(-(2**63), 2**63),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False)
 )
 keywords = st.text(string.ascii_uppercase + string.digits + "_-", min_size=1, max_size=8).filter(
     lambda word: word not in {"COMMENT", "HISTORY", "CONTINUE", "HIERARCH", "END", "SIMPLE"}
@@ -147,56 +139,13 @@ def test_cards_that_nobody_changes_stay_as_they_are() -> None:
     assert header["LONG"] == "goes on and on"
 
 
-def test_a_quote_is_never_torn_apart() -> None:
+def test_quotes_and_letters_come_through() -> None:
     for shift in range(4):
         text = "x" * shift + "'" * 200
         header = primary_header()
         header["TEXT"] = text
         assert by_astropy(header)["TEXT"] == text
         assert Header.from_bytes(header.to_bytes())["TEXT"] == text
-
-
-def test_history_goes_behind_history_and_is_split_where_a_card_ends() -> None:
-    header = header_of("HISTORY first", "KEY     = 1")
-    header.add_history("y" * 100)
-    assert header.commentary("HISTORY") == ["first", "y" * 72, "y" * 28]
-    assert [card.keyword for card in header.cards] == ["HISTORY"] * 3 + ["KEY"]
-
-
-def test_a_card_can_be_put_before_another_one() -> None:
-    header = header_of("CHECKSUM= 'old'", "KEY     = 1", "DATASUM = '0'")
-    header.set("CHECKSUM", "new", before="DATASUM")
-    assert list(header) == ["KEY", "CHECKSUM", "DATASUM"]
-
-
-@pytest.mark.parametrize(
-    ("keyword", "value"),
-    [
-        ("TOO_LONG_A", 1),
-        ("MÜLL", 1),
-        ("HISTORY", "x"),
-        ("KEY", "Ström"),
-        ("KEY", "a\nb"),
-        ("KEY", float("nan")),
-        ("KEY", float("inf")),
-    ],
-)
-def test_what_fits_cannot_say_is_refused(keyword: str, value: str | float) -> None:
-    with pytest.raises(ValueError, match=r"FITS|ASCII"):
-        Card.of(keyword, value)
-
-
-def test_whole_numbers() -> None:
-    header = header_of("A       = 3", "B       = 3.0", "C       = 3.5", "D       = '3'")
-    assert (header.integer("A"), header.integer("E", 7)) == (3, 7)
-    for key, found in (("B", "3.0"), ("C", "3.5"), ("D", "'3'")):
-        with pytest.raises(ValueError, match=f"{key} is {found}; expected a whole number"):
-            header.integer(key)
-    with pytest.raises(KeyError):
-        header.integer("E")
-
-
-def test_bytes_that_are_not_ascii_come_through() -> None:
     data = "COMMENT Str\xf6m".ljust(80).encode("latin-1") + b"END".ljust(80)
     header = Header.from_bytes(data.ljust(2880))
     assert header.to_bytes() == data.ljust(2880)

@@ -1,5 +1,6 @@
 """What certification finds in masks, and that CRDS' own certify has its say."""
 
+import errno
 import gzip
 import json
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import CONVENTION, folder_state, invoke, make_ramp
+from builders import CONVENTION, failing, folder_state, invoke, make_ramp
 from delivery_helpers import deliverable
 from tmt_dq import certify_mask
 from tmt_dq.core.counts import FlagCount
@@ -205,7 +206,7 @@ class TestDqDef:
 
 @quick
 class TestFiles:
-    def test_wrong_checksum(self, folder: Path) -> None:
+    def test_checksums(self, folder: Path) -> None:
         path = deliverable(folder / "mask.fits")
         raw = bytearray(path.read_bytes())
         with fits.open(path) as hdus:
@@ -213,19 +214,15 @@ class TestFiles:
         raw[place + 3] ^= 4
         path.write_bytes(raw)
         assert [where for where, _ in found(path, "error")] == ["DQ"]
-
-    def test_no_checksums_are_no_error(self, folder: Path) -> None:
         path = deliverable(folder / "mask.fits", checksum=False)
         assert found(path, "error") == []
 
-    def test_compressed(self, folder: Path) -> None:
+    def test_not_a_mask(self, folder: Path) -> None:
         path = deliverable(folder / "mask.fits")
         packed = folder / "mask.fits.gz"
         with gzip.open(packed, "wb") as target, path.open("rb") as source:
             shutil.copyfileobj(source, target)
         assert [where for where, _ in found(packed, "error")] == ["file"]
-
-    def test_not_a_mask(self, folder: Path) -> None:
         path = folder / "text.fits"
         path.write_text("bad pixels: 17, 4")
         assert [where for where, _ in found(path, "error")] == ["file"]
@@ -243,16 +240,13 @@ class TestFiles:
         assert (finding.severity, finding.where) == ("error", "file")
         assert "is an exposure, not a mask" in finding.what
         assert "tmt-dq apply" in str(finding.remedy)
-        outcome = invoke("deliver", ramp, "--crds-path", folder / "cache", "--create")
-        assert outcome.code == 7
+        outcome = invoke("deliver", ramp, "--crds-path", folder / "cache", "--create", code=7)
         assert "is an exposure, not a mask" in outcome.err
         assert "REFTYPE: is missing" not in outcome.err
 
-    def test_no_file(self, folder: Path) -> None:
+    def test_no_file_and_no_cache(self, folder: Path) -> None:
         with pytest.raises(MaskFormatError, match="no such file"):
             certify_mask(folder / "missing.fits")
-
-    def test_no_cache(self, folder: Path) -> None:
         path = deliverable(folder / "mask.fits")
         with pytest.raises(ConfigError):
             certify_mask(path, crds_path=folder / "nowhere")
@@ -268,8 +262,7 @@ def test_command_line(folder: Path) -> None:
     assert (outcome.code, "passed" in outcome.out) == (0, True)
     outcome = invoke("certify", bad)
     assert (outcome.code, "FAILED" in outcome.out, "AUTHOR" in outcome.out) == (7, True, True)
-    outcome = invoke("certify", good, bad, "--json")
-    assert outcome.code == 7
+    outcome = invoke("certify", good, bad, "--json", code=7)
     first, second = json.loads(outcome.out)["masks"]
     assert (first["passed"], second["passed"]) == (True, False)
     assert second["findings"][0]["severity"] == "error"
@@ -295,10 +288,7 @@ def test_command_line(folder: Path) -> None:
 
 def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As the system answers who may not enter a folder; root may enter all.
-    def refused(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "is_file", refused)
+    monkeypatch.setattr(Path, "is_file", failing(errno.EACCES))
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(MaskFormatError, match="no permission to read it"):
         certify_mask(tmp_path / "m.fits")

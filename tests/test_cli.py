@@ -18,9 +18,6 @@ from tmt_dq import __version__
 COMMAND = Path(sys.executable).with_name("tmt-dq")
 
 
-# --- help, and wrong words ------------------------------------------------------------------
-
-
 def test_version() -> None:
     first, second = invoke("--version").out.splitlines()
     assert first == f"tmt-dq, version {__version__}"
@@ -41,8 +38,7 @@ def test_version() -> None:
     ids=str,
 )
 def test_other_ways_to_ask(words: list[str], same: list[str]) -> None:
-    outcome = invoke(*words)
-    assert outcome.code == 0
+    outcome = invoke(*words, code=0)
     assert outcome == invoke(*same)
     assert len(outcome.out) > 100
 
@@ -95,14 +91,10 @@ def test_help_imports_nothing_slow() -> None:
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:
-    outcome = invoke(*words)
-    assert outcome.code == 2
+    outcome = invoke(*words, code=2)
     assert message in outcome.err
     assert outcome.err.startswith("Error: ")
     assert outcome.out == ""
-
-
-# --- in a process of its own ----------------------------------------------------------------
 
 
 def test_whole_process(folder: Path) -> None:
@@ -111,13 +103,12 @@ def test_whole_process(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "a_dqinit.fits  COMPLETE" in done.stdout
     assert str(mask) in done.stdout
-    again = run_cli("apply", ramp, "--mask", mask)
-    assert again.returncode == 10
+    again = run_cli("apply", ramp, "--mask", mask, code=10)
     assert again.stdout == ""
     assert again.stderr.startswith(f"Error: {folder / 'a_dqinit.fits'}: already exists\nHint: ")
 
 
-def test_table_of_flags(folder: Path) -> None:
+def test_table_of_flags_and_bits_left_out(folder: Path) -> None:
     outcome = invoke(
         "apply", make_ramp(folder / "a.fits"), "--mask", make_mask(folder / "mask.fits")
     )
@@ -131,12 +122,9 @@ def test_table_of_flags(folder: Path) -> None:
         ["HOT", "1", "2.083", "%"],
     ):
         assert row in rows
-
-
-def test_bits_left_out_are_shown(folder: Path) -> None:
     mask = make_mask(folder / "mask.fits", np.full((6, 8), 2, np.uint32), rows=[(0, 1, "HOT")])
-    outcome = invoke("apply", make_ramp(folder / "a.fits"), "--mask", mask, "--unknown", "drop")
-    assert outcome.code == 0
+    ramp = make_ramp(folder / "b.fits")
+    outcome = invoke("apply", ramp, "--mask", mask, "--unknown", "drop", code=0)
     assert f"left out as asked, from {mask}: bit 1 of 48 pixels" in outcome.out
 
 
@@ -144,8 +132,7 @@ def test_bits_left_out_are_shown(folder: Path) -> None:
 def test_json(folder: Path) -> None:
     ramps = [make_ramp(folder / f"{name}.fits", (2, 3, 6, 8)) for name in "ab"]
     mask = make_mask(folder / "mask.fits")
-    outcome = invoke("apply", *ramps, "--mask", mask, "--json")
-    assert outcome.code == 0
+    outcome = invoke("apply", *ramps, "--mask", mask, "--json", code=0)
     reports = json.loads(outcome.out)["ramps"]
     assert [report["input"] for report in reports] == [str(ramp) for ramp in ramps]
     report = reports[0]
@@ -160,14 +147,10 @@ def test_json(folder: Path) -> None:
     assert report["seconds"] >= 0
 
 
-# --- several ramps --------------------------------------------------------------------------
-
-
 def test_one_bad_ramp_does_not_stop_the_others(folder: Path) -> None:
     ramps = [make_ramp(folder / "a.fits"), folder / "missing.fits", make_ramp(folder / "c.fits")]
     mask = make_mask(folder / "mask.fits")
-    outcome = invoke("apply", *ramps, "--mask", mask, "-q")
-    assert outcome.code == 9
+    outcome = invoke("apply", *ramps, "--mask", mask, "-q", code=9)
     assert "missing.fits: cannot be read: No such file" in outcome.err
     assert outcome.err.rstrip().endswith("1 of 3 ramps failed")
     assert sorted(path.name for path in folder.glob("*_dqinit.fits")) == [
@@ -185,8 +168,7 @@ def test_two_ramps_with_one_output(folder: Path, overwrite: bool) -> None:
     words = ["apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "-q"]
     words += ["--output-dir", folder / "red"] + (["--overwrite"] if overwrite else [])
     before = folder_state(folder)
-    outcome = invoke(*words)
-    assert outcome.code == 2
+    outcome = invoke(*words, code=2)
     assert f"red/a_dqinit.fits, is that of {ramps[0]}" in outcome.err
     assert folder_state(folder) == before
 
@@ -197,8 +179,7 @@ def test_an_output_is_never_a_ramp_of_the_same_run(folder: Path) -> None:
     make_ramp(folder / "a.fits")
     assert invoke("apply", folder / "a.fits", "--mask", mask).code == 0
     before = folder_state(folder)
-    outcome = invoke("apply", *sorted(folder.iterdir()), "--mask", mask, "--overwrite")
-    assert outcome.code == 2
+    outcome = invoke("apply", *sorted(folder.iterdir()), "--mask", mask, "--overwrite", code=2)
     assert "a ramp to be read as well" in outcome.err
     assert folder_state(folder) == before
 
@@ -206,12 +187,8 @@ def test_an_output_is_never_a_ramp_of_the_same_run(folder: Path) -> None:
 @pytest.mark.parametrize("verb", ["apply", "select"])
 def test_a_pipe_is_refused_at_once(folder: Path, verb: str) -> None:
     os.mkfifo(folder / "pipe.fits")
-    done = run_cli(verb, folder / "pipe.fits", timeout=20)
-    assert done.returncode == 3
+    done = run_cli(verb, folder / "pipe.fits", timeout=20, code=3)
     assert "not a regular file" in done.stderr
-
-
-# --- bugs and interruptions -----------------------------------------------------------------
 
 
 def test_a_bug_shows_a_traceback(folder: Path) -> None:
@@ -223,13 +200,9 @@ def test_a_bug_shows_a_traceback(folder: Path) -> None:
         "tmt_dq.apply.apply.apply_dq = bug\n"
         "main(['apply', 'a.fits'])\n"
     )
-    done = run_python("-c", code)
-    assert done.returncode == 1
+    done = run_python("-c", code, code=1)
     assert "Traceback" in done.stderr
     assert "a bug of ours" in done.stderr
-
-
-# --- select ---------------------------------------------------------------------------------
 
 
 def test_select(folder: Path, cache_dir: Path) -> None:

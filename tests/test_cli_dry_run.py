@@ -1,8 +1,5 @@
 """Dry runs: every verb that writes says what it would write, with all its checks, and writes
 nothing: no file, no folder, no time of change.
-
-What could go wrong: a lock or an empty folder left behind; an access that touches a file; a dry
-run that promises what the real one refuses, or counts otherwise.
 """
 
 import json
@@ -73,8 +70,7 @@ def test_new_masks(folder: Path, verb: str) -> None:
         "combine": [mask, "--add", folder / "hot.txt", "--flag", "HOT", "--base", "1"],
     }[verb]
     before = tree(folder)
-    outcome = invoke(verb, *words, "-o", folder / "new.fits", "--dry-run", "--json")
-    assert outcome.code == 0, outcome.err
+    outcome = invoke(verb, *words, "-o", folder / "new.fits", "--dry-run", "--json", code=0)
     assert tree(folder) == before
     report = json.loads(outcome.out)
     assert report["written"] is False

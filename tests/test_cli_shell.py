@@ -1,11 +1,5 @@
-"""The command line in the shell: completion, colours, JSON, suggestions, ends by a signal.
+"""The command line in the shell: completion, colours, JSON, suggestions, ends by a signal."""
 
-What could go wrong: completion that imports the world or prints an error into a half-typed line;
-colours in a file; a report that is no JSON because something else is on standard output; a verb
-without an example; a process that leaves its temporary copy when the machine is shut down.
-"""
-
-import io
 import json
 import os
 import re
@@ -17,20 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, arrays, invoke, make_mask, make_ramp, run_python
 from delivery_helpers import deliverable, small_cache
 from tmt_dq import cli
-from tmt_dq.cli import console
 
 COMMAND = Path(sys.executable).with_name("tmt-dq")
 VERBS = [verb for verb in cli.VERBS if verb != "crds"]
-
-
-# --- completion -----------------------------------------------------------------------------
 
 
 def offered(*words: str) -> list[tuple[str, str]]:
@@ -44,40 +33,6 @@ def offered(*words: str) -> list[tuple[str, str]]:
     asked = Asked(cli._group, {}, "tmt-dq", "_TMT_DQ_COMPLETE")
     lines = asked.complete().splitlines()
     return [(kind, value) for kind, _, value in (line.partition(",") for line in lines)]
-
-
-def values(*words: str) -> list[str]:
-    """Return the values that completion offers for the last word."""
-    found = offered(*words)
-    assert all(kind == "plain" for kind, _ in found)
-    return [value for _, value in found]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_options_of_each_verb(verb: str) -> None:
-    command = cli.load(verb)
-    names = {
-        name
-        for param in command.params
-        if isinstance(param, click.Option) and not param.hidden
-        for name in (*param.opts, *param.secondary_opts)
-    }
-    long = {name for name in names if name.startswith("--")}
-    assert long | {"--help"} == set(values(verb, "--"))
-    assert {"--verbose", "--help"} <= set(values(verb, "--"))
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["apply", "--if-no-mask", ""], ["error", "skip", "continue"]),
-        (["completion", "f"], ["fish"]),
-        (["nonsense", ""], list(cli.VERBS)),
-    ],
-    ids=str,
-)
-def test_values(words: list[str], expected: list[str]) -> None:
-    assert sorted(values(*words)) == sorted(expected)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +72,7 @@ def test_completion_is_quick_and_silent() -> None:
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_script_is_one_of_the_shell(name: str, folder: Path) -> None:
-    outcome = invoke("completion", name)
-    assert outcome.code == 0
+    outcome = invoke("completion", name, code=0)
     script = folder / "script"
     script.write_text(outcome.out)
     assert f"_TMT_DQ_COMPLETE={name}_complete" in outcome.out
@@ -147,9 +101,6 @@ def test_script_of_bash_completes() -> None:
     assert found == ["--do-not-use"]
     assert "-F _tmt_dq_completion tmt-dq" in registered
     assert done.stderr == ""
-
-
-# --- help, typing errors --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -183,9 +134,6 @@ def test_hints_name_the_options_of_the_verb(folder: Path) -> None:
         assert not re.search(r"--(flag|base|columns|values)\b", applied.err)
 
 
-# --- colours --------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make click take what it writes to for a terminal."""
@@ -215,9 +163,6 @@ def test_no_colours_elsewhere(folder: Path) -> None:
     assert "\x1b" not in invoke("inspect", mask).out
 
 
-# --- JSON -----------------------------------------------------------------------------------
-
-
 @pytest.mark.contract
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
@@ -238,8 +183,7 @@ def test_errors_as_json(
 ) -> None:
     monkeypatch.chdir(folder)
     plain = invoke(*words)
-    outcome = invoke(*words, "--json")
-    assert outcome.code == plain.code
+    outcome = invoke(*words, "--json", code=plain.code)
     assert kind is None or plain.code == code
     (line,) = outcome.err.splitlines()
     error = json.loads(line)["error"]
@@ -253,8 +197,7 @@ def test_errors_as_json(
 
 def test_a_list_holds_the_ramps_that_failed(folder: Path) -> None:
     ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
-    outcome = invoke("apply", folder / "no.fits", ramp, "--mask", mask, "--json")
-    assert outcome.code == 9
+    outcome = invoke("apply", folder / "no.fits", ramp, "--mask", mask, "--json", code=9)
     failed, done = json.loads(outcome.out)["ramps"]
     assert failed["input"] == str(folder / "no.fits")
     assert failed["error"]["kind"] == "RampFormatError"
@@ -281,12 +224,8 @@ def test_json_of_every_report_is_one_document(folder: Path, tmp_path: Path) -> N
         ("batch", ramp, "--output-dir", tmp_path / "o", "--dry-run"): (0, {"plans"}),
     }
     for words, (code, keys) in expected.items():
-        outcome = invoke(*words, "--json")
-        assert outcome.code == code, outcome.err
+        outcome = invoke(*words, "--json", code=code)
         assert keys <= set(json.loads(outcome.out))
-
-
-# --- ends by a signal -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -395,19 +334,3 @@ def test_nohup_is_respected(folder: Path) -> None:
         "run(['apply', 'a.fits'])\n"
     )
     assert "KeyError: 'went on'" in run_python("-c", code).stderr
-
-
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names are shown as they are, also where they look like the markup of who prints them."""
-    shown = _Terminal()
-    monkeypatch.setattr(sys, "stdout", shown)
-    monkeypatch.setenv("TERM", "xterm")
-    console.begin(json_errors=False)
-    console.table(("file", "pixels"), [("[red]a[/red].fits", 1)])
-    text = shown.getvalue()
-    assert "[red]a[/red].fits" in text

@@ -1,9 +1,4 @@
-"""Standard streams that are closed, full or narrow, and names that are no text.
-
-What could go wrong: a traceback, or the wrong exit status, because nobody can read what was done;
-an output that gets the number of a closed stream; a file name that moves the cursor, changes
-colours or forges a line of ours.
-"""
+"""Standard streams that are closed, full or narrow, and names that are no text."""
 
 import os
 import pty
@@ -125,6 +120,18 @@ def test_names_reach_the_terminal_as_text(files: Path, words: tuple[str, ...], t
     assert "\x1b]0;title" not in shown
     assert "\x1b[31m" not in shown
     assert "\nError: forged" not in shown
+
+
+def test_names_in_tables_are_no_markup(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of rich, which draws the tables on a terminal."""
+    monkeypatch.setenv("COLUMNS", "300")
+    make_mask(files / "[red]m.fits")
+    words = ("apply", "r.fits", "--mask", "[red]m.fits", "-o", "o.fits")
+    assert "[red]m.fits" in on_a_terminal(files, *words, terminal="xterm")
+    batch = ("batch", "r.fits", "--mask", "[red]m.fits", "--output-dir", "o", "--jobs", "1")
+    shown = on_a_terminal(files, *batch, terminal="xterm").rpartition("1 done, ")[2]
+    assert "[red]m.fits" in shown
+    assert "\x1b[1m" in shown
 
 
 def test_progress_of_a_batch(files: Path) -> None:

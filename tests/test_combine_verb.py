@@ -131,8 +131,7 @@ def test_flags_grow_on_request(folder: Path) -> None:
     old = mask_of(folder / "old.fits", [0, HOT, 0, WARM])
     for name, options in (("import", ["--detector", "IRIS1"]), ("combine", [])):
         output = folder / f"{name}.fits"
-        done = invoke(name, old, "-o", output, *options, "--grow", "plus:HOT", "--json")
-        assert done.code == 0, done.err
+        done = invoke(name, old, "-o", output, *options, "--grow", "plus:HOT", "--json", code=0)
         dq = read_mask(output).dq
         assert dq[0, :4].tolist() == [HOT | DNU, HOT | DNU, HOT | DNU, WARM]
         assert np.count_nonzero(dq[1:]) == 1
@@ -151,11 +150,7 @@ def test_the_detector_is_asked_for_where_no_mask_says_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (
-            {"header": {"DETECTOR": "IRIS2"}},
-            MaskFormatError,
-            "has DETECTOR IRIS2; the mask is",
-        ),
+        ({"header": {"DETECTOR": "IRIS2"}}, MaskFormatError, "has DETECTOR IRIS2; the mask is"),
         ({"header": {"INSTRUME": "LIGER"}}, MaskFormatError, "has INSTRUME LIGER"),
         ({"header": {"FASTAXIS": 2}}, GeometryError, "FASTAXIS"),
         ({"start": (2, 1)}, GeometryError, "covers x 2"),
@@ -196,15 +191,14 @@ def test_the_command_line(three: list[Path], folder: Path) -> None:
         *("combine", *three, "-o", folder / "new.fits", "--rule", "2", "--rule", "DEAD=any"),
         *("--add", new, "--flag", "RC", "--base", "0", "--do-not-use", "RC", "--json"),
         *("--clear", new, "--clear-flag", "DEAD"),
+        code=0,
     )
-    assert done.code == 0, done.err
     rc = CONVENTION["RC"]
     assert pixels(folder / "new.fits", 4) == [HOT, HOT, DEAD, rc | DNU]
     report = json.loads(done.out)
     assert report["gained"] == {"DO_NOT_USE": 1, "RC": 1}
     assert report["lost"] == {"DEAD": 1}
-    shown = invoke("combine", *three, "--rule", "all", "--dry-run")
-    assert shown.code == 0, shown.err
+    shown = invoke("combine", *three, "--rule", "all", "--dry-run", code=0)
     assert "HOT" in shown.out
 
 
@@ -224,6 +218,5 @@ def test_wrong_options_of_the_command_line(
     three: list[Path], folder: Path, options: list[str]
 ) -> None:
     last = ["--dry-run"] if options else []
-    done = invoke("combine", *three, *options, *last)
-    assert done.code == 2
+    done = invoke("combine", *three, *options, *last, code=2)
     assert "Traceback" not in done.err

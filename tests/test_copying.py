@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import data_unit, make_mask, make_ramp, run_python
+from builders import data_unit, failing, make_mask, make_ramp, run_python
 from tmt_dq import apply_dq
 from tmt_dq.errors import RampFormatError
 from tmt_dq.files import copying
@@ -44,13 +44,6 @@ def _tries_mapping(source: int, target: int) -> int:
     return copying._write_mapped(source, 0, target, 0, 4096)
 
 
-def failing(number: int) -> Any:
-    def way(*arguments: object) -> int:
-        raise OSError(number, os.strerror(number))
-
-    return way
-
-
 @pytest.mark.usefixtures("mapped")
 @pytest.mark.parametrize("mapping", [True, False])
 @pytest.mark.parametrize(("step", "piece"), [(1 << 25, 1 << 22), (4097, 4096), (30_000, 777)])
@@ -71,17 +64,6 @@ def test_each_way_copies_the_same(
     monkeypatch.undo()
     assert os.pread(target, 200_000, 0)[:90_045] == b"x" * 45 + CONTENT[123:90_123]
     assert sum(reported) == 90_000
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_errors_of_the_target_are_those_of_the_system(
-    files: tuple[int, int], monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setattr(os, "pwrite", failing(number))
-    source, target = files
-    with pytest.raises(OSError, match=os.strerror(number)) as caught:
-        copy_range(source, 0, target, 0, 10, where="a")
-    assert caught.type is OSError
 
 
 def test_a_source_that_cannot_be_read_is_named(

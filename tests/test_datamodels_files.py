@@ -1,8 +1,4 @@
-"""What all models share: strictness, short names, and files that are whole or not there.
-
-What could go wrong: a value that does not fit dropped with a warning; the short and the long name
-of one thing disagreeing; a file half written, or gone, after a failure; damage read as data.
-"""
+"""What all models share: strictness, short names, and files that are whole or not there."""
 
 import errno
 import warnings

@@ -1,9 +1,4 @@
-"""The mask model: what a user types works, and no flag is lost, invented or given another meaning.
-
-What could go wrong: the documentation's example; values that are no flags cast to some; a DQ_DEF
-that disagrees with DQ, before or after saving; keywords that the rules look at missing from the
-file; metadata of the keeper invented.
-"""
+"""The mask model: what a user types works; no flag is lost, invented or given another meaning."""
 
 from pathlib import Path
 from typing import Any
@@ -87,20 +82,10 @@ def test_the_documentations_way_of_making_a_mask(tmp_path: Any, monkeypatch: Any
         assert np.array_equal(np.flatnonzero(file["DQ"].data), np.sort(places))
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.array([[0, 1024]], np.uint32),
-        np.array([[0, 1024]], ">u4"),
-        np.array([[0, 1024]], np.int64),
-        np.array([[0, 1024]], np.float32),
-        [[0, 1024]],
-    ],
-    ids=["uint32", "big-endian", "int64", "float32", "list"],
-)
-def test_whole_numbers_of_any_type_are_flags(values: Any) -> None:
+@pytest.mark.parametrize("dtype", [np.uint32, ">u4", np.int64, np.float32, None])
+def test_whole_numbers_of_any_type_are_flags(dtype: Any) -> None:
     mask = TMTMaskModel()
-    mask.dq = values
+    mask.dq = [[0, 1024]] if dtype is None else np.array([[0, 1024]], dtype)
     assert mask.dq.dtype == np.uint32
     assert mask.dq.tolist() == [[0, 1024]]
     mask.dq[0, 0] = 2**32 - 1
@@ -148,9 +133,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Any, order: Any) -> None:
 
 
 @settings(
-    deadline=None,
-    max_examples=15,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @example(np.zeros((1, 1), np.uint32), "'/")
 @example(np.zeros((1, 1), np.uint32), "a''/b / c'/" * 8)
@@ -184,21 +167,12 @@ def test_a_file_that_anyone_wrote_opens(tmp_path: Any) -> None:
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("value_type", ["u4", "i8"])
-def test_the_golden_translations(tmp_path: Any, value_type: Any) -> None:
-    stored = np.array([list(GOLDEN)], np.uint32)
-    path = plain_mask(tmp_path / "mask.fits", stored, table(value=value_type))
-    with TMTMaskModel(path) as mask:
-        assert mask.dq.tolist() == [list(GOLDEN.values())]
-        names = dict(zip(mask.dq_def["NAME"], mask.dq_def["VALUE"], strict=True))
-        assert {_text(name): int(value) for name, value in names.items()} == _convention()
-
-
-@pytest.mark.contract
-@pytest.mark.parametrize("how", ["arrays", "HDUList", "dict", "ASDF", "jwst"])
+@pytest.mark.parametrize("how", ["u4", "i8", "arrays", "HDUList", "dict", "ASDF", "jwst"])
 def test_the_golden_translations_by_every_way_in(tmp_path: Any, how: Any) -> None:
     stored = np.array([list(GOLDEN)], np.uint32)
-    if how == "arrays":
+    if how in {"u4", "i8"}:
+        mask = TMTMaskModel(plain_mask(tmp_path / "mask.fits", stored, table(value=how)))
+    elif how == "arrays":
         mask = TMTMaskModel(dq=stored, dq_def=table())
     elif how == "HDUList":
         path = plain_mask(tmp_path / "mask.fits", stored, table())
@@ -227,6 +201,9 @@ def test_the_golden_translations_by_every_way_in(tmp_path: Any, how: Any) -> Non
         mask = TMTMaskModel(tmp_path / "jwst.fits")
     assert mask.dq.tolist() == [list(GOLDEN.values())]
     assert stored.tolist() == [list(GOLDEN)]
+    if how != "arrays":  # which get their table when they are saved
+        names = dict(zip(mask.dq_def["NAME"], mask.dq_def["VALUE"], strict=True))
+        assert {_text(name): int(value) for name, value in names.items()} == _convention()
     mask.save(tmp_path / "ours.fits")
     with fits.open(tmp_path / "ours.fits") as file:
         assert file["DQ"].data.tolist() == [list(GOLDEN.values())]
@@ -338,43 +315,20 @@ def test_a_mask_without_flags_is_not_written(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "message"),
+    ("arrays", "message"),
     [
         ([], "no image extensions DQ; expected one, found PRIMARY"),
-        ([fits.ImageHDU(np.zeros((2, 2)), name="DQ")] * 2, "has 2 image extensions DQ"),
-        (
-            [fits.BinTableHDU(table(), name="DQ")],
-            "no image extensions DQ; expected one, found PRIMARY, DQ",
-        ),
-        ([fits.ImageHDU(np.zeros((1, 2, 2)), name="DQ")], r"shape \(1, 2, 2\)"),
-        ([fits.ImageHDU(name="DQ")], r"shape \(\)"),
-        ([fits.ImageHDU(np.full((2, 2), 0.5), name="DQ")], "4 values are no flags"),
-        ([fits.ImageHDU(np.full((2, 2), 2**33), name="DQ")], "4 values are no flags"),
+        ([np.zeros((2, 2))] * 2, "has 2 image extensions DQ"),
+        ([np.zeros((1, 2, 2))], r"shape \(1, 2, 2\)"),
+        ([None], r"shape \(\)"),
+        ([np.full((2, 2), 0.5)], "4 values are no flags"),
+        ([np.full((2, 2), 2**33)], "4 values are no flags"),
     ],
 )
-def test_a_file_that_is_no_mask_is_refused(tmp_path: Any, units: Any, message: Any) -> None:
+def test_a_file_that_is_no_mask_is_refused(tmp_path: Any, arrays: Any, message: Any) -> None:
     path = tmp_path / "mask.fits"
-    fits.HDUList([fits.PrimaryHDU(), *[unit.copy() for unit in units]]).writeto(path)
+    units = [fits.ImageHDU(array, name="DQ") for array in arrays]
+    fits.HDUList([fits.PrimaryHDU(), *units]).writeto(path)
     with pytest.raises(MaskFormatError, match=message) as caught:
         TMTMaskModel(path)
     assert str(path) in str(caught.value)
-
-
-def test_the_rules_find_what_they_look_at() -> None:
-    mask = TMTMaskModel((2, 2))
-    mask.meta.name = "IRIS"
-    mask.meta.detector = "IRIS2"
-    mask.meta.subarray.name = "GENERIC"
-    mask.meta.observation.date = "2030-02-03"
-    mask.meta.observation.time = "04:05:06"
-    assert mask.crds_observatory == "tmt"
-    wanted = {
-        "meta.instrument.name": "IRIS",
-        "meta.instrument.detector": "IRIS2",
-        "meta.subarray.name": "GENERIC",
-        "meta.observation.date": "2030-02-03",
-        "meta.observation.time": "04:05:06",
-    }
-    parameters = mask.get_crds_parameters()
-    assert wanted.items() <= parameters.items()
-    assert all(isinstance(value, (str, int, float)) for value in parameters.values())

@@ -1,8 +1,4 @@
-"""The ramp model: counts as they are in the file, flags of the right type and shape.
-
-What could go wrong: integers scaled or wrapped on the way to float32; flags of the wrong shape
-replaced or broadcast; a file without flags that has none afterwards.
-"""
+"""The ramp model: counts as they are in the file, flags of the right type and shape."""
 
 from pathlib import Path
 from typing import Any
@@ -87,48 +83,42 @@ def test_what_is_saved_is_what_is_read(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"),
+    ("name", "dtype", "shape"),
     [
-        ("PIXELDQ", (4, 3)),
-        ("PIXELDQ", (1, 1)),
-        ("PIXELDQ", (1, 3, 4)),
-        ("GROUPDQ", (3, 4)),
-        ("GROUPDQ", (1, 1, 3, 4)),
-        ("GROUPDQ", (2, 1, 3, 4)),
-        ("ERR", (1, 2, 1, 1)),
-        ("SUBARR_MAP", (3, 3)),
+        ("PIXELDQ", "u4", (4, 3)),
+        ("PIXELDQ", "u4", (1, 1)),
+        ("PIXELDQ", "u4", (1, 3, 4)),
+        ("GROUPDQ", "u1", (3, 4)),
+        ("GROUPDQ", "u1", (1, 1, 3, 4)),
+        ("ERR", "f4", (1, 2, 1, 1)),
+        ("SUBARR_MAP", "u2", (3, 3)),
     ],
 )
 def test_arrays_of_another_shape_are_refused_with_both_shapes(
-    tmp_path: Any, name: Any, shape: Any
+    tmp_path: Any, name: Any, dtype: Any, shape: Any
 ) -> None:
-    types = {"PIXELDQ": "u4", "GROUPDQ": "u1", "ERR": "f4", "SUBARR_MAP": "u2"}
-    extra = fits.ImageHDU(np.zeros(shape, types[name]), name=name)
+    extra = fits.ImageHDU(np.zeros(shape, dtype), name=name)
     path = plain_ramp(tmp_path / "ramp.fits", np.zeros((1, 2, 3, 4), np.uint16), extra)
-    with pytest.raises((GeometryError, RampFormatError)) as caught:
+    with pytest.raises((GeometryError, RampFormatError), match=str(path)) as caught:
         TMTRampModel(path)
-    assert str(path) in str(caught.value)
     if len(shape) == (2 if name in {"PIXELDQ", "SUBARR_MAP"} else 4):
         assert isinstance(caught.value, GeometryError)
         assert str(shape) in caught.value.what
         assert "(1, 2, 3, 4)" in caught.value.what
 
 
-def test_the_file_of_a_subarray_may_carry_the_frames_map(tmp_path: Any) -> None:
+def test_arrays_that_disagree(tmp_path: Any) -> None:
     extra = fits.ImageHDU(np.zeros((30, 40), np.uint16), name="SUBARR_MAP")
     path = plain_ramp(tmp_path / "ramp.fits", np.zeros((1, 2, 3, 4)), extra, SUBARRID=2)
     with TMTRampModel(path) as ramp:
         assert ramp.subarr_map.shape == (30, 40)
-
-
-def test_a_model_whose_arrays_disagree_is_not_written(tmp_path: Any) -> None:
     ramp = TMTRampModel((1, 2, 3, 4))
     ramp.data = np.zeros((1, 2, 5, 5), np.float32)
     with pytest.raises(GeometryError, match="pixeldq"):
-        ramp.save(tmp_path / "ramp.fits")
-    assert list(tmp_path.iterdir()) == []
+        ramp.save(tmp_path / "new.fits")
+    assert list(tmp_path.iterdir()) == [path]
     ramp.pixeldq, ramp.groupdq = np.zeros((5, 5)), np.zeros((1, 2, 5, 5))
-    ramp.save(tmp_path / "ramp.fits")
+    ramp.save(tmp_path / "new.fits")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a delivery puts into a cache, what it refuses, and how it is taken back."""
 
 import datetime as dt
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from builders import arrays, folder_state, invoke, unit_bytes
+from builders import arrays, failing, folder_state, invoke, unit_bytes
 from delivery_helpers import (
     NEW,
     OLD,
@@ -106,10 +107,6 @@ def test_rules_have_right_names_origins_and_sums(root: Path, mask: Path) -> None
         lines = (rules / new).read_text().splitlines(keepends=True)
         kept = "".join(line for line in lines if "sha1sum" not in line)
         assert header["sha1sum"] == hashlib.sha1(kept.encode()).hexdigest()
-
-
-def test_sums_can_be_checked_with_sha256sum(root: Path, mask: Path) -> None:
-    deliver_mask(mask, cache=root, yes=True)
     if shutil.which("sha256sum") is None:
         pytest.skip("there is no sha256sum here")
     outcome = subprocess.run(
@@ -140,9 +137,6 @@ def test_older_and_equal_dates(root: Path, mask: Path) -> None:
     deliver_mask(mask, cache=root, yes=True)
     past = deliver_mask(mask, cache=root, useafter="2020-01-01", yes=True)
     assert (past.mask, past.replaces) == ("tmt_iris_mask_0003.fits", None)
-    assert answer(root, "2019-12-31T23:59:59") == OLD
-    assert answer(root, "2020-01-01T00:00:00") == past.mask
-    assert answer(root, "2026-05-01T00:00:00") == NEW
     again = deliver_mask(mask, cache=root, force=True, yes=True)
     assert again.replaces == NEW
     assert answer(root, "2026-05-01T00:00:00") == again.mask == "tmt_iris_mask_0004.fits"
@@ -278,13 +272,9 @@ class TestRefused:
         self, root: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whoever cannot see which names were used must not use any."""
-        read = Path.read_text
-
-        def refuse(path: Path, *arguments: Any, **options: Any) -> str:
-            if path.suffix == ".rmap":
-                raise PermissionError(13, "Permission denied", str(path))
-            return read(path, *arguments, **options)
-
+        refuse = failing(
+            errno.EACCES, Path.read_text, lambda path, *_, **__: path.suffix == ".rmap"
+        )
         monkeypatch.setattr(Path, "read_text", refuse)
         with pytest.raises(DeliveryError, match=r"rmap: cannot be read: Permission denied"):
             deliver_mask(mask, cache=root, yes=True)
@@ -306,15 +296,12 @@ class TestRefused:
 @pytest.mark.parametrize("name", [".fits", ".rmap", ".pmap"])
 def test_disk_full(root: Path, mask: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At whatever file: the old rules stay in force, and the next delivery works."""
-    link = os.link
 
-    def full(source: Any, target: Any, **options: Any) -> None:
-        if str(target).startswith(str(root)) and str(target).endswith(name):
-            raise OSError(28, "No space left on device")
-        link(source, target, **options)
+    def is_named(_: object, target: object, **options: object) -> bool:
+        return str(target).startswith(str(root)) and str(target).endswith(name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "link", full)
+        patch.setattr(os, "link", failing(errno.ENOSPC, os.link, is_named))
         with pytest.raises(OutputError, match="No space"):
             deliver_mask(mask, cache=root, yes=True)
     assert default_context(root) == "tmt_0001.pmap"
@@ -432,8 +419,7 @@ class TestChanges:
 
 def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     words = ("deliver", mask, "--crds-path", root)
-    outcome = invoke(*words, "--dry-run")
-    assert outcome.code == 0
+    outcome = invoke(*words, "--dry-run", code=0)
     assert "+++ tmt_iris_mask_0002.rmap" in outcome.out
     assert f"would be delivered as {NEW}" in outcome.out
     assert "needs --yes" in outcome.err
@@ -441,28 +427,13 @@ def test_command_line(root: Path, folder: Path, mask: Path) -> None:
     assert (outcome.code, "use --yes" in outcome.err) == (8, True)
     outcome = invoke(*words, "--useafter", "2026-06-01", "--yes", "--json")
     assert (outcome.code, json.loads(outcome.out)["useafter"]) == (0, "2026-06-01T00:00:00")
-    outcome = invoke(*words, "--yes")
-    assert outcome.code == 0
+    outcome = invoke(*words, "--yes", code=0)
     changes = f"(DO_NOT_USE +1 -0, HOT +1 -0) compared with {OLD}"
     assert f"it changes the flags of 1 pixel {changes}" in outcome.out
     path = outcome.out.splitlines()[-1].removeprefix("receipt ")
     outcome = invoke("rollback", path)
     assert (outcome.code, "was taken out" in outcome.out) == (0, True)
     assert invoke("rollback", path).code == 8
-
-
-def test_exit_codes(root: Path, folder: Path, mask: Path) -> None:
-    bad = deliverable(folder / "bad.fits", header={"AUTHOR": None})
-    for code, *words in (
-        (8, "rollback", folder / "no.json", "--json"),
-        (2, "deliver", mask, "--crds-path", root, "--useafter", "soon"),
-        (2, "deliver", mask),
-        (2, "deliver", mask, "--crds-path", folder / "typo"),
-        (7, "deliver", bad, "--crds-path", root),
-        (4, "deliver", folder / "missing.fits", "--crds-path", root),
-    ):
-        assert invoke(*words).code == code, words
-    assert not (folder / "typo").exists()
 
 
 def test_data_and_flags(root: Path, folder: Path) -> None:

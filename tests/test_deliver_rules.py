@@ -9,15 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders import invoke
-from delivery_helpers import (
-    NEW,
-    OLD,
-    answer,
-    deliverable,
-    exposure,
-    full_frame,
-    small_cache,
-)
+from delivery_helpers import NEW, OLD, answer, deliverable, exposure, full_frame, small_cache
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import SelectionError
 from tmt_dq.references import select_reference
@@ -63,8 +55,7 @@ def test_a_mask_for_n_a_where_rules_say_generic(folder: Path) -> None:
     """GENERIC and N/A both match everything: which of the two comes first is chance."""
     root = small_cache(folder / "cache", rules={("IRIS1", "GENERIC"): {"2015-10-01 00:00:00": OLD}})
     mask = deliverable(folder / "mask.fits", full_frame(), start=(1, 1), header={"SUBARRAY": "N/A"})
-    outcome = invoke("deliver", mask, "--crds-path", root, "--dry-run")
-    assert outcome.code == 8
+    outcome = invoke("deliver", mask, "--crds-path", root, "--dry-run", code=8)
     assert f"select {OLD} for" in outcome.err
     assert "need SUBARRAY = GENERIC in the mask" in outcome.err
 

@@ -381,8 +381,7 @@ def test_unknown_name_in_dq_def(peer: JwstPeer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("hot", CONVENTION["HOT"]), ("UNRELIABLE_ERROR", CONVENTION["RESERVED"])],
+    ("name", "value"), [("hot", CONVENTION["HOT"]), ("UNRELIABLE_ERROR", CONVENTION["RESERVED"])]
 )
 def test_names_in_another_case_or_of_an_older_table(
     peer: JwstPeer, folder: Path, name: str, value: int

@@ -14,8 +14,7 @@ from tmt_dq import __version__
 
 
 def diagnose(*words: object, code: int = 0) -> dict[str, Any]:
-    outcome = invoke("doctor", "--json", *words)
-    assert outcome.code == code, outcome.err
+    outcome = invoke("doctor", "--json", *words, code=code)
     document: dict[str, Any] = json.loads(outcome.out)
     return document
 
@@ -60,15 +59,11 @@ def test_what_is_wrong(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMT_DQ_CRDSPATH", "misspelt")
     monkeypatch.setenv("CRDS_PASSWORD", "hunter2")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "s3fs" else name)
-    outcome = invoke("doctor")
-    assert outcome.code == 0
+    outcome = invoke("doctor", code=0)
     assert "TMT_DQ_CRDSPATH is no variable of tmt-dq" in outcome.err
     assert "below (cannot be written); check its permissions" in outcome.err
     assert "no s3fs" in outcome.out
     assert "hunter2" not in outcome.out
-
-
-# --- -v, -q and --log-file ------------------------------------------------------------------
 
 
 def test_verbose_shows_what_was_chosen(folder: Path) -> None:
@@ -114,7 +109,6 @@ def test_log_file_of_a_batch(folder: Path) -> None:
 def test_a_log_file_that_is_none(folder: Path, name: str) -> None:
     ramp = make_ramp(folder / "a_uncal.fits")
     before = folder_state(folder)
-    outcome = invoke("apply", ramp, "--log-file", folder / name)
-    assert outcome.code == 10
+    outcome = invoke("apply", ramp, "--log-file", folder / name, code=10)
     assert str(folder / name) in outcome.err
     assert folder_state(folder) == before

@@ -55,8 +55,7 @@ def tables(draw: st.DrawFn) -> list[tuple[int, int, str]]:
 
 @given(tables(), hnp.arrays(np.uint32, (3, 5), elements=st.integers(0, 2**32 - 1)))
 def test_translation_against_python_integers(
-    rows: list[tuple[int, int, str]],
-    dq: np.ndarray,
+    rows: list[tuple[int, int, str]], dq: np.ndarray
 ) -> None:
     declared = sum(value for _, value, _ in rows)
     dq = dq & np.uint32(declared)
@@ -71,16 +70,13 @@ def test_translation_against_python_integers(
     assert np.array_equal(dq, before)
 
 
-def test_convention_translates_to_itself_without_a_copy() -> None:
+def test_what_needs_no_translation_and_old_names() -> None:
     meaning = translation(
         DefinedBit(int(row["BIT"]), int(row["VALUE"]), str(row["NAME"]))
         for row in convention_rows()
     )
     dq = np.array([[0, 2**32 - 1]], np.uint32)
     assert translate(dq, meaning)[0] is dq
-
-
-def test_old_name_and_lower_case_are_understood() -> None:
     meaning = translation(defined([(0, 1, " unreliable_error "), (1, 2, "hot")]))
     assert translate(np.array([1, 2], np.uint32), meaning)[0].tolist() == [256, 2048]
 
@@ -149,9 +145,6 @@ def test_unknown_names_are_dropped_on_request_and_counted() -> None:
     dq, left_out = translate(np.array([0, 1, 2, 3], np.uint32), meaning, unknown="drop")
     assert dq.tolist() == [0, 0, 2048, 2048]
     assert left_out == {0: 2}
-
-
-def test_unknown_names_that_no_pixel_has_are_not_counted() -> None:
     meaning = translation(defined([(0, 1, "MINE"), (1, 2, "HOT")]), unknown="drop")
     dq, left_out = translate(np.array([0, 2], np.uint32), meaning)
     assert dq.tolist() == [0, 2048]

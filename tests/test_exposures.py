@@ -54,14 +54,12 @@ class TestShapes:
         assert "GROUPDQ" not in found
         np.testing.assert_array_equal(found["DQ"], arrays(folder / "mask.fits")["DQ"])
         assert found["DQ"].dtype == np.uint32
-
-    def test_an_images_own_dq_is_added_to(self, folder: Path) -> None:
         old = fits.ImageHDU(np.full((6, 8), 4, np.uint32), name="DQ")
         ramp = make_ramp(folder / "image.fits", shape=(6, 8), extra=[old])
-        apply_dq(ramp, folder / "out.fits", mask=_mask(folder), recipe=Recipe(ad_floor=0))
-        expected = arrays(folder / "mask.fits")["DQ"] | 4
+        apply_dq(ramp, folder / "more.fits", mask=_mask(folder), recipe=Recipe(ad_floor=0))
+        expected = found["DQ"] | 4
         expected[0, 0] |= AD_FLOOR  # the image counts up from 0
-        np.testing.assert_array_equal(arrays(folder / "out.fits")["DQ"], expected)
+        np.testing.assert_array_equal(arrays(folder / "more.fits")["DQ"], expected)
 
     @pytest.mark.parametrize("name", ["PIXELDQ", "GROUPDQ"])
     def test_an_image_with_a_ramps_flags_is_refused(self, folder: Path, name: str) -> None:
@@ -122,8 +120,6 @@ class TestSubarrays:
             apply_dq(ramp, folder / f"out{number}.fits", mask=mask)
             pieces[number] = arrays(folder / f"out{number}.fits")["PIXELDQ"]
         np.testing.assert_array_equal(merge_subarrays(frame, self.MAP, pieces), expected)
-
-    def test_a_map_of_another_size(self, folder: Path) -> None:
         small = fits.ImageHDU(self.MAP[:11], name="SUBARR_MAP")
         ramp = make_ramp(folder / "ramp.fits", shape=(1, 2, 12, 10), extra=[small])
         with pytest.raises(GeometryError, match=r"has the shape \(11, 10\), the data \(12, 10\)"):
@@ -175,34 +171,29 @@ class TestGuideWindows:
         apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"guide_windows_from_file": True})
         self._check(folder / "out.fits", moving=moving)
 
-    def test_header(self, folder: Path) -> None:
+    def test_header_and_command_line(self, folder: Path) -> None:
         cards = {"ODGW2X": 5, "ODGW2Y": 2, "ODGW2NX": 3, "ODGW2NY": 2}
         ramp = make_ramp(folder / "ramp.fits", header=cards)
         apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"guide_windows_from_file": True})
         self._check(folder / "out.fits", moving=False)
+        words = ("apply", make_ramp(ramp), "-o", folder / "more.fits", "--mask", "N/A")
+        invoke(*words, "--guide-window", "5,2,3,2,2:3", code=0)
+        self._check(folder / "more.fits", moving=True)
 
-    def test_command_line(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits")
-        words = ("apply", ramp, "-o", folder / "out.fits", "--mask", "N/A")
-        run = invoke(*words, "--guide-window", "5,2,3,2,2:3")
-        assert run.code == 0, run.err
-        self._check(folder / "out.fits", moving=True)
+    HALF = _table("ODGW", X=[5], Y=[2], NX=[3], NY=[2], GROUP1=[2])
 
-    def test_asked_for_and_not_there(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits")
-        with pytest.raises(RampFormatError, match="no table ODGW and no keywords ODGW1X"):
-            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
-
-    def test_a_first_group_without_a_last_one(self, folder: Path) -> None:
-        table = _table("ODGW", X=[5], Y=[2], NX=[3], NY=[2], GROUP1=[2])
-        ramp = make_ramp(folder / "ramp.fits", extra=[table])
-        with pytest.raises(RampFormatError, match="GROUP1 alone; expected GROUP1 and GROUP2"):
-            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
-
-    def test_half_a_window(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header={"ODGW1X": 5, "ODGW1NX": 3})
-        with pytest.raises(RampFormatError, match="guide window 1 has no ODGW1Y, ODGW1NY"):
-            apply_dq(ramp, mask="N/A", recipe={"guide_windows_from_file": True})
+    @pytest.mark.parametrize(
+        ("ramp", "message"),
+        [
+            ({}, "no table ODGW and no keywords ODGW1X"),
+            ({"extra": [HALF]}, "GROUP1 alone; expected GROUP1 and GROUP2"),
+            ({"header": {"ODGW1X": 5, "ODGW1NX": 3}}, "guide window 1 has no ODGW1Y, ODGW1NY"),
+        ],
+    )
+    def test_not_there_or_by_halves(self, folder: Path, ramp: dict[str, Any], message: str) -> None:
+        path = make_ramp(folder / "ramp.fits", **ramp)
+        with pytest.raises(RampFormatError, match=message):
+            apply_dq(path, mask="N/A", recipe={"guide_windows_from_file": True})
 
 
 COUNTING = Recipe(
@@ -228,8 +219,7 @@ class TestCounts:
     """Sources that look at the counts, through every type of them and every way of writing."""
 
     @pytest.mark.parametrize(
-        "dtype",
-        ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"],
+        "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
     )
     def test_every_type(self, folder: Path, dtype: str) -> None:
         sci = np.arange(144).reshape(1, 3, 6, 8).astype(dtype)
@@ -275,7 +265,7 @@ class TestCounts:
         np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], expected)
 
     def test_groups_without_flags_take_no_room(self, folder: Path) -> None:
-        """One flagged sample in ten groups of 1 MiB: nine of them are holes."""
+        """One flagged sample in ten groups of 1 MiB: nine of them are holes, or all ten."""
         sci = np.ones((1, 10, 1024, 1024), np.uint8)
         sci[0, 3, 5, 5] = 0
         ramp = make_ramp(folder / "ramp.fits", sci=sci)
@@ -285,6 +275,8 @@ class TestCounts:
         assert after.sources[0].samples == {"AD_FLOOR": 1}
         blocks = [os.stat(applied.output).st_blocks * 512 for applied in (before, after)]
         assert 0 < blocks[1] - blocks[0] <= 1.1 * 2**20
+        assert blocks[0] < ramp.stat().st_size + 5 * 2**20  # SCI, PIXELDQ and tables
+        assert Path(before.output).stat().st_size > ramp.stat().st_size + 14 * 2**20
         assert np.argwhere(arrays(folder / "one.fits")["GROUPDQ"]).tolist() == [[0, 3, 5, 5]]
 
 
@@ -307,8 +299,7 @@ def test_which_flags_set_do_not_use(
     ramp = make_ramp(folder / "ramp.fits", start=(101, 201))
     arguments = ["apply", ramp, "-o", folder / "out.fits", "--mask", "N/A", "--json"]
     chosen = [] if policy is None else ["--user-do-not-use", policy]
-    run = invoke(*arguments, "--user-dq", folder / "list.txt", *chosen)
-    assert run.code == 0, run.err
+    run = invoke(*arguments, "--user-dq", folder / "list.txt", *chosen, code=0)
     assert arrays(folder / "out.fits")["PIXELDQ"][1, 3] == expected
     remarks = json.loads(run.out)["ramps"][0]["sources"][0]["remarks"]
     assert any("DO_NOT_USE set in 1 pixels" in each for each in remarks) == bool(expected & 1)
@@ -320,26 +311,20 @@ def test_which_flags_set_do_not_use(
     assert fits.getheader(folder / "mask.fits")["DNUFLAGS"] == (recorded or of_instrument)
 
 
-class TestMissingReads:
-    """Reads that never arrived."""
-
-    def test_a_gap_in_the_numbers(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2, 4])])
-        applied = apply_dq(ramp, folder / "out.fits", mask="N/A", recipe={"missing_reads": True})
-        expected = np.zeros((1, 3, 6, 8), np.uint8)
-        expected[0, 2] = DROPOUT
-        np.testing.assert_array_equal(arrays(folder / "out.fits")["GROUPDQ"], expected)
-        assert applied.sources[0].remarks == ("1 reads are missing between the groups",)
-
-    def test_incomplete_without_numbers(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits", header={"COMPLETE": False})
-        with pytest.raises(RampFormatError, match=r"COMPLETE is F.*READ_NO"):
-            apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
-
-    def test_neither_numbers_nor_a_word_about_completeness(self, folder: Path) -> None:
-        ramp = make_ramp(folder / "ramp.fits")
-        with pytest.raises(RampFormatError, match=r"no keyword COMPLETE and no table"):
-            apply_dq(ramp, mask="N/A", recipe={"missing_reads": True})
+def test_missing_reads(folder: Path) -> None:
+    recipe = {"missing_reads": True}
+    ramp = make_ramp(folder / "ramp.fits", extra=[_table("READS", READ_NO=[1, 2, 4])])
+    applied = apply_dq(ramp, folder / "out.fits", mask="N/A", recipe=recipe)
+    expected = np.zeros((1, 3, 6, 8), np.uint8)
+    expected[0, 2] = DROPOUT
+    np.testing.assert_array_equal(arrays(folder / "out.fits")["GROUPDQ"], expected)
+    assert applied.sources[0].remarks == ("1 reads are missing between the groups",)
+    for header, message in (
+        ({"COMPLETE": False}, "COMPLETE is F.*READ_NO"),
+        ({}, "no keyword COMPLETE and no table"),
+    ):
+        with pytest.raises(RampFormatError, match=message):
+            apply_dq(make_ramp(ramp, header=header), mask="N/A", recipe=recipe)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.5])

@@ -1,9 +1,4 @@
-"""Flags counted, the part of a mask inside the border, and classes of pixels; arrays only.
-
-What could go wrong: a border counted at the wrong side of a subarray, or outside it; a flag and
-DO_NOT_USE counted in different pixels; pixels that see no light
-taken for defects; a thumbnail upside down.
-"""
+"""Flags counted, the part of a mask inside the border, and classes of pixels; arrays only."""
 
 import io
 
@@ -64,13 +59,10 @@ def test_pixels_that_see_no_light_are_no_defects() -> None:
     np.testing.assert_array_equal(dq, before)
 
 
-def test_cells_at_the_edges_are_smaller() -> None:
+def test_cells_and_thumbnails() -> None:
     plane = np.arange(15).reshape(3, 5)
     assert totals(plane, 2).tolist() == [[12, 20, 13], [21, 25, 14]]
     assert totals(plane, 1).tolist() == plane.tolist()
-
-
-def test_thumbnails_are_pictures_of_the_flags() -> None:
     dq = np.zeros((40, 400), np.uint32)
     dq[:3, :3], dq[39, 300:] = HOT, DEAD
     # A cell is 3 × 3 pixels, the first row is below, and there is a line around all.

@@ -27,14 +27,15 @@ GROUP = {
 values = st.integers(0, 2**32 - 1)
 
 
-def test_every_pixel_flag_has_its_literal_value() -> None:
+def test_every_flag_has_its_literal_value_and_type() -> None:
     assert dict(dqflags.pixel) == CONVENTION
     assert list(dqflags.pixel) == list(CONVENTION)
-
-
-def test_every_group_flag_has_its_literal_value() -> None:
     assert dict(dqflags.group) == GROUP
     assert list(dqflags.group) == list(GROUP)
+    assert dqflags.pixel.dtype == np.uint32
+    assert dqflags.group.dtype == np.uint8
+    assert dqflags.pixel.mask == 2**32 - 1
+    assert dqflags.group.mask == 1 + 2 + 4 + 8 + 32 + 64 + 128
 
 
 def test_convention_is_that_of_jwst() -> None:
@@ -47,21 +48,11 @@ def test_convention_is_that_of_jwst() -> None:
     assert dict(dqflags.group) == group
 
 
-def test_types_hold_the_flags() -> None:
-    assert dqflags.pixel.dtype == np.uint32
-    assert dqflags.group.dtype == np.uint8
-    assert dqflags.pixel.mask == 2**32 - 1
-    assert dqflags.group.mask == 1 + 2 + 4 + 8 + 32 + 64 + 128
-
-
-def test_every_flag_has_a_description_of_its_own() -> None:
+def test_descriptions_and_old_names() -> None:
     descriptions = [dqflags.pixel.describe(name) for name in dqflags.pixel]
     assert all(descriptions)
     assert len(set(descriptions)) == len(CONVENTION)
     assert "RC" in dqflags.pixel.describe("rc")
-
-
-def test_old_name_is_read_but_never_written() -> None:
     assert dqflags.pixel["UNRELIABLE_ERROR"] == 256
     assert "UNRELIABLE_ERROR" in dqflags.pixel
     assert "UNRELIABLE_ERROR" not in list(dqflags.pixel)
@@ -143,7 +134,7 @@ def test_count_against_one_comparison_a_flag(dq: np.ndarray) -> None:
     assert dqflags.pixel.count(dq) == {"GOOD": int((dq == 0).sum())} | expected
 
 
-def test_count_of_groups() -> None:
+def test_count_of_groups_and_tables_in_short() -> None:
     assert dqflags.group.count(np.array([[0, 1], [3, 128]], np.uint8)) == {
         "GOOD": 1,
         "DO_NOT_USE": 2,
@@ -152,11 +143,5 @@ def test_count_of_groups() -> None:
     }
     with pytest.raises(UnknownFlagError):
         dqflags.group.count(np.array([16], np.uint8))
-
-
-def test_a_table_shown_is_its_title_and_size_not_all_of_it() -> None:
     assert repr(dqflags.pixel) == "<FlagTable PIXELDQ: 32 flags>"
-
-
-def test_tables_cross_processes() -> None:
     assert dict(pickle.loads(pickle.dumps(dqflags.pixel))) == CONVENTION

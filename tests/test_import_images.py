@@ -8,20 +8,8 @@ import numpy.typing as npt
 import pytest
 from astropy.io import fits
 
-from builders import (
-    CONVENTION,
-    GOLDEN_DQ_DEF,
-    compress_gzip,
-    compress_tiles,
-    make_mask,
-    write_hdus,
-)
-from tmt_dq.errors import (
-    ConfigError,
-    GeometryError,
-    MaskFormatError,
-    UnknownFlagError,
-)
+from builders import CONVENTION, GOLDEN_DQ_DEF, make_mask, write_hdus
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.masks.formats import Target, read_flags
 from tmt_dq.masks.reading import Reading
 
@@ -59,7 +47,7 @@ def test_maps_of_any_type(folder: Path, dtype: str, extreme: int) -> None:
     assert np.argwhere(dq).tolist() == [[0, 0]]
 
 
-def test_inverted_maps(folder: Path) -> None:
+def test_maps_with_zero_for_bad_and_what_is_asked(folder: Path) -> None:
     path = image(folder / "map.fits", np.where(MAP, 0, 9).astype(np.uint8))
     want = np.where(MAP, np.uint32(CONVENTION["DEAD"]), np.uint32(0))
     polarities: list[dict[str, Any]] = [{"bad": 0}, {"good": 9}, {"bad": 0, "good": 9}]
@@ -67,9 +55,6 @@ def test_inverted_maps(folder: Path) -> None:
         assert np.array_equal(flags(path, flag="DEAD", **said), want)
     with pytest.raises(MaskFormatError, match=r"besides bad=0 and good=8: 0 \(2 pixels\), 9 \(46"):
         flags(path, flag="DEAD", bad=0, good=8)
-
-
-def test_what_an_image_does_not_say_is_asked_for_with_what_was_found(folder: Path) -> None:
     path = image(folder / "map.fits", MAP)
     with pytest.raises(ConfigError, match=r"0 \(46 pixels\), 1 \(2 pixels\)\n.*bad=…"):
         flags(path)
@@ -162,17 +147,6 @@ def test_smaller_images_are_placed(folder: Path) -> None:
         flags(image(folder / "odd.fits", MAP, SUBSTRT1=0, SUBSTRT2=5), bad=1, flag="HOT")
     with pytest.raises(GeometryError, match="not on the detector"):
         flags(image(folder / "big.fits", np.ones((12, 9), "u1")), at=(1, 1), bad=1, flag="HOT")
-
-
-def test_compressed_files(folder: Path) -> None:
-    plain = write_hdus(
-        folder / "map.fits", fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(MAP, name="BPM")])
-    )
-    want = flags(plain, bad=1, flag="HOT")
-    packed = compress_gzip(plain, folder / "map.fits.gz")
-    tiles = compress_tiles(plain, folder / "tiles.fits", names=("BPM",))
-    assert np.array_equal(flags(packed, bad=1, flag="HOT"), want)
-    assert np.array_equal(flags(tiles, bad=1, flag="HOT"), want)
 
 
 def test_several_images_are_chosen_from(folder: Path) -> None:

@@ -15,18 +15,9 @@ from hypothesis import strategies as st
 from builders import CONVENTION
 from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import (
-    ConfigError,
-    GeometryError,
-    MaskFormatError,
-    UnknownFlagError,
-)
+from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.instruments import load
-from tmt_dq.masks import formats
 from tmt_dq.masks.formats import Target, format_of, read_flags
-from tmt_dq.masks.formats.format import Columns
-from tmt_dq.masks.formats.lists import LIST_OPTIONS, list_mask
-from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
 SHAPE = (6, 8)
@@ -79,14 +70,11 @@ def test_lists(folder: Path, text: str, base: int | None, entries: list[Any]) ->
     assert np.array_equal(flags(path, base=base, values=values), expected(*entries))
 
 
-def test_a_base_that_contradicts_the_file(folder: Path) -> None:
+def test_what_a_file_does_not_say_or_contradicts(folder: Path) -> None:
     path = written(folder, "# base: 1\nx y flag\n1 1 HOT\n")
     assert np.array_equal(flags(path, base=1), expected((0, 0, "HOT")))
     with pytest.raises(ConfigError, match="counts from 1, but base is 0"):
         flags(path, base=0)
-
-
-def test_columns_of_a_file_without_names_are_asked_for(folder: Path) -> None:
     path = written(folder, "3 2 DEAD\n")
     with pytest.raises(ConfigError, match="columns=…"):
         flags(path, base=0)
@@ -210,23 +198,7 @@ def test_columns_that_are_not_understood_are_errors(folder: Path, text: str, nam
     assert np.count_nonzero(flags(path, base=0, flag="HOT", ignore_columns=ignored)) == 1
 
 
-def test_a_new_format_is_one_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The how-to's promise: a module and its name in FORMATS; errors name its rows and options."""
-
-    def read(path: Path, reading: Reading, target: Target) -> Mask:
-        columns = {name: np.array([99]) for name in "xy"}
-        return list_mask(Columns(path, columns, [7], "entry"), reading, target)
-
-    new = formats.Format("a JSON list", lambda _, head: head[:1] == b"[", read, LIST_OPTIONS)
-    monkeypatch.setattr(formats, "FORMATS", (new, *formats.FORMATS))
-    path = written(folder, "[]", "bad.json")
-    with pytest.raises(ConfigError, match="bad cannot be used: this is a JSON list"):
-        flags(path, base=0, bad=1)
-    with pytest.raises(GeometryError, match="the first is entry 7"):
-        flags(path, base=0, flag="HOT")
-
-
-def test_names_and_values_of_the_same_flags(folder: Path) -> None:
+def test_columns_of_the_same_flags_and_columns_to_ignore(folder: Path) -> None:
     path = written(folder, "x y flag value\n1 2 HOT 2048\n")
     assert np.array_equal(flags(path, base=0), expected((2, 1, "HOT")))
     path = written(folder, "x y flag value\n1 2 HOT 16\n")
@@ -237,9 +209,6 @@ def test_names_and_values_of_the_same_flags(folder: Path) -> None:
     path = written(folder, "x y value dq\n1 2 16 8\n")
     with pytest.raises(MaskFormatError, match="columns value and dq"):
         flags(path, base=0, values={16: "HOT", 8: "DEAD"})
-
-
-def test_columns_to_ignore_must_be_there_and_not_needed(folder: Path) -> None:
     path = written(folder, "x y id\n1 2 3\n")
     with pytest.raises(ConfigError, match="no column od"):
         flags(path, base=0, flag="HOT", ignore_columns=("id", "od"))
@@ -262,7 +231,7 @@ def test_rows_of_other_detectors_are_left_out(folder: Path) -> None:
         )
 
 
-def test_positions_outside_the_exposure(folder: Path) -> None:
+def test_lists_placed_on_the_detector_or_outside_the_exposure(folder: Path) -> None:
     target = Target(SHAPE, data=Window(2, 3, 3, 4))
     path = written(folder, "x y flag\n4 3 HOT\n0 0 HOT\n7 5 HOT\n")
     mask = read_flags(path, target, Reading(base=0))
@@ -272,9 +241,6 @@ def test_positions_outside_the_exposure(folder: Path) -> None:
     path = written(folder, "x y flag\n0 0 HOT\n")
     with pytest.raises(GeometryError, match="1 of 1 flagged pixels lie outside the exposure"):
         read_flags(path, target, Reading(base=0))
-
-
-def test_lists_may_be_placed_on_the_detector(folder: Path) -> None:
     path = written(folder, "x y flag\n0:1 1 DEAD\n")
     assert np.array_equal(flags(path, base=0, at=(4, 3)), expected((3, slice(3, 5), "DEAD")))
     with pytest.raises(MaskFormatError, match=r"'0:'; expected .* with both ends"):
@@ -317,15 +283,12 @@ def test_wrong_lists_are_errors_that_say_where(
         flags(written(folder, text), base=0)
 
 
-def test_an_error_tells_all_unknown_names_and_the_nearest(folder: Path) -> None:
+def test_flags_that_are_unknown_or_said_twice(folder: Path) -> None:
     text = "x y flag\n" + "".join(f"{x} 0 N{x}\n" for x in range(7)) + "1 1 DEED\n"
     with pytest.raises(UnknownFlagError, match="and 3 more"):
         flags(written(folder, text), base=0)
     with pytest.raises(UnknownFlagError, match="Did you mean DEAD"):
         flags(written(folder, "x y flag\n1 1 DEED\n"), base=0)
-
-
-def test_flags_said_twice_and_differently_are_refused(folder: Path) -> None:
     path = written(folder, "x y flag\n1 0 DEAD\n")
     assert np.array_equal(flags(path, base=0, flag="dead"), expected((0, 1, "DEAD")))
     with pytest.raises(ConfigError, match="flags of its own"):

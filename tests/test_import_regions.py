@@ -64,23 +64,6 @@ def test_crtf_is_refused(folder: Path) -> None:
             flags(folder / name, CRTF + "circle[[10pix, 20pix], 3.2pix]\n", flag="HOT")
 
 
-@pytest.mark.parametrize(
-    ("lines", "place"),
-    [
-        ("box(5,7,1,1,0)", (6, 4)),
-        ("box(5,20.5,1,40,0)", (slice(None), 4)),
-        ("image;box(25.5,7,50,1,0)", (6, slice(None))),
-        ("point(1,1) # point=x", (0, 0)),
-        ("POINT(50.4,39.6)", (39, 49)),
-        ("box(50,40,4.6,2.6,0)", (slice(38, 40), slice(47, 50))),  # sticks out
-    ],
-)
-def test_boxes_and_points(file: Path, lines: str, place: tuple[Any, Any]) -> None:
-    want = np.zeros(SHAPE, bool)
-    want[place] = True
-    assert np.array_equal(flags(file, f"{DS9}{lines}\n", flag="DEAD") != 0, want)
-
-
 def test_labels_name_flags(file: Path) -> None:
     text = (
         "circle(10,20,3) # tag={HOT} tag={tuesday}\n"
@@ -92,9 +75,6 @@ def test_labels_name_flags(file: Path) -> None:
     assert dq[29, 29] == CONVENTION["DEAD"] + CONVENTION["LOW_QE"]
     with pytest.raises(ConfigError, match=r"line 4 \(circle\), whose labels are HOT, tuesday, has"):
         flags(file, DS9 + text, flag="HOT,WARM")
-
-
-def test_a_flag_that_nobody_says_is_asked_for(file: Path) -> None:
     with pytest.raises(ConfigError, match="whose labels are tuesday"):
         flags(file, DS9 + "circle(10,20,3) # tag={tuesday}\n")
 

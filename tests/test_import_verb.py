@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,6 @@ def test_masks_survive_a_round_trip(folder: Path) -> None:
     assert np.array_equal(read_mask(first).dq, dq)
     assert np.array_equal(read_mask(second).dq, dq)
     assert "made by chance" in str(fits.getheader(first)["HISTORY"])
-
-
-def test_masks_are_made_of_arrays_of_any_numeric_type(folder: Path) -> None:
     made = make_mask(np.zeros(FRAME), folder / "mask.fits", detector="IFU")
     assert made.counts == {"GOOD": 4096 * 4096}
     with pytest.raises(GeometryError, match=r"\(4, 4\); IRIS1 has \(4096, 4096\)"):
@@ -128,20 +124,17 @@ def test_a_smaller_map_is_placed_and_its_origin_recorded(folder: Path) -> None:
     assert "NRCALONG" in str(fits.getheader(output)["HISTORY"])
 
 
-def test_a_mask_of_another_of_our_detectors_is_refused(folder: Path) -> None:
+def test_masks_of_other_detectors_and_other_bits(folder: Path) -> None:
     source = build_mask(folder / "mask.fits", header={"DETECTOR": "IRIS2", "FASTAXIS": -1})
     with pytest.raises(MaskFormatError, match="has DETECTOR IRIS2; the mask is for IRIS IRIS1"):
         import_mask(source, folder / "new.fits", detector="IRIS1")
     assert import_mask(source, folder / "new.fits", detector="IMG2").detector == "IRIS2"
     assert read_mask(folder / "new.fits").orientation == (-1, None)
-
-
-def test_bits_left_out_on_request_are_recorded(folder: Path) -> None:
     dq = np.array([[3, 1]], np.uint32)
     source = build_mask(folder / "mask.fits", dq, rows=[(0, 1, "HOT")])
     with pytest.raises(UnknownFlagError):
-        import_mask(source, folder / "new.fits", detector="IRIS1")
-    made = import_mask(source, folder / "new.fits", detector="IRIS1", unknown="drop")
+        import_mask(source, folder / "bits.fits", detector="IRIS1")
+    made = import_mask(source, folder / "bits.fits", detector="IRIS1", unknown="drop")
     assert made.sources[0].remarks == ("bit 1 of 1 pixels left out",)
     assert made.counts["HOT"] == 2
 
@@ -174,7 +167,7 @@ def test_nothing_is_written_when_something_is_wrong(
     assert folder_state(folder) == before
 
 
-def test_an_existing_output_and_the_source_are_safe(hot: Path, folder: Path) -> None:
+def test_existing_files_are_safe(hot: Path, folder: Path) -> None:
     output = folder / "mask.fits"
     output.write_text("mine")
     with pytest.raises(OutputError, match="already exists"):
@@ -184,11 +177,8 @@ def test_an_existing_output_and_the_source_are_safe(hot: Path, folder: Path) -> 
     with pytest.raises(OutputError, match="same file"):
         import_mask(output, output, detector="IRIS1", overwrite=True)
     assert read_mask(output).dq[0, 0] == HOT | DO_NOT_USE
-
-
-def test_a_dry_run_writes_nothing(hot: Path, folder: Path) -> None:
     before = folder_state(folder)
-    made = import_mask(hot, folder / "mask.fits", **SAID, dry_run=True)
+    made = import_mask(hot, folder / "dry.fits", **SAID, dry_run=True)
     assert made.counts["HOT"] == 4
     assert made.missing == ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")
     assert not made.written
@@ -197,22 +187,20 @@ def test_a_dry_run_writes_nothing(hot: Path, folder: Path) -> None:
 
 def test_the_command_line(hot: Path, folder: Path) -> None:
     output = folder / "mask.fits"
-    asked = invoke("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT")
-    assert asked.code == 2
+    asked = invoke("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT", code=2)
     assert "--base" in asked.err
     hot.write_text(hot.read_text().removeprefix("x y\n"))
     done = invoke(
         *("import", hot, "-o", output, "--detector", "IRIS1", "--flag", "HOT", "--base", "0"),
         *("--useafter", "2026-05-01", "--author", "me", "--description", "new", "--json"),
         *("--columns", "x,y"),
+        code=0,
     )
-    assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["counts"]["HOT"] == 4
     assert report["missing"] == ["PEDIGREE"]
     assert fits.getheader(output)["DESCRIP"] == "new"
-    shown = invoke("import", output, "--detector", "IRIS1", "--dry-run")
-    assert shown.code == 0, shown.err
+    shown = invoke("import", output, "--detector", "IRIS1", "--dry-run", code=0)
     assert "HOT" in shown.out
     assert "dry run" in shown.out
 
@@ -238,32 +226,4 @@ def test_the_command_line(hot: Path, folder: Path) -> None:
 def test_options_of_the_command_line(folder: Path, options: list[str], code: int) -> None:
     source = folder / "map.fits"
     fits.PrimaryHDU(np.ones((2, 3), np.uint8)).writeto(source)
-    done = invoke("import", source, "--detector", "IRIS1", "--dry-run", *options)
-    assert done.code == code, done.err
-
-
-@pytest.mark.large
-def test_a_full_frame_takes_seconds(folder: Path) -> None:
-    rng = np.random.default_rng(1)
-    bad = (rng.random(FRAME) < 0.01).astype(np.uint8)
-    source = folder / "map.fits"
-    fits.PrimaryHDU(bad).writeto(source)
-    pixels = folder / "list.txt"
-    x, y = rng.integers(0, 4096, (2, 160_000))
-    np.savetxt(pixels, np.stack([x, y], axis=1), fmt="%d", header="x y", comments="")
-    for path, said in ((source, {"bad": 1}), (pixels, {"base": 0})):
-        start = time.perf_counter()
-        made = import_mask(path, folder / "mask.fits", detector="IRIS1", flag="HOT", **said)
-        seconds = time.perf_counter() - start
-        (folder / "mask.fits").unlink()
-        assert made.counts["HOT"] > 100_000
-        assert seconds < 10  # about 1 s; loaded machines are slow
-
-
-def test_thousands_are_separated_as_in_reports(folder: Path) -> None:
-    path = folder / "rows.txt"
-    path.write_text("# base: 1\nx y\n1:1000 1:2\n")
-    outcome = invoke("import", path, "--detector", "IRIS1", "--flag", "HOT", "--dry-run")
-    assert outcome.code == 0
-    assert "2,000 pixels got it" in outcome.out
-    assert "2000" not in outcome.out
+    invoke("import", source, "--detector", "IRIS1", "--dry-run", *options, code=code)

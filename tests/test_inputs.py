@@ -10,9 +10,9 @@ import pytest
 from astropy.io import fits
 
 from builders import (
-    arrays,
     compress_gzip,
     compress_tiles,
+    failing,
     folder_state,
     make_mask,
     make_ramp,
@@ -21,13 +21,7 @@ from builders import (
     write_hdus,
 )
 from tmt_dq.apply.apply import apply_dq
-from tmt_dq.errors import (
-    ConfigError,
-    MaskFormatError,
-    OutputError,
-    RampFormatError,
-    TmtDqError,
-)
+from tmt_dq.errors import ConfigError, MaskFormatError, OutputError, RampFormatError, TmtDqError
 from tmt_dq.fits.file import open_input
 from tmt_dq.references import select_mask
 
@@ -49,31 +43,6 @@ def packed(folder: Path, form: str) -> Path:
 FORMS = ["plain", "gzip", "tiles", "both"]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_data_of_every_wrapping(folder: Path, form: str) -> None:
-    path = packed(folder, form)
-    before = folder_state(folder)
-    with open_input(path) as file:  # for its headers
-        assert [unit.name for unit in file.units] == ["", "SCI"]
-        assert file.named("SCI")[0].shape == (2, 3, 6, 80)
-        assert file.units[0].header["DETECTOR"] == "IRIS1"
-    with open_input(path, scratch=folder) as file:
-        assert file.path == path
-        assert file.compressed is (form != "plain")
-        assert [unit.name for unit in file.units] == ["", "SCI"]
-        sci = file.named("SCI")[0]
-        assert sci.shape == (2, 3, 6, 80)
-        assert sci.is_image
-        assert not sci.is_compressed_image
-        stored = np.frombuffer(file.read(sci), ">i2").reshape(sci.shape)
-        part = bytearray(10)
-        file.read_into(sci, memoryview(part), 6)
-        assert bytes(part) == file.read(sci)[6:16]
-    values = stored.astype(np.int32) + 32768  # BZERO of uint16
-    assert np.array_equal(values, arrays(folder / "plain.fits")["SCI"])
-    assert folder_state(folder) == before
-
-
 def test_the_content_decides_and_not_the_name(folder: Path) -> None:
     path = packed(folder, "gzip").rename(folder / "named_otherwise.fits")
     with open_input(path, scratch=folder) as file:
@@ -81,9 +50,6 @@ def test_the_content_decides_and_not_the_name(folder: Path) -> None:
     path = packed(folder, "plain").rename(folder / "not_packed.fits.gz")
     with open_input(path, scratch=folder) as file:
         assert not file.compressed
-
-
-def test_gzip_in_several_members(folder: Path) -> None:
     content = packed(folder, "plain").read_bytes()
     path = folder / "two.fits.gz"
     path.write_bytes(gzip.compress(content[:4000]) + gzip.compress(content[4000:]))
@@ -109,11 +75,7 @@ def test_descriptors_are_closed(folder: Path) -> None:
 
 def test_no_room_to_expand_names_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(folder, "gzip")
-
-    def full(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
     with pytest.raises(OutputError, match="The disk is full"), open_input(path, scratch=folder):
         pass
 
@@ -136,8 +98,7 @@ def test_expansion_takes_little_memory(folder: Path, form: str) -> None:
         "    assert file.named('SCI')[0].data_size == 2 * 64 * 1024 * 1024\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
-    done = run_python("-c", code, path, folder)
-    assert done.returncode == 0, done.stderr
+    done = run_python("-c", code, path, folder, code=0)
     assert int(done.stdout) * 1024 < 200e6
 
 
@@ -182,14 +143,11 @@ def test_a_disk_that_cannot_be_read(
 ) -> None:
     ramp, mask = make_ramp(folder / "r.fits"), make_mask(folder / "m.fits")
     before = folder_state(folder)
-    read = getattr(os, call)
 
-    def broken(fd: int, *arguments: object) -> object:
-        if os.readlink(f"/proc/self/fd/{fd}") == str(victim):  # noqa: PTH115 - no path of a file
-            raise OSError(errno.EIO, "Input/output error")
-        return read(fd, *arguments)
+    def of_victim(fd: int, *_: object) -> bool:
+        return os.readlink(f"/proc/self/fd/{fd}") == str(victim)  # noqa: PTH115 - no path of a file
 
-    monkeypatch.setattr(os, call, broken)
+    monkeypatch.setattr(os, call, failing(errno.EIO, getattr(os, call), of_victim))
     for victim, error in ((ramp, RampFormatError), (mask, MaskFormatError)):
         if (victim, call) == (ramp, "preadv"):
             continue  # data of a ramp without flags are copied, not read

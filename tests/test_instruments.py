@@ -1,6 +1,5 @@
 """Instruments are data: what IRIS' description says, and Liger through the whole chain."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from tmt_dq.apply.apply import apply_dq
 from tmt_dq.core.geometry import Border
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, SelectionError
-from tmt_dq.exposures.ramp import read_ramp, read_selectors
-from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import description
 
 
@@ -29,24 +26,12 @@ def test_iris_has_five_detectors_of_4096_by_4096_with_a_border_of_four() -> None
     assert (iris.observatory, iris.reftype) == ("tmt", "mask")
 
 
-@pytest.mark.parametrize("name", ["N/A", "ANY", "*", "", " ", "IRIS5", "IRIS"])
-def test_what_is_no_detector(name: str) -> None:
-    with pytest.raises(SelectionError, match="IRIS1/IMG1"):
-        instruments.load("IRIS").detector(name)
-
-
-def test_the_specification_asks_for_the_mask_alone() -> None:
+def test_what_a_description_holds() -> None:
     for name in instruments.available():
         assert instruments.load(name).recipe == Recipe()
-
-
-def test_an_unknown_instrument() -> None:
     with pytest.raises(ConfigError, match=r"'NIRCAM' is not known.*IRIS, LIGER"):
         instruments.load("NIRCAM")
-
-
-def test_a_description_loads_without_numpy() -> None:
-    """Help texts and completion show the instruments."""
+    # Help texts and completion show the instruments.
     code = "import sys, tmt_dq.instruments as i; i.load('IRIS'); print('numpy' in sys.modules)"
     assert run_python("-c", code).stdout.strip() == "False"
 
@@ -178,8 +163,7 @@ def test_liger_needs_no_python(
 ) -> None:
     """Selected by its own rules, whose last key holds date and time in one; applied; recorded."""
     ramp = _liger(folder / "ramp.fits", **{"DATE-OBS": "2026-05-01", "TIME-OBS": time})
-    run = run_cli("apply", ramp, "-o", folder / "out.fits", "--crds-path", liger_cache)
-    assert run.returncode == 0, run.stderr
+    run_cli("apply", ramp, "-o", folder / "out.fits", "--crds-path", liger_cache, code=0)
     expected = np.zeros((6, 8), np.uint32)
     expected[0, 0] = value
     np.testing.assert_array_equal(arrays(folder / "out.fits")["PIXELDQ"], expected)
@@ -194,28 +178,10 @@ def test_liger_has_its_own_size_and_detectors(folder: Path, liger_cache: Path) -
         apply_dq(ramp, crds_path=liger_cache)
 
 
-def test_a_mask_of_the_sibling_is_refused(folder: Path) -> None:
+def test_a_sibling_is_no_substitute(folder: Path) -> None:
     iris = make_mask(folder / "mask.fits", np.zeros((6, 8), np.uint32), start=(201, 101))
     with pytest.raises(MaskFormatError, match=r"INSTRUME IRIS.*is of Liger"):
         apply_dq(_liger(folder / "ramp.fits"), mask=iris)
-
-
-def test_without_rules_for_its_observatory(folder: Path) -> None:
     expected = r"comes with tmt-dq.*no rules for observatory 'ligeriri'"
     with pytest.raises(ConfigError, match=expected):
         apply_dq(_liger(folder / "ramp.fits"))
-
-
-def test_rules_see_the_keywords_of_the_description(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A rule may ask for any keyword that the description names, as EXP_TYPE of JWST's rules."""
-    iris = instruments.load("IRIS")
-    more = {**iris.keywords, "META.EXPOSURE.TYPE": "EXP_TYPE"}
-    described = dataclasses.replace(iris, keywords=more)
-    monkeypatch.setattr("tmt_dq.exposures.ramp.load", lambda _name: described)
-    ramp = make_ramp(tmp_path / "ramp.fits", header={"EXP_TYPE": "DARK", "IMTYPE": "unused"})
-    with open_input(ramp) as file:
-        assert read_ramp(file).ramp.selectors["EXP_TYPE"] == "DARK"
-        assert read_selectors(file)[1]["EXP_TYPE"] == "DARK"
-        assert "IMTYPE" not in read_selectors(file)[1]

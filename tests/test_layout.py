@@ -11,8 +11,7 @@ from astropy.io import fits
 
 from builders import make_ramp, ramp_hdus, write_hdus
 from tmt_dq.errors import RampFormatError
-from tmt_dq.fits.cards import Header
-from tmt_dq.fits.layout import BLOCK, Keywords, Unit, padded, scan, scan_file
+from tmt_dq.fits.layout import BLOCK, Unit, padded, scan, scan_file
 
 
 def units_of(path: Path) -> list[Unit]:
@@ -62,7 +61,7 @@ def test_offsets_against_astropy(folder: Path) -> None:
     assert units[1].shape == (2, 3, 5, 7)
 
 
-def test_header_that_ends_with_its_block(folder: Path) -> None:
+def test_where_a_header_ends(folder: Path) -> None:
     # 36 cards fill a block: the last one is END.
     hdu = fits.PrimaryHDU()
     while len(hdu.header) < 35:
@@ -70,9 +69,6 @@ def test_header_that_ends_with_its_block(folder: Path) -> None:
     path = write_hdus(folder / "a.fits", fits.HDUList([hdu]))
     assert path.stat().st_size == BLOCK
     assert units_of(path)[0].data_offset == BLOCK
-
-
-def test_end_inside_a_text_is_no_end(folder: Path) -> None:
     hdu = fits.PrimaryHDU()
     hdu.header["HISTORY"] = "END"
     hdu.header["COMMENT"] = "END     of the line"
@@ -184,43 +180,3 @@ def test_random_groups_are_refused() -> None:
     text = hdu.header.tostring().encode()
     with pytest.raises(RampFormatError, match="random groups"):
         scan_bytes(text)
-
-
-def units(*headers: str) -> list[Unit]:
-    """Return units without data that have these cards, one after the other in a text."""
-    found = []
-    for number, cards in enumerate(headers):
-        head = "".join(line.ljust(80) for line in (*cards.split("|"), "END"))
-        header = Header.from_bytes(head.ljust(2880).encode())
-        found.append(Unit(number, header, 0, 2880, 0))
-    return found
-
-
-def test_keywords_of_several_headers() -> None:
-    first, second = units(
-        "A       = 1|B       =|C       = 3|C       = 3|D       = NaN|T       = 'iris1 '",
-        "A       = 1|B       = 6|E       =|D       = 7|T       = 'IRIS1'",
-    )
-    both = Keywords("a.fits", first, second)
-    assert (both["A"], both["B"], both["C"], both["T"]) == (1, 6, 3, "iris1")
-    assert both.get("E") is None
-    assert "E" not in both
-    assert list(both) == ["A", "B", "C", "D", "T"]
-    assert len(both) == 5
-    with pytest.raises(
-        RampFormatError, match=r"^a\.fits: the header of HDU 0 is damaged: the card"
-    ):
-        both.get("D")
-
-
-@pytest.mark.parametrize("keyword", ["DETECTOR", "SUBSTRT1"])
-@pytest.mark.parametrize("headers", [("{} 1|{} 2",), ("{} 1", "{} 2"), ("{} 1", "{} 1|{} 2")])
-def test_two_values_of_a_keyword(keyword: str, headers: tuple[str, ...]) -> None:
-    """In one header or in two: an error that names both, where the keyword is asked for."""
-    cards = [header.replace("{}", f"{keyword:8}=") for header in headers]
-    twice = Keywords("a.fits", *units("A       = 5", *cards))
-    assert twice["A"] == 5
-    with pytest.raises(RampFormatError) as caught:
-        twice.get(keyword)
-    label = f"HDU {len(headers)}"
-    assert f"{keyword} has two values: 1 in HDU 1, 2 in {label}" in str(caught.value)

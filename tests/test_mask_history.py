@@ -1,8 +1,4 @@
-"""History of a detector's masks: what each gained, lost and kept, and when a delivery is due.
-
-What could go wrong: masks in the wrong order, a damaged one that ends the history, a candidate
-compared with another mask than the one in force, an exit status that does not fit the answer.
-"""
+"""History of a detector's masks: what each gained, lost and kept, and when a delivery is due."""
 
 import json
 from pathlib import Path
@@ -98,8 +94,7 @@ def test_a_candidate_is_compared_with_the_mask_in_force(
 
 def test_the_trend_is_drawn(folder: Path, cache: Path) -> None:
     picture = folder / "trend.png"
-    done = invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture)
-    assert done.code == 0, done.err
+    invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture, code=0)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -126,8 +121,7 @@ def test_flags_that_make_finds_have_colours_of_their_own() -> None:
 
 
 def test_a_detector_that_is_not_known_is_an_error_of_the_option() -> None:
-    refused = invoke("history", "--detector", "IRIS9")
-    assert refused.code == 2
+    refused = invoke("history", "--detector", "IRIS9", code=2)
     assert "IRIS has IRIS1" in refused.err
     assert "of the file" not in refused.err
 
@@ -154,8 +148,7 @@ def test_a_missing_mask_in_force_is_named(
         (cache / "references" / "tmt" / "iris" / name).unlink()
     candidate = builders.make_mask(folder / "new.fits", MASKS[1])
     words = ["history", "--detector", "IRIS1", "--crds-path", cache, "--candidate", candidate]
-    done = invoke(*words, "--json")
-    assert done.code == 1
+    done = invoke(*words, "--json", code=1)
     report = json.loads(done.out)
     assert f"the mask in force, {NAMES[2]}, cannot be read" in report["reason"]
     assert said in report["reason"]

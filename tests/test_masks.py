@@ -47,30 +47,24 @@ def scaled(path: Path, stored: Any, **cards: float) -> Path:
     return path
 
 
-def test_scaled_values(folder: Path) -> None:
+def test_scaled_undefined_and_undeclared_values(folder: Path) -> None:
     path = scaled(folder / "m.fits", np.array([[0, 1, 2]], np.int16), BSCALE=4.0, BZERO=2.0)
     assert read_mask(path).dq.tolist() == [[2, 6, 10]]
     path = scaled(folder / "n.fits", np.array([[0, 1, 2]], np.int16), BSCALE=0.5)
     with pytest.raises(MaskFormatError, match=r"0\.5"):
         read_mask(path)
-
-
-def test_undefined_pixels(folder: Path) -> None:
     path = scaled(folder / "m.fits", np.array([[0, 99, 2]], np.int16), BLANK=99)
     with pytest.raises(MaskFormatError, match="undefined pixels"):
         read_mask(path)
     path = scaled(folder / "n.fits", np.array([[0, 1, 2]], np.int16), BLANK=99)
     assert read_mask(path).dq.tolist() == [[0, 1, 2]]
-
-
-def test_empty_dq_def_declares_nothing(folder: Path) -> None:
     zero = np.zeros((2, 2), np.uint32)
     assert not read_mask(make_mask(folder / "m.fits", zero, rows=[])).dq.any()
     with pytest.raises(MaskFormatError, match="bit 0"):
         read_mask(make_mask(folder / "n.fits", zero + np.uint32(1), rows=[]))
 
 
-def test_a_mask_is_read_once_and_cannot_be_changed(folder: Path) -> None:
+def test_a_mask_is_read_once_in_each_state(folder: Path) -> None:
     path = make_mask(folder / "mask.fits")
     mask = read_mask(path)
     assert read_mask(path) is mask
@@ -80,18 +74,12 @@ def test_a_mask_is_read_once_and_cannot_be_changed(folder: Path) -> None:
     assert np.shares_memory(cut, mask.dq)
     assert cut.tolist() == [[2049, 0], [0, 0]]
     assert not cut.flags.writeable
-
-
-def test_a_new_file_of_the_same_name_is_read(folder: Path) -> None:
     path = make_mask(folder / "mask.fits", np.ones((6, 8), np.uint32))
     first = read_mask(path)
     other = make_mask(folder / "other.fits", np.full((6, 8), 2, np.uint32))
     os.utime(other, ns=(1, first.path.stat().st_mtime_ns + 1))
     other.replace(path)
     assert (read_mask(path).dq == 2).all()
-
-
-def test_what_is_asked_for_is_part_of_the_memory(folder: Path) -> None:
     path = make_mask(folder / "m.fits", np.full((1, 1), 3, np.uint32), rows=[(0, 1, "HOT")])
     assert read_mask(path, unknown="drop").dq.tolist() == [[2048]]
     with pytest.raises(MaskFormatError):

@@ -1,8 +1,4 @@
-"""Flags in astropy: names for `astropy.nddata.bitmask`, and models as NDData and CCDData.
-
-What could go wrong: bit 31, which is a sign elsewhere; a mask of the other polarity; flags of
-groups that are lost; a copy of a ramp that does not fit into memory; coordinates of the wrong axes.
-"""
+"""Flags in astropy: names for `astropy.nddata.bitmask`, and models as NDData and CCDData."""
 
 import pickle
 from pathlib import Path
@@ -22,9 +18,6 @@ from tmt_dq.errors import ConfigError, GeometryError, UnknownFlagError
 DNU, SATURATED, DEAD, HOT, REF = (
     CONVENTION[name] for name in ("DO_NOT_USE", "SATURATED", "DEAD", "HOT", "REFERENCE_PIXEL")
 )
-
-
-# --- bitmask --------------------------------------------------------------------------------
 
 
 def test_every_flag_has_its_name_in_astropy() -> None:
@@ -54,8 +47,6 @@ def test_the_classes_pickle_and_cost_nothing_until_used() -> None:
     )
     assert run_python("-c", code).stdout == "2048\n"
 
-
-# --- ramps ----------------------------------------------------------------------------------
 
 WORLD = {
     "CTYPE1": "RA---TAN",
@@ -212,9 +203,6 @@ def test_keywords_of_any_kind(folder: Path) -> None:
     assert header["OBJECT"] == "M 31"
     assert header["LONGTEXT"] == "x" * 200
     assert header["a long key"] == 5
-
-
-# --- masks ----------------------------------------------------------------------------------
 
 
 def test_masks(folder: Path) -> None:

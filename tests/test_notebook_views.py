@@ -1,8 +1,4 @@
-"""Results in a notebook: HTML that is escaped, bounded and cheap; tables of astropy.
-
-What could go wrong: a keyword with markup that becomes part of the page; a million rows in a cell;
-a look at a ramp that counts gigabytes of samples; numbers that are text in a table.
-"""
+"""Results in a notebook: HTML that is escaped, bounded and cheap; tables of astropy."""
 
 import html.parser
 from pathlib import Path
@@ -172,9 +168,6 @@ def test_long_tables_and_texts_are_cut() -> None:
     assert len(text) < 120_000
     assert words[-1] == "… 9,940 more"
     assert max(map(len, words)) == 300
-
-
-# --- tables of astropy ----------------------------------------------------------------------
 
 
 def test_tables_of_reports(folder: Path, ramp: Path, mask: Path) -> None:

@@ -1,8 +1,4 @@
-"""Recipes: a value of the wrong type is told at once, with the field, from wherever it comes.
-
-What could go wrong: a text taken for a list of letters; True taken for the number 1; a list of a
-TOML file refused; a wrong value that only shows while the ramp is written.
-"""
+"""Recipes: a value of the wrong type is told at once, with the field, from wherever it comes."""
 
 from typing import Any
 

@@ -70,17 +70,14 @@ def test_rules_are_recorded_with_the_mask(folder: Path) -> None:
     row = rows(folder / "out.fits")[1]
     assert row[:3] == ("mask", f"crds://{selection.name}", sha256(selection.path))
     assert row[4] == {"context": selection.context}
-
-
-def test_a_skipped_exposure_and_files_without_a_record(folder: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits", header={"CRDS_CTX": "tmt_0001.pmap"})
-    apply_dq(ramp, folder / "out.fits", mask="N/A")
-    assert rows(folder / "out.fits") == [("mask", "N/A", "", 0, {})]
+    apply_dq(ramp, folder / "skipped.fits", mask="N/A")
+    assert rows(folder / "skipped.fits") == [("mask", "N/A", "", 0, {})]
     with open_input(ramp) as file:
         assert read_sources(file) is None
         assert mask_row(file) is None
     # Not initialized: the flags come without --again.
-    apply_dq(folder / "out.fits", folder / "second.fits", mask=make_mask(folder / "mask.fits"))
+    apply_dq(folder / "skipped.fits", folder / "second.fits", mask=make_mask(folder / "mask.fits"))
     assert arrays(folder / "second.fits")["PIXELDQ"].any()
 
 

@@ -1,5 +1,6 @@
 """The cache that comes with the package: what is in it, and how its masks are made."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from builders import failing
 from reference_helpers import exposure
 from tmt_dq import instruments
 from tmt_dq.errors import ConfigError, OutputError, SelectionError
@@ -48,13 +50,11 @@ def mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestContent:
-    def test_every_detector_has_a_mask(self) -> None:
+    def test_every_detector_has_a_mask_by_rules_to_trust(self) -> None:
         rmap = read_rule_file(embedded.DATA / "mappings/tmt/tmt_iris_mask_0100.rmap")
         for detector, name in zip(instruments.load("IRIS").detectors, SHA256, strict=True):
             start = f"('{detector}', 'GENERIC') : UseAfter({{\n        '2015-01-01 00:00:00'"
             assert f"{start} : '{name}'" in rmap.text
-
-    def test_the_rules_can_be_trusted(self) -> None:
         for path in (embedded.DATA / "mappings/tmt").iterdir():
             assert read_rule_file(path).header["name"] == path.name
 
@@ -120,10 +120,7 @@ class TestFolder:
         assert str(tmp_path / "file/cache") in str(caught.value)
 
     def test_a_full_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
         with pytest.raises(OutputError, match="No space left"):
             embedded.ensure(MASK)
         assert [path for path in embedded.location().rglob("*") if path.is_file()] == []

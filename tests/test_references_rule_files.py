@@ -6,11 +6,7 @@ from typing import Any
 import pytest
 
 from published_files import rules_folder
-from reference_helpers import (
-    exposure,
-    make_cache,
-    rmap_text,
-)
+from reference_helpers import exposure, make_cache, rmap_text
 from tmt_dq.errors import SelectionError
 from tmt_dq.references import select_reference
 from tmt_dq.references.rule_files import read_rule_file

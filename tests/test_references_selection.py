@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from reference_helpers import (
-    exposure,
-    make_cache,
-    published_cache,
-    rmap_text,
-)
+from reference_helpers import exposure, make_cache, published_cache, rmap_text
 from tmt_dq.errors import ConfigError, SelectionError
 from tmt_dq.references import RuleCheck, crds_tools, rules, select_reference
 from tmt_dq.references.rules import load_rules
@@ -64,13 +59,11 @@ class TestRules:
     def test_not_applicable_higher_up(self, tmp_path: Path, where: Any) -> None:
         assert select_reference(exposure(), crds_path=make_cache(tmp_path, **where)).name is None
 
-    def test_no_match_is_never_not_applicable(self, tmp_path: Path) -> None:
+    def test_no_match_and_omit_are_never_not_applicable(self, tmp_path: Path) -> None:
         """With reffile_required NO, crds answers n/a when nothing matches."""
         cache = make_cache(tmp_path, rmap_text(reffile_required="NO"))
         with pytest.raises(SelectionError, match="no rule"):
             select_reference(exposure(DETECTOR="IRIS2"), crds_path=cache)
-
-    def test_omit_is_not_not_applicable(self, tmp_path: Path) -> None:
         cache = make_cache(tmp_path / "a", imap="{'MASK' : 'OMIT'}")
         with pytest.raises(SelectionError, match="OMIT"):
             select_reference(exposure(), crds_path=cache)
@@ -110,15 +103,6 @@ class TestContext:
         config = f"{{'operational_context': 'tmt_0002.pmap'{more}}}"
         cache = make_cache(tmp_path, contexts=self.CONTEXTS, config=config)
         assert select_reference(exposure(), crds_path=cache).context == expected
-
-    def test_the_environment_and_the_argument(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        cache = make_cache(tmp_path, contexts=self.CONTEXTS)
-        monkeypatch.setenv("CRDS_PATH", str(cache))
-        monkeypatch.setenv("CRDS_CONTEXT", "tmt_0002.pmap")
-        assert select_reference(exposure()).context == "tmt_0002.pmap"
-        assert select_reference(exposure(), context="tmt_0009.pmap").context == "tmt_0009.pmap"
 
     def test_the_variables_of_tmt_dq_go_before_those_of_crds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

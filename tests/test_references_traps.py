@@ -65,9 +65,6 @@ class TestExposure:
         cache, header = make_cache(tmp_path), exposure(**changes)
         refused(error, "r.fits", *words, header=header, crds_path=cache, where="r.fits")
 
-    def test_unknown_instrument(self) -> None:
-        refused(ConfigError, "NIRCAM", "IRIS", header=exposure(INSTRUME="NIRCAM"))
-
     def test_leap_seconds_belong_to_their_day(self, tmp_path: Path) -> None:
         """FITS 4.0, 9.1.1: 60 ≤ ss < 61 in UTC. The first rule begins on 2015-10-01, 0:00."""
         cache = make_cache(tmp_path)

@@ -1,8 +1,4 @@
-"""Remote files: fetched whole for the time that they are used, sent whole or not at all.
-
-What could go wrong: a secret of a URL in an error; a file that changes on its way; an output that
-replaces another's; a staged copy that stays, or is removed while it is used.
-"""
+"""Remote files: fetched whole for the time that they are used, sent whole or not at all."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""Deliveries taken back: the context before is in force again, and nothing else moves.
-
-What could go wrong: an exposure that chose its mask a moment ago does not find it any more; a
-damaged receipt, or one that lies, takes back what it must not.
-"""
+"""Deliveries taken back: the context before is in force again, and nothing else moves."""
 
 import errno
 import json
@@ -13,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builders import folder_state, invoke
+from builders import failing, folder_state, invoke
 from delivery_helpers import (
     NEW,
     OLD,
@@ -152,15 +148,12 @@ def test_a_rollback_whose_note_cannot_be_written(
     delivered: Receipt, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The receipt's note is for people: what counts is the context."""
-    replace = os.replace
 
-    def refuse(source: Any, target: Any, **options: Any) -> None:
-        if str(target) == str(delivered.path):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        replace(source, target, **options)
+    def is_receipt(_: object, target: object, **options: object) -> bool:
+        return str(target) == str(delivered.path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", refuse)
+        patch.setattr(os, "replace", failing(errno.EACCES, os.replace, is_receipt))
         assert rollback(delivered).rolled_back is not None
     assert default_context(delivered.cache) == "tmt_0001.pmap"
     with pytest.raises(DeliveryError, match="not in force"):

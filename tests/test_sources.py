@@ -299,12 +299,9 @@ def test_dropout_values_that_no_count_has(values: list[float]) -> None:
     initialize(_counts("f4"), [_source(dropout_values=values)])
 
 
-def test_a_nan_can_stand_for_lost_data() -> None:
+def test_non_finite_pixels() -> None:
     _, samples, _ = initialize(_counts("f4"), [_source(dropout_values=[float("nan")])])
     assert np.argwhere(samples == DROPOUT).tolist() == [[0, 0, 1, 1]]
-
-
-def test_non_finite_pixels() -> None:
     pixels, samples, _ = initialize(_counts("f8"), [_source(non_finite=True)])
     expected = np.zeros(SHAPE[2:], np.uint32)
     expected[1, 1] = expected[2, 2] = DO_NOT_USE | OTHER_BAD_PIXEL

@@ -1,18 +1,11 @@
 """Results of the step that are saved, changed, copied or lost, and steps of others beside it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builders import (
-    CONVENTION,
-    arrays,
-    folder_state,
-    make_ramp,
-    run_python,
-)
+from builders import CONVENTION, arrays, folder_state, make_ramp, run_python
 from tmt_dq import DQInitStep
 from tmt_dq.errors import MaskFormatError, RampFormatError, SelectionError
 from tmt_dq.exposures import record as provenance
@@ -105,10 +98,3 @@ def test_a_step_made_of_this_one_has_its_references() -> None:
     ours = DQInitStep.load_spec_file()
     assert ours["override_mask"] == spec["override_mask"] == "is_string_or_datamodel(default=None)"
     assert ours.inline_comments["override_mask"] == spec.inline_comments["override_mask"]
-
-
-def test_a_wrong_variable_of_crds_is_named() -> None:
-    done = run_python(
-        "-c", "from tmt_dq import DQInitStep", env={**os.environ, "CRDS_MODE": "bogus"}
-    )
-    assert "ConfigError: CRDS_MODE: crds cannot be imported with these variables" in done.stderr

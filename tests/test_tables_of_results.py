@@ -1,7 +1,4 @@
-"""Numbers and tables of results, as text.
-
-What could go wrong: one flagged pixel of 16 million that is 0 %, all but one that are 100 %.
-"""
+"""Numbers and tables of results, as text."""
 
 import pytest
 
@@ -24,11 +21,8 @@ def test_shares(fraction: float, shown: str) -> None:
     assert share(fraction) == shown
 
 
-def test_thousands_are_separated() -> None:
+def test_columns_and_thousands() -> None:
     assert (number(999), number(16777216)) == ("999", "16,777,216")
-
-
-def test_pixels_per_flag() -> None:
     table = flag_table({"GOOD": 1999, "HOT": 1}, 2000, {"gained": {"HOT": "+1"}})
     assert as_lines(table) == [
         "flag  pixels     share  gained",
@@ -36,8 +30,5 @@ def test_pixels_per_flag() -> None:
         "HOT        1   0.050 %      +1",
     ]
     assert flag_table({"GOOD": 0}, 0).rows == (("GOOD", "0", ""),)
-
-
-def test_columns_are_as_wide_as_their_widest_cell() -> None:
     table = Table("", ("name", "n"), (("a", "1,000"), ("longer", "2")), (1,))
     assert as_lines(table) == ["name        n", "a       1,000", "longer      2"]

@@ -1,8 +1,4 @@
-"""USEAFTER as users write it: one strict form for import, combine, deliver and certify.
-
-What could go wrong: a time zone or a fraction of a second that is dropped, so that a mask serves
-exposures that it is not for.
-"""
+"""USEAFTER as users write it: one strict form for import, combine, deliver and certify."""
 
 import datetime as dt
 from pathlib import Path
@@ -59,7 +55,6 @@ def test_verbs_agree(folder: Path) -> None:
         ("combine", mask, *new),
         ("deliver", mask, "--crds-path", root, *new[2:]),
     ):
-        outcome = invoke(*words)
-        assert outcome.code == 2
+        outcome = invoke(*words, code=2)
         assert "has fractions of a second" in outcome.err
         assert "YYYY-MM-DDThh:mm:ss" in outcome.err

@@ -1,9 +1,4 @@
-"""Ramps as they arrive: what is taken, what is set aside, what is waited for, what is remembered.
-
-What could go wrong: a file half-written; one replaced; two with one output; a folder that comes
-later, goes, comes again; the kernel that tells nothing; a full disk; rules that change; outputs
-that someone takes away; a second watch.
-"""
+"""Ramps as they arrive: what is taken, set aside, waited for and remembered."""
 
 import errno
 import json
@@ -89,9 +84,6 @@ class Site:
 @pytest.fixture
 def site(folder: Path, tmp_path: Path) -> Site:
     return Site(folder, tmp_path)
-
-
-# --- arrivals --------------------------------------------------------------------------------
 
 
 def test_same_as_apply(site: Site, folder: Path, tmp_path: Path) -> None:
@@ -212,9 +204,6 @@ def test_patterns_and_no_recursion(site: Site, folder: Path) -> None:
     ]
 
 
-# --- changes ---------------------------------------------------------------------------------
-
-
 def test_replaced_under_the_same_name(site: Site, folder: Path) -> None:
     with site.watching() as watch:
         site.arrive("a.fits")
@@ -275,9 +264,6 @@ def test_not_there_any_more_when_it_is_begun(
     assert watch.failed() == []
     assert site.lines() == []
     assert arrays(site.out / "a_dqinit.fits")["SCI"].shape == (1, 4, 6, 8)
-
-
-# --- set aside -------------------------------------------------------------------------------
 
 
 def test_bad_files(site: Site, folder: Path) -> None:
@@ -378,9 +364,6 @@ def test_outputs_of_others(site: Site, folder: Path) -> None:
     assert site.once(overwrite=True, redo=True).done == 1
 
 
-# --- going on --------------------------------------------------------------------------------
-
-
 def test_what_is_done_stays_so(site: Site, folder: Path) -> None:
     """Neither an output that the next step moved away nor other options begin a night anew."""
     make_ramp(folder / "a.fits")
@@ -410,9 +393,6 @@ def test_incomplete_is_left_once(site: Site, folder: Path) -> None:
     }
 
 
-# --- rules -----------------------------------------------------------------------------------
-
-
 def test_new_context(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is used from the next ramp on, and what had no rule is tried again."""
     cache = make_cache(tmp_path / "cache")
@@ -435,9 +415,6 @@ def test_new_context(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         "b.fits": ("skip", "done and still true"),
         "old.fits": ("process", "failed before: NoMatchError"),
     }
-
-
-# --- full disks ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("full", ["outputs", "journal"])
@@ -496,9 +473,6 @@ def test_folder_that_is_gone(site: Site, folder: Path, which: str, how: str) -> 
     (place.rmdir if place.exists() else str)()
     (site.out.parent / "moved").rename(place)
     assert site.once().skipped == 1
-
-
-# --- what it says ----------------------------------------------------------------------------
 
 
 def test_metrics(site: Site, folder: Path) -> None:
@@ -574,9 +548,6 @@ def test_dry_run(site: Site, folder: Path) -> None:
     assert second.startswith(f"wait    {folder}/b.fits  (at least 8640 bytes are needed")
     assert sums == "1 to process, 1 to wait"
     assert not site.out.exists()
-
-
-# --- errors before any work ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,4 @@
-"""When a file is complete: no prefix of a ramp may be taken for a ramp.
-
-What could go wrong: a cut at a block boundary, between two extensions, inside a header; room made
-beforehand; a writer that has the file open; names that are moved; clocks that jump; a file that
-never becomes whole.
-"""
+"""When a file is complete: no prefix of a ramp may be taken for a ramp."""
 
 import fcntl
 import mmap
@@ -50,9 +45,6 @@ def ends(path: Path) -> list[int]:
     return [info["datLoc"] + info["datSpan"] for info in infos]
 
 
-# --- the structure ---------------------------------------------------------------------------
-
-
 def test_no_prefix_is_whole(tmp_path: Path) -> None:
     """Every block, and the bytes about it: whole only where SCI and all that was begun is there."""
     extra = [fits.ImageHDU(np.zeros((7, 1000), np.int32), name="EXTRA")]
@@ -93,18 +85,15 @@ def test_keyword_complete(
     assert structure(ramp) == ("whole", expected, "")
 
 
-def test_room_made_beforehand(tmp_path: Path) -> None:
-    """A program that makes room first and then fills it from the start."""
+def test_what_is_not_whole(tmp_path: Path) -> None:
     content = make_ramp(tmp_path / "a.fits", (1, 2, 40, 50)).read_bytes()
+    # A program makes room first and then fills it from the start.
     room = tmp_path / "room.fits"
     room.write_bytes(bytes(len(content)))
     assert structure(room)[0] == "partial"
     with room.open("r+b") as file:
         file.write(content[:2880])
     assert structure(room)[0] == "partial"
-
-
-def test_what_can_never_be_fits(tmp_path: Path) -> None:
     whole = make_ramp(tmp_path / "a.fits").read_bytes()
     card = f"BITPIX  = {8:>20}".encode()
     assert card in whole
@@ -113,9 +102,6 @@ def test_what_can_never_be_fits(tmp_path: Path) -> None:
     for content in (b"nonsense", b"SIMPLE no", lfs, whole + b"garbage".ljust(2880), *senseless):
         (tmp_path / "a.fits").write_bytes(content)
         assert structure(tmp_path / "a.fits")[0] == "damaged"
-
-
-def test_compressed(tmp_path: Path) -> None:
     ramp = make_ramp(tmp_path / "a.fits", (1, 2, 40, 50))
     packed = compress_gzip(ramp, tmp_path / "a.fits.gz")
     assert structure(packed)[0] == "opaque"
@@ -123,9 +109,6 @@ def test_compressed(tmp_path: Path) -> None:
     assert structure(tiles)[0] == "whole"
     os.truncate(tiles, tiles.stat().st_size - 2880)
     assert structure(tiles)[0] == "partial"
-
-
-# --- writers and moves -----------------------------------------------------------------------
 
 
 def test_open_for_writing_is_seen(tmp_path: Path) -> None:
@@ -204,9 +187,6 @@ def test_how_long_to_wait(kind: Any, writers: Any, complete: bool | None, wait: 
     assert wait_for(kind, writers, complete=complete)[0] == wait
 
 
-# --- arrivals --------------------------------------------------------------------------------
-
-
 class Clock:
     """The monotonic clock, in our hands."""
 
@@ -280,9 +260,6 @@ def test_truncated_is_given_up(tmp_path: Path, clock: Clock) -> None:
     ramp.unlink()
     assert list(taken(arrivals, clock, 1)) == []
     assert len(arrivals) == 0
-
-
-# --- file systems ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,4 @@
-"""The watch as it runs at night: processes, signals, systemd.
-
-What could go wrong: a stop in the middle of work; the watch or a worker killed; a worker that
-lives on; Ctrl-C; a service manager that hears nothing.
-"""
+"""The watch as it runs at night: processes, signals, systemd."""
 
 import contextlib
 import json

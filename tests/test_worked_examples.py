@@ -1,8 +1,4 @@
-"""The worked examples of the how-tos are true: their changes, made in a copy of the package, work.
-
-What could go wrong: a file that has another name now; a change that no longer fits its place; a
-source, keyword or format that a face does not offer, or that the output does not record.
-"""
+"""The worked examples of the how-tos are true: their changes, made in a copy, work."""
 
 import os
 import re
@@ -87,8 +83,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def run(copy: Path, *arguments: str | Path) -> str:
     path = os.pathsep.join([str(copy / "src"), str(ROOT / "tests")])
-    done = run_python(*map(str, arguments), env={**os.environ, "PYTHONPATH": path})
-    assert done.returncode == 0, done.stderr
+    done = run_python(*map(str, arguments), env={**os.environ, "PYTHONPATH": path}, code=0)
     return done.stdout
 
 
