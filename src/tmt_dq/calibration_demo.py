@@ -81,7 +81,7 @@ def run_calibration_demo(folder: Path, *, watch: Watch) -> CalibrationDemo:
         darks, flats = write_night(night, scene)
         write_exposure(ramp, scene.flat_ramp(99, reads=8, light_e_per_s=40.0))
     size = sum(path.stat().st_size for path in (*darks, *flats))
-    with watch("making the mask", size) as progress:
+    with watch("making the mask", 2 * size) as progress:
         find_bad_pixels(
             darks,
             mask,
@@ -133,12 +133,12 @@ def _figure(scene: Scene, found: npt.NDArray[np.uint32]) -> Any:
     truth &= ~np.uint32(PIXEL["REFERENCE_PIXEL"])
     shown = found & ~np.uint32(PIXEL["REFERENCE_PIXEL"] | PIXEL["DO_NOT_USE"])
     flags, frame = summarize(truth | shown).flags, Window.full(_SIZE, _SIZE)
-    size, pitch, top = 720, 980, 190
-    figure = new_figure(4 * pitch, 2 * 930 + top + 60, "Planted, and found by tmt-dq make")
+    size, pitch, height, top = _SIZE, _SIZE + 240, _SIZE + 200, 190
+    figure = new_figure(4 * pitch, 2 * height + top, "Planted, and found by tmt-dq make")
     for column, (name, dq) in enumerate((("planted", truth), ("found", shown))):
         classes = by_flag(dq, frame, flags)
         for row, part in enumerate((frame, _ZOOM)):
-            place = (200 + column * pitch, top + row * 930)
+            place = (200 + column * pitch, top + row * height)
             draw_map(figure, place, size, classes.cut(part), title=name)
         counts = PIXEL.count(dq)
         bars = [(flag, counts.get(flag, 0), colour) for flag, _, colour in classes.bars]

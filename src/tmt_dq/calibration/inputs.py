@@ -51,23 +51,20 @@ def _local_files(
     stack: contextlib.ExitStack, names: Mapping[str, Iterable[PathLike]]
 ) -> dict[str, list[Path]]:
     """Return the files of each kind in the order of their names; remote ones are fetched."""
-    files = {
-        kind: [
-            stack.enter_context(remote.local(name))
-            for name in sorted(str(os.fspath(name)) for name in group)
-        ]
-        for kind, group in names.items()
-    }
-    seen: dict[Path, str] = {}
-    for kind, group in files.items():
-        for path in group:
-            if seen.setdefault(path.resolve(), kind) != kind or group.count(path) > 1:
+    files: dict[str, list[Path]] = {kind: [] for kind in names}
+    kinds: dict[Path, str] = {}
+    for kind, group in names.items():
+        for name in sorted(str(os.fspath(name)) for name in group):
+            path = stack.enter_context(remote.local(name))
+            if path.resolve() in kinds:
                 raise ConfigError(
-                    f"is named twice, as {kind} and {seen[path.resolve()]}",
+                    f"is named twice, as {kind} and {kinds[path.resolve()]}",
                     where=path,
                     hint="Name each exposure once.",
                 )
-    if not seen:
+            kinds[path.resolve()] = kind
+            files[kind].append(path)
+    if not kinds:
         raise ConfigError("there are no darks and no flats", where="darks")
     return files
 
@@ -134,14 +131,13 @@ class Calibrations:
             for one in series.exposures
         )
 
-    def with_sums(self) -> tuple[Input, ...]:
+    def with_sums(self, progress: Callable[[int], None] | None) -> tuple[Input, ...]:
         """Return the inputs with the digests of their files."""
-        with contextlib.closing(
-            in_threads(self.jobs, sha256_of, [one.path for one in self.exposures])
-        ) as found:
+        paths = [one.path for one in self.exposures]
+        with contextlib.closing(in_threads(self.jobs, sha256_of, paths, progress)) as found:
             sums = dict(found)
-        pairs = zip(self.inputs, self.exposures, strict=True)
-        return tuple(replace(one, sha256=sums[exposure.path]) for one, exposure in pairs)
+        pairs = zip(self.inputs, paths, strict=True)
+        return tuple(replace(one, sha256=sums[path]) for one, path in pairs)
 
     def measure(
         self, mapper: Elsewhere | None = None, progress: Callable[[int], None] | None = None

@@ -118,7 +118,8 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
     dry_run : bool
         Whether only headers are read: the result says what would be read, and its cost.
     progress : callable, optional
-        Called with numbers of bytes that are done.
+        Called, also by threads, with numbers of bytes that are done: each file is read twice, for
+        its checksum and for its reads.
 
     Returns
     -------
@@ -170,7 +171,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         added = [(read_flags(path, new.target, reading), reading) for path, reading in lists]
         if dry_run:
             return BadPixels(None, used.name, night.inputs, cost=night.cost)
-        inputs = night.with_sums()
+        inputs = night.with_sums(progress)
         maps = night.measure(mapper, progress)
         night.verify()
     check_threshold(maps, used, shortage)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.calibration.medians import median, ranked
+
 __all__ = ["Floats", "Sampling", "dark_statistics", "flat_statistics", "part_edges"]
 
 Floats = npt.NDArray[np.float32]
@@ -57,7 +59,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     first_full = full[:, 0].mean(axis=0, dtype=np.float32)
     filled = full.any(axis=1).mean(axis=0, dtype=np.float32)
     bias = reads[:, 0] * gain
-    bias -= np.median(bias, axis=0)
+    bias -= median(bias)
     _remove_common(bias, sampling.channel_columns)
     early_rate = _unsaturated_rate(reads, full, filled > 0) * (gain / seconds)
     # What reads have in common is taken from reads, and the usual ramp is a median of ramps:
@@ -69,7 +71,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     often = struck.sum(axis=0) > max(1, _STRUCK * len(ramps))
     ramps[:, :, often] = _without_jumps(ramps[:, :, often], noise[often])
     ramps -= ramps.mean(axis=1, keepdims=True)
-    usual = np.median(ramps, axis=0)
+    usual = median(ramps)
     ramps -= usual
     late = _slope(usual[length // 2 :])
     slopes = _slopes(ramps, noise)
@@ -83,9 +85,9 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
         "rc_excess": usual[_RC_READS] - usual[0] - _RC_READS * late,
         "level": level,
         "late_rate": late / seconds,
-        "saturated_rate": np.median(early_rate, axis=0),
+        "saturated_rate": median(early_rate),
         "telegraph": _telegraph(ramps, slopes, noise, np.maximum(late, 0)),
-        "dark_rate": np.median(rates, axis=0),
+        "dark_rate": median(rates),
         "dark_rate_low": low,
         "dark_rate_high": high,
         "high_share": (rates > (low + high) / 2).mean(axis=0),
@@ -103,8 +105,9 @@ def flat_statistics(reads: Floats, sampling: Sampling, parts: int) -> dict[str, 
     full = np.logical_or.accumulate(reads >= sampling.saturation_dn, axis=1)
     differences = np.diff(reads, axis=1)
     differences *= gain / seconds
-    usual = np.median(differences, axis=0)
-    noise = _MAD * np.median(np.abs(differences - usual), axis=(0, 1)) + np.float32(1e-3)
+    usual = median(differences)
+    deviations = np.abs(differences - usual).reshape(-1, *usual.shape[1:])
+    noise = _MAD * median(deviations) + np.float32(1e-3)
     hit = differences - usual > _CLIP * noise
     if len(reads) > 2:
         differences = np.where(hit, usual, differences)
@@ -115,7 +118,7 @@ def flat_statistics(reads: Floats, sampling: Sampling, parts: int) -> dict[str, 
         "flat_rate": _mean(differences.sum(axis=1, where=used), used.sum(axis=1)),
         "flat_saturated": full[:, -1].mean(axis=0, dtype=np.float32),
     }
-    statistics["flat_rate"] = np.median(statistics["flat_rate"], axis=0)
+    statistics["flat_rate"] = median(statistics["flat_rate"])
     for number, (first, end) in enumerate(itertools.pairwise(edges)):
         part, ok = differences[:, first:end], used[:, first:end]
         statistics[f"flat_part_{number}"] = _mean(
@@ -174,8 +177,8 @@ def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> tuple[Floats, Bool
     """
     differences = np.diff(ramps, axis=1).reshape(-1, *ramps.shape[2:])
     sample = differences[:: len(differences) // _SAMPLE | 1]
-    middle = np.median(sample, axis=0)
-    spread = _MAD * np.median(np.abs(sample - middle), axis=0)
+    middle = median(sample)
+    spread = _MAD * median(np.abs(sample - middle))
     least = np.float32(gain_e_per_dn * np.sqrt(2 / 12))  # rounding of two reads
     differences -= middle
     usual = np.abs(differences) <= np.float32(_CLIP) * np.maximum(spread, least)
@@ -195,7 +198,7 @@ def _without_jumps(ramps: Floats, noise: Floats) -> Floats:
     """
     ramps = ramps.copy()
     differences = np.diff(ramps, axis=1)
-    jumps = differences - np.median(differences, axis=0) > np.float32(_CLIP) * noise
+    jumps = differences - median(differences) > np.float32(_CLIP) * noise
     jumps &= jumps.sum(axis=1, keepdims=True) <= _MOST_RAYS
     for exposure, read, pixel in np.argwhere(jumps):
         ramp = ramps[exposure, :, pixel]
@@ -325,9 +328,8 @@ def _scatter(values: Floats) -> Floats:
 
 def _quantile(values: Floats, fraction: float) -> Floats:
     """Return the value that this fraction of the exposures is at or below."""
-    place = round(fraction * (len(values) - 1))
-    result: Floats = np.partition(values, place, axis=0)[place]
-    return result
+    (value,) = ranked(values, round(fraction * (len(values) - 1)))
+    return value
 
 
 def _mean(total: Floats, number: npt.NDArray[np.int_], *, complete: int = 0) -> Floats:

@@ -23,7 +23,10 @@ def cores() -> int:
 
 
 def in_threads(
-    count: int, work: Callable[[Job, Progress], Result], jobs: Iterable[Job]
+    count: int,
+    work: Callable[[Job, Progress], Result],
+    jobs: Iterable[Job],
+    progress: Progress | None = None,
 ) -> Generator[tuple[Job, Result]]:
     """Do all jobs in `count` threads; yield each with its result as it ends.
 
@@ -31,12 +34,14 @@ def in_threads(
     """
     stopped = threading.Event()
 
-    def progress(_size: int) -> None:
+    def step(size: int) -> None:
         if stopped.is_set():
             raise _StoppedError
+        if progress is not None:
+            progress(size)
 
     with ThreadPoolExecutor(count) as pool:
-        waiting = {pool.submit(work, job, progress): job for job in jobs}
+        waiting = {pool.submit(work, job, step): job for job in jobs}
         try:
             while waiting:
                 # A wait without end would keep signals away.

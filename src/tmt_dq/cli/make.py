@@ -92,7 +92,7 @@ def make_command(
     ]
     local = [Path(name) for group in groups for name in group if "://" not in name]
     size = sum(path.stat().st_size for path in local if os.access(path, os.R_OK))
-    with progress_bar("measuring", size) as progress:
+    with progress_bar("measuring", 2 * size) as progress:
         found = find_bad_pixels(
             groups[0],
             output,

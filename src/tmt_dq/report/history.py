@@ -251,7 +251,7 @@ def _candidate(path: Path, detector: Detector, force: Mask | None) -> Mask:
         raise ConfigError(
             f"covers {mask.window.describe()}, but {force.path.name} {force.window.describe()}",
             where=path,
-            hint="Compare masks of the same pixels.",
+            hint="Make it with the mask in force as its base (tmt-dq make --base auto).",
         )
     return mask
 
