@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,7 @@ COMMAND = Path(sys.executable).with_name("tmt-dq")
 
 
 def test_version() -> None:
-    first, second = invoke("--version").out.splitlines()
-    assert first == f"tmt-dq, version {__version__}"
-    assert f"numpy {np.__version__}, " in second
-    assert f"crds {metadata.version('crds')}, " in second
+    assert invoke("--version").out == f"tmt-dq, version {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +36,7 @@ def test_version() -> None:
 def test_other_ways_to_ask(words: list[str], same: list[str]) -> None:
     outcome = invoke(*words, code=0)
     assert outcome == invoke(*same)
-    assert len(outcome.out) > 100
+    assert outcome.out
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import click
 
 from tmt_dq import __version__
 from tmt_dq.cli import logs
-from tmt_dq.cli.console import begin, echo, manner, report_error
+from tmt_dq.cli.console import begin, manner, report_error
 from tmt_dq.cli.streams import protect_streams
 from tmt_dq.cli.verb import common_options
 from tmt_dq.errors import BatchError, TmtDqError
 
-__all__ = ["VERBS", "load", "main", "versions"]
+__all__ = ["VERBS", "load", "main"]
 
 VERBS = {
     "apply": ("apply", "Initialize the data quality of raw ramps."),
@@ -43,8 +43,6 @@ VERBS = {
 }
 """The verbs: the module that has each, and what it does."""
 
-_LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
-
 _ALIASES = {
     "--cache": "--crds-path",
     "--descrip": "--description",
@@ -68,14 +66,6 @@ class Interrupted(SystemExit):
 
     def __str__(self) -> str:
         return f"{self.how}; nothing half-written is left behind."
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries on which results depend."""
-    from importlib import metadata
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {"Python": python} | {name: metadata.version(name) for name in _LIBRARIES}
 
 
 def load(verb: str) -> click.Command:
@@ -114,29 +104,16 @@ Run 'tmt-dq VERB --help' for a verb's options.
 """
 
 
-def _show_versions(context: click.Context, _param: click.Parameter, wanted: object) -> None:
-    if wanted and not context.resilient_parsing:
-        echo(f"tmt-dq, version {__version__}")
-        echo(", ".join(f"{name} {version}" for name, version in versions().items()))
-        context.exit()
-
-
-_group = _Group(
-    "tmt-dq",
-    commands=[_Verb(name, short_help=text) for name, (_, text) in VERBS.items()],
-    help=_HELP,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    params=[
-        *common_options(),
-        click.Option(
-            ["-V", "--version"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_show_versions,
-            help="Show the versions of tmt-dq and its libraries.",
-        ),
-    ],
+_group = click.version_option(
+    __version__, "-V", "--version", message=f"tmt-dq, version {__version__}"
+)(
+    _Group(
+        "tmt-dq",
+        commands=[_Verb(name, short_help=text) for name, (_, text) in VERBS.items()],
+        help=_HELP,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        params=common_options(),
+    )
 )
 
 

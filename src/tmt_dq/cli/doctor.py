@@ -1,14 +1,14 @@
 """``tmt-dq doctor``: what would be used here."""
 
 import os
+import platform
 import tempfile
 from collections.abc import Callable
-from importlib import util
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
 from tmt_dq import __version__
-from tmt_dq.cli import versions
 from tmt_dq.cli.console import echo, print_json, remark, report_error, table
 from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JSON
 from tmt_dq.cli.verb import verb
@@ -16,6 +16,7 @@ from tmt_dq.errors import ConfigError, TmtDqError
 from tmt_dq.files.urls import redacted
 from tmt_dq.instruments.files import VARIABLE, available, load, origin
 
+_LIBRARIES = ("numpy", "astropy", "crds", "stdatamodels", "stpipe", "asdf", "click")
 _EXTRAS = {
     "plot": ("matplotlib",),
     "remote": ("fsspec", "s3fs", "aiohttp"),
@@ -54,13 +55,14 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
         for name, value in sorted(os.environ.items())
         if name.startswith(("TMT_DQ_", "CRDS_")) or name == "TMPDIR"
     }
+    libraries = {name: metadata.version(name) for name in _LIBRARIES}
     folders = {
         "masks": _folder(user_folder),
         "temporary": _folder(tempfile.gettempdir),
         "current": _folder(Path.cwd),
     }
     report: dict[str, dict[str, Any]] = {
-        "versions": {"tmt-dq": __version__, **versions()},
+        "versions": {"tmt-dq": __version__, "Python": platform.python_version(), **libraries},
         "rules": rules,
         "instruments": described,
         "variables": variables,

@@ -260,20 +260,15 @@ def diff(
 
 def _common(old: FlagImage, new: FlagImage) -> tuple[Window, list[str]]:
     """Return the pixels that both cover, after checking that they are the same pixels."""
-    for key in ("instrument", "detector"):
-        a, b = getattr(old, key), getattr(new, key)
-        if a is not None and b is not None and a.upper() != b.upper():
-            raise MaskFormatError(
-                f"the {key} is {b}, that of {old.where} is {a}",
+    facts = ("the instrument", "the detector", "FASTAXIS", "SLOWAXIS")
+    theirs = ((image.instrument, image.detector, *image.orientation) for image in (old, new))
+    for name, a, b in zip(facts, *theirs, strict=True):
+        if a is not None and b is not None and str(a).upper() != str(b).upper():
+            error = GeometryError if "AXIS" in name else MaskFormatError
+            raise error(
+                f"{name} is {b}, that of {old.where} is {a}",
                 where=new.where,
-                hint="Compare flags of the same detector.",
-            )
-    for name, a, b in zip(("FASTAXIS", "SLOWAXIS"), old.orientation, new.orientation, strict=True):
-        if a is not None and b is not None and a != b:
-            raise GeometryError(
-                f"was read out with {name} {b}, {old.where} with {a}",
-                where=new.where,
-                hint="Compare flags in the same orientation.",
+                hint="Compare flags of the same detector, in the same orientation.",
             )
     window = intersection(old.window, new.window)
     if window is None:
