@@ -4,6 +4,7 @@ Each class says who has to act, is also a builtin exception (so that ``except Va
 carries the exit code of the command line, and survives pickling (so that it crosses processes).
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -85,17 +86,8 @@ class TmtDqError(Exception):
         return message if advice is None else f"{message}\n{advice}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.what, self.where, self.hint, self.options)
-
-
-def _rebuild(
-    cls: type[TmtDqError],
-    what: str,
-    where: str | None,
-    hint: str | None,
-    options: tuple[str, ...],
-) -> TmtDqError:
-    return cls(what, where=where, hint=hint, options=options)
+        make = functools.partial(type(self), where=self.where, hint=self.hint, options=self.options)
+        return make, (self.what,)
 
 
 class ConfigError(TmtDqError, ValueError):
