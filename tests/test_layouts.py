@@ -128,7 +128,7 @@ def _samples(path: Path, form: Form) -> npt.NDArray[Any]:
     return arrays(path)[form.flags].transpose(np.argsort(form.order))
 
 
-@pytest.mark.parametrize("piece", [32 << 20, 40, 1])
+@pytest.mark.parametrize("piece", [8 << 20, 40, 1])
 @pytest.mark.parametrize("form", [LIGER, OTHER], ids=lambda form: form.name)
 def test_the_flags_of_samples_and_pixels(
     folder: Path, monkeypatch: pytest.MonkeyPatch, form: Form, piece: int

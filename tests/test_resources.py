@@ -5,6 +5,7 @@ Peak memory is that of the whole process of the command line (``ru_maxrss``).
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,25 @@ def sparse_ramp(path: Path, shape: tuple[int, int, int, int], **options: Any) ->
     return path
 
 
+def sparse_layout(path: Path, shape: tuple[int, int, int, int]) -> Path:
+    """Write such a ramp in the layout of liger_iris_pipeline, (y, x, integration, group)."""
+    nints, ngroups, ny, nx = shape
+    primary = fits.PrimaryHDU()
+    primary.header.update({"INSTRUME": "IRIS", "DETECTOR": "IMG1", "DATAMODL": "RampModel"})
+    primary.header.update({"SUBSTRT1": 1, "SUBSTRT2": 1})
+    with path.open("wb") as file:
+        file.write(primary.header.tostring().encode())
+        for name in ("DATA", "DQ"):
+            header = fits.ImageHDU(np.zeros((1, 1, 1, 1), np.uint16), name=name).header
+            for axis, length in enumerate((ngroups, nints, nx, ny), start=1):
+                header[f"NAXIS{axis}"] = length
+            header["BSCALE"], header["BZERO"] = 1, 1 << 15
+            file.write(header.tostring().encode())
+            file.seek(-(-2 * int(np.prod(shape)) // 2880) * 2880, os.SEEK_CUR)
+        file.truncate()
+    return path
+
+
 def peak_megabytes(*arguments: object) -> float:
     """Run the command line; return its peak resident memory in MB (10^6 bytes)."""
     command = Path(sys.executable).with_name("tmt-dq")
@@ -51,13 +71,22 @@ def peak_megabytes(*arguments: object) -> float:
     return int(result.stdout) * 1024 / 1e6
 
 
-@pytest.mark.parametrize("options", [(), ("--propagate-do-not-use",)])
-def test_memory_does_not_grow_with_the_ramp(folder: Path, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (sparse_ramp, ()),
+        (sparse_ramp, ("--propagate-do-not-use",)),
+        (sparse_layout, ("--propagate-do-not-use",)),
+    ],
+)
+def test_memory_does_not_grow_with_the_ramp(
+    folder: Path, make: Callable[..., Path], options: tuple[str, ...]
+) -> None:
     """Nor with the groups that are flagged."""
     mask = make_mask(folder / "mask.fits", np.ones((1024, 1024), np.uint32))
     peaks = []
     for ngroups in (4, 16, 64):  # 8, 34 and 134 MB of science data
-        ramp = sparse_ramp(folder / f"{ngroups}.fits", (1, ngroups, 1024, 1024))
+        ramp = make(folder / f"{ngroups}.fits", (1, ngroups, 1024, 1024))
         output = folder / "out.fits"
         words = ("apply", ramp, "-o", output, "--mask", mask, "--no-sync", *options)
         peaks.append(peak_megabytes(*words))

@@ -15,7 +15,7 @@ __all__ = ["LayoutFlags", "plane_reader"]
 Flags = npt.NDArray[np.unsignedinteger]
 Samples = npt.NDArray[np.uint8]
 
-_PIECE_BYTES = 32 * 1024 * 1024
+_PIECE_BYTES = 8 * 1024 * 1024
 """Bytes of a layout's flags that are made at a time."""
 
 
