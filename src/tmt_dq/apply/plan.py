@@ -74,12 +74,11 @@ def plan_ramp(
     ramp: Ramp, where: object, recipe: Recipe, readout: Readout, options: ApplyOptions
 ) -> Plan:
     """Return the plan for an exposure, however it is held; `where` names it in errors."""
-    selection, mask, missing = _find_mask(ramp, where, options)
+    selection, mask, name, missing = _find_mask(ramp, where, options)
     user = _read_user(ramp, options)
     for flags in (mask, user):
         if flags is not None:
             check_belongs(flags, ramp, where=where)
-    name = _mask_name(selection, options)
     sources: list[FlagSource] = []
     if missing is None or options.if_no_mask == "continue":
         exposure = Exposure(
@@ -149,14 +148,16 @@ def choose_recipe(instrument: Instrument, options: ApplyOptions) -> Recipe:
 
 def _find_mask(
     ramp: Ramp, where: object, options: ApplyOptions
-) -> tuple["Selection | None", Mask | None, NoMatchError | None]:
-    """Find and read the mask, from the caller or from the rules."""
-    if isinstance(options.mask, Mask):
-        return None, options.mask, None
-    if is_file_name(options.mask):
-        return None, read_mask(Path(options.mask), unknown=options.unknown), None
-    if options.mask is not None:
-        return None, None, None
+) -> tuple["Selection | None", Mask | None, str, NoMatchError | None]:
+    """Find and read the mask, from the caller or by the rules; return the value of R_MASK too."""
+    given = options.mask
+    if isinstance(given, Mask):
+        return None, given, str(given.path), None
+    if is_file_name(given):
+        file = Path(given)
+        return None, read_mask(file, unknown=options.unknown), name_of(file.absolute()), None
+    if given is not None:
+        return None, None, NOT_APPLICABLE, None
     from tmt_dq.references.selection import select_reference
 
     try:
@@ -170,21 +171,10 @@ def _find_mask(
     except NoMatchError as error:
         if options.if_no_mask == "error":
             raise
-        return None, None, error
-    if selection.path is None:
-        return selection, None, None
-    return selection, read_mask(selection.path, unknown=options.unknown), None
-
-
-def _mask_name(selection: "Selection | None", options: ApplyOptions) -> str:
-    """Return the value of R_MASK."""
-    if selection is not None:
-        return selection.uri
-    if isinstance(options.mask, Mask):
-        return str(options.mask.path)
-    if is_file_name(options.mask):
-        return name_of(Path(str(options.mask).strip()).absolute())
-    return NOT_APPLICABLE
+        return None, None, NOT_APPLICABLE, error
+    path = selection.path
+    mask = None if path is None else read_mask(path, unknown=options.unknown)
+    return selection, mask, selection.uri, None
 
 
 def _mask_sha256(selection: "Selection | None", mask: Mask | None) -> str:

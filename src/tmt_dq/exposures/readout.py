@@ -19,7 +19,7 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit
 from tmt_dq.fits.tables import read_columns
 
-__all__ = ["find_read_numbers", "read_readout"]
+__all__ = ["find_read_numbers", "frame_map", "read_readout"]
 
 Content = TypeVar("Content")
 
@@ -50,31 +50,40 @@ def _subarr_map(exposure: RampFile) -> npt.NDArray[np.uint32] | None:
     if len(units) > 1 or not unit.is_image or len(unit.shape) != 2:
         raise GeometryError("expected one 2-D image", where=where)
     subarr_map = read_rows(exposure.file, unit, 0, unit.shape[0])
+    number = exposure.header.get("SUBARRID", 0)
+    return frame_map(subarr_map, number, exposure.ramp.window, where=where)
+
+
+def frame_map(
+    subarr_map: npt.NDArray[np.uint32], number: object, window: Window, *, where: object
+) -> npt.NDArray[np.uint32] | None:
+    """Return a map of subarrays if the exposure, by its number, is the frame around them.
+
+    GeometryError if it is neither that nor one of the subarrays of the map.
+    """
     try:
         windows = subarray_windows(subarr_map)
     except TmtDqError as error:
-        raise GeometryError(error.what, where=exposure.file.path, hint=error.hint) from error
-    number = exposure.header.get("SUBARRID", 0)
+        raise GeometryError(error.what, where=where, hint=error.hint) from error
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise GeometryError(
             f"SUBARRID is {number!r}; expected the number of a subarray, or 0 for the frame",
-            where=exposure.file.path,
+            where=where,
             hint="Correct SUBARRID.",
         )
-    window = exposure.ramp.window
-    if number > 0:
-        if windows.get(number) != window:
-            found = ", ".join(f"{key} at {place.describe()}" for key, place in windows.items())
-            raise GeometryError(
-                f"has no subarray {number} at {window.describe()}, where the keywords put it; "
-                f"found {found}",
-                where=where,
-                hint="Correct SUBARRID, or SUBSTRT1 and SUBSTRT2.",
-            )
-        return None
-    if unit.shape != window.shape:
-        raise GeometryError(f"has the shape {unit.shape}, the data {window.shape}", where=where)
-    return subarr_map
+    if number > 0 and windows.get(number) != window:
+        found = ", ".join(f"{key} at {place.describe()}" for key, place in windows.items())
+        raise GeometryError(
+            f"has no subarray {number} at {window.describe()}, where the keywords put it; "
+            f"found {found}",
+            where=where,
+            hint="Correct SUBARRID, or SUBSTRT1 and SUBSTRT2.",
+        )
+    if number == 0 and subarr_map.shape != window.shape:
+        raise GeometryError(
+            f"has the shape {subarr_map.shape}, the data {window.shape}", where=where
+        )
+    return None if number > 0 else subarr_map
 
 
 def _guide_windows(exposure: RampFile) -> tuple[tuple[GuideWindow, ...], str]:

@@ -16,14 +16,14 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.initialize import initialize
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Readout
-from tmt_dq.core.sources.subarrays import subarray_windows
 from tmt_dq.datamodels import TMTMaskModel, TMTRampModel
 from tmt_dq.datamodels.definitions import convention_table, defined_bits
 from tmt_dq.datamodels.model import settle_extra
-from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+from tmt_dq.errors import ConfigError, RampFormatError
 from tmt_dq.exposures.dq_sources import EXTENSION, sources_array
 from tmt_dq.exposures.earlier import already_initialized
 from tmt_dq.exposures.ramp import Ramp, describe_ramp
+from tmt_dq.exposures.readout import frame_map
 from tmt_dq.exposures.record import check_meaning, place_keywords
 from tmt_dq.masks.mask import Mask
 
@@ -124,14 +124,5 @@ def _readout(model: TMTRampModel, ramp: Ramp, recipe: Recipe, where: object) -> 
     subarr_map = model.subarr_map
     if subarr_map is None:
         return Readout()
-    windows = subarray_windows(subarr_map)
-    number = model.meta.subarray.id or 0
-    if number == 0:
-        return Readout(subarr_map=subarr_map)
-    if windows.get(number) != ramp.window:
-        raise GeometryError(
-            f"subarr_map has no subarray {number} at {ramp.window.describe()}, where "
-            "meta.subarray puts it",
-            where=where,
-        )
-    return Readout()
+    place = (model.meta.subarray.id or 0, ramp.window)
+    return Readout(subarr_map=frame_map(subarr_map, *place, where=f"{where}[subarr_map]"))
