@@ -1,4 +1,4 @@
-"""Merging, clearing and the DO_NOT_USE policy, against Python integers."""
+"""Merging and the DO_NOT_USE policy, against Python integers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from builders import CONVENTION
-from tmt_dq.core.merging import clear, hold_to_policy, merge, needed
+from tmt_dq.core.merging import hold_to_policy, merge, needed
 from tmt_dq.errors import ConfigError, GeometryError, UnknownFlagError
 from tmt_dq.masks.grow import grow_flags, parse_growth
 
@@ -68,19 +68,6 @@ def test_what_cannot_be_merged() -> None:
         merge([one, two])
     with pytest.raises(UnknownFlagError):
         merge([one], per_flag={"HTO": 1})
-
-
-@given(
-    hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
-    hnp.arrays(np.uint32, (3, 4), elements=st.integers(0, 2**32 - 1)),
-)
-def test_clearing_takes_these_flags_and_no_others(dq: Uint32, given_flags: Uint32) -> None:
-    rest, count = clear(dq, given_flags)
-    assert not (rest & given_flags).any()
-    assert np.array_equal(rest | (dq & given_flags), dq)
-    assert count == sum(
-        bool(int(a) & int(b)) for a, b in zip(dq.flat, given_flags.flat, strict=True)
-    )
 
 
 @given(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError
 
-__all__ = ["MergeRule", "clear", "hold_to_policy", "merge", "needed"]
+__all__ = ["MergeRule", "hold_to_policy", "merge", "needed"]
 
 Flags = npt.NDArray[np.uint32]
 
@@ -82,11 +82,6 @@ def _levels(masks: Sequence[Flags], most: int) -> list[Flags]:
             levels[number] |= levels[number - 1] & mask
         levels[0] |= mask
     return levels
-
-
-def clear(dq: Flags, given: Flags) -> tuple[Flags, int]:
-    """Return `dq` without the flags `given`, and the number of pixels that lost one."""
-    return dq & ~given, int(np.count_nonzero(dq & given))
 
 
 def hold_to_policy(dq: Flags, policy: Sequence[str]) -> tuple[Flags, int]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tmt_dq.core.dq_def import Unknown
 from tmt_dq.core.flags import PIXEL
-from tmt_dq.core.merging import MergeRule, clear, merge
+from tmt_dq.core.merging import MergeRule, merge
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError
 from tmt_dq.masks.formats import read_flags
 from tmt_dq.masks.mask import Mask, open_mask_file, place_on_detector, read_mask
@@ -118,7 +118,15 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
             hint="To make one from a list alone, use import_mask (tmt-dq import).",
         )
     given = [read_mask(path, unknown=unknown) for path in paths]
-    new = NewMask("combine", *_detector(given[0], instrument, detector), options)
+    instrument, detector = instrument or given[0].instrument, detector or given[0].detector
+    if instrument is None or detector is None:
+        raise ConfigError(
+            "does not state of which instrument and detector it is",
+            where=paths[0],
+            hint="Give both, for example IRIS and IRIS1.",
+            options=("instrument", "detector"),
+        )
+    new = NewMask("combine", instrument, detector, options)
     new.orientation = _common_orientation(given)
     if len(paths) == 1:
         with open_mask_file(paths[0]) as file:
@@ -135,29 +143,26 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
 
 
 def _change(new: NewMask, changes: Sequence[tuple[str, Path, Reading]]) -> None:
-    """Take flags away and add flags, as files have them."""
+    """Take flags away and add flags, as files have them; refuse to do both with the same."""
     taken = np.zeros_like(new.dq)
     for role, path, reading in changes:
         mask = read_flags(path, new.target, reading)
-        if role == "add":
-            _check_no_conflict(path, mask.dq & taken)
-            new.add(mask, reading)
+        if role == "clear":
+            taken |= mask.dq
+            remark = f"{np.count_nonzero(new.dq & mask.dq):,} pixels had a flag to clear"
+            new.dq = new.dq & ~mask.dq
+            new.record(role, mask, reading, remark)
             continue
-        taken |= mask.dq
-        new.dq, count = clear(new.dq, mask.dq)
-        new.record(role, mask, reading, f"{count:,} pixels had a flag to clear")
-
-
-def _check_no_conflict(path: Path, both: Flags) -> None:
-    ys, xs = np.nonzero(both)
-    if ys.size:
-        names = ", ".join(PIXEL.decode(both[ys[0], xs[0]]))
-        raise MaskFormatError(
-            f"adds flags that another list takes away, in {ys.size:,} pixels, the first is {names} "
-            f"at x = {xs[0] + 1}, y = {ys[0] + 1} (1-based)",
-            where=path,
-            hint="Take these pixels out of one of the lists, or combine in two steps.",
-        )
+        ys, xs = np.nonzero(mask.dq & taken)
+        if ys.size:
+            names = ", ".join(PIXEL.decode((mask.dq & taken)[ys[0], xs[0]]))
+            raise MaskFormatError(
+                f"adds flags that another list takes away, in {ys.size:,} pixels, the first is "
+                f"{names} at x = {xs[0] + 1}, y = {ys[0] + 1} (1-based)",
+                where=path,
+                hint="Take these pixels out of one of the lists, or combine in two steps.",
+            )
+        new.add(mask, reading)
 
 
 def _common_orientation(masks: Sequence[Mask]) -> tuple[int | None, int | None]:
@@ -166,31 +171,12 @@ def _common_orientation(masks: Sequence[Mask]) -> tuple[int | None, int | None]:
     axes = zip(*(mask.orientation for mask in masks), strict=True)
     fast, slow = (next((axis for axis in each if axis is not None), None) for each in axes)
     for mask in masks:
+        finding = ""
         if mask.window != first.window:
-            raise GeometryError(
-                f"covers {mask.window.describe()}, but {first.path} covers "
-                f"{first.window.describe()}",
-                where=mask.path,
-                hint="Combine masks of the same pixels.",
-            )
-        if mask.orientation[0] not in (None, fast) or mask.orientation[1] not in (None, slow):
-            raise GeometryError(
-                f"was read out with FASTAXIS, SLOWAXIS {mask.orientation}, but masks before it "
-                f"with {(fast, slow)}",
-                where=mask.path,
-                hint="Combine masks in one orientation.",
-            )
+            finding = f"covers {mask.window.describe()}, {first.path} {first.window.describe()}"
+        elif mask.orientation[0] not in (None, fast) or mask.orientation[1] not in (None, slow):
+            finding = f"has FASTAXIS, SLOWAXIS {mask.orientation}, masks before it {(fast, slow)}"
+        if finding:
+            hint = "Combine masks of the same pixels, in one orientation."
+            raise GeometryError(finding, where=mask.path, hint=hint)
     return fast, slow
-
-
-def _detector(mask: Mask, instrument: str | None, detector: str | None) -> tuple[str, str]:
-    """Return the instrument and detector that the caller or the mask names."""
-    instrument, detector = instrument or mask.instrument, detector or mask.detector
-    if instrument is None or detector is None:
-        raise ConfigError(
-            "does not state of which instrument and detector it is",
-            where=mask.path,
-            hint="Give both, for example IRIS and IRIS1.",
-            options=("instrument", "detector"),
-        )
-    return instrument, detector
