@@ -39,11 +39,7 @@ class Boxes:
 
 
 def cover(image: npt.NDArray[np.generic]) -> Boxes:
-    """Cover the pixels of an image that are not zero, and no others, with boxes of equal pixels.
-
-    A box is a stretch of neighbouring equal pixels in one row, and its equals in the rows that
-    follow. Boxes do not overlap.
-    """
+    """Cover the pixels that are not zero with boxes of equal pixels, which do not overlap."""
     # A zero on either side of each row keeps stretches from crossing to the next.
     width = image.shape[1] + 2
     line = np.pad(image, ((0, 0), (1, 1))).reshape(-1)
@@ -99,17 +95,7 @@ def separate(flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 def paint(
     boxes: Boxes, flags: npt.NDArray[np.uint32], shape: tuple[int, int]
 ) -> npt.NDArray[np.uint32]:
-    """Return an array of `shape` with the flags of each box; where boxes overlap, combined.
-
-    Callers check `Boxes.misplaced` first, with a message that names their file.
-
-    Examples
-    --------
-    >>> one = np.ones(1, np.int64)
-    >>> paint(Boxes(0 * one, one, one, 2 * one), np.array([1024], np.uint32), (2, 4))
-    array([[   0, 1024, 1024,    0],
-           [   0,    0,    0,    0]], dtype=uint32)
-    """
+    """Return an array with the flags of boxes inside it, combined where they overlap."""
     if boxes.misplaced(shape).size:
         raise ValueError(f"boxes leave the array of shape {shape}")
     dq = np.zeros(shape, np.uint32)

@@ -14,13 +14,7 @@ _THUMBNAIL = 160
 
 
 def totals(plane: npt.NDArray[Any], cell: int) -> npt.NDArray[np.float64]:
-    """Sum up an image in cells; those at the upper and right edges may be smaller.
-
-    Examples
-    --------
-    >>> totals(np.ones((2, 5), np.bool_), 2)
-    array([[4., 4., 2.]])
-    """
+    """Sum up an image in cells; those at the upper and right edges may be smaller."""
     ny, nx = plane.shape
     rows, columns = -(-ny // cell), -(-nx // cell)
     if (rows * cell, columns * cell) != plane.shape:

@@ -19,14 +19,7 @@ class Clusters:
 
 
 def find_clusters(flagged: npt.NDArray[np.bool_]) -> Clusters:
-    """Find the groups of True pixels that share edges or corners, as photutils and SExtractor do.
-
-    Examples
-    --------
-    >>> clusters = find_clusters(np.array([[True, False, True], [False, True, False]]))
-    >>> clusters.size, clusters.bounds.nx
-    (array([3]), array([3]))
-    """
+    """Find groups of True pixels that share edges or corners, as photutils and SExtractor do."""
     # Imported here: it takes 0.3 s, and only inspections look for clusters.
     from scipy import ndimage
 

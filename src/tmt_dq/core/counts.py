@@ -18,24 +18,12 @@ _NOT_SKY = np.uint32(PIXEL.encode("REFERENCE_PIXEL NON_SCIENCE"))
 
 @dataclass(frozen=True, slots=True)
 class FlagCount:
-    """How often a flag is set.
-
-    Attributes
-    ----------
-    name : str
-        The flag.
-    pixels : int
-        Pixels with it.
-    fraction : float
-        Share of all pixels, 0 to 1.
-    do_not_use : int
-        Pixels with the flag that have DO_NOT_USE too.
-    """
+    """How often a flag is set."""
 
     name: str
     pixels: int
-    fraction: float
-    do_not_use: int
+    fraction: float  # of all pixels, 0 to 1
+    do_not_use: int  # pixels with the flag that have DO_NOT_USE too
 
     @property
     def with_do_not_use(self) -> int:

@@ -113,10 +113,7 @@ class Initialization:
         return {"GOOD": self._counts["GOOD"]} | _by_bit(self._counts, PIXEL)
 
     def planes(self, reader: Reader) -> Iterator[GroupDQ | None]:
-        """Yield GROUPDQ plane by plane, old flags included; None for a plane without flags.
-
-        No plane is to be modified: it may be a source's own.
-        """
+        """Yield GROUPDQ by planes, which are not to be modified; None for one without flags."""
         self._seen = True
         for integration, group in np.ndindex(*reader.shape[:2]):
             plane = reader.old_samples(integration, group)
@@ -196,10 +193,7 @@ def initialize(
     pixeldq: PixelDQ | None = None,
     groupdq: GroupDQ | None = None,
 ) -> tuple[PixelDQ, GroupDQ, tuple[SourceReport, ...]]:
-    """Initialize the data quality of an exposure in memory; return PIXELDQ, GROUPDQ and reports.
-
-    No argument is modified; `pixeldq` and `groupdq` are flags that the exposure has already.
-    """
+    """Return PIXELDQ, GROUPDQ and reports of an exposure in memory; no argument is modified."""
     nints, ngroups, ny, nx = data.shape
     reader = Reader(
         shape=(nints, ngroups, ny, nx),

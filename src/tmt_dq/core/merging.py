@@ -38,17 +38,7 @@ def merge(
     *,
     per_flag: Mapping[str, MergeRule] | None = None,
 ) -> Flags:
-    """Merge masks of one shape, uint32 (ny, nx), flag by flag.
-
-    A pixel gets a flag that any, all, or at least `rule` of the masks give it; `per_flag` has other
-    rules for some flags, by name.
-
-    Examples
-    --------
-    >>> a, b, c = (np.array([[value]], np.uint32) for value in (3072, 2048, 1))
-    >>> merge([a, b, c], 2)
-    array([[2048]], dtype=uint32)
-    """
+    """Merge masks of one shape flag by flag, by a rule for all and others for flags by name."""
     if not masks:
         raise ConfigError("there is nothing to merge; expected at least one mask", where="masks")
     shapes = {mask.shape for mask in masks}
@@ -85,10 +75,7 @@ def _levels(masks: Sequence[Flags], most: int) -> list[Flags]:
 
 
 def hold_to_policy(dq: Flags, policy: Sequence[str]) -> tuple[Flags, int]:
-    """Set DO_NOT_USE where a flag of `policy` demands it; count the pixels that got it.
-
-    `dq` is not modified, and returned itself where nothing changes.
-    """
+    """Set DO_NOT_USE where a flag of `policy` demands it; count the pixels that got it."""
     do_not_use = np.uint32(PIXEL["DO_NOT_USE"])
     demanding = np.uint32(PIXEL.encode(policy))
     if not demanding:

@@ -146,10 +146,9 @@ def offered(table: type, face: str = "") -> dict[str, Option]:
 def values_of(
     table: type, find: Callable[[str, Option], Any], *, face: str = "", prefix: str = ""
 ) -> dict[str, Any]:
-    """Return the fields of an option table that a face was given, parsed, without the others.
+    """Return the fields of an option table that `find` has by name and row, parsed.
 
-    `find` has what was given for a name, which begins with `prefix`: None, or an empty sequence,
-    where nobody gave it. Of a field that is a table there is a dictionary.
+    Names begin with `prefix`. None or an empty sequence was not given; a table is a dictionary.
     """
     found: dict[str, Any] = {}
     for field_name, option in offered(table, face).items():

@@ -11,17 +11,7 @@ _LARGEST = 0xFFFF_FFFF
 
 
 def as_flags(array: npt.ArrayLike, *, where: object = "dq") -> npt.NDArray[np.uint32]:
-    """Return an array's values as uint32, if every one of them is a whole number that fits.
-
-    Booleans, integers or floats of any shape are taken; the result is C-contiguous in native byte
-    order, `array` itself where it already is that. Values that are negative, fractional, NaN,
-    infinite or larger than 2^32 - 1 are a MaskFormatError with their number and the first position.
-
-    Examples
-    --------
-    >>> as_flags([[0.0, 1024.0]])
-    array([[   0, 1024]], dtype=uint32)
-    """
+    """Return values as C-contiguous uint32; MaskFormatError if any is no whole number that fits."""
     values = np.asarray(array)
     kind = values.dtype.kind
     if kind not in "buif":

@@ -154,10 +154,7 @@ def affected_output(
     old_crds_path: _Cache = None,
     flags_only: bool = False,
 ) -> Effect:
-    """Find out whether an initialized exposure gets another mask, or other flags, under new rules.
-
-    What counts is the mask that the exposure itself names, not what old rules would select.
-    """
+    """Find out whether an exposure gets another mask, or flags, than that which it names itself."""
     with open_input(path) as file:
         if "S_DQINIT" not in file.units[0].header:
             return Effect(path, affected=False, reason="it was not initialized yet")

@@ -26,11 +26,8 @@ def check_answers(
 ) -> tuple[str, ...]:
     """Make sure that new rules select a new reference where they should, and nowhere else.
 
-    Both rules are asked about exposures of every detector, with several subarrays, from one second
-    before to one second after each date of the rules. The same mask as before is demanded of all
-    exposures of other detectors and of all before USEAFTER; the new one of exposures with the
-    reference's own keywords from USEAFTER on; one of the two of all others. Returned is which
-    exposures of the detector do not get the new reference.
+    Both rules are asked about all detectors, several subarrays, and a second around each date of
+    the rules. Returned is which exposures do not get the new reference on its USEAFTER.
     """
     useafter, detector = datetime.fromisoformat(header["USEAFTER"]), header["DETECTOR"]
     text = "".join(path.read_text("utf-8") for path in new[0].mappings.glob("*.rmap"))

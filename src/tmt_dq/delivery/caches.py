@@ -34,10 +34,7 @@ def is_new(root: Path) -> bool:
 
 
 def make_cache(root: Path) -> None:
-    """Make a cache that holds what the embedded one holds; it appears whole.
-
-    If another process makes it at the same time, the first one that is ready wins.
-    """
+    """Make a cache as a copy of the embedded one; it appears whole, and the first one wins."""
     # Through links: what is renamed takes the place of a folder, not of a link to one.
     root = root.resolve()
     if not root.parent.is_dir():
@@ -82,10 +79,7 @@ def exclusive(root: Path, *, wait_s: float) -> Iterator[None]:
 
 
 def config_text(cache: Cache, context: str) -> str | None:
-    """Return a ``server_config`` with another default context; None if the cache goes without.
-
-    Without one, or with one that names no context, the .pmap with the highest number counts.
-    """
+    """Return a ``server_config`` with another default context; None if the cache goes without."""
     config = cache.server_config()
     if not any(config.get(key) for key in _CONTEXT_KEYS[:2]):
         return None

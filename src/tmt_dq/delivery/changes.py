@@ -14,24 +14,12 @@ __all__ = ["Changes", "compare_masks"]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Difference between a new mask and the mask in force.
+    """Difference between a new mask and the mask in force from its USEAFTER on."""
 
-    Parameters
-    ----------
-    mask : str or None
-        The mask in force from the new one's USEAFTER on; None if there is none.
-    pixels : int
-        Pixels whose flags change; without a mask in force, those that have flags.
-    fraction : float
-        The share of them among the pixels of the new mask.
-    flags : mapping of str to tuple of int
-        Pixels that get, and that lose, each flag that changes anywhere, lowest bit first.
-    """
-
-    mask: str | None
-    pixels: int
-    fraction: float
-    flags: Mapping[str, tuple[int, int]]
+    mask: str | None  # the one in force; None if there is none
+    pixels: int  # those whose flags change
+    fraction: float  # their share of the new mask
+    flags: Mapping[str, tuple[int, int]]  # pixels that get and that lose each flag
 
     def describe(self) -> str:
         """Describe the difference in one line."""
@@ -46,10 +34,7 @@ class Changes:
 
 
 def compare_masks(name: str | None, old: Mask | None, new: Mask) -> Changes:
-    """Compare a new mask with the one in force, called `name`; None if there is none.
-
-    A pixel where the mask in force does not reach counts as GOOD before.
-    """
+    """Compare a new mask with the one in force, called `name`, which may be smaller or None."""
     before = np.zeros_like(new.dq)
     if old is not None:
         before[overlap(old.window, new.window)] = old.dq[overlap(new.window, old.window)]

@@ -84,8 +84,7 @@ def derive(
 ) -> tuple[dict[str, str], str | None]:
     """Derive rules that select a new reference, whose keywords are in `header`.
 
-    Returned are the texts of .rmap, .imap and .pmap by name, and the reference of the same keys and
-    USEAFTER, if there is one, whose place the new one takes.
+    Returned are .rmap, .imap and .pmap by name, and the reference whose place the new one takes.
     """
     reftype = instrument.reftype
     if chain[-1].path.suffix != ".rmap":

@@ -64,8 +64,7 @@ def plan_delivery(
 ) -> tuple[Receipt, tuple[str, ...]]:
     """Write all files of a delivery into the cache `root` to a stage, and try the new rules there.
 
-    Returned are the receipt and the files, relative to the cache, in the order in which they get
-    there.
+    Returned are the receipt and the files in the order in which they get into the cache.
     """
     instrument, header = candidate.instrument, candidate.header
     cache = open_cache(root, instrument.observatory)
@@ -124,9 +123,9 @@ def plan_delivery(
 def _compare(
     candidate: Candidate, cache: Cache, context: str, *, force: bool, yes: bool, dry_run: bool
 ) -> tuple[Changes | None, tuple[str, ...]]:
-    """Compare a mask with the one in force; refuse the same flags, and an implausible change.
+    """Compare a mask with the one in force, if that can be; return changes and warnings.
 
-    Returned are the changes, None where they cannot be known, and warnings.
+    The same flags, or an implausible change, are a DeliveryError.
     """
     instrument = candidate.instrument
     date, time = candidate.header["USEAFTER"].split("T")

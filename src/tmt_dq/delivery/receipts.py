@@ -28,17 +28,7 @@ _DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFile:
-    """A file that a delivery wrote.
-
-    Parameters
-    ----------
-    path : str
-        The file, relative to the cache.
-    size : int
-        Its size in bytes.
-    sha256 : str
-        sha256 of its content.
-    """
+    """A file that a delivery wrote, by its path in the cache, with its size in bytes."""
 
     path: str
     size: int

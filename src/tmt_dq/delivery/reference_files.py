@@ -23,10 +23,7 @@ _COMMENTS = {
 
 
 def write_reference(file: FitsInput, target: Path, cards: Mapping[str, str]) -> None:
-    """Write a copy of a reference file with cards of its primary header set, without an ASDF.
-
-    CRDS allows no such extension; all other units are copied byte for byte.
-    """
+    """Copy a reference, without an ASDF, which CRDS refuses, with cards of its header set."""
     primary, *others = file.units
     header = primary.header.copy()
     for keyword, value in cards.items():

@@ -62,11 +62,7 @@ class Mask:
 
 
 def read_mask(path: Path, *, unknown: Unknown = "error") -> Mask:
-    """Read a MASK reference file.
-
-    The result is kept for the life of the process and given again as long as the file does not
-    change: a night's exposures read their mask once.
-    """
+    """Read a MASK reference file, once in the life of the process as long as it does not change."""
     try:
         identity = Identity.of(path.stat())
     except OSError:
@@ -151,8 +147,7 @@ def find_dq_image(
 ) -> Unit:
     """Return the 2-D image that holds the flags of a file, or one of `lists`.
 
-    It is that of `extension` (a name or 0-based number), else the first of `_NAMES`, else the only
-    2-D image or list. In a mask it is DQ.
+    That is `extension`, DQ of a mask, the first of `_NAMES`, or the only 2-D image or list.
     """
     images = [unit for unit in file.units if unit.is_image]
     chosen = [*lists, *(unit for unit in images if len(unit.shape) == 2)]

@@ -246,10 +246,7 @@ class NewMask:
         self.record("add", mask, reading, f"{count:,} pixels got a flag they did not have")
 
     def write(self, before: Flags | None = None) -> Made:
-        """Grow flags, set DO_NOT_USE by the policy, write the mask; return what was made.
-
-        `before` holds flags that the new ones are compared with.
-        """
+        """Grow flags, set DO_NOT_USE, write the mask; compare its flags with those `before`."""
         dq, options = self.dq, self._options
         if options.grow is not None:
             shape, flags = parse_growth(options.grow)

@@ -11,10 +11,7 @@ _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2})?
 
 
 def useafter_text(value: str | dt.date, where: object = "useafter") -> str:
-    """Return a date, or date and time, as the keyword holds it: ``2026-05-01T00:00:00``.
-
-    Time zones and fractions of a second are refused, never dropped: rules know neither.
-    """
+    """Return a UTC date, or date and time, as USEAFTER; zones and fractions are errors."""
     if isinstance(value, dt.datetime) and value.utcoffset() == dt.timedelta(0):
         value = value.replace(tzinfo=None)
     given = str(value).strip()

@@ -25,9 +25,7 @@ def read_user_flags(
 ) -> Mask:
     """Read a user's own flags: an image, a list of pixels or boxes, or DS9 regions.
 
-    Without a `reading`, the values of a FITS image are flags of the convention or of the file's own
-    DQ_DEF. Positions in lists and regions are those of the detector. `do_not_use` is the policy by
-    which flags set DO_NOT_USE, as in a mask that is made of the file.
+    Without a `reading` the values of an image are flags of the convention or of its own DQ_DEF.
     """
     reading = dataclasses.replace(reading or Reading(), unknown=unknown)
     flags = read_flags(path, Target.of(ramp.instrument, ramp.detector, ramp.window), reading)

@@ -33,11 +33,7 @@ def sources(_recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
 
 
 def subarray_windows(subarr_map: npt.NDArray[np.integer]) -> dict[int, Window]:
-    """Return the window of each subarray of a frame that was read with many at once.
-
-    `subarr_map` (SUBARR_MAP) is 0 outside and k inside subarray k; windows count from its first
-    pixel. All that is wrong with it is one GeometryError.
-    """
+    """Return the windows of subarrays by number, from the first pixel of their SUBARR_MAP on."""
     rows, columns = np.nonzero(subarr_map)
     numbers = subarr_map[rows, columns]
     found = np.unique(numbers).tolist()

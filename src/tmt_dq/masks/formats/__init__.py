@@ -47,17 +47,7 @@ def format_of(path: Path) -> Format:
 
 
 def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Mask:
-    r"""Read bad pixels from a file of any format that people keep them in.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "hot.txt")
-    >>> _ = path.write_text("# base: 1\nx y flag\n3 1 HOT\n1:2 2 DEAD\n")
-    >>> read_flags(path, Target((2, 4))).dq
-    array([[   0,    0, 2048,    0],
-           [1024, 1024,    0,    0]], dtype=uint32)
-    """
+    """Read bad pixels from a file of any format that people keep them in."""
     reading = Reading() if reading is None else reading
     known = format_of(path)
     refused = (name for name in option_table(Reading) if name not in known.options)

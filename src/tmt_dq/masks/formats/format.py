@@ -120,10 +120,7 @@ class Columns:
         return self._whole(name, self.cells(name), "a whole number")
 
     def ranges(self, name: str, first: int, last: int, *, is_open: bool) -> tuple[Numbers, Numbers]:
-        """Return first positions and lengths of a column of positions and ranges ``a:b``.
-
-        Where ranges may be open, an end that is left out is `first` or `last`.
-        """
+        """Return starts and lengths of ranges ``a:b``; open ones reach `first` or `last`."""
         starts, ends = [], []
         for cell in self.cells(name):
             start, colon, end = (part.strip() for part in str(cell).partition(":"))

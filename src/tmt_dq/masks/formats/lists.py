@@ -25,10 +25,10 @@ LIST_OPTIONS = frozenset({"flag", "values", "base", "at", "ignore_columns"})
 """Fields of `Reading` that mean something to all lists."""
 
 _KINDS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("pix1", "pix2", "length", "axis"): (),
-    ("x0", "y0", "width", "height"): (),
-    ("x", "y", "shape"): ("r", "rotang"),
-    ("x", "y"): ("r",),
+    ("pix1", "pix2", "length", "axis"): (),  # HST's tables: runs along x (1) or y (2), from 1
+    ("x0", "y0", "width", "height"): (),  # boxes by their first pixel, as LSST's defects
+    ("x", "y", "shape"): ("r", "rotang"),  # shapes by their centre: FITS region tables
+    ("x", "y"): ("r",),  # pixels or ranges a:b, open ones up to the edge; with r circles
 }
 """Columns that each kind of list needs, and those that it may have besides."""
 _FLAGS = ("flag", "flags", "value", "dq")
@@ -71,17 +71,10 @@ def _usual_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
-    """Return the flags of a list, whose columns give its kind.
+    """Return the flags of a list, whose columns give its kind; columns not understood are errors.
 
-    - x, y: pixels; each may be a range ``a:b``, both ends included, an end left out meaning the
-      detector's edge;
-    - x0, y0, width, height: boxes by their first pixel, as LSST's defects are written;
-    - x, y, shape, r, rotang: shapes by their centre, as FITS region tables; x, y, r: circles;
-    - PIX1, PIX2, LENGTH, AXIS, VALUE: HST's bad pixel tables, runs of LENGTH pixels along x
-      (AXIS 1) or y (AXIS 2) that start at the 1-based pixel (PIX1, PIX2).
-
-    Each may have a column with the flags (names or numbers) and one with the detector, whose other
-    rows are left out. A column that is not understood is an error.
+    All may have a column with the flags, names or numbers, and one with the detector, whose other
+    rows are left out.
     """
     table, kind = _understood(table, reading)
     table, remarks = _own_rows(table, target)

@@ -20,11 +20,7 @@ _BASE = re.compile(r"#\s*(?:meta:\s*)?(?:-\s*)?\{?\s*base\s*:\s*([01])\s*\}?", r
 
 
 def _read(path: Path, reading: Reading, target: Target) -> Mask:
-    """Read a text or CSV list.
-
-    A ``#`` starts a comment; a comment ``# base: 0`` or ``# base: 1`` states where counting
-    starts. The first line that is not a comment names the columns, unless the user does.
-    """
+    """Read a text or CSV list; comments may state the base, and the first line the columns."""
     text = read_text(path)
     base = next((int(found[1]) for found in map(_BASE.fullmatch, text.splitlines()) if found), None)
     numbers, rows = _rows(path, text)
