@@ -293,11 +293,8 @@ add_mask("mask: LFS pointer", MASK, "git lfs", make=raw(LFS))
 add_mask("mask: truncated", MASK, "is truncated", make=cut)
 for _value, _told in (
     (np.int32(-1), ("-1", "(1, 2)", "whole numbers from 0 to")),
-    (np.float64(0.5), ("0.5", "(1, 2)", "whole numbers")),
     (np.int64(2**32), ("4294967296", "0 to 4294967295")),
-    (np.float32(2**32), ("whole numbers from 0 to",)),
     (np.float32("nan"), ("nan", "(1, 2)")),
-    (np.float64("inf"), ("inf",)),
 ):
     _dq = np.zeros((6, 8), _value.dtype)
     _dq[1, 2] = _value
@@ -333,10 +330,8 @@ def add_table(
 TWO = [(0, 1, "HOT"), (0, 1, "DEAD")]
 UNKNOWN = [(0, 1, "HOT"), (1, 2, "MY_FLAG")]
 add_table("duplicate value", MASK, "row 2", "an earlier row has the VALUE 1", rows=TWO)
-add_table("fractional", MASK, "VALUE 1.5", "one bit", rows=[(0, 1.5, "HOT")], formats=("J", "D"))
 add_table("text", MASK, "VALUE", rows=[(0, "one", "HOT")], formats=("J", "8A"))
 add_table("unknown name", FLAG, "row 2", "'MY_FLAG'", "--unknown drop", rows=UNKNOWN)
-add_table("no name", FLAG, "row 1", "''", rows=[(0, 1, "")])
 _told = ("bit 2 (value 4) in 48 pixels", "--unknown drop")
 add_table("bits without a meaning", FLAG, *_told, rows=[(0, 1, "HOT")], dq=5)
 IMAGE, OTHER = [fits.ImageHDU(GOOD_DQ, name="DQ_DEF")], [table("DQ_DEF")]
@@ -415,10 +410,7 @@ def user_dq(
 
 user_dq("another shape", PLACE, GOOD_DQ.T, "6 × 8", "8 × 6", "4096 × 4096")
 user_dq("one pixel", PLACE, np.ones((1, 1), np.uint32), "1 × 1", "8 × 6")
-user_dq("negative", MASK, np.full((6, 8), -1, np.int32), "-1", "whole numbers")
-user_dq("negative int16", MASK, np.full((6, 8), -1, np.int16), "-1")
-user_dq("fractional", MASK, np.full((6, 8), 0.5), "0.5")
-user_dq("too large", MASK, np.full((6, 8), 2**32, np.int64), "4294967296")
+user_dq("negative", MASK, np.full((6, 8), -1, np.int16), "-1", "whole numbers")
 user_dq("4-D", MASK, np.zeros((1, 3, 6, 8), np.uint32), "(1, 3, 6, 8)")
 user_dq("no image", MASK, None, "2-D image")
 user_dq("elsewhere", PLACE, GOOD_DQ, "x 3–10", "x 1–8", SUBSTRT1=3, SUBSTRT2=1)

@@ -253,7 +253,7 @@ def test_definitions_alone_cannot_change_the_meaning_of_flags() -> None:
             TMTMaskModel(init, dq_def=table())
 
 
-def test_saving_fills_in_what_is_known_and_nothing_else(tmp_path: Any) -> None:
+def test_saving_fills_in_what_is_known_and_keeps_what_is_said(tmp_path: Any) -> None:
     mask = TMTMaskModel((3, 4))
     mask.meta.instrument.name = "IRIS"
     mask.save(tmp_path / "mask.fits")
@@ -271,9 +271,6 @@ def test_saving_fills_in_what_is_known_and_nothing_else(tmp_path: Any) -> None:
     }
     assert {key: header[key] for key in expected} == expected
     assert not {"USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP", "DETECTOR"} & set(header)
-
-
-def test_saving_keeps_what_is_said(tmp_path: Any) -> None:
     mask = TMTMaskModel((3, 4))
     mask.meta.telescope = "Keck"
     mask.meta.reftype = "mask"

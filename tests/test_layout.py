@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -24,41 +23,6 @@ def units_of(path: Path) -> list[Unit]:
 
 def scan_bytes(content: bytes) -> list[Unit]:
     return list(scan(lambda at, size: content[at : at + size], "a.fits", size=len(content)))
-
-
-def test_offsets_against_astropy(folder: Path) -> None:
-    rng = np.random.default_rng(1)
-    table = fits.BinTableHDU.from_columns(
-        [fits.Column("A", "PJ()", array=np.array([[1, 2], [3, 4, 5]], dtype=object))], name="VARIED"
-    )
-    hdus = ramp_hdus(
-        (2, 3, 5, 7),
-        sci=rng.normal(size=(2, 3, 5, 7)),
-        pixeldq=np.zeros((5, 7), np.int16),
-        groupdq=np.zeros((2, 3, 5, 7), np.uint8),
-        extra=[
-            table,
-            fits.ImageHDU(name="EMPTY"),
-            fits.TableHDU.from_columns([fits.Column("B", "A10", array=["x", "y"])], name="ASCII"),
-            fits.ImageHDU(np.zeros((1, 2), np.int64), name="ERR", ver=2),
-        ],
-    )
-    for number in range(100):
-        hdus[1].header[f"KEY{number}"] = number
-    path = write_hdus(folder / "a.fits", hdus)
-    units = units_of(path)
-    with fits.open(path) as expected:
-        assert len(units) == len(expected)
-        for unit, hdu in zip(units, expected, strict=True):
-            info = hdu.fileinfo()
-            assert unit.header_offset == info["hdrLoc"]
-            assert unit.data_offset == info["datLoc"]
-            assert unit.end == info["datLoc"] + info["datSpan"]
-            assert unit.data_size == hdu.size
-            assert unit.is_image == hdu.is_image
-            assert unit.name == hdu.name.replace("PRIMARY", "")
-    assert units[-1].shape == (1, 2)
-    assert units[1].shape == (2, 3, 5, 7)
 
 
 def test_where_a_header_ends(folder: Path) -> None:

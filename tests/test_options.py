@@ -79,22 +79,3 @@ def test_what_cannot_be_read_names_the_option(
     with pytest.raises(ConfigError) as caught:
         values_of(table, named(**{name: given}))
     assert str(caught.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("check", "message"),
-    [
-        (
-            lambda: Option(help="", kind=int, minimum=1, maximum=3).check("n", 4, where="t"),
-            "t: n is 4 (int); expected a whole number from 1",
-        ),
-        (
-            lambda: Option(help="", kind=str).check("n", 4, where="t"),
-            "t: n is 4 (int); expected a str",
-        ),
-    ],
-)
-def test_values_that_do_not_fit(check: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        check()
-    assert str(caught.value) == message

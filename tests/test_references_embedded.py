@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-import numpy as np
 import pytest
-from astropy.io import fits
 
 from builders import failing
 from reference_helpers import exposure
@@ -63,18 +61,6 @@ class TestContent:
         embedded.write_copy(tmp_path / "copy")
         folder = tmp_path / "copy/references/tmt/iris"
         assert {path.name: sha256(path) for path in folder.iterdir()} == SHA256
-
-    def test_the_mask_flags_the_border_and_nothing_else(self, mask: Path) -> None:
-        expected = np.zeros((4096, 4096), np.uint32)
-        for edge in (slice(0, 4), slice(4092, 4096)):
-            expected[edge, :] = expected[:, edge] = REFERENCE_PIXEL
-        with fits.open(mask, checksum=True) as units:
-            assert [unit.name for unit in units] == ["PRIMARY", "DQ"]
-            assert "CHECKSUM" in units[0].header
-            assert "DATASUM" in units["DQ"].header
-            assert (units["DQ"].header["BITPIX"], units["DQ"].header["BZERO"]) == (32, 2**31)
-            assert units["DQ"].data.dtype == np.uint32
-            assert np.array_equal(units["DQ"].data, expected)
 
     def test_it_serves_the_sample_ramp_of_2015(
         self, mask: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,5 @@
 """Tables that are read and made without astropy's, as astropy reads them."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +8,9 @@ import pytest
 from astropy.io import fits
 
 from builders import write_hdus
-from tmt_dq.core.dq_def import DefinedBit, convention_rows
-from tmt_dq.fits.checksums import sign, sum_bytes
+from tmt_dq.core.dq_def import DefinedBit
 from tmt_dq.fits.file import open_input
-from tmt_dq.fits.headers import primary_header
-from tmt_dq.fits.layout import padded
-from tmt_dq.fits.tables import convention_unit, read_columns, read_dq_def
-
-
-def _written() -> fits.HDUList:
-    header, data = convention_unit()
-    whole = data + bytes(padded(len(data)) - len(data))
-    primary = sign(primary_header(), 0)
-    content = primary + sign(header, sum_bytes(whole)) + whole
-    return fits.open(io.BytesIO(content), checksum=True)  # a wrong sum would be a warning
-
-
-def test_it_is_what_astropy_writes() -> None:
-    expected = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(convention_rows(), name="DQ_DEF")])
-    for hdu in expected:
-        hdu.add_checksum()
-    ignored = ["CHECKSUM", "DATASUM"]  # they have the time in their comments
-    with _written() as hdus:
-        difference = fits.FITSDiff(hdus, expected, ignore_keywords=ignored)
-        assert difference.identical, difference.report()
-        for name in ("BIT", "VALUE"):
-            np.testing.assert_array_equal(hdus["DQ_DEF"].data[name], expected["DQ_DEF"].data[name])
+from tmt_dq.fits.tables import read_columns, read_dq_def
 
 
 def written_table(path: Path, columns: Any, kind: Any = fits.BinTableHDU) -> Path:
