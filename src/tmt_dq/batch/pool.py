@@ -6,7 +6,6 @@ worker has a connection of its own, so that what dies with it is one job.
 """
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tmt_dq.batch.records import Work
+from tmt_dq.calibration.threads import cores
 from tmt_dq.errors import ConfigError, WorkerError
 
 __all__ = ["Pool", "Processes"]
@@ -35,7 +35,7 @@ class Processes:
     def __init__(self, count: int | None = None) -> None:
         if count is not None and count < 1:
             raise ConfigError(f"jobs is {count}; expected at least 1")
-        self.count = count or len(os.sched_getaffinity(0))
+        self.count = count or cores()
 
     def __call__(self, work: Work, jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Do all jobs; yield each with its result, or the error that it ended with.

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from tmt_dq.batch.pool import Pool
 from tmt_dq.batch.records import BatchResult, FileResult, Job
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.settings import Settings, make_settings
+from tmt_dq.calibration.threads import cores
 from tmt_dq.errors import BatchError, ConfigError, OutputError, TmtDqError, printable
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.arrivals import Arrivals
@@ -101,7 +101,7 @@ class Service:
         self._arrivals = Arrivals(options.patience_s, remote=options.remote)
         # Ramps that are left alone until they change.
         self._aside: dict[str, tuple[Identity, TmtDqError]] = {}
-        self._pool = Pool(options.jobs or len(os.sched_getaffinity(0)), work)
+        self._pool = Pool(options.jobs or cores(), work)
         self._planner = Planner(journal, settings, overwrite=options.overwrite)
         # Exposures that wait for a worker, or have one, by their outputs.
         self._taken: dict[str, str] = {}
