@@ -105,16 +105,20 @@ def write_rules(
     rules: Rules,
     *,
     reftype: str = "mask",
+    others: Mapping[str, str] | None = None,
     **header: Any,
 ) -> Path:
-    """Write .pmap, .imap and .rmap of an instrument; return the folder for its references."""
+    """Write .pmap, .imap and .rmap of an instrument; return the folder for its references.
+
+    `others` are the .imaps of other instruments.
+    """
     mappings = cache / "mappings" / observatory
     mappings.mkdir(parents=True, exist_ok=True)
     own = f"{observatory}_{instrument.lower()}"
     pmap, imap, rmap = f"{observatory}_0001.pmap", f"{own}_0001.imap", f"{own}_{reftype}_0001.rmap"
     common = {"derived_from": "NONE", "observatory": observatory.upper()}
     for name, kind, parkey, selector in (
-        (pmap, "PIPELINE", "META.INSTRUMENT.NAME", {instrument: imap}),
+        (pmap, "PIPELINE", "META.INSTRUMENT.NAME", {instrument: imap, **(others or {})}),
         (imap, "INSTRUMENT", "REFTYPE", {reftype.upper(): rmap}),
     ):
         own_header = {**common, "mapping": kind, "name": name, "parkey": (parkey,)}

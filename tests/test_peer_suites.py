@@ -14,7 +14,7 @@ import pytest
 
 from builders import make_mask
 from peer_jwst import find_python
-from reference_helpers import declare_context, mapping_text, write_rules
+from reference_helpers import declare_context, write_rules
 
 HERE = Path(__file__).parent
 LISTED = tomllib.loads((HERE / "peer_suites.toml").read_text())
@@ -24,15 +24,12 @@ SHAPES = {"MIRI": ("MIRIMAGE", (1024, 1032)), "FGS": ("GUIDER1", (2048, 2048))}
 
 def _make_cache(cache: Path) -> None:
     """Make rules and clean masks for the exposures of jwst's tests that select one."""
+    imaps = {name: f"jwst_{name.lower()}_0001.imap" for name in SHAPES}
     for instrument, (detector, shape) in SHAPES.items():
         rules = {(detector, "GENERIC"): {"2015-10-01 00:00:00": f"{instrument}.fits"}}
-        references = write_rules(cache, "jwst", instrument, rules)
+        references = write_rules(cache, "jwst", instrument, rules, others=imaps)
         header = {"TELESCOP": "JWST", "INSTRUME": instrument, "DETECTOR": detector}
         make_mask(references / f"{instrument}.fits", np.zeros(shape, np.uint32), header=header)
-    common = {"derived_from": "NONE", "observatory": "JWST", "mapping": "PIPELINE"}
-    own = {**common, "name": "jwst_0001.pmap", "parkey": ("META.INSTRUMENT.NAME",)}
-    files = {name: f"jwst_{name.lower()}_0001.imap" for name in SHAPES}
-    (cache / "mappings/jwst/jwst_0001.pmap").write_text(mapping_text(own, repr(files)))
     declare_context(cache, "jwst")
 
 

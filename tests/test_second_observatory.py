@@ -25,10 +25,12 @@ from tmt_dq.errors import ConfigError, RampFormatError
 BOTH = ("tmt", "ligeriri")
 
 
-def _write_ligeriri(cache: Path, instrument: str, detector: str) -> Path:
+def _write_ligeriri(cache: Path, instrument: str, detector: str, **others: str) -> Path:
     rules = {(detector, "GENERIC"): {"2015-10-01 00:00:00": f"{instrument}_DQ.fits"}}
     parkey = (("META.INSTRUMENT.DETECTOR", "META.SUBARRAY.NAME"), ("META.DATE",))
-    return write_rules(cache, "ligeriri", instrument, rules, reftype="dq", parkey=parkey)
+    return write_rules(
+        cache, "ligeriri", instrument, rules, reftype="dq", parkey=parkey, others=others
+    )
 
 
 def _leave(cache: Path, observatories: tuple[str, ...]) -> None:
@@ -161,8 +163,11 @@ def test_a_mask_lives_by_the_rules_of_the_cache(
 
 
 def test_a_declared_context_of_other_rules(folder: Path) -> None:
-    """The published cache declares a context that it does not have."""
-    _write_ligeriri(folder, "IRIS", "IMG1")
+    """The published cache declares a context that it does not have, and lacks Liger's rules."""
+    _write_ligeriri(folder, "IRIS", "IMG1", Liger="ligeriri_liger_0001.imap")
+    found = json.loads(invoke("doctor", "--crds-path", folder, "--json").out)
+    assert (found["errors"], len(found["remarks"])) == ([], 1)
+    assert "ligeriri_liger_0001.imap: the rules refer to this file" in found["remarks"][0]
     (folder / "config/ligeriri").mkdir(parents=True)
     (folder / "config/ligeriri/server_config").write_text(
         "{'observatory': 'ligeriri', 'operational_context': 'iris_liger_0001.pmap'}"

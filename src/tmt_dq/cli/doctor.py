@@ -47,7 +47,7 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
     """
     from tmt_dq.references.embedded import user_folder
 
-    rules, errors = _rules(crds_path, context)
+    rules, errors, remarks = _rules(crds_path, context)
     described, problems = _instruments()
     errors += [each for each in problems if str(each) not in map(str, errors)]
     variables = {
@@ -69,7 +69,7 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
         "folders": folders,
         "extras": {name: _missing(modules) or "installed" for name, modules in _EXTRAS.items()},
     }
-    remarks = [
+    remarks += [
         f"{name} is no variable of tmt-dq; these are {', '.join(_OWN)}"
         for name in variables
         if name.startswith("TMT_DQ_") and name not in _OWN
@@ -93,7 +93,9 @@ def doctor_command(crds_path: Path | None, context: str | None, *, as_json: bool
     return ConfigError.exit_code if errors else 0
 
 
-def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list[TmtDqError]]:
+def _rules(
+    path: Path | None, context: str | None
+) -> tuple[dict[str, Any], list[TmtDqError], list[str]]:
     """Load the rules that exposures would get, as `apply` would."""
     from tmt_dq.references.cache import open_caches
     from tmt_dq.references.rules import load_rules, served
@@ -104,20 +106,22 @@ def _rules(path: Path | None, context: str | None) -> tuple[dict[str, Any], list
         "context": "",
         "context_from": _origin("--context", context, "CRDS_CONTEXT", "newest of the cache"),
     }
-    errors: list[TmtDqError] = []
     try:
         found = open_caches(path, context)
     except TmtDqError as error:
-        return rules, [error]
+        return rules, [error], []
     rules["cache"] = str(found[0][0].root)
     rules["context"] = ", ".join(name for _, name in found)
+    loaded, errors = 0, []
     for cache, name in found:
         try:
             for instrument in served(cache, name):
                 load_rules(cache.mappings, name, instrument)
+                loaded += 1
         except TmtDqError as error:
             errors.append(error)
-    return rules, errors
+    # Rules of an instrument that are not whole hinder no exposures of the others.
+    return rules, [] if loaded else errors, [str(error) for error in errors if loaded]
 
 
 def _instruments() -> tuple[dict[str, str], list[TmtDqError]]:

@@ -79,8 +79,8 @@ class Cache:
                 f"found without a server; expected a name such as {self.observatory}_0001.pmap, or "
                 "latest",
                 where=where,
-                hint=f"The cache {self.root} has: {self._list_contexts()}. Name one with --context "
-                "(context=), or TMT_DQ_CRDS_CONTEXT, which goes before CRDS_CONTEXT.",
+                hint=f"The cache {self.root} has: {self._list_contexts()}. Correct it, or name one "
+                "with --context (context=) or TMT_DQ_CRDS_CONTEXT, which goes before CRDS_CONTEXT.",
             )
         with _readable(self.mappings):
             found = identify(self.mappings / name)
