@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tmt_dq.calibration.maps import sum_cross
+
 __all__ = ["Noise", "Scene", "write_exposure", "write_night"]
 
 Floats = npt.NDArray[np.float32]
@@ -34,6 +36,8 @@ _KINDS = (
     "UNRELIABLE_BIAS",
     "NONLINEAR",
 )
+_FLAGS = {"OPEN_PAIR": "OPEN", "SATURATED": "HOT", "CLUSTER": "DEAD", "COLUMN": "DEAD"}
+"""Flags of kinds of defects that are not called like theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,22 +172,16 @@ class Scene:
         """Give the charge of open pixels to their neighbours: most to those that share an edge."""
         charge = opened.astype(np.float32)
         self.response[opened] = 0.0
-        share = 0.2 * _cross(charge)
+        share = 0.2 * sum_cross(charge)
         self.response += np.where(opened, 0, share).astype(np.float32)
 
     def _set_truth(self) -> None:
-        kinds, truth = self.kinds, self.truth
-        for flag in ("LOW_QE", "WARM", "RC", "TELEGRAPH", "NONLINEAR"):
-            truth[flag] = kinds[flag]
-        for flag in ("UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_BIAS"):
-            truth[flag] = kinds[flag]
-        truth["DEAD"] = kinds["DEAD"] | kinds["CLUSTER"] | kinds["COLUMN"]
-        truth["OPEN"] = kinds["OPEN"] | kinds["OPEN_PAIR"]
-        truth["ADJ_OPEN"] = (
-            (_cross(truth["OPEN"].astype(np.float32)) > 0) & ~truth["OPEN"] & ~self.reference
-        )
-        truth["HOT"] = kinds["HOT"] | kinds["SATURATED"]
-        truth["INVERSE_RC"] = kinds["INVERSE_RC"]
+        truth = self.truth
+        for kind, planted in self.kinds.items():
+            flag = _FLAGS.get(kind, kind)
+            truth[flag] = planted | truth.get(flag, np.False_)
+        beside = sum_cross(truth["OPEN"].astype(np.float32)) > 0
+        truth["ADJ_OPEN"] = beside & ~truth["OPEN"] & ~self.reference
         truth["BAD_REF_PIXEL"] = self.bad_reference
         truth["REFERENCE_PIXEL"] = self.reference
 
@@ -220,7 +218,7 @@ class Scene:
             signal.flat[telegraph] += self.amplitude.flat[telegraph] * state
             np.minimum(signal, 125e3, out=signal)
             shared = self.coupling * signal
-            signal += _cross(shared) - 4 * shared
+            signal += sum_cross(shared) - 4 * shared
             signal += offset + self.read_noise * rng.standard_normal(self.shape, np.float32)
             signal += self._correlated(rng)
             signal /= np.float32(self.gain_e_per_dn)
@@ -238,7 +236,7 @@ class Scene:
         hits = np.zeros(self.shape, np.float32)
         places = rng.integers(0, charge.size, count)
         np.add.at(hits.reshape(-1), places, 400 + rng.exponential(1500, count))
-        charge += np.where(active, 0.88 * hits + 0.03 * _cross(hits), 0)
+        charge += np.where(active, 0.88 * hits + 0.03 * sum_cross(hits), 0)
 
     def _correlated(self, rng: np.random.Generator) -> Floats:
         """Return the noise of one read that neighbours along the readout have in common."""
@@ -267,16 +265,6 @@ def _photons(rng: np.random.Generator, expected: Floats) -> Floats:
     drawn[few] = rng.poisson(expected[few])
     result: Floats = np.maximum(drawn, 0)
     return result
-
-
-def _cross(values: Floats) -> Floats:
-    """Return the sum of the four neighbours that share an edge."""
-    total: Floats = np.zeros_like(values)
-    total[1:] += values[:-1]
-    total[:-1] += values[1:]
-    total[:, 1:] += values[:, :-1]
-    total[:, :-1] += values[:, 1:]
-    return total
 
 
 def _pink(rng: np.random.Generator, count: int) -> Floats:
