@@ -276,14 +276,8 @@ class Service:
                 what = "the folder is gone, or is another one than at the start; the watch ends"
                 hint = "Mount it or make it again, then start the watch: it goes on."
                 raise kind(what, where=place, hint=hint)
-        # Workers look up the rules for each exposure anyway: this is for what had no mask.
-        settings = make_settings(self._options.apply)
-        if settings != self._settings:
-            contexts = ", ".join(rule.context for rule in settings.rules) or "none"
-            _log.warning("the rules are %s from now on", contexts)
-            self._settings = settings
-            self._planner = Planner(self._journal, settings, overwrite=self._options.overwrite)
-            self._control.reload()
+        if self._settings.rules:
+            self._follow_rules()
         if self._control.reload_wanted:
             self._control.reload_wanted = False
             _log.info("searching again, and trying again what was set aside")
@@ -292,6 +286,20 @@ class Service:
                 self._arrivals.notice(path)
             self._aside.clear()
         self._show(state)
+
+    def _follow_rules(self) -> None:
+        """Try again with new rules what is set aside; workers look them up for each exposure."""
+        try:
+            settings = make_settings(self._options.apply)
+        except TmtDqError as error:
+            self._log_once("the rules cannot be read: %s", str(error))
+            return
+        if settings != self._settings:
+            contexts = ", ".join(rule.context for rule in settings.rules)
+            _log.warning("the rules are %s from now on", contexts)
+            self._settings = settings
+            self._planner = Planner(self._journal, settings, overwrite=self._options.overwrite)
+            self._control.reload()
 
     def _show(self, state: str) -> None:
         total = self._total
