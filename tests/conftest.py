@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import builders
 import published_files
 
 # Files and cold imports make the time of a first example meaningless.
@@ -45,6 +46,18 @@ def _clean_environment(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.setenv("TMT_DQ_CACHE_DIR", str(cache_dir))
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    """Mask of 6 × 8 pixels for the ramps of `builders.make_ramp`."""
+    return builders.make_mask(tmp_path / "mask.fits")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Folder for outputs, which is not there yet."""
+    return tmp_path / "out"
 
 
 @pytest.fixture(scope="session")

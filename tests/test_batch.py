@@ -25,16 +25,6 @@ from tmt_dq.errors import (
 )
 
 
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    return make_mask(tmp_path / "mask.fits")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
 def reasons(folder: Path, out: Path, **options: Any) -> dict[str, tuple[str, str]]:
     plans = plan_batch([folder], output_dir=out, **options)
     return {Path(plan.input).name: (plan.action, plan.reason) for plan in plans}

@@ -14,7 +14,7 @@ import pytest
 
 import batch_work
 from batch_helpers import Dask, dask_cluster, look_ahead, night, run, until
-from builders import arrays, invoke, make_mask, run_python
+from builders import arrays, invoke, run_python
 from tmt_dq.batch import Cluster
 from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.journal import JOURNAL_NAME
@@ -30,11 +30,6 @@ Client = pytest.importorskip("distributed").Client
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
     with dask_cluster(tmp_path_factory.mktemp("dask"), 2) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    return make_mask(tmp_path / "mask.fits")
 
 
 def test_night_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Path) -> None:

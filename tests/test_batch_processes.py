@@ -66,11 +66,9 @@ def test_script_without_a_guard_is_told(tmp_path: Path) -> None:
     assert '`if __name__ == "__main__":`' in done.stderr
 
 
-def test_killed_while_it_writes(folder: Path, tmp_path: Path) -> None:
+def test_killed_while_it_writes(folder: Path, tmp_path: Path, mask: Path, out: Path) -> None:
     """The whole way: workers are killed in the middle of files, and all come out right."""
-    mask = make_mask(tmp_path / "mask.fits")
     night(folder, 10)
-    out = tmp_path / "out"
 
     def killing(work: Work, jobs: Iterable[Job]) -> Any:
         for number, pair in enumerate(Processes(2)(work, jobs)):
@@ -100,10 +98,8 @@ def planned(folder: Path, out: Path, mask: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("when", ["at work", "at the start"])
-def test_ctrl_c(folder: Path, tmp_path: Path, when: str) -> None:
-    mask = make_mask(tmp_path / "mask.fits")
+def test_ctrl_c(folder: Path, tmp_path: Path, when: str, mask: Path, out: Path) -> None:
     long_night(folder)
-    out = tmp_path / "out"
     report = tmp_path / "report.jsonl"
     words = [str(COMMAND), "batch", str(folder), "--output-dir", str(out), "--jobs", "2"]
     words += ["--mask", str(mask), "--report", str(report)]
@@ -164,11 +160,9 @@ def test_ctrl_c_between_journal_and_report(
     assert plans == {"skip: done and still true": 1, "process: interrupted": 2}
 
 
-def test_workers_end_with_their_parent(folder: Path, tmp_path: Path) -> None:
+def test_workers_end_with_their_parent(folder: Path, mask: Path, out: Path) -> None:
     """The parent is killed: its workers end their file and go, and the next run goes on."""
-    mask = make_mask(tmp_path / "mask.fits")
     long_night(folder)
-    out = tmp_path / "out"
     words = [str(COMMAND), "batch", str(folder), "--output-dir", str(out), "-q", "--jobs", "2"]
     process = subprocess.Popen([*words, "--mask", str(mask)])
     until(lambda: len(list(out.glob("*.fits"))) > 5)

@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from batch_helpers import children, night, until
-from builders import make_mask, run_cli
+from builders import run_cli
 from tmt_dq.batch import plan_batch
 from tmt_dq.batch.journal import JOURNAL_NAME
 
@@ -62,16 +60,6 @@ def started(folder: Path, out: Path, *options: object, **variables: str) -> Iter
     finally:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    return make_mask(tmp_path / "mask.fits")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 @contextlib.contextmanager
