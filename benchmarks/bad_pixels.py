@@ -1,28 +1,36 @@
 """How well `tmt-dq make` finds planted defects: recall and precision, class by class.
 
-``python -m benchmarks.bad_pixels`` prints the tables of docs/topics/bad_pixel_search.md; it takes
-20 minutes. The seeds here are for measuring alone: thresholds were tuned on others (101 to 110).
+``python -m benchmarks.bad_pixels`` measures what .bench/bad_pixels lacks, and prints the tables and
+draws the picture of docs/topics/bad_pixel_search.md; all of it takes half an hour. The seeds here
+are for measuring alone: thresholds were tuned on others (101 to 110).
 """
 
 import argparse
-import itertools
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.calibration.maps import Maps
-from tmt_dq.calibration.measure import Lamp, measure
+from tmt_dq.calibration.measure import Cubes, Lamp, measure
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.calibration.simulation import Noise, Scene
 from tmt_dq.calibration.statistics import Sampling
 
 Bools = npt.NDArray[np.bool_]
 
+RESULTS = Path(".bench/bad_pixels")
+PICTURE = Path("docs/images/bad-pixel-recall.png")
+SIZE = 256
 SEEDS = (201, 202, 203, 204, 205)
+SEEDS_OF_MANY = SEEDS[:3]
+"""Scenes of which 60 darks are simulated."""
+NUMBERS = {5: 2, 10: 1, 60: 1}
+"""Darks that a mask is made of, and how many masks are made of those of a scene."""
 NOISES = {
     "white noise, few cosmic rays": Noise(),
     "white noise, many cosmic rays": Noise(cosmic_rays_per_pixel_s=1e-5),
@@ -45,21 +53,12 @@ ALSO: Mapping[str, Sequence[str]] = {
 }
 """What a class shows in pixels that were planted as another: a telegraph pixel has no slope to
 rely upon. Such a flag counts neither as found nor as false."""
-
-
-@dataclass(frozen=True)
-class Cubes:
-    """Exposures in memory."""
-
-    array: npt.NDArray[np.uint16]
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        count, reads, ny, nx = self.array.shape
-        return count, reads, ny, nx
-
-    def rows(self, first: int, count: int) -> npt.NDArray[np.float32]:
-        return self.array[:, :, first : first + count].astype(np.float32)
+BORDER = ("BAD_REF_PIXEL", "REFERENCE_PIXEL")
+PLACES = {
+    "OPEN": ("OPEN, pairs", ("OPEN_PAIR",)),
+    "DEAD": ("DEAD, in clusters and a column", ("CLUSTER", "COLUMN")),
+}
+"""Parts of a class that have a row of their own."""
 
 
 @dataclass
@@ -73,8 +72,8 @@ class Score:
     clean: int = 0
 
     def add(self, other: "Score") -> None:
-        for name in ("planted", "found", "false_clean", "false_other", "clean"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     @property
     def recall(self) -> float:
@@ -84,98 +83,132 @@ class Score:
     def precision(self) -> float:
         return self.found / max(self.found + self.false_clean + self.false_other, 1)
 
+    def cell(self) -> str:
+        """Return recall, precision and the share of clean pixels, for a table."""
+        if not self.clean:
+            return f" {self.recall:.3f} |"
+        clean = f"{self.false_clean / self.clean * 1e5:.1f}" if self.false_clean else "0"
+        return f" {self.recall:.3f} / {self.precision:.3f} / {clean} |"
 
-def maps_of(scene: Scene, darks: npt.NDArray[np.uint16], lamps: Sequence[Cubes]) -> Maps:
-    """Return the maps of a scene."""
-    sampling = Sampling(scene.read_seconds, scene.gain_e_per_dn, 60000.0, scene.channel_width)
-    flats = [Lamp(lamp, sampling) for lamp in lamps]
-    return measure((Cubes(darks), sampling), flats, scene.reference, load_recipe("iris").statistics)
+
+Scores = dict[str, Score]
 
 
-def flags_found(maps: Maps) -> dict[str, Bools]:
+def sampling(scene: Scene) -> Sampling:
+    return Sampling(scene.read_seconds, scene.gain_e_per_dn, 60000.0, scene.channel_width)
+
+
+def lamps_of(scene: Scene) -> list[Lamp]:
+    """Return the flats of a scene."""
+    lamps, first = [], 0
+    for light, count in LAMPS:
+        cubes = [scene.flat_ramp(first + n, light_e_per_s=light) for n in range(count)]
+        lamps.append(Lamp(Cubes(np.stack(cubes)), sampling(scene)))
+        first += count
+    return lamps
+
+
+def flags_found(
+    scene: Scene, darks: npt.NDArray[np.uint16], lamps: Sequence[Lamp]
+) -> dict[str, Bools]:
     """Return the pixels of each class, all finders of a flag together."""
+    recipe = load_recipe("iris")
+    dark = (Cubes(darks), sampling(scene))
+    maps = measure(dark, lamps, scene.reference, recipe.statistics, jobs=1)
     found: dict[str, Bools] = {}
-    for name, (finder, parameters) in load_recipe("iris").finders.items():
+    for name, (finder, parameters) in recipe.finders.items():
         if not finder.last:
             flag = TRUTH.get(name, finder.flag)
             found[flag] = finder.run(maps, parameters) | found.get(flag, False)
     return found
 
 
-def scores(scene: Scene, maps: Maps) -> dict[str, Score]:
-    """Return the score of each class."""
+def scores(scene: Scene, found: Mapping[str, Bools]) -> Scores:
+    """Return the score of each class, and of pixels at places that are difficult."""
     kinds = scene.kinds
     planted = np.any([*kinds.values(), scene.truth["ADJ_OPEN"]], axis=0)
+    beside, isolated = Score(), Score()
+    near = beside_border(scene.reference)
     result = {}
-    for flag, found in flags_found(maps).items():
+    for flag, pixels in found.items():
         truth = scene.truth[flag]
-        border = flag in {"BAD_REF_PIXEL", "REFERENCE_PIXEL"}
-        clean = scene.reference & ~truth if border else ~planted & ~scene.reference
+        clean = scene.reference & ~truth if flag in BORDER else ~planted & ~scene.reference
         allowed = np.any([kinds[kind] for kind in ALSO.get(flag, ())] or [truth], axis=0)
         result[flag] = Score(
             planted=int(truth.sum()),
-            found=int((found & truth).sum()),
-            false_clean=int((found & clean & ~truth).sum()),
-            false_other=int((found & ~truth & ~clean & ~allowed).sum()),
+            found=int((pixels & truth).sum()),
+            false_clean=int((pixels & clean & ~truth).sum()),
+            false_other=int((pixels & ~truth & ~clean & ~allowed).sum()),
             clean=int(clean.sum()),
         )
-        if flag == "OPEN":
-            pairs = kinds["OPEN_PAIR"]
-            result["OPEN (pairs)"] = Score(
-                int(pairs.sum()),
-                int((found & pairs).sum()),
-                result[flag].false_clean,
-                result[flag].false_other,
-                int(clean.sum()),
-            )
-    return result
+        name, parts = PLACES.get(flag, ("", ()))
+        part = np.any([kinds[kind] for kind in parts] or [truth & False], axis=0)
+        if name:
+            result[name] = Score(int(part.sum()), int((pixels & part).sum()))
+        if flag not in BORDER:
+            for score, where in ((beside, near), (isolated, ~near & ~part)):
+                score.add(Score(int((truth & where).sum()), int((pixels & truth & where).sum())))
+    return result | {"all classes, beside the border": beside, "all classes, isolated": isolated}
 
 
-def measured(
-    noise: Noise, numbers: Sequence[int], seeds: Sequence[int], size: int
-) -> Iterator[tuple[int, dict[str, Score]]]:
-    """Yield the scores of a noise for each number of darks, summed over seeds."""
-    total: dict[int, dict[str, Score]] = {number: {} for number in numbers}
-    for seed in seeds:
-        scene = Scene((size, size), seed=seed, noise=noise)
+def beside_border(reference: Bools) -> Bools:
+    """Return the pixels that have a reference pixel among their eight neighbours."""
+    from scipy import ndimage
+
+    grown: Bools = ndimage.binary_dilation(reference, np.ones((3, 3), bool))
+    return grown & ~reference
+
+
+def measured(noise: str, seed: int) -> dict[str, Scores]:
+    """Return the scores of one scene for each number of darks, from the results or anew."""
+    numbers = [n for n in NUMBERS if n <= 10 or seed in SEEDS_OF_MANY]
+    path = RESULTS / f"scores-{list(NOISES).index(noise)}-{seed}.json"
+    if not path.exists():
+        began = time.monotonic()
+        scene = Scene((SIZE, SIZE), seed=seed, noise=NOISES[noise])
         darks = np.stack([scene.dark_ramp(number) for number in range(max(numbers))])
-        first, lamps = 0, []
-        for light, count in LAMPS:
-            cubes = [scene.flat_ramp(first + n, light_e_per_s=light) for n in range(count)]
-            lamps.append(Cubes(np.stack(cubes)))
-            first += count
+        lamps = lamps_of(scene)
+        total: dict[int, Scores] = {number: {} for number in numbers}
         for number in numbers:
-            for flag, score in scores(scene, maps_of(scene, darks[:number], lamps)).items():
-                total[number].setdefault(flag, Score()).add(score)
-        print(f"  seed {seed}", file=sys.stderr)
-    yield from total.items()
+            for first in range(0, NUMBERS[number] * number, number):
+                found = flags_found(scene, darks[first : first + number], lamps)
+                add(total[number], scores(scene, found))
+        text = {n: {k: asdict(v) for k, v in each.items()} for n, each in total.items()}
+        path.write_text(json.dumps(text))
+        print(f"  {noise}, seed {seed}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    stored = json.loads(path.read_text())
+    return {n: {k: Score(**v) for k, v in each.items()} for n, each in stored.items()}
 
 
-def table(noise: str, results: Mapping[int, Mapping[str, Score]]) -> None:
+def add(total: Scores, more: Scores) -> None:
+    for name, score in more.items():
+        total.setdefault(name, Score()).add(score)
+
+
+def table(noise: str, seeds: Sequence[int]) -> None:
     """Print recall, precision and false flags of clean pixels, a row a class."""
+    total: dict[str, Scores] = {}
+    for seed in seeds:
+        for number, each in measured(noise, seed).items():
+            add(total.setdefault(number, {}), each)
     print(f"\n{noise}\n")
-    print("| class | planted |" + "".join(f" {number} darks |" for number in results))
-    print("|---|---:|" + "---:|" * len(results))
-    first = next(iter(results.values()))
-    for flag, score in first.items():
-        if flag == "REFERENCE_PIXEL":
-            continue
-        cells = [
-            f" {one.recall:.3f} / {one.precision:.3f} ({one.false_clean / max(one.clean, 1):.0e}) |"
-            for one in (scores[flag] for scores in results.values())
-        ]
-        print(f"| {flag} | {score.planted:,} |" + "".join(cells))
+    print("| class |" + "".join(f" {number} darks | |" for number in total))
+    print("|---|" + "---:|---:|" * len(total))
+    for name in next(iter(total.values())):
+        if name != "REFERENCE_PIXEL":
+            cells = [f" {each[name].planted:,} |{each[name].cell()}" for each in total.values()]
+            print(f"| {name} |" + "".join(cells))
 
 
 CURVES = {
-    "WARM": ("e-/s", (0.05, 0.08, 0.10, 0.12, 0.15, 0.2, 0.4)),
-    "RC": ("noise of differences", (2, 3, 4, 6, 8, 10, 20, 60)),
-    "TELEGRAPH": ("noise of a read", (1, 2, 3, 4, 5, 7, 10, 30)),
-    "UNRELIABLE_DARK": ("noise of the population", (1, 1.5, 2, 2.5, 3, 4, 8)),
-    "UNRELIABLE_BIAS": ("reset noise", (1, 2, 3, 4, 5, 8)),
-    "UNRELIABLE_SLOPE": ("e-/s", (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4)),
+    "WARM": "e⁻/s",
+    "RC": "noise of a read difference",
+    "TELEGRAPH": "noise of a read",
+    "UNRELIABLE_DARK": "noise of the population",
+    "UNRELIABLE_BIAS": "noise of the population",
+    "UNRELIABLE_SLOPE": "e⁻/s",
 }
-"""Classes whose recall depends on an amplitude: its unit, and limits of the bins."""
+"""Classes whose recall depends on an amplitude, and its unit."""
 
 
 def amplitudes(scene: Scene, flag: str) -> npt.NDArray[np.float64]:
@@ -186,48 +219,81 @@ def amplitudes(scene: Scene, flag: str) -> npt.NDArray[np.float64]:
         "RC": np.sqrt(2) * noise.read_e,
         "TELEGRAPH": noise.read_e,
         "UNRELIABLE_DARK": noise.read_e,
-        "UNRELIABLE_BIAS": noise.reset_e,
+        "UNRELIABLE_BIAS": np.hypot(noise.reset_e, noise.read_e),
     }
     return np.asarray(np.abs(values[planted]) / unit.get(flag, 1.0), np.float64)
 
 
-def curves(noise: Noise, number: int, seeds: Sequence[int], size: int) -> None:
-    """Print recall against amplitude, of defects that begin far below the thresholds."""
-    strength: dict[str, list[float]] = {flag: [] for flag in CURVES}
-    hits: dict[str, list[bool]] = {flag: [] for flag in CURVES}
-    for seed in seeds:
-        scene = Scene((size, size), seed=seed, noise=noise, weakest=0.2)
-        darks = np.stack([scene.dark_ramp(index) for index in range(number)])
-        found = flags_found(maps_of(scene, darks, [Cubes(np.stack([scene.flat_ramp(0)] * 2))]))
-        for flag in CURVES:
-            strength[flag] += amplitudes(scene, flag).tolist()
-            hits[flag] += found[flag][scene.truth[flag]].tolist()
-    for flag, (unit, limits) in CURVES.items():
-        values, ok = np.array(strength[flag]), np.array(hits[flag])
-        cells = []
-        for low, high in itertools.pairwise(limits):
-            inside = (values >= low) & (values < high)
-            if inside.any():
-                cells.append(f"{low}–{high}: {ok[inside].mean():.2f}")
-        print(f"| {flag} | {unit} | {', '.join(cells)} |")
+def curve(noise: str, seed: int, number: int) -> dict[str, list[tuple[float, bool]]]:
+    """Return amplitude, and whether it was found, of defects that begin far below thresholds."""
+    path = RESULTS / f"curve-{list(NOISES).index(noise)}-{seed}-{number}.json"
+    if not path.exists():
+        scene = Scene((SIZE, SIZE), seed=seed, noise=NOISES[noise], weakest=0.2)
+        points: dict[str, list[tuple[float, bool]]] = {flag: [] for flag in CURVES}
+        lamps = [Lamp(Cubes(np.stack([scene.flat_ramp(0)] * 2)), sampling(scene))]
+        for first in range(0, 20, number):
+            darks = [scene.dark_ramp(first + index) for index in range(number)]
+            found = flags_found(scene, np.stack(darks), lamps)
+            for flag in CURVES:
+                hits = found[flag][scene.truth[flag]].tolist()
+                points[flag] += zip(amplitudes(scene, flag).tolist(), hits, strict=True)
+        path.write_text(json.dumps(points))
+        print(f"  curve, {noise}, seed {seed}, {number} darks", file=sys.stderr)
+    stored: dict[str, list[tuple[float, bool]]] = json.loads(path.read_text())
+    return stored
+
+
+def binned(points: Sequence[tuple[float, bool]]) -> Iterator[tuple[float, float]]:
+    """Yield mean amplitude and recall of 20 bins of as many pixels each."""
+    values = np.array(sorted(points))
+    for part in np.array_split(values, min(20, len(values))):
+        yield float(part[:, 0].mean()), float(part[:, 1].mean())
+
+
+def enough(points: Sequence[tuple[float, bool]]) -> float:
+    """Return the amplitude from which recall is at least 0.99: of all pixels above it."""
+    values = np.array(sorted(points, reverse=True))
+    recall = np.cumsum(values[:, 1]) / np.arange(1, len(values) + 1)
+    return float(values[np.flatnonzero(recall >= 0.99).max(initial=0), 0])
+
+
+def curves(noise: str, seeds: Sequence[int]) -> None:
+    """Draw recall against amplitude, and print from which amplitude on it is 0.99."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    panels = figure.subplots(2, 3, sharey=True)
+    print(f"\nRecall 0.99 from this amplitude on, {noise}\n\n| class | unit | 5 darks | 10 darks |")
+    print("|---|---|---:|---:|")
+    results = {n: [curve(noise, seed, n) for seed in seeds] for n in (5, 10)}
+    for panel, (flag, unit) in zip(panels.flat, CURVES.items(), strict=True):
+        limits = []
+        for (number, each), style in zip(results.items(), ("o--", "s-"), strict=True):
+            points = [point for one in each for point in one[flag]]
+            x, y = zip(*binned(points), strict=True)
+            panel.plot(x, y, style, markersize=3, label=f"{number} darks")
+            limits.append(f" {enough(points):.2g} |")
+        panel.set(title=flag, xlabel=unit, xscale="log")
+        panel.axhline(0.99, color="0.7", linewidth=0.8)
+        print(f"| {flag} | {unit} |" + "".join(limits))
+    panels[0, 0].legend()
+    figure.supylabel("recall")
+    figure.savefig(PICTURE, dpi=80)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=384, help="rows and columns")
-    parser.add_argument("--darks", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--noise", type=int, nargs="+", default=range(len(NOISES)))
-    parser.add_argument("--curves", action="store_true", help="recall against amplitude")
+    parser.add_argument("--no-curves", action="store_true", help="tables only")
     given = parser.parse_args()
-    for number in given.noise:
-        name, noise = list(NOISES.items())[number]
-        began = time.monotonic()
-        if given.curves:
-            curves(noise, max(given.darks), given.seeds, given.size)
-            continue
-        table(name, dict(measured(noise, given.darks, given.seeds, given.size)))
-        print(f"  {name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for seed in given.seeds:
+        for noise in NOISES:
+            measured(noise, seed)
+    for noise in NOISES:
+        table(noise, given.seeds)
+    if not given.no_curves:
+        curves("1/f noise, many cosmic rays", SEEDS_OF_MANY)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,13 @@
 """Darks and flats in memory, for tests."""
 
 import numpy as np
-import numpy.typing as npt
 
 from tmt_dq.calibration.maps import Maps, MapsSettings
-from tmt_dq.calibration.measure import Lamp, measure
+from tmt_dq.calibration.measure import Cubes, Lamp, measure
 from tmt_dq.calibration.simulation import Scene
 from tmt_dq.calibration.statistics import Sampling
 
 SAMPLING = Sampling(read_seconds=5.0, gain_e_per_dn=2.0, saturation_dn=60000.0, channel_columns=128)
-
-
-class Cubes:
-    """Exposures in memory, (exposures, reads, rows, columns)."""
-
-    def __init__(self, cubes: list[npt.NDArray[np.uint16]]) -> None:
-        self.array = np.stack(cubes)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        count, reads, ny, nx = self.array.shape
-        return count, reads, ny, nx
-
-    def rows(self, first: int, count: int) -> npt.NDArray[np.float32]:
-        return self.array[:, :, first : first + count].astype(np.float32)
 
 
 def measured(
@@ -35,11 +19,11 @@ def measured(
     jobs: int = 1,
 ) -> Maps:
     """Return the maps of simulated darks and flats."""
-    dark = Cubes([scene.dark_ramp(number, reads) for number in range(darks)])
+    dark = Cubes(np.stack([scene.dark_ramp(number, reads) for number in range(darks)]))
     lamps = []
     for level, (light, count) in enumerate(flats):
         cubes = [
             scene.flat_ramp(100 * level + number, light_e_per_s=light) for number in range(count)
         ]
-        lamps.append(Lamp(Cubes(cubes), SAMPLING))
+        lamps.append(Lamp(Cubes(np.stack(cubes)), SAMPLING))
     return measure((dark, SAMPLING), lamps, scene.reference, MapsSettings(), jobs=jobs)

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration_helpers import SAMPLING, Cubes, measured
+from calibration_helpers import SAMPLING, measured
 from tmt_dq.calibration.finders import FINDERS, Finder
 from tmt_dq.calibration.maps import Maps, MapsSettings
-from tmt_dq.calibration.measure import Lamp, measure
+from tmt_dq.calibration.measure import Cubes, Lamp, measure
 from tmt_dq.calibration.recipe import load_recipe
 from tmt_dq.calibration.simulation import Noise, Scene
 from tmt_dq.calibration.statistics import dark_statistics
@@ -125,8 +125,8 @@ def test_result_does_not_depend_on_threads_or_order(scene: Scene, maps: Maps) ->
     flats = [scene.flat_ramp(number) for number in range(3)]
 
     def maps_of(darks: list[npt.NDArray[np.uint16]], jobs: int) -> Maps:
-        lamp = Lamp(Cubes(flats), SAMPLING)
-        return measure((Cubes(darks), SAMPLING), [lamp], scene.reference, MapsSettings(), jobs=jobs)
+        lamp, dark = Lamp(Cubes(np.stack(flats)), SAMPLING), Cubes(np.stack(darks))
+        return measure((dark, SAMPLING), [lamp], scene.reference, MapsSettings(), jobs=jobs)
 
     once, again, turned = maps_of(darks, 1), maps_of(darks, 3), maps_of(darks[::-1], 1)
     for name in once:
@@ -159,6 +159,11 @@ def test_cosmic_rays_do_not_change_slopes() -> None:
     for name in ("dark_rate", "dark_rate_scatter", "telegraph"):
         spread = float(quiet[name].std())
         assert np.abs(hit[name] - quiet[name]).max() < 4 * spread, name
+
+
+def test_finders_without_darks_or_flats_are_known_to_lack_maps(maps: Maps) -> None:
+    assert "dark_rate" in maps
+    assert "dark_rate" not in Maps({}, maps.reference)
 
 
 def test_parameters_are_checked() -> None:

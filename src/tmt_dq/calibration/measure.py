@@ -23,6 +23,7 @@ from tmt_dq.calibration.threads import cores, in_threads
 
 __all__ = [
     "Cost",
+    "Cubes",
     "Lamp",
     "Mapper",
     "Pass",
@@ -62,6 +63,23 @@ class Reads(Protocol):
     def rows(self, first: int, count: int) -> Floats:
         """Return rows of all reads of all exposures, DN, (exposures, reads, rows, columns)."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cubes:
+    """Exposures in memory, (exposures, reads, rows, columns), DN."""
+
+    array: npt.NDArray[np.uint16]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Exposures, reads, rows, columns."""
+        count, reads, ny, nx = self.array.shape
+        return count, reads, ny, nx
+
+    def rows(self, first: int, count: int) -> Floats:
+        """Return rows of all reads of all exposures."""
+        return self.array[:, :, first : first + count].astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

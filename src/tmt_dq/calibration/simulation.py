@@ -117,8 +117,9 @@ class Scene:
         clusters, cells = cells[:2], cells[2:]
         for number, (y0, x0) in enumerate(cells):
             kind = _KINDS[number % len(_KINDS)]
-            # The first of the cell is beside the border where the cell is.
-            y, x = y0 + int(rng.integers(0, 5)), x0 + int(rng.integers(0, 5))
+            # Those of the first row and column of cells are beside the border.
+            y = bottom if y0 == rows[0] else y0 + int(rng.integers(0, 5))
+            x = left if x0 == columns[0] else x0 + int(rng.integers(0, 5))
             self.kinds[kind][y, x] = True
             if kind == "OPEN_PAIR":
                 dy = int(rng.integers(0, 2))

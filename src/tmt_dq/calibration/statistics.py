@@ -21,18 +21,22 @@ Bools = npt.NDArray[np.bool_]
 _MAD = np.float32(1.4826)
 """Standard deviation of normal noise in units of its median absolute deviation."""
 _CLIP = 5.0
-"""Cosmic rays in flats: differences so many standard deviations above those of other exposures."""
-_STEP = 4.5
-"""The same for a step of the ramp, with the noise of all reads before and after it."""
-_MOST_STEPS = 10
-_STRUCK = 0.3
-"""Share of exposures with jumps from which the median over exposures has some of them."""
-_MOST_RAYS = 3
-"""More jumps in one ramp are telegraph noise."""
+"""Outliers: so many standard deviations above other reads or exposures."""
 _SAMPLE = 96
 """Read differences of a pixel that tell which of all are outliers."""
-_STEP_AGAINST_SLOPE = 12.0
+_STEP = 4.5
+"""Standard deviations from which a step of a ramp is a cosmic ray."""
+_STEP_AGAINST_SLOPE = 4.0
 """How much better (χ²) a step must describe a ramp than another slope does."""
+_MOST_STEPS = 10
+_STRUCK = 0.1
+"""Share of exposures with rays from which the median over exposures has some of them."""
+_PASSES = 3
+"""Medians that are then taken without the rays that were found."""
+_RARELY = 1e-4
+"""Share of good pixels whose exposures without the highest may scatter more than is usual."""
+_CALM = 2.0
+"""The same in units of the usual scatter, for many exposures."""
 _RC_READS = 3
 _EDGES = (2, 4, 8)
 """Reads averaged on each side of an edge of telegraph noise."""
@@ -67,14 +71,22 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     ramps = reads - reads[:, :1]
     ramps *= gain
     level = _remove_common(ramps, sampling.channel_columns)[-1] / (seconds * (length - 1))
-    noise, struck = _difference_noise(ramps, sampling.gain_e_per_dn)
-    often = struck.sum(axis=0) > max(1, _STRUCK * len(ramps))
-    ramps[:, :, often] = _without_jumps(ramps[:, :, often], noise[often])
+    noise = _difference_noise(ramps, sampling.gain_e_per_dn)
     ramps -= ramps.mean(axis=1, keepdims=True)
     usual = median(ramps)
     ramps -= usual
+    shot: Floats = np.maximum(_slope(usual[length // 2 :]), 0)
+    variance = np.maximum(noise**2 - shot, noise**2 / 4) / 2
+    calm, struck = _without_rays(ramps, variance, shot)
+    several = struck.sum(axis=0) > max(1, _STRUCK * len(ramps))
+    for _ in range(_PASSES if several.any() else 0):
+        middle = median(calm[:, :, several])
+        usual[:, several] += middle
+        ramps[:, :, several] -= middle
+        part = _without_rays(ramps[:, :, several], variance[several], shot[several])
+        calm[:, :, several] = part[0]
     late = _slope(usual[length // 2 :])
-    slopes = _slopes(ramps, noise)
+    slopes = _slope(np.moveaxis(calm, 1, 0))
     rates = (slopes + _slope(usual)) / seconds
     low, high = _quantile(rates, 0.3), _quantile(rates, 0.7)
     statistics = {
@@ -86,7 +98,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
         "level": level,
         "late_rate": late / seconds,
         "saturated_rate": median(early_rate),
-        "telegraph": _telegraph(ramps, slopes, noise, np.maximum(late, 0)),
+        "telegraph": _telegraph(ramps, slopes, variance, shot),
         "dark_rate": median(rates),
         "dark_rate_low": low,
         "dark_rate_high": high,
@@ -169,8 +181,8 @@ def _unsaturated_rate(reads: Floats, full: Bools, chosen: Bools) -> Floats:
     return rates
 
 
-def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> tuple[Floats, Bools]:
-    """Return the standard deviation of read differences without outliers, and which ramps jump.
+def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> Floats:
+    """Return the standard deviation of read differences without outliers.
 
     The median of the deviations of a sample tells outliers; it alone would be as coarse as counts
     are, and that of all differences would take most of the time of all statistics.
@@ -182,50 +194,61 @@ def _difference_noise(ramps: Floats, gain_e_per_dn: float) -> tuple[Floats, Bool
     least = np.float32(gain_e_per_dn * np.sqrt(2 / 12))  # rounding of two reads
     differences -= middle
     usual = np.abs(differences) <= np.float32(_CLIP) * np.maximum(spread, least)
-    jumps = (~usual & (differences > 0)).reshape(len(ramps), -1, *usual.shape[1:]).any(axis=1)
     number = usual.sum(axis=0)
     offset = differences.sum(axis=0, where=usual) / number
     differences *= differences
     mean = differences.sum(axis=0, where=usual) / number - offset**2
-    return np.maximum(np.sqrt(mean), least), jumps
+    noise: Floats = np.maximum(np.sqrt(mean), least)
+    return noise
 
 
-def _without_jumps(ramps: Floats, noise: Floats) -> Floats:
-    """Return ramps, (exposures, reads, pixels), without jumps that the other exposures do not have.
+def _without_rays(ramps: Floats, variance: Floats, shot: Floats) -> tuple[Floats, Bools]:
+    """Return residual ramps without the steps of cosmic rays, and which exposures had some.
 
-    It is for pixels of which cosmic rays struck several exposures: enough for the median ramp to
-    have a step of its own.
+    Noise is `variance` of each read, and a random walk of variance `shot` a read.
     """
-    ramps = ramps.copy()
-    differences = np.diff(ramps, axis=1)
-    jumps = differences - median(differences) > np.float32(_CLIP) * noise
-    jumps &= jumps.sum(axis=1, keepdims=True) <= _MOST_RAYS
-    for exposure, read, pixel in np.argwhere(jumps):
-        ramp = ramps[exposure, :, pixel]
-        before, after = ramp[max(0, read - 7) : read + 1], ramp[read + 1 : read + 9]
-        error = noise[pixel] * np.sqrt((1 / len(before) + 1 / len(after)) / 2)
-        # Rather too little: what is left only rises, as a cosmic ray does.
-        ramp[read + 1 :] -= max(0, after.mean() - before.mean() - 3 * error)
-    return ramps
-
-
-def _slopes(ramps: Floats, noise: Floats) -> Floats:
-    """Return the slope of each residual ramp (e⁻ a read) by least squares, without cosmic rays.
-
-    A step is taken out where it describes the residual of the ramp better than another slope does.
-    """
-    count, length = ramps.shape[:2]
-    slopes = np.stack([_slope(ramp) for ramp in ramps])
+    length, shape = ramps.shape[1], ramps.shape[2:]
+    struck = np.zeros((len(ramps), *shape), bool)
     if length > 4:
-        sigma = noise / np.float32(np.sqrt(2))
-        templates = _step_templates(length)
-        flat = ramps.reshape(count, length, -1)
-        found = np.stack([(templates @ ramp).max(axis=0) for ramp in flat]).reshape(slopes.shape)
-        hit = found > _STEP * sigma
-        if hit.any():
-            width = np.broadcast_to(sigma, hit.shape)[hit]
-            slopes[hit] = _slopes_without_steps(np.moveaxis(ramps, 1, -1)[hit], width)
-    return slopes
+        limit = np.float32(_STEP) * np.sqrt(variance)
+        for ramp, hit in zip(ramps, struck, strict=True):
+            steps = _step_templates(length) @ ramp.reshape(length, -1)
+            hit[...] = steps.max(axis=0).reshape(shape) > limit
+    calm = ramps.copy()
+    by_pixel, place = np.moveaxis(calm, 1, -1), np.nonzero(struck)
+    without = _without_steps(by_pixel[place], variance[place[1:]], shot[place[1:]])
+    by_pixel[place], struck[place] = without
+    return calm, struck
+
+
+def _without_steps(ramps: Floats, variance: Floats, shot: Floats) -> tuple[Floats, Bools]:
+    """Return ramps, (ramps, reads), without steps, and which had some.
+
+    A step is taken out where it describes the ramp better than another slope does.
+    """
+    time = _times(ramps.shape[1])
+    templates = np.vstack([_step_templates(ramps.shape[1]), time / np.sqrt(time @ time)])
+    noise = np.sqrt(variance[:, None] + shot[:, None] * _walk(templates))
+    ramps, found = ramps.copy(), np.zeros(len(ramps), bool)
+    left = np.arange(len(ramps))
+    for number in range(_MOST_STEPS):
+        scores = ramps[left] @ templates.T / noise[left]
+        steps, slope = scores[:, :-1], scores[:, -1]
+        # What was taken out too much of one step, others give back.
+        best = (np.abs(steps) if number else steps).argmax(axis=1)
+        height = np.take_along_axis(steps, best[:, None], axis=1)[:, 0]
+        hit = (height**2 - slope**2 > _STEP_AGAINST_SLOPE) & (np.abs(height) > _STEP)
+        left, best = left[hit], best[hit]
+        ramps[left] -= (height[hit] * noise[left, best])[:, None] * templates[best]
+        found[left] = True
+    return ramps, found
+
+
+def _walk(templates: Floats) -> Floats:
+    """Return the variance of each template's sum over a random walk of variance 1 a read."""
+    ends = np.cumsum(templates[:, ::-1], axis=1)[:, :-1]
+    result: Floats = (ends**2).sum(axis=1)
+    return result
 
 
 def _slope(ramp: Floats) -> Floats:
@@ -241,30 +264,6 @@ def _times(reads: int) -> Floats:
     return (np.arange(reads) - (reads - 1) / 2).astype(np.float32)
 
 
-def _slopes_without_steps(ramps: Floats, sigma: Floats) -> Floats:
-    """Return slopes of ramps, (ramps, reads), whose noise a read is `sigma`."""
-    templates = _step_templates(ramps.shape[1])
-    time = _times(ramps.shape[1])
-    length = np.sqrt(time @ time)
-    left = np.arange(len(ramps))
-    ramps = ramps.copy()
-    for number in range(_MOST_STEPS):
-        part = ramps[left]
-        steps = part @ templates.T
-        # What was taken out too much of one step, others give back.
-        best = (np.abs(steps) if number else steps).argmax(axis=1)
-        height = np.take_along_axis(steps, best[:, None], axis=1)[:, 0]
-        as_slope = part @ time / length
-        better = height**2 - as_slope**2 > _STEP_AGAINST_SLOPE * sigma[left] ** 2
-        hit = better & (np.abs(height) > _STEP * sigma[left])
-        left = left[hit]
-        ramps[left] -= height[hit, None] * templates[best[hit]]
-        if not left.size:
-            break
-    slopes: Floats = ramps @ time / length**2
-    return slopes
-
-
 @functools.cache
 def _step_templates(reads: int) -> Floats:
     """Return a step after each read but the last, (steps, reads), of mean 0 and length 1."""
@@ -274,7 +273,7 @@ def _step_templates(reads: int) -> Floats:
     return steps.astype(np.float32)
 
 
-def _telegraph(ramps: Floats, slopes: Floats, noise: Floats, shot: Floats) -> Floats:
+def _telegraph(ramps: Floats, slopes: Floats, variance: Floats, shot: Floats) -> Floats:
     """Return the significance of falling edges in the residual ramps.
 
     Cosmic rays only rise; what settles repeats in every exposure, and is no residual; a slope that
@@ -289,7 +288,6 @@ def _telegraph(ramps: Floats, slopes: Floats, noise: Floats, shot: Floats) -> Fl
     time = _times(length)
     drift: Floats = falling[:, None] * time[:, None, None]
     ramps = ramps - drift
-    variance = np.maximum(noise**2 - shot, noise**2 / 4) / 2
     largest = np.zeros((count, *shape), np.float32)
     trials, width, sums = 0, 1, ramps
     while width < _EDGES[-1] and 4 * width <= length:
@@ -315,14 +313,17 @@ def _scatter(values: Floats) -> Floats:
     count = len(values)
     if count < 3:
         return np.zeros(values.shape[1:], np.float32)
-    highest = values.max(axis=0)
-    mean = (values.sum(axis=0) - highest) / (count - 1)
-    squares = ((values - mean) ** 2).sum(axis=0) - (highest - mean) ** 2
-    without = np.sqrt(np.maximum(squares, 0) / (count - 2))
+    from scipy import special
+
+    left_out = max(1, count // 10)
+    lowest = np.partition(values, count - left_out, axis=0)[: count - left_out]
+    without = lowest.std(axis=0, ddof=1)
     scatter = values.std(axis=0, ddof=1)
-    population = np.median(scatter)
-    far = highest - mean > np.float32(_CLIP) * population
-    result: Floats = np.where(far & (without < 2.5 * population), without, scatter)
+    far = values.max(axis=0) - lowest.mean(axis=0) > np.float32(_CLIP) * np.median(scatter)
+    half = (len(lowest) - 1) / 2  # of the degrees of freedom of χ²
+    most = special.gammainccinv(half, _RARELY) / special.gammainccinv(half, 0.5)
+    calm = without < np.float32(max(_CALM, np.sqrt(most))) * np.median(without)
+    result: Floats = np.where(far & calm, without, scatter)
     return result
 
 

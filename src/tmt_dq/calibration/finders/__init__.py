@@ -12,7 +12,7 @@ _RATE = ("dark_rate", "dark_rate_error", "saturated", "saturated_first")
 _RC = ("rc_excess", "difference_noise", "telegraph", "saturated")
 _RESPONSE = ("response", "neighbour_response")
 _LINEAR = ("nonlinearity", "nonlinearity_fraction", "response")
-_SLOPE = ("dark_rate_scatter", "dark_rate", "saturated")
+_SLOPE = ("dark_rate_scatter", "dark_rate_low", "saturated")
 
 FINDERS = (
     Finder("reference", "REFERENCE_PIXEL", shapes.find_reference),

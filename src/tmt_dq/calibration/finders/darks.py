@@ -223,7 +223,7 @@ def find_unreliable_slope(
     Parameters
     ----------
     maps : Maps
-        With dark_rate_scatter, dark_rate and saturated.
+        With dark_rate_scatter, dark_rate_low and saturated.
     minimum_ratio : float
         Scatter in units of the population's and of the pixel's own shot noise.
     false_alarms : float
@@ -237,7 +237,7 @@ def find_unreliable_slope(
     """
     scatter = maps["dark_rate_scatter"]
     usual = np.median(scatter[maps.active]) if maps.active.any() else np.float32(0)
-    shot = np.maximum(maps["dark_rate"], 0) * np.float32(1.2 / max(maps.dark_seconds, 1e-3))
+    shot = np.maximum(maps["dark_rate_low"], 0) * np.float32(1.2 / max(maps.dark_seconds, 1e-3))
     ratio = scatter / np.sqrt(np.maximum(usual**2 + shot, 1e-20))
     found = _unsteady(maps, ratio, minimum_ratio, false_alarms)
     found &= maps["saturated"] == 0
