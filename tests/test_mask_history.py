@@ -92,10 +92,21 @@ def test_a_candidate_is_compared_with_the_mask_in_force(
     assert f"a delivery is {'' if due else 'not '}due" in shown.out
 
 
-def test_the_trend_is_drawn(folder: Path, cache: Path) -> None:
-    picture = folder / "trend.png"
-    invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture, code=0)
+def test_the_trend_is_drawn_by_date_in_the_colours_of_flags(folder: Path, cache: Path) -> None:
+    picture, candidate = folder / "trend.png", builders.make_mask(folder / "new.fits", MASKS[1])
+    done = invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture)
+    assert done.code == 0, done.err
     assert picture.read_bytes().startswith(b"\x89PNG")
+    lower = mask_history("IRIS1", crds_path=cache, candidate=candidate).figure().axes[1]
+    days = np.diff(np.array(lower.lines[0].get_xdata(), "datetime64[D]")).astype(int)
+    assert days.tolist() == [365, 365, 30]
+    assert {text.get_text() for text in lower.get_legend().get_texts()} == {
+        "DO_NOT_USE",
+        "HOT",
+        "WARM",
+    }
+    for line in lower.lines:
+        assert line.get_color() == flag_colour(str(line.get_label()))
 
 
 def test_a_candidate_of_other_pixels_is_refused(folder: Path, cache: Path) -> None:
@@ -105,13 +116,6 @@ def test_a_candidate_of_other_pixels_is_refused(folder: Path, cache: Path) -> No
     larger = builders.make_mask(folder / "b.fits", np.zeros((7, 8), np.uint32))
     with pytest.raises(ConfigError, match=r"b\.fits: covers"):
         mask_history("IRIS1", crds_path=cache, candidate=larger)
-
-
-def test_the_trend_has_the_colours_of_the_other_pictures(cache: Path) -> None:
-    lower = mask_history("IRIS1", crds_path=cache).figure().axes[1]
-    shown = {str(line.get_label()): line.get_color() for line in lower.lines}
-    assert shown == {name: flag_colour(name) for name in shown}
-    assert "HOT" in shown
 
 
 def test_flags_that_make_finds_have_colours_of_their_own() -> None:
@@ -156,12 +160,3 @@ def test_a_missing_mask_in_force_is_named(
     for name in missing:
         assert f"Warning: {name} is not compared" in done.err
     assert "--crds-path" in done.err
-
-
-def test_the_trend_has_dates_and_the_names_of_flags(folder: Path, cache: Path) -> None:
-    candidate = builders.make_mask(folder / "new.fits", MASKS[1])
-    lower = mask_history("IRIS1", crds_path=cache, candidate=candidate).figure().axes[1]
-    days = np.diff(np.array(lower.lines[0].get_xdata(), "datetime64[D]")).astype(int)
-    assert days.tolist() == [365, 365, 30]
-    names = {text.get_text() for text in lower.get_legend().get_texts()}
-    assert names == {"DO_NOT_USE", "HOT", "WARM"}

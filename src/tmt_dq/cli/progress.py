@@ -40,13 +40,7 @@ def progress_bar(label: str, size: int) -> Iterator[Callable[[int], None] | None
         return
     from rich import progress as rich
 
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.DownloadColumn(binary_units=False),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
-    )
+    columns = (*rich.Progress.get_default_columns(), rich.TransferSpeedColumn())
     with rich.Progress(*columns, console=terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(_label(label), total=size)
         yield lambda count: bar.advance(task, count)
