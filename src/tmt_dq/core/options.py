@@ -19,34 +19,22 @@ class Option:
     The command line, the step's parameters and the tables of the documentation follow from it.
     """
 
-    help: str
-    """Effect of the option, one sentence for people. Pixels, rows and groups count from 1."""
-    kind: type = bool
-    """Type of one value: bool, int, float, str, or a class with ``parse(text)``."""
-    many: bool = False
-    """Whether the field is a tuple of values, of `size` if that is given."""
+    help: str  # its effect, one sentence for people; pixels, rows and groups count from 1
+    kind: type = bool  # type of one value: bool, int, float, str, or a class with ``parse(text)``
+    many: bool = False  # whether the field is a tuple of values, of `size` if that is given
     size: int | None = None
-    optional: bool = False
-    """Whether the field can be None."""
-    choices: tuple[str, ...] = ()
-    """All possible texts."""
+    optional: bool = False  # whether the field can be None
+    choices: tuple[str, ...] = ()  # all possible texts
     minimum: int | None = None
     maximum: int | None = None
     unit: str = ""
-    one: str = ""
-    """Name of a single value on the command line: ``--guide-window`` for ``guide_windows``."""
-    metavar: str = ""
-    """Placeholder of a value in help texts."""
-    shown_default: str = ""
-    """The default, in words, where the field's own does not explain what happens."""
-    group: str = ""
-    """Heading under which help texts list the option."""
-    faces: tuple[str, ...] = ()
-    """Those that offer the option, all if empty: "function", "apply", "batch", "step"."""
-    step_name: str = ""
-    """Name of the step's parameter, where it is not the field's."""
-    prefix: str = ""
-    """Put before the names of a kind's own fields, where the kind is an option table itself."""
+    one: str = ""  # a single value on the command line: ``--guide-window`` for ``guide_windows``
+    metavar: str = ""  # placeholder of a value in help texts
+    shown_default: str = ""  # the default, in words, where the field's own does not explain it
+    group: str = ""  # heading under which help texts list the option
+    faces: tuple[str, ...] = ()  # those that offer it, all if empty: function, apply, batch, step
+    step_name: str = ""  # name of the step's parameter, where it is not the field's
+    prefix: str = ""  # put before the names of a kind's own fields, where the kind is a table
 
     @property
     def is_table(self) -> bool:

@@ -34,18 +34,12 @@ class Readout:
 class Exposure:
     """Facts of an exposure that flag sources can use."""
 
-    name: object
-    """Its file, named in errors."""
-    shape: tuple[int, int, int, int]
-    """(nints, ngroups, ny, nx)."""
-    window: Window
-    """Its detector pixels."""
-    frame: Window
-    """All pixels of the detector."""
-    border: Border = NO_BORDER
-    """Widths of the detector's border of reference pixels."""
-    mask: npt.NDArray[np.uint32] | None = None
-    """Flags of the mask inside `window`, (ny, nx); not to be modified."""
+    name: object  # its file, named in errors
+    shape: tuple[int, int, int, int]  # (nints, ngroups, ny, nx)
+    window: Window  # its detector pixels
+    frame: Window  # all pixels of the detector
+    border: Border = NO_BORDER  # of reference pixels
+    mask: npt.NDArray[np.uint32] | None = None  # flags inside `window`; not to be modified
     readout: Readout = field(default_factory=Readout)
 
 
