@@ -31,9 +31,8 @@ from delivery_helpers import (
 from reference_helpers import published_cache
 from tmt_dq import deliver_mask, rollback
 from tmt_dq.delivery.caches import exclusive
-from tmt_dq.delivery.changes import Changes
 from tmt_dq.delivery.new_rules import derive
-from tmt_dq.delivery.receipts import read_receipt
+from tmt_dq.delivery.receipts import Changes, read_receipt
 from tmt_dq.errors import (
     CertificationError,
     ConfigError,

@@ -189,7 +189,7 @@ def _mask_sha256(selection: "Selection | None", mask: Mask | None) -> str:
 def _read_user(ramp: Ramp, options: ApplyOptions) -> Mask | None:
     if options.user_dq is None:
         return None
-    from tmt_dq.masks.user_flags import read_user_flags
+    from tmt_dq.masks.formats import read_user_flags
 
     return read_user_flags(
         Path(options.user_dq),

@@ -5,20 +5,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tmt_dq import __version__
+from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.geometry import overlap
 from tmt_dq.delivery.answers import check_answers
 from tmt_dq.delivery.caches import config_text, write_text
 from tmt_dq.delivery.certify import examine
-from tmt_dq.delivery.changes import Changes, compare_masks
 from tmt_dq.delivery.new_rules import derive, difference, new_names
-from tmt_dq.delivery.receipts import DeliveredFile, Receipt, find_receipt, receipt_name
+from tmt_dq.delivery.receipts import (
+    Changes,
+    DeliveredFile,
+    Receipt,
+    find_receipt,
+    receipt_name,
+)
 from tmt_dq.delivery.reference_files import write_reference
 from tmt_dq.errors import DeliveryError, TmtDqError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.identity import Identity, identify, sha256_of
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, load
-from tmt_dq.masks.mask import read_mask
+from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.references import checksums
 from tmt_dq.references.cache import Cache, open_cache, open_cache_of
 from tmt_dq.references.rules import read_chain
@@ -137,7 +146,7 @@ def _compare(
             old = read_mask(cache.reference(instrument.name, name))
     except TmtDqError as error:
         return None, (f"the mask was not compared with {name}, which is in force: {error.what}",)
-    changes = compare_masks(None if old is None else name, old, new)
+    changes = _changes(None if old is None else name, old, new)
     limit = instrument.limits.changed_fraction
     if old is not None and not changes.pixels and not force:
         receipt = find_receipt(cache.root, cache.observatory, name)
@@ -160,6 +169,21 @@ def _compare(
         where=candidate.source,
         hint=f"Compare it with {name} (tmt-dq diff). If it is right, use --yes (yes=True).",
     )
+
+
+def _changes(name: str | None, old: Mask | None, new: Mask) -> Changes:
+    """Compare a new mask with the one in force, called `name`, which may be smaller or None."""
+    before = np.zeros_like(new.dq)
+    if old is not None:
+        before[overlap(old.window, new.window)] = old.dq[overlap(new.window, old.window)]
+    added, removed = PIXEL.count(new.dq & ~before), PIXEL.count(before & ~new.dq)
+    flags = {
+        flag.name: (added.get(flag.name, 0), removed.get(flag.name, 0))
+        for flag in PIXEL.flags
+        if flag.name in {*added, *removed}
+    }
+    pixels = int(np.count_nonzero(before != new.dq))
+    return Changes(name, pixels, pixels / new.dq.size, flags)
 
 
 def _write_mask(candidate: Candidate, target: Path) -> None:

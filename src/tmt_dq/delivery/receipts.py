@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tmt_dq.delivery.changes import Changes
 from tmt_dq.errors import DeliveryError
 
 Kind = TypeVar("Kind", "DeliveredFile", "Receipt")
 
 __all__ = [
+    "Changes",
     "DeliveredFile",
     "Receipt",
     "find_receipt",
@@ -24,6 +25,27 @@ _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
 _DEPTH = 3
 """A receipt lies so many folders deep in its cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Difference between a new mask and the mask in force from its USEAFTER on."""
+
+    mask: str | None  # the one in force; None if there is none
+    pixels: int  # those whose flags change
+    fraction: float  # their share of the new mask
+    flags: Mapping[str, tuple[int, int]]  # pixels that get and that lose each flag
+
+    def describe(self) -> str:
+        """Describe the difference in one line."""
+        counts = ", ".join(
+            f"{name} +{added:,} -{removed:,}" for name, (added, removed) in self.flags.items()
+        )
+        detail = f" ({counts})" if counts else ""
+        pixels = "1 pixel" if self.pixels == 1 else f"{self.pixels:,} pixels"
+        if self.mask is None:
+            return f"flags {pixels}{detail}, where no mask was in force"
+        return f"changes the flags of {pixels}{detail} compared with {self.mask}"
 
 
 @dataclass(frozen=True, slots=True)

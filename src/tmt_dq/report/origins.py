@@ -13,9 +13,9 @@ from tmt_dq.errors import TmtDqError
 from tmt_dq.exposures.dq_sources import BEFORE, MASK, RecordedSource
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.masks.formats import read_user_flags
 from tmt_dq.masks.mask import Mask, check_belongs, read_mask
 from tmt_dq.masks.reading import Reading
-from tmt_dq.masks.user_flags import read_user_flags
 from tmt_dq.references.cache import open_cache_of
 from tmt_dq.references.versions import Listing, Version, list_versions
 from tmt_dq.report.image import FlagImage

@@ -1,21 +1,25 @@
 """Formats of bad-pixel files: a format is one module and one line of `FORMATS`."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from tmt_dq.core.dq_def import Unknown
+from tmt_dq.core.merging import hold_to_policy
 from tmt_dq.core.options import option_table
 from tmt_dq.errors import GeometryError, MaskFormatError
+from tmt_dq.exposures.ramp import Ramp
+from tmt_dq.instruments import policy_flags
 from tmt_dq.masks.formats.fits import FITS
-from tmt_dq.masks.formats.format import Format, Target
+from tmt_dq.masks.formats.format import Format, Target, refuse
 from tmt_dq.masks.formats.regions import DS9
-from tmt_dq.masks.formats.stated import refuse
 from tmt_dq.masks.formats.text import TEXT
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags"]
+__all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags", "read_user_flags"]
 
 FORMATS: tuple[Format, ...] = (FITS, DS9, TEXT)
 """All formats; the first one that recognizes a file reads it, so that TEXT comes last."""
@@ -54,6 +58,29 @@ def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Ma
     refuse(reading, path, f"this is {known.name}", *refused)
     mask = known.read(path, reading, target)
     return _inside_exposure(mask, target) if known.positions else mask
+
+
+def read_user_flags(
+    path: Path,
+    ramp: Ramp,
+    *,
+    unknown: Unknown = "error",
+    reading: Reading | None = None,
+    do_not_use: str | Iterable[str] = "instrument",
+) -> Mask:
+    """Read a user's own flags: an image, a list of pixels or boxes, or DS9 regions.
+
+    Without a `reading` the values of an image are flags of the convention or of its own DQ_DEF.
+    """
+    reading = dataclasses.replace(reading or Reading(), unknown=unknown)
+    flags = read_flags(path, Target.of(ramp.instrument, ramp.detector, ramp.window), reading)
+    policy = policy_flags(do_not_use, ramp.instrument)
+    dq, added = hold_to_policy(flags.dq, policy)
+    if not added:
+        return flags
+    dq.flags.writeable = False
+    remark = f"DO_NOT_USE set in {added:,} pixels, where {', '.join(policy)}"
+    return dataclasses.replace(flags, dq=dq, remarks=(*flags.remarks, remark))
 
 
 def _inside_exposure(mask: Mask, target: Target) -> Mask:

@@ -14,9 +14,8 @@ from tmt_dq.fits.encoding import read_plane
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.tables import read_columns
-from tmt_dq.masks.formats.format import Columns, Format, Target
+from tmt_dq.masks.formats.format import Columns, Format, Target, flag_of, refuse
 from tmt_dq.masks.formats.lists import LIST_OPTIONS, is_list, list_mask
-from tmt_dq.masks.formats.stated import flag_of, refuse
 from tmt_dq.masks.mask import (
     Mask,
     find_dq_image,

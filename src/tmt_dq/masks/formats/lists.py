@@ -11,9 +11,16 @@ from tmt_dq.core.boxes import Boxes, paint
 from tmt_dq.core.dq_def import translate
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError, MaskFormatError, UnknownFlagError
-from tmt_dq.masks.formats.format import Columns, Target, numbers_of, whole_detector
+from tmt_dq.masks.formats.format import (
+    Columns,
+    Target,
+    base_of,
+    flag_of,
+    numbers_of,
+    refuse,
+    whole_detector,
+)
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
-from tmt_dq.masks.formats.stated import base_of, flag_of, refuse
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 

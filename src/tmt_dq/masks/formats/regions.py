@@ -6,9 +6,15 @@ from pathlib import Path
 
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import MaskFormatError
-from tmt_dq.masks.formats.format import Format, Target, read_text, whole_detector
+from tmt_dq.masks.formats.format import (
+    Format,
+    Target,
+    base_of,
+    flag_of,
+    read_text,
+    whole_detector,
+)
 from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
-from tmt_dq.masks.formats.stated import base_of, flag_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
