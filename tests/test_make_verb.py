@@ -174,7 +174,7 @@ def test_dry_run_reads_headers_only(files: Path, folder: Path) -> None:
 def test_how_exposures_are_stored_and_named_changes_nothing(
     files: Path, made: tuple[Any, Path], folder: Path
 ) -> None:
-    """Gzip, tiles, floating point; a list of names, a pattern, a folder."""
+    """Gzip, tiles, floating point, integrations; a list of names, a pattern, a folder."""
     (folder / "flats").mkdir()
     for path in files.iterdir():
         shutil.copy(path, folder / "flats" if path.name.startswith("flat") else folder)
@@ -189,6 +189,10 @@ def test_how_exposures_are_stored_and_named_changes_nothing(
             else:
                 sci = fits.ImageHDU(cube.astype(np.float32), name="SCI")
             fits.HDUList([primary, sci]).writeto(folder / f"{name}.fits", overwrite=True)
+    pair = [fits.getdata(folder / f"dark_{number}.fits") for number in (3, 4)]
+    for number in (3, 4):
+        (folder / f"dark_{number}.fits").unlink()
+    write_exposure(folder / "dark_3.fits", np.stack(pair))
     (folder / "darks.txt").write_text("dark_1.fits\ndark_0.fits.gz\n")
     words = ["make", "--darks", f"@{folder / 'darks.txt'}", "--darks", folder / "dark_[2-9].fits"]
     words += ["--flats", folder / "flats", "--detector", "IRIS1", "-o", folder / "mask.fits"]
