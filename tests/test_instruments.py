@@ -66,6 +66,12 @@ reference_border = 0
 channels = 2
 """
 
+RULES = """[other_observatories.other]
+reftype = "dq"
+keywords = {}
+[other_observatories.other.detectors]
+"""
+
 
 def test_a_description_is_what_it_says() -> None:
     made = description.parse(DESCRIPTION, "test.toml")
@@ -119,6 +125,10 @@ def test_a_description_is_what_it_says() -> None:
             "detectors.B]: has the unknown field chanels",
         ),
         ("[limits]", "[limits", "test.toml: is not TOML: "),
+        *(
+            ("[do_not_use]", f"{RULES}{wrong}\n[do_not_use]", f"other.detectors]: has {wrong}; exp")
+            for wrong in ("A = 'B'", "C = 'ONE'")
+        ),
     ],
 )
 def test_a_wrong_description_names_file_and_field(old: str, new: str, message: str) -> None:

@@ -299,4 +299,12 @@ def parse(text: str, file: str) -> Instrument:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"is not TOML: {error}", where=file) from error
     described: Instrument = read_table(Instrument, table, file)
+    for other in described.other_observatories:
+        for name, there in other.detectors.items():
+            detector = described.detectors.get(name)
+            if detector is None or there not in (name, *detector.aliases):
+                raise ConfigError(
+                    f"has {name} = {there!r}; expected a detector and one of its aliases",
+                    where=inside(file, f"other_observatories.{other.name}.detectors"),
+                )
     return described

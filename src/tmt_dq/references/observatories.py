@@ -130,7 +130,6 @@ class LocateModule(ModuleType):
         self.FILEKINDS = package.FILEKINDS
         self.TYPES = types = package.TYPES
         self.get_all_tpninfos = types.get_all_tpninfos
-        self.filekind_to_suffix = types.filekind_to_suffix
         self._observatory = observatory
         self._crds = crds
 
