@@ -64,6 +64,12 @@ aliases = []
 shape = [64, 32]
 reference_border = 0
 channels = 2
+[layouts.other]
+datamodl = "Cube"
+data = "COUNTS"
+flags = "QUALITY"
+axes = ["x", "y", "group", "integration"]
+unknown_orientation = [0, 1]
 """
 
 RULES = """[other_observatories.other]
@@ -124,6 +130,9 @@ def test_a_description_is_what_it_says() -> None:
             "channels = 2\nchanels = 2",
             "detectors.B]: has the unknown field chanels",
         ),
+        ('datamodl = "Cube"', "", "test.toml[layouts.other]: has no field datamodl"),
+        ('["x", "y"', '["x", "x"', "expected integration, group, y, x, in the order of the array"),
+        ("[0, 1]", "[0]", "test.toml[layouts.other]: unknown_orientation is [0]; expected two"),
         ("[limits]", "[limits", "test.toml: is not TOML: "),
         *(
             ("[do_not_use]", f"{RULES}{wrong}\n[do_not_use]", f"other.detectors]: has {wrong}; exp")

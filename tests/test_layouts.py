@@ -19,7 +19,6 @@ from tmt_dq import DQInitStep, apply_dq, explain, find_bad_pixels, select_mask, 
 from tmt_dq.core.recipe import GuideWindow
 from tmt_dq.errors import (
     AlreadyInitializedError,
-    ConfigError,
     GeometryError,
     RampFormatError,
     TmtDqError,
@@ -325,21 +324,3 @@ def test_its_asdf_tree_is_true(folder: Path, status: str) -> None:
             assert found["_fits_hash"] == hashlib.sha256(heads.encode()).hexdigest()
             assert found["meta"]["drs_step"]["dq_init"] == status
             assert found["meta"]["filename"] == "ramp_dqinit.fits"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "problem"),
-    [
-        ('"x"]', '"z"]', "expected integration, group, y, x"),
-        ('datamodl = "Cube"', "", "has no field datamodl"),
-        ('flags = "QUALITY"', 'flags = "QUALITY"\nunknown_orientation = [1]', "two numbers"),
-    ],
-)
-def test_a_wrong_description(
-    tmp_path: Path, folder: Path, old: str, new: str, problem: str
-) -> None:
-    ramp = write_hdus(folder / "ramp.fits", _hdus(OTHER))
-    text = CAMERA.replace(old, new)
-    (tmp_path / "instruments/camera.toml").write_text(text)
-    with pytest.raises(ConfigError, match=rf"layouts.other_pipeline.*{problem}"):
-        apply_dq(ramp, mask="N/A")
