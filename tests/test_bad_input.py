@@ -205,7 +205,7 @@ for _name, _header, _told in [
 for _name, _header, _told in [
     ("no SUBSTRT2", {"SUBSTRT2": None}, ("keywords SUBSTRT2", "--subarray")),
     ("SUBSTRT without values", {"SUBSTRT1": UNSET}, ("keywords SUBSTRT1",)),
-    ("SUBSIZE1 contradicts", {"SUBSIZE1": 9}, ("SUBSIZE1 is 9", "SCI array is 8 × 6")),
+    ("SUBSIZE1 contradicts", {"SUBSIZE1": 9}, ("SUBSIZE1 is 9", "data are 8 × 6")),
     ("SUBSIZE swapped", {"SUBSIZE1": 6, "SUBSIZE2": 8}, ("SUBSIZE1 is 6", "SUBSIZE2 is 8")),
     ("fractional start", {"SUBSTRT1": 1.5}, ("SUBSTRT1 is 1.5", "whole number")),
     ("start of text", {"SUBSTRT1": "one"}, ("SUBSTRT1 is 'one'", "whole number")),

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 
 from builders import CONVENTION, data_unit, make_mask
+from page_blocks import blocks
 from tmt_dq import apply_dq
 
 PYTHON = os.environ.get("TMT_DQ_LIGER_PYTHON", "")
@@ -46,23 +47,18 @@ meta.subarray.xsize, meta.subarray.ysize = 32, 24
 meta.subarray.fastaxis, meta.subarray.slowaxis = 0, 1
 model.save("ramp.fits")
 """
-FIT = """
-import json, sys
-import numpy as np
-from liger_iris_pipeline import datamodels
-from liger_iris_pipeline.readout import FitRampStep
-
-model = datamodels.open(sys.argv[1])
-rate = FitRampStep().run(model)
+PAGE = Path(__file__).parents[1] / "docs/how_to/pipelines.md"
+SHOW = """
+import json
 kind = type(model).__name__
 print(json.dumps([kind, model.meta.drs_step.dq_init, model.dq.tolist(), rate.dq.tolist()]))
 model.save("saved.fits")
 """
 
 
-def _run(folder: Path, code: str, *words: str) -> Any:
+def _run(folder: Path, code: str) -> Any:
     done = subprocess.run(
-        [PYTHON, "-c", code, *words],
+        [PYTHON, "-c", code],
         cwd=folder,
         env={**os.environ, "CRDS_SERVER_URL": "https://no-server.invalid"},
         capture_output=True,
@@ -74,16 +70,18 @@ def _run(folder: Path, code: str, *words: str) -> Any:
 
 
 def test_its_ramp_fit_honours_do_not_use(folder: Path) -> None:
-    """What it writes is flagged, opened by its RampModel, and fitted without the flagged pixels."""
+    """What it writes is flagged, opened by its RampModel and fitted, by the code of our page."""
+    (code,) = (block.text for block in blocks(PAGE) if "liger_iris_pipeline import" in block.text)
     _run(folder, WRITE)
-    assert not np.any(_run(folder, FIT, "ramp.fits")[3])
+    raw = code.replace("ramp_dqinit", "ramp")
+    assert not np.any(_run(folder, raw + SHOW)[3])
     mask = np.zeros((24, 32), np.uint32)
     mask[3, 4] = CONVENTION["DEAD"] | CONVENTION["DO_NOT_USE"]
     mask[7, 8] = CONVENTION["OPEN"] | CONVENTION["DO_NOT_USE"]
     header = {"SUBSTRT1": 101, "SUBSTRT2": 201}
     make_mask(folder / "mask.fits", mask, header=header)
     apply_dq(folder / "ramp.fits", mask=folder / "mask.fits", dq_bits="low16")
-    kind, status, samples, rate = _run(folder, FIT, "ramp_dqinit.fits")
+    kind, status, samples, rate = _run(folder, code + SHOW)
     assert (kind, status) == ("RampModel", "COMPLETE")
     low = (mask & 0xFFFF)[:, :, None, None]
     np.testing.assert_array_equal(samples, np.broadcast_to(low, (24, 32, 2, 5)))

@@ -322,7 +322,7 @@ def test_wrong_subsize_of_the_science_data(
         wrong = np.broadcast_to(square()[1 : 1 + size[1], 2 : 2 + size[0]], (4, 5))
         assert np.array_equal(theirs["pixeldq"], wrong)
         assert theirs.says["status"] == "COMPLETE"
-    with pytest.raises(GeometryError, match=r"SUBSIZE\d is \d, but the SCI array is 5 × 4"):
+    with pytest.raises(GeometryError, match=r"SUBSIZE\d is \d, but the data are 5 × 4"):
         case.apply(folder / "files")
 
 

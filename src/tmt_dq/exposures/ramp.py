@@ -154,7 +154,7 @@ def _check_flags(
     if not unit.is_image or unit.shape != expected:
         problems.add(
             GeometryError,
-            f"{unit.label} has the shape {unit.shape}; SCI {sci.shape} needs {expected}",
+            f"{unit.label} has the shape {unit.shape}; {sci.label} {sci.shape} needs {expected}",
             "Flags cannot be moved to another shape without loss: make the extension anew.",
         )
     if unit.is_image and unit.bitpix < 0:
@@ -309,7 +309,7 @@ def _window(
         if size not in (None, axis) and size != stated:
             problems.add(
                 GeometryError,
-                f"{key} is {size}, but the SCI array is {nx} × {ny} (x × y)",
+                f"{key} is {size}, but the data are {nx} × {ny} (x × y)",
                 f"Correct {key}, or find out why the array has another size.",
             )
     starts = [_integer(header, key, problems) for key in _PLACE]
