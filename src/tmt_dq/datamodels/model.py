@@ -1,16 +1,19 @@
 """What TMT's data models have in common: strictness, metadata, and outputs that are whole."""
 
 import datetime as dt
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from astropy.io import fits
 from stdatamodels import DataModel
 from stdatamodels.schema import walk_schema
 
-from tmt_dq.datamodels.display import model_html
+from tmt_dq.core.cells import thumbnail
+from tmt_dq.core.flags import PIXEL
 from tmt_dq.datamodels.nodes import as_node, format_errors, resolve_aliases
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, RampFormatError, TmtDqError
@@ -19,6 +22,7 @@ from tmt_dq.fits.asdf_tree import check_proportions
 from tmt_dq.fits.cards import Card
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, available, load
+from tmt_dq.tables import Table, as_html, flag_table
 
 __all__ = ["TMTDataModel", "settle_extra"]
 
@@ -169,8 +173,23 @@ class TMTDataModel(DataModel):
         return keywords
 
     def _repr_html_(self) -> str:
-        """Show what the model is in a notebook; its samples are not looked at."""
-        return model_html(self)
+        """Show keywords, shapes and the pixels of each flag; no samples are looked at."""
+        tree = self.instance
+        keywords = tuple((name, str(value)) for name, value in self.fits_keywords().items())
+        arrays = tuple(
+            (name, *_size(array)) for name, array in tree.items() if hasattr(array, "dtype")
+        )
+        tables = [
+            Table("Keywords", ("", ""), keywords),
+            Table("Arrays", ("array", "shape", "type", "MB"), arrays, (3,)),
+        ]
+        picture = None
+        for flags in (tree[name] for name in ("dq", "pixeldq") if name in tree):
+            dq = np.asarray(flags)
+            tables.append(flag_table(PIXEL.count(dq), dq.size))
+            picture = thumbnail(dq)
+        name = tree.get("meta", {}).get("filename") or ""
+        return as_html([f"{type(self).__name__} {name}".rstrip()], tables, picture)
 
     def save(
         self,
@@ -302,6 +321,12 @@ def settle_extra(model: TMTDataModel) -> None:
         content["header"] = [card for card in content.get("header", []) if card[0] not in stale]
         if hdu in arrays:
             content.pop("data", None)
+
+
+def _size(array: Any) -> tuple[str, str, str]:
+    # An array may be a gigabyte on the disk: shape and type alone are read.
+    megabytes = np.dtype(array.dtype).itemsize * math.prod(array.shape) / 1e6
+    return " × ".join(map(str, array.shape)), str(array.dtype), f"{megabytes:,.1f}"
 
 
 def _origin(init: Any, otherwise: str) -> str:

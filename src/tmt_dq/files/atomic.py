@@ -59,23 +59,19 @@ def output_errors(path: Path) -> Iterator[None]:
 
 def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Make sure, before any work, that an output can be written and is none of the inputs."""
-    folder = path.parent
+    folder, other = path.parent, "Name another output."
     # A name that is too long, or a folder that may not be entered, is an error of the system.
     with output_errors(path):
-        if not folder.is_dir():
-            exists = folder.exists()
-            what = f"{folder} is not a folder" if exists else f"the folder {folder} does not exist"
-            raise OutputError(what, where=path, hint="Create it, or name another output.")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            what = f"the folder {folder} is not writable"
-            raise OutputError(what, where=path, hint="Name an output elsewhere.")
-        if path.is_dir():
-            what = "is a folder; expected a file name"
-            raise OutputError(what, where=path, hint="Name a file in it.")
-        if path.exists() and not path.is_file():
+        for wrong, what, hint in (
+            (not folder.exists(), f"the folder {folder} does not exist", f"Create it. {other}"),
+            (not folder.is_dir(), f"{folder} is not a folder", other),
+            (not os.access(folder, os.W_OK | os.X_OK), f"{folder} is not writable", other),
+            (path.is_dir(), "is a folder; expected a file name", "Name a file in it."),
             # A rename would replace even a device, where the user has the right to.
-            what = "is not a regular file; expected a file name"
-            raise OutputError(what, where=path, hint="Name another output.")
+            (path.exists() and not path.is_file(), "is not a regular file", other),
+        ):
+            if wrong:
+                raise OutputError(what, where=path, hint=hint)
         check_not_input(path, inputs)
         if not overwrite and (path.exists() or path.is_symlink()):
             raise OutputError("already exists", where=path, hint=_REPLACE)
