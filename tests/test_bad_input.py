@@ -349,7 +349,7 @@ for _name, _told, _options in [
     add_mask(f"mask: {_name}", PLACE, *_told, **_options)
 
 
-@bad("mask: another orientation", errors.GeometryError, "bad.fits", "SLOWAXIS -2", "with 2")
+@bad("mask: another orientation", errors.GeometryError, "bad.fits", "(1, -2)", "with (1, 2)")
 def _(folder: Path) -> Options:
     axes = {"FASTAXIS": 1, "SLOWAXIS": 2}
     mask = make_mask(folder / "bad.fits", header={"FASTAXIS": 1, "SLOWAXIS": -2})

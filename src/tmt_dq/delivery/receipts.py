@@ -169,11 +169,8 @@ def read_receipt(path: Path) -> Receipt:
         ) from error
     name = receipt_name(receipt.observatory, receipt.context)
     if path.absolute() != receipt.cache / name:
-        raise DeliveryError(
-            f"is a copy of a receipt, or was renamed; the receipt lies in its cache as {name}",
-            where=path,
-            hint="Name the receipt in the cache.",
-        )
+        what = f"is a copy of a receipt, or was renamed; the receipt lies in its cache as {name}"
+        raise DeliveryError(what, where=path)
     return receipt
 
 

@@ -93,7 +93,6 @@ def _cache_of(found: Receipt) -> Cache:
             f"is not the receipt of this delivery: {found.context} was derived from the context "
             f"{origin}, not {found.context_before}",
             where=found.path,
-            hint="Restore the receipt.",
         )
     cache.context(found.context_before)  # it must be there
     return cache

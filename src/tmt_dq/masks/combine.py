@@ -112,11 +112,7 @@ def combine_masks(  # noqa: PLR0913 - the options of the verb, keyword-only
     options = MaskOptions(output, keywords, do_not_use, grow, overwrite=overwrite, dry_run=dry_run)
     options.check([*paths, *(path for _, path, _ in changes)])
     if not paths:
-        raise ConfigError(
-            "there are no masks; expected at least one",
-            where="masks",
-            hint="To make one from a list alone, use import_mask (tmt-dq import).",
-        )
+        raise ConfigError("there are no masks; expected at least one", where="masks")
     given = [read_mask(path, unknown=unknown) for path in paths]
     instrument, detector = instrument or given[0].instrument, detector or given[0].detector
     if instrument is None or detector is None:

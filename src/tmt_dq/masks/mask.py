@@ -76,20 +76,15 @@ def check_belongs(mask: Mask, ramp: Ramp, *, where: object) -> None:
         ("INSTRUME", mask.instrument, (ramp.instrument.name,)),
         ("DETECTOR", mask.detector, (ramp.detector.name, *ramp.detector.aliases)),
     ):
-        if found is None or found.upper() in WILDCARDS:
-            continue
-        if found.upper() not in {name.upper() for name in names}:
-            raise MaskFormatError(
-                f"the mask is for {key} {found}; {where} is of {names[0]}",
-                where=mask.path,
-                hint="Choose the mask that belongs to the exposure.",
-            )
-    for key, found_axis, expected_axis in zip(
-        ("FASTAXIS", "SLOWAXIS"), mask.orientation, ramp.orientation, strict=True
-    ):
-        if found_axis is not None and expected_axis is not None and found_axis != expected_axis:
+        belongs = {*WILDCARDS, *(name.upper() for name in names)}
+        if found is not None and found.upper() not in belongs:
+            what = f"the mask is for {key} {found}; {where} is of {names[0]}"
+            raise MaskFormatError(what, where=mask.path, hint="Choose the exposure's own mask.")
+    for ours, theirs in zip(mask.orientation, ramp.orientation, strict=True):
+        if None not in (ours, theirs) and ours != theirs:
             raise GeometryError(
-                f"the mask was read out with {key} {found_axis}, {where} with {expected_axis}",
+                f"the mask was read out with FASTAXIS, SLOWAXIS {mask.orientation}, {where} with "
+                f"{ramp.orientation}",
                 where=mask.path,
                 hint="A mask must have the orientation of the data; make one in it.",
             )
@@ -120,11 +115,8 @@ def _cached(path: Path, _identity: Identity | None, unknown: Unknown) -> Mask:
     with open_mask_file(path) as file:
         reftype = name_of(file.units[0].header.get("REFTYPE"))
         if reftype is not None and not is_mask_type(reftype):
-            raise MaskFormatError(
-                f"REFTYPE is {reftype}; expected MASK",
-                where=file.path,
-                hint="The file is a reference of another type.",
-            )
+            what, hint = f"REFTYPE is {reftype}; expected MASK", "Name a mask."
+            raise MaskFormatError(what, where=file.path, hint=hint)
         return flags_of(file, find_dq_image(file, is_mask=True), unknown)
 
 
@@ -215,11 +207,8 @@ def flags_of(file: FitsInput, unit: Unit, unknown: Unknown) -> Mask:
     dq = read_rows(file, unit, 0, unit.shape[0])
     tables = file.named("DQ_DEF")
     if len(tables) > 1:
-        raise MaskFormatError(
-            f"has {len(tables)} tables DQ_DEF; expected one",
-            where=file.path,
-            hint="Leave the table that gives the meaning of the bits.",
-        )
+        what, hint = f"has {len(tables)} tables DQ_DEF; expected one", "Leave the right one."
+        raise MaskFormatError(what, where=file.path, hint=hint)
     if not tables:
         return mask_of(file, unit, dq)
     meaning = translation(read_dq_def(file, tables[0]), where=file.path, unknown=unknown)

@@ -35,19 +35,13 @@ def format_of(path: Path) -> Format:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise MaskFormatError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            hint="Check the path and its permissions.",
-        ) from error
+        what, hint = f"cannot be read: {error.strerror}", "Check the path and its permissions."
+        raise MaskFormatError(what, where=path, hint=hint) from error
     for known in FORMATS:
         if known.recognizes(path, head):
             return known
-    raise MaskFormatError(
-        "is neither FITS nor text",
-        where=path,
-        hint="Bad pixels may come as FITS, text, CSV, ECSV, and DS9 regions.",
-    )
+    what = "is neither FITS nor text; expected FITS, text, CSV, ECSV or DS9 regions"
+    raise MaskFormatError(what, where=path)
 
 
 def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Mask:

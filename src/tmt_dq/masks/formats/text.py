@@ -67,18 +67,13 @@ def _rows(path: Path, text: str) -> tuple[list[int], list[list[str]]]:
 def _names(path: Path, first: list[str], given: Sequence[str] | None) -> list[str]:
     """Return the names of the columns, from the file or the user."""
     names = [name.strip().lower() for name in given or first]
-    if given is None and POSITION_NAMES.isdisjoint(names):
+    has_names = not POSITION_NAMES.isdisjoint(cell.lower() for cell in first)
+    if has_names == (given is not None):
+        finding = "names its columns itself" if has_names else "does not name its columns"
         raise ConfigError(
-            f"does not name its columns: the first line is {' '.join(first)!r}",
+            f"{finding}: the first line is {' '.join(first)!r}",
             where=path,
-            hint="Name them in their order, for example x,y,flag.",
-            options=("columns",),
-        )
-    if given is not None and not POSITION_NAMES.isdisjoint(cell.lower() for cell in first):
-        raise ConfigError(
-            f"names its columns itself: {' '.join(first)}",
-            where=path,
-            hint="Leave the names out.",
+            hint="Name them in their order where the file does not, for example x,y,flag.",
             options=("columns",),
         )
     if len(set(names)) != len(names):
