@@ -47,18 +47,19 @@ _NETWORK = (
     "nothing was left half done."
 )
 
-_process = contextlib.ExitStack()
-atexit.register(_process.close)
-_lock = threading.Lock()
-_kept: dict[tuple[str, "State"], Path] = {}
-_urls: dict[str, str] = {}
-
 
 class State(NamedTuple):
     """What tells whether a remote file is the same: bytes, and its ETag or time of change."""
 
     size: int | None
     mark: str | None
+
+
+_process = contextlib.ExitStack()
+atexit.register(_process.close)
+_lock = threading.Lock()
+_kept: dict[tuple[str, State], Path] = {}
+_urls: dict[str, str] = {}
 
 
 def name_of(path: os.PathLike[str] | str) -> str:
