@@ -101,11 +101,12 @@ bench-make: $(STAMP)  ## measure tmt-dq make at 1024², 2048² and 4096²: 14 GB
 
 $(BESIDE)/%/.installed: pyproject.toml benchmarks/peers/%.txt
 	$(PEER_PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet -c benchmarks/peers/$*.txt $* pytest -e .
+	$(@D)/bin/python -m pip install --quiet -c benchmarks/peers/$*.txt $* pytest hypothesis -e .
 	@touch $@
 
 peers-jwst: $(STAMP) $(BESIDE)/jwst/.installed  ## run the tests that need jwst, with jwst and tmt-dq in one environment
-	TMT_DQ_JWST_PYTHON=$(BESIDE)/jwst/bin/python $(BIN)/python -m pytest -n $(JOBS) tests/test_beside_jwst.py tests/test_differential_jwst.py
+	TMT_DQ_JWST_PYTHON=$(BESIDE)/jwst/bin/python $(BIN)/python -m pytest tests/test_beside_jwst.py
+	$(BESIDE)/jwst/bin/python -m pytest tests/test_differential_jwst.py
 
 peer-suites: $(STAMP)  ## run the tests of jwst's and romancal's dq_init with tmt-dq behind them
 	-for peer in jwst romancal; do $(MAKE) $(BESIDE)/$$peer/.installed; done

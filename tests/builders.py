@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from astropy.io import fits
 
 # The convention of JWST, bit by bit, as the project's facts state it.
@@ -57,6 +58,13 @@ CONVENTION = {
     "REFERENCE_PIXEL": 2147483648,
 }
 
+# Now, not later: the tests' environment has no variables of the user's.
+_PYTHONS = {
+    peer: os.environ[f"TMT_DQ_{peer.upper()}_PYTHON"]
+    for peer in ("jwst", "romancal", "liger")
+    if os.environ.get(f"TMT_DQ_{peer.upper()}_PYTHON")
+}
+
 GOLDEN_DQ_DEF = (
     (0, 1, "DO_NOT_USE"),
     (1, 2, "DEAD"),
@@ -75,6 +83,13 @@ def shared_data() -> Path:
     """Return the folder of data files made elsewhere; it need not exist."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     return Path(os.environ.get("TMT_DQ_SHARED_DATA", beside))
+
+
+def peer_python(peer: str) -> Path:
+    """Return the Python of an environment with a peer; without one, skip the test."""
+    if peer not in _PYTHONS:
+        pytest.skip(f"TMT_DQ_{peer.upper()}_PYTHON names no Python with {peer}: see `make help`")
+    return Path(_PYTHONS[peer])
 
 
 def specified_pixeldq(

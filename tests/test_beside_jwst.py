@@ -6,14 +6,9 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from builders import CONVENTION, make_mask, make_ramp
-from peer_jwst import find_python
+from builders import CONVENTION, make_mask, make_ramp, peer_python
 from reference_helpers import declare_context, write_rules
-
-PYTHON, REASON = find_python(beside=True)
-pytestmark = pytest.mark.skipif(PYTHON is None, reason=REASON)
 
 HEADER = {
     "TELESCOP": "JWST",
@@ -86,7 +81,7 @@ def _run(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
 
 def test_the_steps_of_jwst_go_on_with_our_output(folder: Path) -> None:
     """A pixel with DO_NOT_USE gets no rate; one that is WARM alone keeps it and its flag."""
-    assert PYTHON is not None
+    python = peer_python("jwst")
     counts = np.arange(1, 7, dtype=np.uint16)[:, None, None] * np.uint16(100)
     sci = np.broadcast_to(counts, (1, 6, 64, 64)).copy()
     make_ramp(folder / "ramp_uncal.fits", sci=sci, start=(1, 1), header=HEADER)
@@ -98,13 +93,13 @@ def test_the_steps_of_jwst_go_on_with_our_output(folder: Path) -> None:
     rules = {("NIS", "GENERIC"): {"2015-10-01 00:00:00": "N/A"}}
     write_rules(folder / "cache", "jwst", "NIRISS", rules)
     declare_context(folder / "cache", "jwst")
-    strun = PYTHON.with_name("strun")
+    strun = python.with_name("strun")
     ambiguous = _run(folder, strun, "dq_init", "ramp_uncal.fits")
     assert "tmt-dq::dq_init" in ambiguous.stdout + ambiguous.stderr
     step = "tmt-dq::dq_init"
     done = _run(folder, strun, step, "ramp_uncal.fits", "--override_mask=mask.fits")
     assert (folder / "ramp_dqinit.fits").is_file(), done.stderr
-    fitted = _run(folder, PYTHON, "-c", FIT)
+    fitted = _run(folder, python, "-c", FIT)
     assert fitted.returncode == 0, fitted.stderr
     rate, dq, status = json.loads(fitted.stdout.splitlines()[-1])
     assert status == "COMPLETE"

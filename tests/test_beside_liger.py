@@ -7,25 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from astropy.io import fits
 
-from builders import CONVENTION, data_unit, make_mask
+from builders import CONVENTION, data_unit, make_mask, peer_python
 from page_blocks import blocks
 from tmt_dq import apply_dq
-
-PYTHON = os.environ.get("TMT_DQ_LIGER_PYTHON", "")
-REASON = (
-    "TMT_DQ_LIGER_PYTHON names no Python with liger_iris_pipeline; beside tmt-dq it cannot be, for "
-    "it needs NumPy 1: install it elsewhere as its README describes, and name that Python"
-)
-if PYTHON:
-    found = subprocess.run(
-        [PYTHON, "-c", "import liger_iris_pipeline"], capture_output=True, text=True, check=False
-    )
-    REASON = f"{PYTHON} cannot import liger_iris_pipeline: {found.stderr.strip()[-200:]}"
-    PYTHON = "" if found.returncode else PYTHON
-pytestmark = pytest.mark.skipif(not PYTHON, reason=REASON)
 
 WRITE = """
 import numpy as np
@@ -58,7 +44,7 @@ model.save("saved.fits")
 
 def _run(folder: Path, code: str) -> Any:
     done = subprocess.run(
-        [PYTHON, "-c", code],
+        [peer_python("liger"), "-c", code],
         cwd=folder,
         env={**os.environ, "CRDS_SERVER_URL": "https://no-server.invalid"},
         capture_output=True,

@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builders import make_mask
-from peer_jwst import find_python
+from builders import make_mask, peer_python
 from reference_helpers import declare_context, write_rules
 
 HERE = Path(__file__).parent
 LISTED = tomllib.loads((HERE / "peer_suites.toml").read_text())
-PYTHONS = {peer: find_python(peer, beside=True) for peer in ("jwst", "romancal")}
 SHAPES = {"MIRI": ("MIRIMAGE", (1024, 1032)), "FGS": ("GUIDER1", (2048, 2048))}
 
 
@@ -35,9 +33,7 @@ def _make_cache(cache: Path) -> None:
 
 def _run(peer: str, seam: str, folder: Path) -> dict[str, str]:
     """Run a peer's tests in its environment; return the outcome of each."""
-    python, reason = PYTHONS[peer]
-    if python is None:
-        pytest.skip(reason)
+    python = peer_python(peer)
     _make_cache(folder / "cache")
     variables = {
         "TMT_DQ_INSTRUMENTS": str(HERE / "instruments"),
@@ -50,17 +46,7 @@ def _run(peer: str, seam: str, folder: Path) -> dict[str, str]:
     words = ["-q", "-p", "no:cacheprovider", "-p", "peer_seams", "--seam", f"{peer}.{seam}"]
     words += ["--outcomes", str(outcomes), "--pyargs", f"{peer}.dq_init"]
     done = subprocess.run(
-        [
-            python,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            *words,
-            "--pyargs",
-            f"{peer}.dq_init",
-        ],
+        [python, "-m", "pytest", *words],
         cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,
