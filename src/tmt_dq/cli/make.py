@@ -8,7 +8,7 @@ import click
 
 from tmt_dq.cli.console import echo, print_json, table
 from tmt_dq.cli.masks import NEW_MASK, show_made
-from tmt_dq.cli.options import CONTEXT, CRDS_PATH, JOBS, SCHEDULER, table_options, take_cluster
+from tmt_dq.cli.options import CONTEXT, CRDS_PATH, SCHEDULER, table_options, take_cluster
 from tmt_dq.cli.progress import progress_bar
 from tmt_dq.cli.verb import option, verb
 from tmt_dq.core.options import values_of
@@ -16,7 +16,7 @@ from tmt_dq.masks.reading import Reading
 from tmt_dq.tables import number
 
 _FILES = "A file, URL, quoted pattern, folder or @LIST; may be repeated."
-_OWN = ("unknown", "do_not_use")
+_OWN = ("unknown", "do_not_use", "dry_run")
 """Options of other new masks that mean nothing here, or something else."""
 
 
@@ -47,13 +47,14 @@ _OWN = ("unknown", "do_not_use")
     option("--gain E_PER_DN", "Gain. [default: GAIN of the files]", kind=float),
     option("--allow-few", "Accept, and record, fewer exposures than the recipe demands."),
     option("--keep-maps FILE", "Write the maps that the finders decide from, with units."),
-    JOBS,
+    option("--jobs N", "Threads. [default: the cores]"),
     *SCHEDULER,
     option(
         "--do-not-use instrument|keep|NAME,...",
         "Flags that set DO_NOT_USE: the instrument's, none, or these. [default: the recipe's]",
     ),
     *(one for one in NEW_MASK if one.name not in _OWN),
+    option("--dry-run", "Read headers only; show what would be read, how long, how much memory."),
 )
 def make_command(
     darks: tuple[str, ...],
@@ -68,15 +69,14 @@ def make_command(
     """Make a mask from darks and flats.
 
     All reads of all exposures are measured in one pass; the finders of the recipe decide from the
-    maps. --dry-run reads headers only, and says what would be read, how long it takes and how much
-    memory it needs. --add reads files of any kind that tmt-dq import reads; the options --add-flag,
+    maps. --add reads files of any kind that tmt-dq import reads; the options --add-flag,
     --add-base and so on say what such a file does not say itself.
 
     \b
     Examples:
       tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 -o mask.fits
       tmt-dq make --darks @d.txt --flats flats/ --detector IRIS1 --base auto -o mask.fits
-      tmt-dq make --darks 'dark_*.fits' --detector IRIS1 --add list.txt --add-base 1 -o mask.fits
+      tmt-dq make --darks darks/ --flats flats/ --detector IRIS1 --add list.txt -o mask.fits
       tmt-dq make --darks 'dark_*.fits' --flats 'flat_*.fits' --detector IRIS1 --dry-run
     """
     from tmt_dq.batch.inputs import find_inputs
