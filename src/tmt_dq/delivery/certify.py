@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmt_dq.core.counts import FlagCount, count_flags
-from tmt_dq.delivery.checks import CHECKS, Finding, Subject, check_identity, error, text
+from tmt_dq.delivery.checks import Finding, Subject, check_identity, check_mask, error, text
 from tmt_dq.delivery.reference_files import write_reference
 from tmt_dq.errors import CertificationError, ConfigError, MaskFormatError, TmtDqError
 from tmt_dq.fits.kinds import wrong_kind
@@ -221,7 +221,7 @@ def examine(
         except TmtDqError as problem:
             findings.append(error("DQ", problem.what, problem.hint))
         subject = Subject(file, header, instrument, detector, mask, counts, max_flagged, border)
-        findings += (finding for check in CHECKS for finding in check(subject))
+        findings += check_mask(subject)
         known = {f"'{finding.where}'" for finding in findings}
         for finding in _ask_crds(subject, rules):
             if not any(keyword in finding.what for keyword in known):

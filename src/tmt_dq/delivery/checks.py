@@ -1,12 +1,13 @@
 """Checks of a mask before its delivery: each yields what it finds in headers, tables or pixels."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.core.counts import FlagCount, count_usable
 from tmt_dq.core.flags import PIXEL
@@ -15,12 +16,12 @@ from tmt_dq.delivery.reference_files import wrong_checksums
 from tmt_dq.errors import ConfigError, SelectionError
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.instruments import Detector, Instrument, available, load
-from tmt_dq.instruments.description import WILDCARDS
+from tmt_dq.instruments.description import WILDCARDS, Limits
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
 from tmt_dq.references.cache import open_cache_of
 
-__all__ = ["CHECKS", "Finding", "Subject", "check_identity", "error", "text"]
+__all__ = ["Finding", "Subject", "check_identity", "check_mask", "error", "text"]
 
 SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
@@ -67,6 +68,7 @@ error = partial(Finding, "error")
 _warning = partial(Finding, "warning")
 _info = partial(Finding, "info")
 _Findings = Iterator[Finding]
+Flags = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,6 @@ class Subject:
     counts: tuple[FlagCount, ...]
     max_flagged: float | None
     border: bool
-
-    @property
-    def place(self) -> tuple[Mask, Detector, Window] | None:
-        """The mask, its detector and the detector's frame; None where one is not known."""
-        if self.mask is None or self.detector is None:
-            return None
-        return self.mask, self.detector, Window.full(*self.detector.shape)
 
 
 def text(header: Mapping[str, object], keyword: str) -> str:
@@ -137,7 +132,24 @@ def check_identity(
     return findings, instrument, detector
 
 
-def check_provenance(subject: Subject) -> _Findings:
+def check_mask(subject: Subject) -> _Findings:
+    """Check all but whose mask it is, in the order in which findings are listed."""
+    yield from _check_provenance(subject)
+    yield from _check_structure(subject)
+    mask, detector = subject.mask, subject.detector
+    if mask is not None:
+        yield from _check_flags(mask, subject.counts)
+    if mask is not None and detector is not None:
+        frame = Window.full(*detector.shape)
+        active = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
+        yield from _check_place(mask, detector, subject.header)
+        if frame.contains(mask.window) and (mask.placed or mask.window == frame):
+            yield from _check_border(mask, detector, active, demanded=subject.border)
+        if subject.instrument is not None:
+            yield from _check_fractions(active, subject.instrument.limits, subject.max_flagged)
+
+
+def _check_provenance(subject: Subject) -> _Findings:
     """Check from when on a mask is valid and where it comes from."""
     useafter = text(subject.header, "USEAFTER")
     try:
@@ -159,7 +171,7 @@ def check_provenance(subject: Subject) -> _Findings:
         yield error("PEDIGREE", f"is {pedigree!r}; expected {expected!r}", f"Write {expected}.")
 
 
-def check_structure(subject: Subject) -> _Findings:
+def _check_structure(subject: Subject) -> _Findings:
     """Check how a file is put together: plain FITS, with right checksums."""
     file = subject.file
     if file.compressed:
@@ -177,11 +189,10 @@ def check_structure(subject: Subject) -> _Findings:
         yield _warning("ASDF", what)
 
 
-def check_flags(subject: Subject) -> _Findings:
+def _check_flags(mask: Mask, counts: Iterable[FlagCount]) -> _Findings:
     """Check how flags and DO_NOT_USE go together, and which flags do not belong in a mask."""
-    counts = subject.counts
     bad = [count for count in counts if count.name not in {"DO_NOT_USE", "REFERENCE_PIXEL"}]
-    lacking, flagged = (0, 0) if subject.mask is None else count_usable(subject.mask.dq)
+    lacking, flagged = count_usable(mask.dq)
     if lacking:
         what = f"{lacking:,} of {flagged:,} flagged pixels lack DO_NOT_USE: steps will use them"
         remedy = "Set DO_NOT_USE where a flag means that the pixel is not to be used."
@@ -197,12 +208,9 @@ def check_flags(subject: Subject) -> _Findings:
             yield _warning("DQ", what, "Clear it, or set the flag that is meant.")
 
 
-def check_place(subject: Subject) -> _Findings:
+def _check_place(mask: Mask, detector: Detector, header: Mapping[str, object]) -> _Findings:
     """Compare the pixels that a mask covers with its detector and with SUBARRAY."""
-    if subject.place is None:
-        return
-    mask, detector, frame = subject.place
-    window, header = mask.window, subject.header
+    window, frame = mask.window, Window.full(*detector.shape)
     subarray = text(header, "SUBARRAY").upper()
     if not frame.contains(window):
         what = f"lies at {window.describe()}, but {detector.name} has {frame.describe()}"
@@ -224,21 +232,15 @@ def check_place(subject: Subject) -> _Findings:
             yield error(missing, what, "Write the 1-based position of the first pixel.")
 
 
-def check_border(subject: Subject) -> _Findings:
+def _check_border(mask: Mask, detector: Detector, active: Flags, *, demanded: bool) -> _Findings:
     """Compare REFERENCE_PIXEL with where the border of reference pixels is."""
-    if subject.place is None:
-        return
-    mask, detector, frame = subject.place
-    if not frame.contains(mask.window) or not (mask.placed or mask.window == frame):
-        return  # an error of its place, above
     reference = np.uint32(PIXEL["REFERENCE_PIXEL"])
-    inside = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
-    wrong = int(np.count_nonzero(inside & reference))
-    border = mask.dq.size - inside.size
+    wrong = int(np.count_nonzero(active & reference))
+    border = mask.dq.size - active.size
     missing = border - (int(np.count_nonzero(mask.dq & reference)) - wrong)
     place = f"the border of reference pixels ({detector.reference_border.describe()} wide)"
     what = f"{missing:,} of the {border:,} pixels in {place} lack REFERENCE_PIXEL"
-    if missing and subject.border:
+    if missing and demanded:
         yield error(
             "DQ",
             f"{what}: exposures would take them for pixels that see light",
@@ -252,13 +254,8 @@ def check_border(subject: Subject) -> _Findings:
         yield _warning("DQ", what, "Clear the flag there.")
 
 
-def check_fractions(subject: Subject) -> _Findings:
+def _check_fractions(active: Flags, limits: Limits, most_flagged: float | None) -> _Findings:
     """Check that not more of the pixels inside the border are flagged than is plausible."""
-    if subject.place is None or subject.instrument is None:
-        return
-    mask, detector, frame = subject.place
-    active = mask.dq[overlap(frame.without(detector.reference_border), mask.window)]
-    limits, most_flagged = subject.instrument.limits, subject.max_flagged
     for what, bits, limit in (
         ("flagged", PIXEL.mask, limits.flagged_fraction),
         ("DO_NOT_USE", PIXEL["DO_NOT_USE"], limits.do_not_use_fraction),
@@ -272,14 +269,3 @@ def check_fractions(subject: Subject) -> _Findings:
                 f"{what}; plausible are up to {most:.1%}",
                 "Look at the mask (tmt-dq inspect). If it is right, use --max-flagged FRACTION.",
             )
-
-
-CHECKS: tuple[Callable[[Subject], _Findings], ...] = (
-    check_provenance,
-    check_structure,
-    check_flags,
-    check_place,
-    check_border,
-    check_fractions,
-)
-"""The checks, in the order in which their findings are listed."""
