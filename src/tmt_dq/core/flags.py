@@ -150,13 +150,7 @@ class FlagTable(Mapping[str, int]):
         return value
 
     def decode(self, value: "int | np.integer") -> tuple[str, ...]:
-        """Return the names of the flags set in `value`, lowest bit first; () for GOOD.
-
-        Raises
-        ------
-        UnknownFlagError
-            Raised if `value` is negative or has a bit that the table does not define.
-        """
+        """Return the names of the flags in `value`, lowest bit first; other bits are an error."""
         number = int(value)
         unknown = number & ~self.mask
         if number < 0 or unknown:

@@ -77,23 +77,7 @@ class Certification:
         return not self.errors
 
     def to_table(self, name: str = "findings") -> "astropy_table.Table":
-        """Return findings, or the pixels per flag, as a table of astropy.
-
-        Parameters
-        ----------
-        name : {"findings", "flags"}
-            Which.
-
-        Returns
-        -------
-        astropy.table.Table
-            A row for each.
-
-        Raises
-        ------
-        ConfigError
-            Raised if `name` is another word.
-        """
+        """Return the ``findings``, or the pixels of ``flags``, as a table of astropy."""
         if name not in {"findings", "flags"}:
             raise ConfigError(f"there is no table {name!r}; expected findings or flags")
         meta = {"file": str(self.path)}
@@ -119,13 +103,7 @@ class Certification:
         return as_html([f"{self.path}  {verdict}"], [table for table in tables if table.rows])
 
     def raise_errors(self) -> None:
-        """Raise the errors, if there are any, as one exception.
-
-        Raises
-        ------
-        CertificationError
-            Raised if there are errors; all are listed.
-        """
+        """Raise the errors, if there are any, as one CertificationError that lists them."""
         if self.passed:
             return
         listing = "".join(f"\n  - {found.where}: {found.what}" for found in self.errors)
