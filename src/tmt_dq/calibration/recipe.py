@@ -21,64 +21,29 @@ _FRACTION = Option(help="", kind=float, minimum=0, maximum=1, unit="at most 1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputLimits:
-    """What darks and flats must be; the table ``inputs`` of a recipe.
+    """What darks and flats must be; the table ``inputs`` of a recipe."""
 
-    Parameters
-    ----------
-    minimum_darks, minimum_flats : int
-        Exposures of each kind. One dark must not decide: cosmic rays are in each.
-    minimum_dark_reads, minimum_flat_reads : int
-        Reads of each.
-    maximum_dark_dn : float
-        Signal of the median pixel of a dark at most, between first and last read, DN.
-    minimum_flat_dn : float
-        The same of a flat at least, DN.
-    maximum_saturated_fraction : float
-        Pixels of a flat that saturate, at most; those of long flats may.
-    maximum_threshold_noise : float
-        Noise of the median dark rate at most, as a fraction of the threshold of warm pixels.
-    """
-
-    minimum_darks: int = 5
+    minimum_darks: int = 5  # one must not decide: cosmic rays are in each
     minimum_flats: int = 3
     minimum_dark_reads: int = 10
     minimum_flat_reads: int = 6
-    maximum_dark_dn: float = 500.0
+    maximum_dark_dn: float = 500.0  # signal of the median pixel, from the first to the last read
     minimum_flat_dn: float = 1000.0
-    maximum_saturated_fraction: float = 0.01
-    maximum_threshold_noise: float = 0.2
+    maximum_saturated_fraction: float = 0.01  # of a flat's pixels; more of a long flat's may
+    maximum_threshold_noise: float = 0.2  # of the median dark rate, in units of warm pixels' limit
 
 
 @dataclass(frozen=True)
 class MaskRecipe:
-    """How a mask is made of darks and flats.
-
-    Parameters
-    ----------
-    name : str
-        Its name, or that of its file.
-    inputs : InputLimits
-        What the exposures must be.
-    statistics : MapsSettings
-        How maps are made of reads.
-    finders : mapping of str to (Finder, mapping)
-        The finders that run, and all their parameters.
-    maximum_fractions : mapping of str to float
-        For each of them: which fraction of the pixels it may flag at most.
-    do_not_use : str or tuple of str
-        Flags that set DO_NOT_USE: "instrument", or their names.
-    due_fraction : float
-        Share of the pixels whose DO_NOT_USE must differ from the mask in force, for a delivery to
-        be due (`tmt_dq.mask_history`).
-    """
+    """How a mask is made of darks and flats."""
 
     name: str
     inputs: InputLimits
     statistics: MapsSettings
-    finders: Mapping[str, tuple[Finder, Mapping[str, Any]]]
-    maximum_fractions: Mapping[str, float]
-    do_not_use: str | tuple[str, ...]
-    due_fraction: float = 1e-5
+    finders: Mapping[str, tuple[Finder, Mapping[str, Any]]]  # those that run; all their parameters
+    maximum_fractions: Mapping[str, float]  # of the pixels, that each finder may flag
+    do_not_use: str | tuple[str, ...]  # flags that set DO_NOT_USE: "instrument", "keep", names
+    due_fraction: float = 1e-5  # of the pixels, whose DO_NOT_USE changes: a delivery is due
 
     def describe(self) -> list[str]:
         """Return every threshold, a line a table: ``warm: minimum_rate_e_per_s=0.1 …``."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.maps import Maps
 from tmt_dq.core.flags import PIXEL
+from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError
 
 __all__ = ["Finder"]
@@ -69,18 +70,17 @@ class Finder:
     def check(self, given: Mapping[str, Any], *, where: object) -> dict[str, Any]:
         """Return all parameters, those of a recipe in place of their defaults, checked."""
         known = self.parameters
-        for name, value in given.items():
+        for name in given:
             if name not in known:
                 raise ConfigError(
                     f"{name} is no parameter of the finder {self.name}; it has "
                     f"{', '.join(known) or 'none'}",
                     where=where,
                 )
-            kind = type(known[name])
-            fits = isinstance(value, int | float if kind is float else kind)
-            if not fits or isinstance(value, bool) is not (kind is bool):
-                raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}", where=where)
-        return {name: type(old)(given.get(name, old)) for name, old in known.items()}
+        values = {**known, **given}
+        for name, default in known.items():
+            Option(help="", kind=type(default)).check(name, values[name], where=where)
+        return {name: type(default)(values[name]) for name, default in known.items()}
 
     def run(self, maps: Maps, parameters: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         """Return its pixels; ConfigError where the function does not keep the contract."""
