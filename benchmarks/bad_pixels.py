@@ -7,11 +7,14 @@ are for measuring alone: thresholds were tuned on others (101 to 110).
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +56,6 @@ ALSO: Mapping[str, Sequence[str]] = {
 }
 """What a class shows in pixels that were planted as another: a telegraph pixel has no slope to
 rely upon. Such a flag counts neither as found nor as false."""
-BORDER = ("BAD_REF_PIXEL", "REFERENCE_PIXEL")
 PLACES = {
     "OPEN": ("OPEN, pairs", ("OPEN_PAIR",)),
     "DEAD": ("DEAD, in clusters and a column", ("CLUSTER", "COLUMN")),
@@ -131,8 +133,10 @@ def scores(scene: Scene, found: Mapping[str, Bools]) -> Scores:
     near = beside_border(scene.reference)
     result = {}
     for flag, pixels in found.items():
+        if flag == "REFERENCE_PIXEL":  # the border, as it is described
+            continue
         truth = scene.truth[flag]
-        clean = scene.reference & ~truth if flag in BORDER else ~planted & ~scene.reference
+        clean = scene.reference & ~truth if flag == "BAD_REF_PIXEL" else ~planted & ~scene.reference
         allowed = np.any([kinds[kind] for kind in ALSO.get(flag, ())] or [truth], axis=0)
         result[flag] = Score(
             planted=int(truth.sum()),
@@ -145,7 +149,7 @@ def scores(scene: Scene, found: Mapping[str, Bools]) -> Scores:
         part = np.any([kinds[kind] for kind in parts] or [truth & False], axis=0)
         if name:
             result[name] = Score(int(part.sum()), int((pixels & part).sum()))
-        if flag not in BORDER:
+        if flag != "BAD_REF_PIXEL":
             for score, where in ((beside, near), (isolated, ~near & ~part)):
                 score.add(Score(int((truth & where).sum()), int((pixels & truth & where).sum())))
     return result | {"all classes, beside the border": beside, "all classes, isolated": isolated}
@@ -195,9 +199,8 @@ def table(noise: str, seeds: Sequence[int]) -> None:
     print("| class |" + "".join(f" {number} darks | |" for number in total))
     print("|---|" + "---:|---:|" * len(total))
     for name in next(iter(total.values())):
-        if name != "REFERENCE_PIXEL":
-            cells = [f" {each[name].planted:,} |{each[name].cell()}" for each in total.values()]
-            print(f"| {name} |" + "".join(cells))
+        cells = [f" {each[name].planted:,} |{each[name].cell()}" for each in total.values()]
+        print(f"| {name} |" + "".join(cells))
 
 
 CURVES = {
@@ -281,10 +284,62 @@ def curves(noise: str, seeds: Sequence[int]) -> None:
     figure.savefig(PICTURE, dpi=80)
 
 
+def peers(noise: str, python: Path) -> None:
+    """Print what jwst_reffiles and ccdmask find in one scene with 10 darks."""
+    number = list(NOISES).index(noise)
+    exposures, answer = (RESULTS / f"{name}-{number}.npz" for name in ("exposures", "found"))
+    scene = Scene((SIZE, SIZE), seed=SEEDS[0], noise=NOISES[noise])
+    if not answer.exists():
+        flats = {
+            f"flats_{level}": cast("Cubes", lamp.reads).array
+            for level, lamp in enumerate(lamps_of(scene))
+        }
+        darks = np.stack([scene.dark_ramp(number) for number in range(10)])
+        np.savez(exposures, allow_pickle=False, darks=darks, reference=scene.reference, **flats)
+        script = Path(__file__).with_name("peers") / "find_bad_pixels.py"
+        subprocess.run([python, script, exposures.resolve(), answer.resolve()], check=True)
+        exposures.unlink()
+    print(f"\nOther software, {noise}, 10 darks\n\n| class | planted | found |\n|---|---:|---:|")
+    for name, pixels in np.load(answer).items():
+        flag = name.partition(",")[0]
+        if flag == "ccdmask":
+            low = scene.truth["DEAD"] | scene.truth["LOW_QE"] | scene.truth["OPEN"]
+            scene.truth[flag] = low | scene.truth["NONLINEAR"] | scene.truth["HOT"]
+        score = scores(scene, {flag: pixels})[flag]
+        print(f"| {name} | {score.planted:,} |{score.cell()}")
+
+
+def romanisim(python: Path, seeds: Sequence[int]) -> None:
+    """Print the scores of darks that the cosmic rays of romanisim cross, 1/f noise, 10 darks."""
+    total: Scores = {}
+    for seed in seeds:
+        path = RESULTS / f"romanisim-{seed}.json"
+        scene = Scene((SIZE, SIZE), seed=seed)
+        if not path.exists():
+            exposures = path.with_suffix(".npz").resolve()
+            script = Path(__file__).with_name("peers") / "expose_with_romanisim.py"
+            command: list[str | Path] = [python, script, str(SIZE), str(seed), "10", exposures]
+            subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": "src"})
+            with np.load(exposures) as data:
+                cubes = [data[f"flats_{level}"] for level in range(len(LAMPS))]
+                lamps = [Lamp(Cubes(cube), sampling(scene)) for cube in cubes]
+                found = scores(scene, flags_found(scene, data["darks"], lamps))
+            path.write_text(json.dumps({name: asdict(score) for name, score in found.items()}))
+            exposures.unlink()
+        stored = json.loads(path.read_text())
+        add(total, {name: Score(**score) for name, score in stored.items()})
+    print(
+        "\nCosmic rays of romanisim, 1/f noise, 10 darks\n\n| class | planted | |\n|---|---:|---:|"
+    )
+    for name, score in total.items():
+        print(f"| {name} | {score.planted:,} |{score.cell()}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--no-curves", action="store_true", help="tables only")
+    parser.add_argument("--peers", type=Path, help="Python with jwst_reffiles, ccdproc, romanisim")
     given = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
@@ -292,6 +347,10 @@ def main() -> None:
             measured(noise, seed)
     for noise in NOISES:
         table(noise, given.seeds)
+    if given.peers:
+        for noise in (next(iter(NOISES)), list(NOISES)[-1]):
+            peers(noise, given.peers)
+        romanisim(given.peers, SEEDS_OF_MANY)
     if not given.no_curves:
         curves("1/f noise, many cosmic rays", SEEDS_OF_MANY)
 

@@ -47,17 +47,10 @@ def find_hot(
 
     Parameters
     ----------
-    maps : Maps
-        With dark_rate, dark_rate_error, saturated and saturated_first.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is hot, e⁻/s.
     ipc_uncertainty : float
         How far the coupling of single pixels may be from the recipe's, as a share of the charge.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     full: Bools = maps.active & (maps["saturated_first"] >= 0.5)
     return full | _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
@@ -74,17 +67,10 @@ def find_warm(
 
     Parameters
     ----------
-    maps : Maps
-        With dark_rate, dark_rate_error, saturated and saturated_first.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is warm, e⁻/s.
     hot_rate_e_per_s, ipc_uncertainty : float
         As of the finder hot.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     hot = find_hot(maps, minimum_rate_e_per_s=hot_rate_e_per_s, ipc_uncertainty=ipc_uncertainty)
     return ~hot & _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
@@ -100,17 +86,10 @@ def find_intermittent(
 
     Parameters
     ----------
-    maps : Maps
-        With dark_rate_low, dark_rate_high, dark_rate_error and saturated.
     minimum_rate_e_per_s : float
         Dark rate from which a pixel is hot, e⁻/s.
     maximum_low_fraction : float
         What the rate of the calm exposures may be at most, as a fraction of that of the others.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     high = maps["dark_rate_high"]
     calm = maps["dark_rate_low"] <= np.float32(maximum_low_fraction) * high
@@ -129,19 +108,12 @@ def find_rc(
 
     Parameters
     ----------
-    maps : Maps
-        With rc_excess, difference_noise, telegraph and saturated.
     minimum_significance : float
         Excess of the first three read differences of the median ramp, in standard deviations.
     ipc_uncertainty : float
         As of the finder hot.
     telegraph_significance : float
         Significance from which a pixel is one of telegraph noise, whose median ramp tells nothing.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     return _settling(maps, 1, minimum_significance, ipc_uncertainty, telegraph_significance)
 
@@ -157,15 +129,8 @@ def find_inverse_rc(
 
     Parameters
     ----------
-    maps : Maps
-        With rc_excess, difference_noise, telegraph and saturated.
     minimum_significance, ipc_uncertainty, telegraph_significance : float
         As of the finder rc.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     return _settling(maps, -1, minimum_significance, ipc_uncertainty, telegraph_significance)
 
@@ -187,15 +152,8 @@ def find_telegraph(maps: Maps, *, minimum_significance: float = 4.0) -> Bools:
 
     Parameters
     ----------
-    maps : Maps
-        With telegraph and saturated.
     minimum_significance : float
         Significance of the falling edges, in standard deviations.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     result: Bools = maps.active & (maps["saturated"] == 0)
     result &= maps["telegraph"] > minimum_significance
@@ -222,18 +180,11 @@ def find_unreliable_slope(
 
     Parameters
     ----------
-    maps : Maps
-        With dark_rate_scatter, dark_rate_low and saturated.
     minimum_ratio : float
         Scatter in units of the population's and of the pixel's own shot noise.
     false_alarms : float
         Share of good pixels that may exceed the limit; with few darks it is higher than
         `minimum_ratio`.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     scatter = maps["dark_rate_scatter"]
     usual = np.median(scatter[maps.active]) if maps.active.any() else np.float32(0)
@@ -249,15 +200,8 @@ def find_unreliable_dark(maps: Maps, *, minimum_ratio: float = 2.5) -> Bools:
 
     Parameters
     ----------
-    maps : Maps
-        With difference_noise, dark_rate and saturated.
     minimum_ratio : float
         Noise of read differences in units of the population's, without shot noise.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     seconds = maps.dark_seconds / max(maps.reads - 1, 1)
     shot = np.maximum(maps["dark_rate"], 0) * np.float32(seconds)
@@ -274,15 +218,8 @@ def find_unreliable_bias(
 
     Parameters
     ----------
-    maps : Maps
-        With bias_scatter and saturated.
     minimum_ratio, false_alarms : float
         As of the finder unreliable_slope.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     ratio = population_ratio(maps["bias_scatter"], maps.active)
     found = _unsteady(maps, ratio, minimum_ratio, false_alarms)
@@ -297,17 +234,10 @@ def find_bad_reference(
 
     Parameters
     ----------
-    maps : Maps
-        With difference_noise and dark_rate.
     minimum_ratio : float
         Noise of read differences in units of that of the reference pixels' population.
     maximum_rate_e_per_s : float
         Largest drift, up or down, e⁻/s.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     noisy = population_ratio(maps["difference_noise"], maps.reference) > minimum_ratio
     drifting = np.abs(maps["dark_rate"]) > maximum_rate_e_per_s

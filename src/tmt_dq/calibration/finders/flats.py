@@ -17,18 +17,11 @@ def find_open(
 
     Parameters
     ----------
-    maps : Maps
-        With response and neighbour_response.
     maximum_response : float
         Response of an open pixel at most.
     minimum_neighbours : float
         Mean response of the four neighbours at least; those that are low themselves are left out,
         so that pairs of open pixels are found.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     low = maps["response"] < maximum_response
     result: Bools = maps.active & low & (maps["neighbour_response"] >= minimum_neighbours)
@@ -46,19 +39,12 @@ def find_adjacent_to_open(
 
     Parameters
     ----------
-    maps : Maps
-        With response and neighbour_response.
     minimum_response : float
         Response of a neighbour that shares an edge.
     minimum_diagonal_response : float
         Response of a neighbour that shares a corner.
     minimum_neighbours : float
         As of the finder open.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     opened = find_open(maps, minimum_neighbours=minimum_neighbours).astype(np.float32)
     cross = sum_cross(opened) > 0
@@ -87,17 +73,10 @@ def find_dead(
 
     Parameters
     ----------
-    maps : Maps
-        With response and neighbour_response.
     maximum_response : float
         Response of a dead pixel, less than this.
     minimum_neighbours : float
         As of the finder open.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     opened = find_open(maps, minimum_neighbours=minimum_neighbours)
     result: Bools = maps.active & (maps["response"] < maximum_response) & ~opened
@@ -115,17 +94,10 @@ def find_low_qe(
 
     Parameters
     ----------
-    maps : Maps
-        With response and neighbour_response.
     maximum_response : float
         Response of a pixel of low quantum efficiency, less than this.
     dead_response, minimum_neighbours : float
         As of the finders dead and open.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     opened = find_open(maps, minimum_neighbours=minimum_neighbours)
     response = maps["response"]
@@ -145,8 +117,6 @@ def find_nonlinear(
 
     Parameters
     ----------
-    maps : Maps
-        With nonlinearity, nonlinearity_fraction and response; with darks, rc_excess and telegraph.
     minimum_significance : float
         Deviation in standard deviations, by χ².
     minimum_fraction : float
@@ -156,11 +126,6 @@ def find_nonlinear(
         is bent because the pixel settles (RC).
     telegraph_significance : float
         Significance from which a ramp is bent because of telegraph noise.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     result: Bools = maps.active & (maps["response"] >= 0.05)
     result &= maps["nonlinearity"] > minimum_significance

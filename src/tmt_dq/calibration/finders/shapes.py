@@ -14,18 +14,7 @@ _BAD = PIXEL.encode("DEAD LOW_QE OPEN HOT RC TELEGRAPH NONLINEAR OTHER_BAD_PIXEL
 
 
 def find_reference(maps: Maps) -> Bools:
-    """Find reference pixels: the border that the instrument's description states.
-
-    Parameters
-    ----------
-    maps : Maps
-        Any maps.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
-    """
+    """Find reference pixels: the border that the instrument's description states."""
     return maps.reference.copy()
 
 
@@ -36,17 +25,10 @@ def find_gaps_in_lines(
 
     Parameters
     ----------
-    maps : Maps
-        With the flags of the other finders.
     minimum_fraction : float
         Fraction of bad pixels from which the whole line is bad.
     minimum_length : int
         Active pixels that a line has at least, to be judged.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     bad = (maps.flags & np.uint32(_BAD)) != 0
     lines = _mostly(bad, maps.active, 0, minimum_fraction, minimum_length)
@@ -73,15 +55,8 @@ def find_holes_in_clusters(maps: Maps, *, maximum_pixels: int = 4) -> Bools:
 
     Parameters
     ----------
-    maps : Maps
-        With the flags of the other finders.
     maximum_pixels : int
         Size of a hole at most.
-
-    Returns
-    -------
-    ndarray of bool, (ny, nx)
-        The pixels.
     """
     from scipy import ndimage
 
