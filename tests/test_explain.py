@@ -34,7 +34,7 @@ def flags(names: str) -> npt.NDArray[np.uint32]:
 
 @pytest.fixture
 def cache(folder: Path) -> Path:
-    """Return a cache with five masks of IRIS1 in its rules, and one of IRIS2."""
+    """Return a cache with five masks of IRIS1 in its rules, one of IRIS2, and one in no rule."""
     rules = {
         ("IRIS1", "GENERIC"): dict(zip(DATES, NAMES, strict=True)),
         ("IRIS2", "GENERIC"): {DATES[0]: "tmt_iris_mask_0006.fits"},
@@ -48,6 +48,8 @@ def cache(folder: Path) -> Path:
             builders.make_mask(references / name, flags(names))
     other = {"DETECTOR": "IRIS2"}
     builders.make_mask(references / "tmt_iris_mask_0006.fits", flags("DEAD"), header=other)
+    spare = {"DETECTOR": "IMG1", "USEAFTER": "2024-09-01T00:00:00"}
+    builders.make_mask(references / "spare.fits", flags("HOT|DO_NOT_USE"), header=spare)
     return root
 
 
@@ -76,14 +78,15 @@ def test_history_in_the_order_of_useafter(cache: Path) -> None:
     mask = cache / "references" / "tmt" / "iris" / NAMES[4]
     found = explain(mask, x=4, y=3, crds_path=cache)
     assert (found.context, found.cache) == ("tmt_0001.pmap", str(cache))
-    rows = [(h.useafter, h.name, h.flags, h.gained, h.lost) for h in found.history]
+    rows = [(h.useafter, h.name, h.flags, h.gained, h.lost, h.in_context) for h in found.history]
     both = ("DO_NOT_USE", "HOT")
     assert rows == [
-        (DATES[0], NAMES[0], ("HOT",), ("HOT",), ()),
-        (DATES[1], NAMES[1], None, (), ()),
-        (DATES[2], NAMES[2], (), (), ("HOT",)),
-        (DATES[3], NAMES[3], both, both, ()),
-        (DATES[4], NAMES[4], (*both, "WARM"), ("WARM",), ()),
+        (DATES[0], NAMES[0], ("HOT",), ("HOT",), (), True),
+        (DATES[1], NAMES[1], None, (), (), True),
+        (DATES[2], NAMES[2], (), (), ("HOT",), True),
+        (DATES[3], NAMES[3], both, both, (), True),
+        ("2024-09-01 00:00:00", "spare.fits", both, (), (), False),
+        (DATES[4], NAMES[4], (*both, "WARM"), ("WARM",), (), True),
     ]
     assert "not in the cache" in str(found.history[1].problem)
     assert "\n" not in str(found.history[1].problem)

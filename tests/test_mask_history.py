@@ -62,6 +62,23 @@ def test_masks_are_compared_by_date(cache: Path) -> None:
     assert not history.due
 
 
+def test_masks_that_no_rule_names_are_listed_and_not_in_force(folder: Path, cache: Path) -> None:
+    for name, useafter in (("late.fits", "2029-01-01T00:00:00"), ("undated.fits", "2029-13-01")):
+        path = cache / "references" / "tmt" / "iris" / name
+        builders.make_mask(path, MASKS[1], header={"USEAFTER": useafter})
+    candidate = builders.make_mask(folder / "new.fits", MASKS[2])
+    history = mask_history("IRIS1", crds_path=cache, candidate=candidate)
+    assert [(mask.name, mask.in_context) for mask in history.masks] == [
+        ("undated.fits", False),
+        *((name, True) for name in NAMES),
+        ("late.fits", False),
+        ("new.fits", False),
+    ]
+    assert [mask.useafter for mask in history.masks][::4] == ["", "2029-01-01 00:00:00"]
+    assert not history.due  # it has the flags of NAMES[2], which late.fits does not replace
+    assert len(history.figure().axes[1].lines[0].get_xdata()) == 6
+
+
 def test_a_damaged_mask_does_not_end_the_history(cache: Path) -> None:
     (cache / "references" / "tmt" / "iris" / NAMES[1]).write_bytes(b"SIMPLE  =")
     history = mask_history("IRIS1", crds_path=cache)

@@ -65,7 +65,7 @@ class Explanation(ImageReport):
     context, cache : str or None
         Rules and cache whose masks were looked at.
     history : tuple of PastFlags
-        The pixel in all masks that the rules name for the detector, ordered by USEAFTER.
+        The pixel in all of the detector's masks in the cache, ordered by USEAFTER.
     notes : tuple of str
         What could not be found out, and why.
     """
@@ -100,7 +100,8 @@ class Explanation(ImageReport):
         for mask in self.history:
             changes = [f"+{name}" for name in mask.gained] + [f"-{name}" for name in mask.lost]
             found = _found(mask.flags, mask.problem)
-            masks.append((mask.useafter or "unknown", mask.name, found, " ".join(changes)))
+            named = "yes" if mask.in_context else "no"
+            masks.append((mask.useafter or "unknown", mask.name, found, " ".join(changes), named))
         sources = [(s.kind, s.origin, _found(s.flags, s.problem)) for s in self.sources]
         groups = [(flag.name, flag.groups, flag.total) for flag in self.groups]
         samples = "GROUPDQ" if self.image.ramp is None else self.image.ramp.group_name
@@ -109,8 +110,8 @@ class Explanation(ImageReport):
             Table.of("Sources", ("kind", "origin", "flags of this pixel"), sources),
             Table.of(f"Samples in {samples}", ("flag", "flagged", "of"), groups),
             Table.of(
-                f"Masks of {self.detector} by {self.context} of {self.cache}, by USEAFTER",
-                ("useafter", "mask", "flags of this pixel", "change"),
+                f"Masks of {self.detector} in the cache {self.cache}, by USEAFTER",
+                ("useafter", "mask", "flags of this pixel", "change", f"in {self.context}"),
                 masks,
             ),
         ]

@@ -14,7 +14,7 @@ from tmt_dq.errors import ConfigError, MaskFormatError
 from tmt_dq.instruments import Detector
 from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.masks.new_mask import find_detector
-from tmt_dq.references.versions import list_versions
+from tmt_dq.references.versions import Version, list_versions
 from tmt_dq.report.colours import flag_colour
 from tmt_dq.report.difference import flag_changes
 from tmt_dq.report.figures import LEFT, TOP, add_panel, new_figure
@@ -45,12 +45,13 @@ class FlagHistory:
 class MaskVersion:
     """One mask: from when on it applies, how much it flags, what changed since the one before.
 
-    `changed` is the number of pixels whose DO_NOT_USE differs; `problem` is the reason where the
-    mask cannot be read, or is of other pixels than the one before.
+    `in_context` tells whether the rules name it, `changed` in how many pixels DO_NOT_USE differs;
+    `problem` is the reason where it cannot be read, or is of other pixels than the one before.
     """
 
     name: str
     useafter: str
+    in_context: bool
     flagged: int = 0
     do_not_use_fraction: float = 0.0
     changed: int = 0
@@ -100,15 +101,16 @@ class MaskHistory(Report):
         for mask in self.masks:
             counts = (mask.flagged, share(mask.do_not_use_fraction), f"{mask.changed:,}")
             found = ("", "", mask.problem) if mask.problem else counts
-            masks.append((mask.useafter or "unknown", mask.name, *found))
+            named = "yes" if mask.in_context else "no"
+            masks.append((mask.useafter or "unknown", mask.name, named, *found))
         flags = [
             (flag.mask, flag.name, flag.pixels, f"+{flag.gained:,}", f"-{flag.lost:,}", flag.kept)
             for flag in self.flags
         ]
-        header = ("useafter", "mask", "flagged", "DO_NOT_USE", "changed")
+        header = ("useafter", "mask", "in context", "flagged", "DO_NOT_USE", "changed")
         changes = ("mask", "flag", "pixels", "gained", "lost", "kept")
         tables = [
-            Table.of("Masks by USEAFTER", header, masks, [2, 3, 4]),
+            Table.of("Masks by USEAFTER", header, masks, [3, 4, 5]),
             Table.of("Flags", changes, flags, [2, 3, 4, 5]),
         ]
         return [table for table in tables if table.rows]
@@ -194,32 +196,38 @@ def mask_history(
     masks: list[MaskVersion] = []
     flags: list[FlagHistory] = []
     warnings: list[str] = []
-    force: Mask | None = None
-    lost = ""  # the last mask after `force`, which cannot be read
+    before: Mask | None = None
+    force: Mask | None = None  # the last mask that the rules name
+    lost = ""  # one after it, which cannot be read
     for version in listing.versions:
         mask, problem = read_version(version)
         if mask is None:
-            lost = version.name
-            masks.append(MaskVersion(lost, version.useafter, problem=problem))
-            warnings.append(
-                f"{lost} is not compared: {problem}. Put it into the cache {listing.cache}, or "
-                "name a cache that has it (--crds-path, crds_path)"
-            )
+            facts = (version.name, version.useafter, version.in_context)
+            masks.append(MaskVersion(*facts, problem=problem))
+            if version.in_context:
+                lost = version.name
+                warnings.append(
+                    f"{lost} is not compared: {problem}. Put it into the cache {listing.cache}, or "
+                    "name a cache that has it (--crds-path, crds_path)"
+                )
             continue
-        entry, rows = _compare(version.name, version.useafter, mask, force)
+        entry, rows = _compare(version, mask, before)
         masks.append(entry)
         flags += rows
-        force, lost = mask, ""
+        before = before if entry.problem else mask
+        if version.in_context:
+            force, lost = mask, ""
     due, reason = False, "no candidate was given"
     if candidate is not None:
         new = _candidate(Path(candidate), chip, force)
-        entry, rows = _compare(new.path.name, _CANDIDATE, new, force)
+        named = Version(new.path.name, _CANDIDATE, in_context=False, path=new.path)
+        entry, rows = _compare(named, new, force)
         masks.append(entry)
         flags += rows
         limit = load_recipe(recipe if isinstance(recipe, str) else Path(recipe)).due_fraction
         due, reason = _judge(entry.changed, new.dq.size, limit, force, lost)
-    facts = (described.name, chip.name, listing.context, str(listing.cache))
-    return MaskHistory(*facts, tuple(masks), tuple(flags), due, reason, tuple(warnings))
+    rules = (described.name, chip.name, listing.context, str(listing.cache))
+    return MaskHistory(*rules, tuple(masks), tuple(flags), due, reason, tuple(warnings))
 
 
 def _judge(
@@ -257,19 +265,20 @@ def _candidate(path: Path, detector: Detector, force: Mask | None) -> Mask:
 
 
 def _compare(
-    name: str, useafter: str, mask: Mask, before: Mask | None
+    version: Version, mask: Mask, before: Mask | None
 ) -> tuple[MaskVersion, list[FlagHistory]]:
     """Return what a mask flags, and what of it is new against the one before."""
+    facts = (version.name, version.useafter, version.in_context)
     if before is not None and mask.window != before.window:
         problem = f"covers {mask.window.describe()}, not the pixels of the one before"
-        return MaskVersion(name, useafter, problem=problem), []
+        return MaskVersion(*facts, problem=problem), []
     dq = mask.dq
     old = np.zeros_like(dq) if before is None else before.dq
     flagged, unusable, changed = (
         int(np.count_nonzero(part)) for part in (dq, dq & _DO_NOT_USE, (dq ^ old) & _DO_NOT_USE)
     )
     rows = [
-        FlagHistory(name, flag.name, flag.new, flag.gained, flag.lost, flag.kept)
+        FlagHistory(version.name, flag.name, flag.new, flag.gained, flag.lost, flag.kept)
         for flag in flag_changes(old, dq)
     ]
-    return MaskVersion(name, useafter, flagged, unusable / dq.size, changed), rows
+    return MaskVersion(*facts, flagged, unusable / dq.size, changed), rows

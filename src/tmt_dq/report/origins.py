@@ -42,6 +42,7 @@ class PastFlags:
 
     name: str
     useafter: str  # "" where it is not known
+    in_context: bool  # whether the rules name the mask
     flags: tuple[str, ...] | None
     gained: tuple[str, ...] = ()  # since the mask before that could be read
     lost: tuple[str, ...] = ()
@@ -84,7 +85,8 @@ def read_past(
         now = before if flags is None else flags
         gained = tuple(name for name in now if name not in before)
         lost = tuple(name for name in before if name not in now)
-        past.append(PastFlags(version.name, version.useafter, flags, gained, lost, problem))
+        facts = (version.name, version.useafter, version.in_context)
+        past.append(PastFlags(*facts, flags, gained, lost, problem))
         before = now
     return listing, tuple(past)
 
