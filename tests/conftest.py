@@ -102,6 +102,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder of the test's own: stpipe writes to the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out CRDS' own certify, which takes two seconds; other tests run it."""
     monkeypatch.setattr(

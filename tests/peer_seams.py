@@ -253,10 +253,7 @@ def _roman_flags(pixels: Any) -> Any:
 
 def _behind_romancal() -> None:
     import stpipe.crds_client
-    from romancal.dq_init import (  # type: ignore[import-not-found]
-        dq_init_step,
-        dq_initialization,
-    )
+    from romancal.dq_init import dq_init_step, dq_initialization  # type: ignore[import-not-found]
 
     ours = _for_roman(dq_initialization.do_dqinit)
     dq_initialization.do_dqinit = dq_init_step.do_dqinit = ours

@@ -16,13 +16,7 @@ from reference_helpers import make_cache
 from tmt_dq import apply_dq
 from tmt_dq.batch import plan_batch, serial, settings
 from tmt_dq.batch.journal import JOURNAL_NAME, JsonLines
-from tmt_dq.errors import (
-    BatchError,
-    ConfigError,
-    MaskFormatError,
-    OutputError,
-    SelectionError,
-)
+from tmt_dq.errors import BatchError, ConfigError, MaskFormatError, OutputError, SelectionError
 
 
 def reasons(folder: Path, out: Path, **options: Any) -> dict[str, tuple[str, str]]:

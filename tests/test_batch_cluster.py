@@ -62,8 +62,7 @@ def test_command_on_a_cluster(dask: Dask, folder: Path, tmp_path: Path, mask: Pa
     night(folder, 3)
     out = tmp_path / "out"
     words = ["batch", folder, "--output-dir", out, "--mask", mask, "--scheduler", dask.address]
-    outcome = invoke(*words)
-    assert outcome.code == 0, outcome.err
+    outcome = invoke(*words, code=0)
     assert outcome.out.startswith("3 done, 0 skipped, 0 failed")
     assert invoke(*words).out.startswith("0 done, 3 skipped, 0 failed")
 
@@ -79,15 +78,13 @@ def test_a_mask_is_measured_on_a_cluster(
     words += ["--detector", "IRIS1", "--allow-few", "--keep-maps"]
     for name, more in (("here", ()), ("there", ("--scheduler", dask.address))):
         maps, mask = (tmp_path / f"{name}_{what}.fits" for what in ("maps", "mask"))
-        done = invoke(*words, maps, "-o", mask, *more)
-        assert done.code == 0, done.err
+        invoke(*words, maps, "-o", mask, *more, code=0)
     assert (tmp_path / "here_maps.fits").read_bytes() == (tmp_path / "there_maps.fits").read_bytes()
     here, there = (arrays(tmp_path / f"{name}_mask.fits")["DQ"] for name in ("here", "there"))
     assert (here == there).all()
     zipped = darks[0].with_suffix(".fits.gz")
     zipped.write_bytes(gzip.compress(darks[0].read_bytes(), 1))
-    refused = invoke(*words, maps, "-o", mask, *more, "--darks", zipped, "--overwrite")
-    assert refused.code == 2
+    refused = invoke(*words, maps, "-o", mask, *more, "--darks", zipped, "--overwrite", code=2)
     assert f"{zipped}: is compressed; workers of a cluster read plain files" in refused.err
 
 
@@ -183,6 +180,5 @@ def test_without_dask(tmp_path: Path) -> None:
         "from tmt_dq.cli import main\n"
         "main(['batch', 'a.fits', '--output-dir', 'o', '--scheduler', 'tcp://127.0.0.1:9'])"
     )
-    done = run_python("-c", code, cwd=tmp_path)
-    assert done.returncode == 2
+    done = run_python("-c", code, cwd=tmp_path, code=2)
     assert "pip install distributed" in done.stderr

@@ -145,14 +145,17 @@ def test_json(folder: Path) -> None:
 
 def test_one_bad_ramp_does_not_stop_the_others(folder: Path) -> None:
     ramps = [make_ramp(folder / "a.fits"), folder / "missing.fits", make_ramp(folder / "c.fits")]
-    mask = make_mask(folder / "mask.fits")
-    outcome = invoke("apply", *ramps, "--mask", mask, "-q", code=9)
+    words = ("apply", *ramps, "--mask", make_mask(folder / "mask.fits"), "--overwrite")
+    outcome = invoke(*words, "-q", code=9)
     assert "missing.fits: cannot be read: No such file" in outcome.err
     assert outcome.err.rstrip().endswith("1 of 3 ramps failed")
-    assert sorted(path.name for path in folder.glob("*_dqinit.fits")) == [
-        "a_dqinit.fits",
-        "c_dqinit.fits",
-    ]
+    outputs = [path.name for path in folder.glob("*_dqinit.fits")]
+    assert sorted(outputs) == ["a_dqinit.fits", "c_dqinit.fits"]
+    outcome = invoke(*words, "--json", code=9)
+    done, failed, _ = json.loads(outcome.out)["ramps"]
+    assert (failed["input"], done["status"]) == (str(ramps[1]), "COMPLETE")
+    assert (failed["error"]["kind"], failed["error"]["exit_code"]) == ("RampFormatError", 3)
+    assert [json.loads(line)["error"]["exit_code"] for line in outcome.err.splitlines()] == [3, 9]
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -204,23 +207,17 @@ def test_a_bug_shows_a_traceback(folder: Path) -> None:
 def test_select(folder: Path, cache_dir: Path) -> None:
     ramp = make_ramp(folder / "ramp.fits", header={"DETECTOR": "IMG3"})
     before = folder_state(folder)
-    outcome = invoke("select", ramp)
-    assert (outcome.code, outcome.err) == (0, "")
+    outcome = invoke("select", ramp, code=0)
     path = Path(outcome.out.removesuffix("\n"))
-    assert path.name == "tmt_iris_mask_0103.fits"
+    assert (path.name, outcome.err) == ("tmt_iris_mask_0103.fits", "")
     assert path.is_relative_to(cache_dir)
     assert fits.getheader(path)["DETECTOR"] == "IRIS3"
+    first, context, *table = invoke("select", ramp, "--explain").out.splitlines()
+    assert first == str(path)
+    assert context.startswith("context tmt_0100.pmap of ")
+    for part in ("rule key", "required", "found", "matched", "DETECTOR", "IRIS3", "2026-05-01"):
+        assert part in "\n".join(table)
     assert folder_state(folder) == before
-
-
-def test_select_explain(folder: Path) -> None:
-    outcome = invoke("select", make_ramp(folder / "ramp.fits"), "--explain")
-    lines = outcome.out.splitlines()
-    assert lines[0].endswith("tmt_iris_mask_0101.fits")
-    assert lines[1].startswith("context tmt_0100.pmap of ")
-    table = "\n".join(lines[2:])
-    for part in ("rule key", "required", "found", "matched", "DETECTOR", "IRIS1", "2026-05-01"):
-        assert part in table
 
 
 @pytest.mark.contract

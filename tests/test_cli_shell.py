@@ -22,36 +22,8 @@ COMMAND = Path(sys.executable).with_name("tmt-dq")
 VERBS = [verb for verb in cli.VERBS if verb != "crds"]
 
 
-def offered(*words: str) -> list[tuple[str, str]]:
-    """Return what completion offers for the last word, as (type, value), by bash's protocol."""
-    from click.shell_completion import BashComplete
-
-    class Asked(BashComplete):
-        def get_completion_args(self) -> tuple[list[str], str]:
-            return list(words[:-1]), words[-1]
-
-    asked = Asked(cli._group, {}, "tmt-dq", "_TMT_DQ_COMPLETE")
-    lines = asked.complete().splitlines()
-    return [(kind, value) for kind, _, value in (line.partition(",") for line in lines)]
-
-
-@pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        (["apply", "--mask", ""], "file"),
-        (["apply", "--output-dir", ""], "dir"),
-        (["batch", ""], "file"),
-        (["deliver", "x", "--crds-path", "/da"], "dir"),
-        (["watch", ""], "dir"),
-    ],
-    ids=str,
-)
-def test_files_are_left_to_the_shell(words: list[str], kind: str) -> None:
-    assert offered(*words) == [(kind, words[-1])]
-
-
 def test_completion_is_quick_and_silent() -> None:
-    """Asked as a shell asks, in a process of its own."""
+    """Asked as a shell asks, in a process of its own; files and folders are left to the shell."""
     code = (
         "import sys\n"
         "from tmt_dq.cli import main\n"
@@ -63,6 +35,11 @@ def test_completion_is_quick_and_silent() -> None:
         ("tmt-dq ", 1, "plain,apply"),
         ("tmt-dq apply --ov", 2, "plain,--overwrite"),
         ("tmt-dq apply --unknown ", 3, "plain,drop"),
+        ("tmt-dq apply --mask ", 3, "file,"),
+        ("tmt-dq apply --output-dir ", 3, "dir,"),
+        ("tmt-dq batch ", 2, "file,"),
+        ("tmt-dq deliver x --crds-path /da", 4, "dir,/da"),
+        ("tmt-dq watch ", 2, "dir,"),
     ):
         asked = {"_TMT_DQ_COMPLETE": "bash_complete", "COMP_WORDS": words}
         done = run_python("-c", code, env={**os.environ, **asked, "COMP_CWORD": str(position)})
@@ -193,17 +170,6 @@ def test_errors_as_json(
     assert error["what"] in plain.err
     if outcome.out:
         json.loads(outcome.out)
-
-
-def test_a_list_holds_the_ramps_that_failed(folder: Path) -> None:
-    ramp, mask = make_ramp(folder / "a.fits"), make_mask(folder / "m.fits")
-    outcome = invoke("apply", folder / "no.fits", ramp, "--mask", mask, "--json", code=9)
-    failed, done = json.loads(outcome.out)["ramps"]
-    assert failed["input"] == str(folder / "no.fits")
-    assert failed["error"]["kind"] == "RampFormatError"
-    assert failed["error"]["exit_code"] == 3
-    assert done["status"] == "COMPLETE"
-    assert [json.loads(line)["error"]["exit_code"] for line in outcome.err.splitlines()] == [3, 9]
 
 
 @pytest.mark.contract

@@ -12,7 +12,7 @@ from astropy.io import fits
 import builders
 import reference_helpers
 from tmt_dq import Reading, apply_dq, explain
-from tmt_dq.errors import ConfigError, GeometryError, SelectionError
+from tmt_dq.errors import GeometryError
 
 FLAG = builders.CONVENTION
 NAMES = [f"tmt_iris_mask_000{number}.fits" for number in range(1, 6)]
@@ -74,7 +74,7 @@ def test_flags_and_their_meaning() -> None:
     assert explain(flags("HOT"), x=3, y=4).flags == ()
 
 
-def test_history_in_the_order_of_useafter(cache: Path) -> None:
+def test_history_in_the_order_of_useafter_and_since_when(cache: Path) -> None:
     mask = cache / "references" / "tmt" / "iris" / NAMES[4]
     found = explain(mask, x=4, y=3, crds_path=cache)
     assert (found.context, found.cache) == ("tmt_0001.pmap", str(cache))
@@ -90,11 +90,7 @@ def test_history_in_the_order_of_useafter(cache: Path) -> None:
     ]
     assert "not in the cache" in str(found.history[1].problem)
     assert "\n" not in str(found.history[1].problem)
-
-
-def test_since_goes_back_without_a_break(cache: Path) -> None:
-    mask = cache / "references" / "tmt" / "iris" / NAMES[4]
-    found = explain(mask, x=4, y=3, crds_path=cache)
+    # Since when goes back without a break.
     assert {f.name: (f.since, f.since_useafter) for f in found.flags} == {
         "DO_NOT_USE": (NAMES[3], DATES[3]),
         "HOT": (NAMES[3], DATES[3]),
@@ -237,14 +233,11 @@ def test_places_and_instruments(folder: Path) -> None:
     found = explain(mask, x=4, y=3)
     assert found.history == ()
     assert "no history" in found.notes[0]
-
-
-def test_a_cache_or_context_that_is_not_there(folder: Path, cache: Path) -> None:
+    # The masks of the package know the border.
     mask = builders.make_mask(folder / "m.fits", flags("HOT"))
-    with pytest.raises(ConfigError):
-        explain(mask, x=4, y=3, crds_path=folder / "absent")
-    with pytest.raises(SelectionError):
-        explain(mask, x=4, y=3, crds_path=cache, context="tmt_0009.pmap")
+    for x, expected in ((4, ("REFERENCE_PIXEL",)), (5, ())):
+        [version] = explain(mask, x=x, y=5).history
+        assert version.flags == expected
 
 
 def test_the_command_line(folder: Path, cache: Path) -> None:
@@ -273,11 +266,3 @@ def test_exit_codes(
     monkeypatch.chdir(folder)
     builders.make_mask(folder / "m.fits", flags("HOT"))
     assert builders.invoke("explain", "m.fits", *arguments).code == code
-
-
-def test_the_cache_of_the_package_knows_the_border(folder: Path) -> None:
-    mask = builders.make_mask(folder / "m.fits", flags("HOT"))
-    [version] = explain(mask, x=4, y=3).history
-    assert version.flags == ("REFERENCE_PIXEL",)
-    [version] = explain(mask, x=5, y=5).history
-    assert version.flags == ()

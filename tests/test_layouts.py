@@ -17,12 +17,7 @@ from builders import CONVENTION, arrays, data_unit, invoke, make_mask, unit_byte
 from reference_helpers import write_rules
 from tmt_dq import DQInitStep, apply_dq, explain, find_bad_pixels, select_mask, summarize
 from tmt_dq.core.recipe import GuideWindow
-from tmt_dq.errors import (
-    AlreadyInitializedError,
-    GeometryError,
-    RampFormatError,
-    TmtDqError,
-)
+from tmt_dq.errors import AlreadyInitializedError, GeometryError, RampFormatError, TmtDqError
 from tmt_dq.exposures import planes
 from tmt_dq.watch import completeness
 
@@ -195,9 +190,7 @@ def test_flags_of_single_reads_are_in_those_of_samples(folder: Path) -> None:
     ramp = write_hdus(folder / "ramp.fits", fits.HDUList([*_hdus(LIGER), numbers]))
     recipe = {"missing_reads": True, "guide_parts": ("box",)}
     apply_dq(
-        ramp,
-        mask="N/A",
-        recipe={**recipe, "guide_windows": (GuideWindow.parse("5,2,3,2,2:2"),)},
+        ramp, mask="N/A", recipe={**recipe, "guide_windows": (GuideWindow.parse("5,2,3,2,2:2"),)}
     )
     found = _samples(folder / "ramp_dqinit.fits", LIGER)
     box = CONVENTION["NON_SCIENCE"] | DO_NOT_USE

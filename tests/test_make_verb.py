@@ -303,8 +303,7 @@ def test_it_tells_in_how_many_darks_intermittent_pixels_are_hot(
         write_exposure(folder / f"dark_{number}.fits", reads)
     for path in files.glob("flat*"):
         shutil.copy(path, folder)
-    done = invoke(*options(folder, "-o", folder / "mask.fits"))
-    assert done.code == 0, done.err
+    done = invoke(*options(folder, "-o", folder / "mask.fits"), code=0)
     assert "intermittent: high_share 0.40 to 0.40" in done.out
     assert arrays(folder / "mask.fits")["DQ"][20, 30] & CONVENTION["UNRELIABLE_DARK"]
     history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])

@@ -111,8 +111,7 @@ def test_a_candidate_is_compared_with_the_mask_in_force(
 
 def test_the_trend_is_drawn_by_date_in_the_colours_of_flags(folder: Path, cache: Path) -> None:
     picture, candidate = folder / "trend.png", builders.make_mask(folder / "new.fits", MASKS[1])
-    done = invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture)
-    assert done.code == 0, done.err
+    invoke("history", "--detector", "IRIS1", "--crds-path", cache, "--plot", picture, code=0)
     assert picture.read_bytes().startswith(b"\x89PNG")
     lower = mask_history("IRIS1", crds_path=cache, candidate=candidate).figure().axes[1]
     days = np.diff(np.array(lower.lines[0].get_xdata(), "datetime64[D]")).astype(int)

@@ -60,12 +60,7 @@ def _run(peer: str, seam: str, folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("peer", "seam", "number"),
-    [
-        ("jwst", "core", 19),
-        ("jwst", "files", 19),
-        ("jwst", "step", 19),
-        ("romancal", "core", 10),
-    ],
+    [("jwst", "core", 19), ("jwst", "files", 19), ("jwst", "step", 19), ("romancal", "core", 10)],
 )
 def test_each_test_passes_or_is_listed(folder: Path, peer: str, seam: str, number: int) -> None:
     outcomes = _run(peer, seam, folder)

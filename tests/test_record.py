@@ -87,8 +87,9 @@ def test_an_initialized_exposure_is_refused(folder: Path) -> None:
     before = folder_state(folder)
     with pytest.raises(AlreadyInitializedError, match=r"already initialized.*mask\.fits"):
         apply_dq(folder / "out.fits", folder / "second.fits", mask=mask)
-    outcome = invoke("apply", folder / "out.fits", "-o", folder / "second.fits", "--mask", mask)
-    assert outcome.code == 3
+    outcome = invoke(
+        "apply", folder / "out.fits", "-o", folder / "second.fits", "--mask", mask, code=3
+    )
     assert "--again" in outcome.err
     with pytest.raises(AlreadyInitializedError):
         DQInitStep.call(folder / "out.fits", override_mask=str(mask))
@@ -105,8 +106,8 @@ def test_flags_that_were_there_are_kept_and_reported(folder: Path) -> None:
     first = invoke(
         *("apply", make_ramp(folder / "ramp.fits"), "-o", folder / "a.fits", "--mask", "N/A"),
         *("--user-dq", folder / "list.txt", "--user-base", 1),
+        code=0,
     )
-    assert first.code == 0, first.err
     assert "flags from before" not in first.out
     again = ("apply", folder / "a.fits", "--mask", make_mask(folder / "mask.fits"), "--again")
     shown = invoke(*again, "-o", folder / "b.fits")

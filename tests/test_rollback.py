@@ -131,15 +131,13 @@ def test_a_receipt_with_another_context_before(delivered: Receipt, context: str)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("size", float("inf")), ("path", "a\0b"), ("path", "\ud800"), ("sha256", 5)],
+    ("key", "value"), [("size", float("inf")), ("path", "a\0b"), ("path", "\ud800"), ("sha256", 5)]
 )
 def test_a_receipt_with_a_damaged_file_entry(delivered: Receipt, key: str, value: Any) -> None:
     assert delivered.path is not None
     files = json.loads(delivered.path.read_text())["files"]
     files[0][key] = value
-    outcome = invoke("rollback", changed(delivered, files=files))
-    assert outcome.code == 8
+    outcome = invoke("rollback", changed(delivered, files=files), code=8)
     assert "not a receipt" in outcome.err
     assert default_context(delivered.cache) == delivered.context
 

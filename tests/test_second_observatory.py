@@ -44,10 +44,7 @@ def both(folder: Path) -> Path:
     cache = folder / "cache"
     for references, name, detector, flag in (
         (write_rules(cache, "tmt", "IRIS", ONE_RULE), "tmt_iris_mask_0001.fits", "IRIS1", "HOT"),
-        (
-            _write_ligeriri(cache, "IRIS", "IMG1"),
-            *("IRIS_DQ.fits", "IMG1", "DEAD"),
-        ),
+        (_write_ligeriri(cache, "IRIS", "IMG1"), *("IRIS_DQ.fits", "IMG1", "DEAD")),
     ):
         dq = np.full((6, 8), CONVENTION[flag], np.uint32)
         make_mask(references / name, dq, header={"DETECTOR": detector})

@@ -24,14 +24,9 @@ from tmt_dq.errors import (
 )
 from tmt_dq.references import selection
 
+pytestmark = pytest.mark.usefixtures("here")
+
 KEYWORDS = ("S_DQINIT", "R_MASK", "CRDS_CTX", "CRDS_VER", "CAL_VER")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Any, monkeypatch: Any) -> Any:
-    """Work in a folder of the test's own: stpipe writes to the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -12,16 +12,11 @@ from tmt_dq import DQInitStep, GuideWindow, Reading, Window, apply_dq
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, UnknownFlagError
 
+pytestmark = pytest.mark.usefixtures("here")
+
 HOT, DEAD, AD_FLOOR, SATURATED = (
     CONVENTION[name] for name in ("HOT", "DEAD", "AD_FLOOR", "SATURATED")
 )
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of the test's own: stpipe writes to the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

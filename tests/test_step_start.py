@@ -8,15 +8,8 @@ import pytest
 from builders import CONVENTION, arrays, folder_state, make_ramp, run_python
 from tmt_dq import DQInitStep
 from tmt_dq.errors import MaskFormatError, RampFormatError, SelectionError
-from tmt_dq.exposures import record as provenance
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(provenance, "_now", lambda: "2026-11-22T00:00:00.000")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize("fault", ["rules", "user", "interrupt"])

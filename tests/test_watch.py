@@ -531,8 +531,7 @@ def test_result_of_each_ramp(site: Site, folder: Path) -> None:
         "--json",
         "-q",
     )
-    done = invoke(*words)
-    assert done.code == 0, done
+    done = invoke(*words, code=0)
     (line,) = done.out.splitlines()
     assert json.loads(line)["output"] == str(site.out / "a_dqinit.fits")
 
@@ -541,8 +540,9 @@ def test_dry_run(site: Site, folder: Path) -> None:
     make_ramp(folder / "a.fits")
     make_ramp(folder / "b.fits")
     os.truncate(folder / "b.fits", 5760)
-    done = invoke("watch", folder, "--output-dir", site.out, "--mask", site.mask, "--dry-run")
-    assert done.code == 0
+    done = invoke(
+        "watch", folder, "--output-dir", site.out, "--mask", site.mask, "--dry-run", code=0
+    )
     first, second, sums = done.out.splitlines()
     assert first == f"process {folder}/a.fits  (new)"
     assert second.startswith(f"wait    {folder}/b.fits  (at least 8640 bytes are needed")
