@@ -37,6 +37,8 @@ _RARELY = 1e-4
 """Share of good pixels whose exposures without the highest may scatter more than is usual."""
 _CALM = 2.0
 """The same in units of the usual scatter, for many exposures."""
+_SHARES = (0.3, 0.7)
+"""Shares of the exposures that dark_rate_low and dark_rate_high are above."""
 _RC_READS = 3
 _EDGES = (2, 4, 8)
 """Reads averaged on each side of an edge of telegraph noise."""
@@ -88,7 +90,7 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
     late = _slope(usual[length // 2 :])
     slopes = _slope(np.moveaxis(calm, 1, 0))
     rates = (slopes + _slope(usual)) / seconds
-    low, high = _quantile(rates, 0.3), _quantile(rates, 0.7)
+    low, high = ranked(rates, *(round(share * (len(rates) - 1)) for share in _SHARES))
     statistics = {
         "difference_noise": noise,
         "saturated_first": first_full,
@@ -325,12 +327,6 @@ def _scatter(values: Floats) -> Floats:
     calm = without < np.float32(max(_CALM, np.sqrt(most))) * np.median(without)
     result: Floats = np.where(far & calm, without, scatter)
     return result
-
-
-def _quantile(values: Floats, fraction: float) -> Floats:
-    """Return the value that this fraction of the exposures is at or below."""
-    (value,) = ranked(values, round(fraction * (len(values) - 1)))
-    return value
 
 
 def _mean(total: Floats, number: npt.NDArray[np.int_], *, complete: int = 0) -> Floats:

@@ -1,10 +1,12 @@
 """Finders that need darks: hot and warm pixels, settling, telegraph noise, unreliable ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.calibration.finders.neighbours import largest_neighbour, population_ratio
 from tmt_dq.calibration.maps import Maps
+from tmt_dq.calibration.statistics import Floats
 
 __all__ = [
     "find_bad_reference",
@@ -25,13 +27,32 @@ _MEDIAN = 1.25
 """Standard error of the median of normal values, in units of that of their mean."""
 
 
+def _largest_neighbour(values: Floats) -> Floats:
+    """Return the largest of the eight neighbours."""
+    from scipy import ndimage
+
+    around = np.ones((3, 3), bool)
+    around[1, 1] = False
+    result: Floats = ndimage.maximum_filter(values, footprint=around, mode="constant", cval=0)
+    return result
+
+
+def _population_ratio(values: Floats, members: Bools) -> Floats:
+    """Return values in units of the median of the members; 0 elsewhere."""
+    usual = np.median(values[members]) if members.any() else 0
+    if usual <= 0:
+        return np.zeros_like(values)
+    result: Floats = np.where(members, values / usual, 0).astype(np.float32)
+    return result
+
+
 def _above(maps: Maps, name: str, limit: float, ipc_uncertainty: float) -> Bools:
     """Tell which active pixels have a rate above a limit.
 
     It must be neither their neighbours' charge, nor within four times the error of its median.
     """
     rate = maps[name]
-    borrowed = np.float32(ipc_uncertainty) * np.maximum(largest_neighbour(rate), 0)
+    borrowed = np.float32(ipc_uncertainty) * np.maximum(_largest_neighbour(rate), 0)
     result: Bools = maps.active & (rate - borrowed >= limit)
     result &= (rate > 4 * maps["dark_rate_error"]) | (maps["saturated"] > 0)
     return result
@@ -115,7 +136,13 @@ def find_rc(
     telegraph_significance : float
         Significance from which a pixel is one of telegraph noise, whose median ramp tells nothing.
     """
-    return _settling(maps, 1, minimum_significance, ipc_uncertainty, telegraph_significance)
+    excess = maps["rc_excess"]
+    sigma = maps["difference_noise"] * np.float32(_MEDIAN / np.sqrt(max(maps.darks, 1)))
+    borrowed = np.float32(ipc_uncertainty) * _largest_neighbour(np.abs(excess))
+    result: Bools = maps.active & (maps["saturated"] == 0)
+    result &= maps["telegraph"] < telegraph_significance
+    result &= excess - borrowed > np.float32(minimum_significance) * sigma
+    return result
 
 
 def find_inverse_rc(
@@ -132,19 +159,13 @@ def find_inverse_rc(
     minimum_significance, ipc_uncertainty, telegraph_significance : float
         As of the finder rc.
     """
-    return _settling(maps, -1, minimum_significance, ipc_uncertainty, telegraph_significance)
-
-
-def _settling(
-    maps: Maps, sign: int, minimum: float, ipc_uncertainty: float, telegraph_significance: float
-) -> Bools:
-    excess = maps["rc_excess"]
-    sigma = maps["difference_noise"] * np.float32(_MEDIAN / np.sqrt(max(maps.darks, 1)))
-    borrowed = np.float32(ipc_uncertainty) * largest_neighbour(np.abs(excess))
-    result: Bools = maps.active & (maps["saturated"] == 0)
-    result &= maps["telegraph"] < telegraph_significance
-    result &= sign * excess - borrowed > np.float32(minimum) * sigma
-    return result
+    turned = replace(maps, arrays={**maps, "rc_excess": -maps["rc_excess"]})
+    return find_rc(
+        turned,
+        minimum_significance=minimum_significance,
+        ipc_uncertainty=ipc_uncertainty,
+        telegraph_significance=telegraph_significance,
+    )
 
 
 def find_telegraph(maps: Maps, *, minimum_significance: float = 4.0) -> Bools:
@@ -160,7 +181,7 @@ def find_telegraph(maps: Maps, *, minimum_significance: float = 4.0) -> Bools:
     return result
 
 
-def _unsteady(maps: Maps, ratio: npt.NDArray[np.float32], factor: float, chance: float) -> Bools:
+def _unsteady(maps: Maps, ratio: Floats, factor: float, chance: float) -> Bools:
     """Tell which pixels scatter more than the population, and more than few exposures let expect.
 
     `chance` is the share of good pixels that may exceed the limit for normal noise.
@@ -206,7 +227,7 @@ def find_unreliable_dark(maps: Maps, *, minimum_ratio: float = 2.5) -> Bools:
     seconds = maps.dark_seconds / max(maps.reads - 1, 1)
     shot = np.maximum(maps["dark_rate"], 0) * np.float32(seconds)
     noise = np.sqrt(np.maximum(maps["difference_noise"] ** 2 - shot, 0))
-    ratio = population_ratio(noise, maps.active)
+    ratio = _population_ratio(noise, maps.active)
     result: Bools = (ratio > minimum_ratio) & (maps["saturated"] == 0)
     return result
 
@@ -221,7 +242,7 @@ def find_unreliable_bias(
     minimum_ratio, false_alarms : float
         As of the finder unreliable_slope.
     """
-    ratio = population_ratio(maps["bias_scatter"], maps.active)
+    ratio = _population_ratio(maps["bias_scatter"], maps.active)
     found = _unsteady(maps, ratio, minimum_ratio, false_alarms)
     found &= maps["saturated"] == 0
     return found
@@ -239,7 +260,7 @@ def find_bad_reference(
     maximum_rate_e_per_s : float
         Largest drift, up or down, e⁻/s.
     """
-    noisy = population_ratio(maps["difference_noise"], maps.reference) > minimum_ratio
+    noisy = _population_ratio(maps["difference_noise"], maps.reference) > minimum_ratio
     drifting = np.abs(maps["dark_rate"]) > maximum_rate_e_per_s
     result: Bools = maps.reference & (noisy | drifting)
     return result
