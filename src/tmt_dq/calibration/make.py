@@ -171,8 +171,8 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         added = [(read_flags(path, new.target, reading), reading) for path, reading in lists]
         if dry_run:
             return BadPixels(None, used.name, night.inputs, cost=night.cost)
-        inputs = night.with_sums(progress)
         maps = night.measure(mapper, progress)
+        inputs = night.with_sums(progress)
         night.verify()
     check_threshold(maps, used, shortage)
     flags, results = _find(maps, used, shortage)
