@@ -24,7 +24,7 @@ from typing import Any
 from tmt_dq.errors import CertificationError, ConfigError, SelectionError
 from tmt_dq.references import embedded
 from tmt_dq.references.adapter import import_crds
-from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_cache, open_caches
+from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_caches
 from tmt_dq.references.observatories import available
 
 __all__ = ["TOOLS", "certify_reference", "run"]
@@ -127,34 +127,32 @@ def _completed(
         for name in {PurePath(argument).name for argument in arguments}:
             if embedded.provides(name):
                 embedded.ensure(name)
-    if found.get("CRDS_OBSERVATORY", "").lower() in ("", "none"):
-        found["CRDS_OBSERVATORY"] = _observatory(found)
+    try:
+        caches = {
+            cache.observatory: (cache.server_config(), context)
+            for cache, context in open_caches(
+                found["CRDS_PATH"], found.get("CRDS_CONTEXT") or "latest"
+            )
+        }
+    except (ConfigError, SelectionError):
+        caches = {}  # the tool may not need a context, and says itself what it misses
+    observatory = found.get("CRDS_OBSERVATORY", "").lower()
+    if observatory in ("", "none"):
+        # crds itself would take JWST.
+        observatory = found["CRDS_OBSERVATORY"] = next(iter(caches), available()[0])
     if not found.get("CRDS_SERVER_URL") and not any(map(found.get, SEPARATE)):
-        _provide_config(folder, found)
+        config, context = caches.get(observatory, ({}, ""))
+        if context and not config:
+            found["CRDS_CFGPATH"] = _write_config(folder, observatory, context)
     return found
 
 
-def _observatory(environ: Mapping[str, str]) -> str:
-    """Return the observatory that tools are for; without a variable, crds itself takes JWST."""
-    with contextlib.suppress(ConfigError, SelectionError):
-        return open_caches(environ["CRDS_PATH"], environ.get("CRDS_CONTEXT"))[0][0].observatory
-    return available()[0]
-
-
-def _provide_config(folder: Path, environ: dict[str, str]) -> None:
-    """Let crds find a configuration, where the cache has none, in a folder outside of the cache.
+def _write_config(folder: Path, observatory: str, context: str) -> str:
+    """Write a configuration for crds, where the cache has none, into a folder outside of the cache.
 
     Without its ``server_config`` crds ends the process, whatever the tool; TMT's published cache
     has none.
     """
-    observatory = environ["CRDS_OBSERVATORY"].lower()
-    try:
-        cache = open_cache(environ["CRDS_PATH"], observatory)
-        if cache.server_config():
-            return
-        context = cache.context(environ.get("CRDS_CONTEXT") or "latest")
-    except (ConfigError, SelectionError):
-        return  # the tool may not need a context, and says itself what it misses
     config = {
         **dict.fromkeys(("edit_context", "latest_context", "operational_context"), context),
         "bad_files": "",
@@ -167,7 +165,7 @@ def _provide_config(folder: Path, environ: dict[str, str]) -> None:
     (folder / observatory).mkdir()
     (folder / observatory / "server_config").write_text(f"{pprint.pformat(config)}\n", "utf-8")
     (folder / observatory / "ref_cache_subdir_mode").write_text("instrument", "utf-8")
-    environ["CRDS_CFGPATH"] = str(folder)
+    return str(folder)
 
 
 def _main(arguments: Sequence[str]) -> int:
