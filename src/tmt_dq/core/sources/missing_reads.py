@@ -53,25 +53,18 @@ def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
 
 def _examine(numbers: Sequence[int], where: object) -> tuple[set[int], int]:
     """Return the groups to flag, and how many reads the gaps between groups have."""
-    lost: set[int] = set()
-    missing = 0
-    previous: tuple[int, int] | None = None
-    for group, number in enumerate(numbers):
-        if number < 1:
-            lost.add(group)
-            continue
-        if previous is not None:
-            if number <= previous[1]:
-                raise ConfigError(
-                    f"read numbers do not increase: group {group + 1} has {number} after "
-                    f"{previous[1]}",
-                    where=where,
-                    hint="Correct the table of read numbers, or leave out missing_reads.",
-                )
-            # Groups that were not read stand for one read each and are flagged themselves.
-            gap = number - previous[1] - (group - previous[0])
-            if gap > 0:
-                lost.add(group)
-                missing += gap
-        previous = (group, number)
-    return lost, missing
+    reads = np.array(numbers, np.int64)
+    (there,) = np.nonzero(reads > 0)
+    steps = np.diff(reads[there])
+    if (steps < 1).any():
+        first, group = there[int(np.argmax(steps < 1)) :][:2]
+        raise ConfigError(
+            f"read numbers do not increase: group {group + 1} has {reads[group]} after "
+            f"{reads[first]}",
+            where=where,
+            hint="Correct the table of read numbers, or leave out missing_reads.",
+        )
+    # Groups that were not read stand for one read each and are flagged themselves.
+    gaps = steps - np.diff(there)
+    lost = {*np.flatnonzero(reads < 1).tolist(), *there[1:][gaps > 0].tolist()}
+    return lost, int(gaps[gaps > 0].sum())
