@@ -133,10 +133,10 @@ def affected(  # noqa: PLR0913 - the options of the verb, keyword-only
             with open_input(path) as file:
                 ramp = read_ramp(file, start=subarray).ramp
             old, new = (_select(ramp, path, *side, verify=verify) for side in sides)
-        except TmtDqError as error:
-            result.append(_unknown(path, error))
-        else:
             result.append(_judge(path, ramp.window, old, new, flags_only=flags_only))
+        except TmtDqError as error:
+            reason = f"could not be judged: {error.what}"
+            result.append(Effect(path, affected=True, reason=reason, error=error))
     errors = [effect.error for effect in result if effect.error is not None]
     if errors and not keep_errors:
         raise BatchError(
@@ -203,10 +203,6 @@ def _select(
     return selection.name or "N/A", selection.path
 
 
-def _unknown(path: Path, error: TmtDqError, old: str = "", new: str = "") -> Effect:
-    return Effect(path, True, f"could not be judged: {error.what}", old, new, error=error)
-
-
 def _judge(path: Path, window: Window, old: _Mask, new: _Mask, *, flags_only: bool) -> Effect:
     """Compare the old and the new mask of an exposure in its window."""
     names = old[0], new[0]
@@ -216,10 +212,7 @@ def _judge(path: Path, window: Window, old: _Mask, new: _Mask, *, flags_only: bo
         if same_name:
             reason = _SAME.get(names[0], f"the same file, {names[0]}")
         return Effect(path, not same_name, reason, *names)
-    try:
-        pixels = _differing((old[1], identify(old[1])), (new[1], identify(new[1])), window)
-    except TmtDqError as error:
-        return _unknown(path, error, *names)
+    pixels = _differing((old[1], identify(old[1])), (new[1], identify(new[1])), window)
     flags = f"other flags in {pixels:,} of its pixels" if pixels else "the same flags in its pixels"
     what = f"{names[0]} is another file" if same_name else f"{names[1]} instead of {names[0]}"
     is_affected = pixels > 0 or not (same_name or flags_only)
