@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tmt_dq.batch.records import Work
-from tmt_dq.calibration.threads import cores
 from tmt_dq.errors import ConfigError, WorkerError
+from tmt_dq.threads import cores
 
 __all__ = ["Pool", "Processes"]
 

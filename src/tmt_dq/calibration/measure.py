@@ -19,7 +19,7 @@ from tmt_dq.calibration.statistics import (
     flat_statistics,
     part_edges,
 )
-from tmt_dq.calibration.threads import cores, in_threads
+from tmt_dq.threads import cores, in_threads
 
 __all__ = [
     "Cost",

@@ -16,9 +16,9 @@ from tmt_dq.batch.pool import Pool
 from tmt_dq.batch.records import BatchResult, FileResult, Job
 from tmt_dq.batch.run import remove_leftovers
 from tmt_dq.batch.settings import Settings, make_settings
-from tmt_dq.calibration.threads import cores
 from tmt_dq.errors import BatchError, ConfigError, OutputError, TmtDqError, printable
 from tmt_dq.files.identity import Identity
+from tmt_dq.threads import cores
 from tmt_dq.watch.arrivals import Arrivals
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.decisions import decide

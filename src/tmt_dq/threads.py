@@ -1,4 +1,4 @@
-"""Threads of this process for parts of one task; batches of files have `tmt_dq.batch.pool`."""
+"""Cores and threads of this process, for parts of one task; batches have `tmt_dq.batch.pool`."""
 
 import os
 import threading
