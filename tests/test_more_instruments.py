@@ -1,7 +1,9 @@
 """Instruments of other folders, as TOML files alone."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from reference_helpers import write_rules
 from tmt_dq import DQInitStep, apply_dq, instruments
 from tmt_dq.datamodels import TMTRampModel
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
+from tmt_dq.files import copying
 
 DESCRIPTIONS = Path(__file__).parent / "instruments"
 DATE = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
@@ -138,6 +141,31 @@ def test_flags_under_another_name(folder: Path) -> None:
     make_ramp(ramp, header=header, pixeldq=before)
     with pytest.raises(RampFormatError, match=r"flags are in DQ and GROUPDQ, but .* PIXELDQ"):
         apply_dq(ramp, mask=mask, overwrite=True)
+
+
+def test_flags_under_a_name_of_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written, although the copy of the rest ends later, and left out to start over."""
+    text = (DESCRIPTIONS / "fgs.toml").read_text().replace('"DQ"', '"flags"')
+    (folder / "fgs.toml").write_text(text)
+    monkeypatch.setenv("TMT_DQ_INSTRUMENTS", str(folder))
+    copy = copying.Copier._run
+
+    def late(*given: Any) -> None:
+        time.sleep(0.5)
+        copy(*given)
+
+    monkeypatch.setattr(copying.Copier, "_run", late)
+    header = _cards(CASES["FGS stack"]) | {"EXP_TYPE": "FGS_TRACK"}
+    names = ("FLAGS", "REST")
+    extra = [fits.ImageHDU(np.zeros((6, 8), np.uint32), name=name) for name in names]
+    ramp = make_ramp(folder / "ramp.fits", header=header, extra=extra)
+    mask = make_mask(folder / "mask.fits", header=_cards(CASES["FGS stack"]))
+    first = apply_dq(ramp, mask=mask).output
+    second = apply_dq(first, folder / "again.fits", mask=mask, start_over=True).output
+    for path in (first, second):
+        with fits.open(path) as hdus:
+            assert [hdu.name for hdu in hdus].count("FLAGS") == 1
+            np.testing.assert_array_equal(hdus["FLAGS"].data, fits.getdata(mask, "DQ"))
 
 
 def test_reference_pixels_on_two_sides(folder: Path) -> None:

@@ -42,7 +42,7 @@ _CARDS = 20
 for more sources of flags. Outputs that need more have it, too, but are copied again. No more than
 23: a ramp of IRIS' readout, with 12 cards, then keeps the size of its header, and file systems
 that share blocks can share its science data."""
-_WRITTEN_ANEW = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", "ASDF", EXTENSION})
+_WRITTEN_ANEW = frozenset({"DQ_DEF", "ASDF", EXTENSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,8 @@ def _last_unchanged(exposure: RampFile) -> Unit | None:
     """Return the last unit before the first that is written anew."""
     last = None
     for unit in exposure.file.units:
-        if (unit.index > 0 and unit.name in _WRITTEN_ANEW) or unit is exposure.groupdq:
+        anew = unit.index > 0 and unit.name in _WRITTEN_ANEW
+        if anew or unit is exposure.pixeldq or unit is exposure.groupdq:
             break
         if last is not None and unit.header_offset != last.end:
             break  # an extension between them is left out

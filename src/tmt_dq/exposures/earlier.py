@@ -10,7 +10,7 @@ from tmt_dq.fits.cards import Header
 
 __all__ = ["already_initialized", "begin"]
 
-_LEFT_OUT = frozenset({"PIXELDQ", "GROUPDQ", "DQ", "DQ_DEF", EXTENSION})
+_LEFT_OUT = frozenset({"DQ_DEF", EXTENSION})
 
 
 def already_initialized(where: object, mask: object) -> AlreadyInitializedError:
@@ -49,7 +49,10 @@ def begin(exposure: RampFile, *, again: bool, start_over: bool) -> RampFile:
         problem = "its record does not say that it had no flags before"
     if problem is not None:
         raise UnexplainedFlagsError(problem, where=file.path, hint="Process the raw ramp.")
-    units = tuple(unit for unit in file.units if unit.name not in _LEFT_OUT)
+    flags = [unit.index for unit in (exposure.pixeldq, exposure.groupdq) if unit is not None]
+    units = tuple(
+        unit for unit in file.units if unit.name not in _LEFT_OUT and unit.index not in flags
+    )
     file = dataclasses.replace(file, units=units)
     return dataclasses.replace(exposure, file=file, pixeldq=None, groupdq=None)
 

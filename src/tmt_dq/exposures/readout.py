@@ -160,7 +160,7 @@ def _read_numbers(exposure: RampFile) -> tuple[int, ...] | None:
 
 def find_read_numbers(exposure: RampFile) -> tuple[int, ...] | None:
     """Return the read number of each group, from the table that has such a column, if any."""
-    name = exposure.ramp.instrument.read_number_column
+    name = exposure.ramp.instrument.read_number_column.strip().upper()
     found: dict[str, tuple[int, ...]] = {}
     for unit in exposure.file.units:
         if not unit.is_image and name in _column_names(unit):

@@ -72,8 +72,8 @@ class FitsInput:
             os.close(fd)
 
     def named(self, name: str) -> list[Unit]:
-        """Return the units whose EXTNAME is `name`."""
-        return [unit for unit in self.units if unit.name == name]
+        """Return the units whose EXTNAME is `name`, in letters of any case."""
+        return [unit for unit in self.units if unit.name == name.strip().upper()]
 
     def read_into(self, unit: Unit, buffer: memoryview, start: int = 0) -> None:
         """Fill `buffer` (of bytes) with a unit's data, from byte `start` of the data."""
