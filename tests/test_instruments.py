@@ -132,6 +132,8 @@ def test_a_description_is_what_it_says() -> None:
         ),
         ('datamodl = "Cube"', "", "test.toml[layouts.other]: has no field datamodl"),
         ('["x", "y"', '["x", "x"', "expected integration, group, y, x, in the order of the array"),
+        ('"QUALITY"', '"counts"', "[layouts.other]: has data = 'COUNTS' and flags = 'counts'; exp"),
+        ('"QUALITY"', '"pixeldq"', "expected two names, and none of ASDF, DQ_DEF, DQ_SOURCES, PIX"),
         ("[0, 1]", "[0]", "test.toml[layouts.other]: unknown_orientation is [0]; expected two"),
         ("[limits]", "[limits", "test.toml: is not TOML: "),
         *(

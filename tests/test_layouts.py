@@ -259,6 +259,28 @@ def test_another_datamodl_or_flags_elsewhere_are_refused(folder: Path) -> None:
         apply_dq(ramp, mask="N/A")
 
 
+def test_a_file_that_fits_two_layouts_is_refused(folder: Path) -> None:
+    """Of two orders of the axes, the shapes of an array do not tell which one it has."""
+    second = CAMERA[CAMERA.index("[layouts") :].replace("other_", "newer_")
+    text = CAMERA + second.replace('"group", "y"', '"y", "group"')
+    (Path(os.environ["TMT_DQ_INSTRUMENTS"]) / "camera.toml").write_text(text)
+    ramp = write_hdus(folder / "ramp.fits", _hdus(OTHER))
+    with pytest.raises(RampFormatError, match=r"layout other_pipe.*layout newer_pipe.* one layout"):
+        apply_dq(ramp, mask="N/A")
+
+
+def test_flags_of_its_own_pixeldq_that_do_not_fit_are_an_error_or_recorded(folder: Path) -> None:
+    own = fits.ImageHDU(np.full((6, 8), CONVENTION["REFERENCE_PIXEL"], np.uint32), name="PIXELDQ")
+    ramp = write_hdus(folder / "ramp.fits", fits.HDUList([*_hdus(LIGER), own]))
+    mask = make_mask(folder / "mask.fits", np.full((6, 8), DO_NOT_USE, np.uint32))
+    with pytest.raises(RampFormatError, match=r"without room for REFERENCE_PIXEL of 48 pixels"):
+        apply_dq(ramp, mask=mask)
+    out = apply_dq(ramp, mask=mask, dq_bits="low16").output
+    assert (arrays(Path(out))["PIXELDQ"] == own.data | DO_NOT_USE).all()
+    history = "".join("".join(fits.getheader(out)["HISTORY"]).split())
+    assert "flagsbefore,notinDQ,whichhas16bits:48REFERENCE_PIXEL" in history
+
+
 def test_what_cannot_be_done_names_the_layout(folder: Path) -> None:
     ramp, mask = write_hdus(folder / "ramp.fits", _hdus(LIGER)), _mask(folder)
     named = r"layout liger_iris_pipeline \(DATAMODL RampModel"

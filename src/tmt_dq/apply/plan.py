@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from tmt_dq.apply.options import NOT_APPLICABLE, ApplyOptions, is_file_name
 from tmt_dq.core.flags import PIXEL
@@ -26,7 +27,7 @@ from tmt_dq.exposures.readout import read_readout
 from tmt_dq.exposures.record import Record
 from tmt_dq.files.identity import digest_of, identify
 from tmt_dq.files.remote import name_of
-from tmt_dq.fits.layout import Unit
+from tmt_dq.fits.encoding import read_rows
 from tmt_dq.instruments import Instrument
 from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
 
@@ -64,10 +65,7 @@ def plan_exposure(exposure: RampFile, options: ApplyOptions) -> Plan:
     recipe = choose_recipe(exposure.ramp.instrument, options)
     readout = read_readout(exposure, recipe)
     plan = plan_ramp(exposure.ramp, exposure.file.path, recipe, readout, options)
-    if exposure.ramp.layout is None or exposure.groupdq is None:
-        return plan
-    sources = _fit_layout(plan, exposure.groupdq, exposure.file.path, options)
-    return dataclasses.replace(plan, sources=sources)
+    return plan if exposure.ramp.layout is None else _fit_layout(plan, exposure, options)
 
 
 def plan_ramp(
@@ -107,24 +105,32 @@ def plan_ramp(
     return Plan(ramp, record, tuple(sources), mask, user, selection)
 
 
-def _fit_layout(
-    plan: Plan, unit: Unit, where: object, options: ApplyOptions
-) -> tuple[FlagSource, ...]:
-    """Return the sources of a plan, with remarks on flags that a layout has no room for."""
+def _fit_layout(plan: Plan, exposure: RampFile, options: ApplyOptions) -> Plan:
+    """Return a plan with remarks on flags that a layout has no room for."""
+    unit, pixeldq, where = exposure.groupdq, exposure.pixeldq, exposure.file.path
+    assert unit is not None
     looking = [source.kind for source in plan.sources if source.look is not None]
     if looking:
         hint = "Leave the option out: reads of other layouts are not looked at."
         refuse_layout(plan.ramp.layout, ", ".join(looking), where=where, hint=hint)
     kept = np.uint32((1 << unit.bitpix) - 1)
     lost: Counter[str] = Counter()
-    sources = []
-    for source in plan.sources:
-        counts = {} if source.pixels is None else PIXEL.count(source.pixels & ~kept)
+
+    def remarks(pixels: npt.NDArray[np.uint32] | None) -> tuple[str, ...]:
+        counts = {} if pixels is None else PIXEL.count(pixels & ~kept)
         counts.pop("GOOD", None)
         lost.update(counts)
         listing = ", ".join(f"{number:,} {flag}" for flag, number in counts.items())
-        remarks = (f"not in {unit.name}, which has {unit.bitpix} bits: {listing}",) * bool(counts)
-        sources.append(dataclasses.replace(source, remarks=(*source.remarks, *remarks)))
+        return (f"not in {unit.name}, which has {unit.bitpix} bits: {listing}",) * bool(counts)
+
+    sources = tuple(
+        dataclasses.replace(source, remarks=(*source.remarks, *remarks(source.pixels)))
+        for source in plan.sources
+    )
+    lines = plan.record.lines
+    if sources and pixeldq is not None:
+        before = remarks(read_rows(exposure.file, pixeldq, 0, pixeldq.shape[0]))
+        lines = (*lines, *(f"flags before, {remark}" for remark in before))
     if lost and options.dq_bits == "all":
         listing = ", ".join(f"{flag} of {number:,} pixels" for flag, number in lost.items())
         raise RampFormatError(
@@ -133,7 +139,8 @@ def _fit_layout(
             hint="--dq-bits low16 (dq_bits='low16') leaves these out there, and records it; "
             "PIXELDQ has them all.",
         )
-    return tuple(sources)
+    record = dataclasses.replace(plan.record, lines=lines)
+    return dataclasses.replace(plan, sources=sources, record=record)
 
 
 def choose_recipe(instrument: Instrument, options: ApplyOptions) -> Recipe:

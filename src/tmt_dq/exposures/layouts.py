@@ -16,13 +16,14 @@ _DATE = re.compile(r"\A(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)\Z")
 
 
 def find_layout(units: Sequence[Unit]) -> tuple[Unit, Layout] | tuple[None, None]:
-    """Return the reads of a file and the layout that its DATAMODL and structure both have."""
+    """Return the reads of a file and the one layout that its DATAMODL and structure both have."""
+    found = []
     for layout in possible_layouts(units):
         names = (layout.data.upper(), layout.flags.upper())
         data, flags = ([unit for unit in units if unit.name == name] for name in names)
         if len(data) == len(flags) == 1 and _fit(data[0], flags[0]):
-            return data[0], layout
-    return None, None
+            found.append((data[0], layout))
+    return found[0] if len(found) == 1 else (None, None)
 
 
 def possible_layouts(units: Sequence[Unit]) -> tuple[Layout, ...]:

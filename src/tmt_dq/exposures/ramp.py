@@ -38,7 +38,7 @@ class Ramp:
     @property
     def pixel_name(self) -> str:
         """Name of the extension with the flags of the pixels."""
-        return "DQ" if self.is_image else self.detector.pixel_flags
+        return "DQ" if self.is_image else self.detector.pixel_flags.upper()
 
     @property
     def group_name(self) -> str:
@@ -112,12 +112,15 @@ def _note_no_reads(file: FitsInput, problems: Problems) -> None:
         f"has no SCI extension; found {found}",
         "A ramp has its reads in an image extension SCI (nints, ngroups, ny, nx).",
     )
-    for layout in possible_layouts(file.units):
+    layouts = possible_layouts(file.units)
+    for layout in layouts:
         what += (
             f"; DATAMODL is {layout.datamodl}, as in the layout {layout.name}, which has 4-D "
             f"images of one shape, {layout.data} and {layout.flags}, the latter of 16 or 32 bits "
             "without sign"
         )
+    if len(layouts) > 1:
+        what += "; expected those of one layout alone"
     problems.add(RampFormatError, what, hint)
 
 

@@ -27,6 +27,8 @@ WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
 
 _AXES = ("integration", "group", "y", "x")
+_OUR_EXTENSIONS = frozenset({"SCI", "DQ_DEF", "DQ_SOURCES", "ASDF"})
+"""What cannot be the name of another pipeline's extension, nor that of the flags of pixels."""
 _SIDES = frozenset(Border._fields)
 _WIDTHS = "a number of pixels, or a table of bottom, top, left, right"
 
@@ -292,6 +294,22 @@ class Instrument:
         )
 
 
+def _check_layouts(described: Instrument, file: str) -> None:
+    """Refuse layouts whose reads or flags would be taken for something else in a file."""
+    detectors = described.detectors.values()
+    names_of_flags = {one.pixel_flags for one in detectors}
+    names_of_flags |= {frame.pixel_flags or "" for one in detectors for frame in one.frames}
+    used = _OUR_EXTENSIONS | set(map(str.upper, names_of_flags))
+    for layout in described.layouts:
+        names = (layout.data.strip().upper(), layout.flags.strip().upper())
+        if names[0] == names[1] or not used.isdisjoint(names):
+            raise ConfigError(
+                f"has data = {layout.data!r} and flags = {layout.flags!r}; expected two names, and "
+                f"none of {', '.join(sorted(used - {''}))}",
+                where=inside(file, f"layouts.{layout.name}"),
+            )
+
+
 def parse(text: str, file: str) -> Instrument:
     """Return the instrument that a TOML text describes; ConfigError names `file` and field."""
     try:
@@ -299,6 +317,7 @@ def parse(text: str, file: str) -> Instrument:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"is not TOML: {error}", where=file) from error
     described: Instrument = read_table(Instrument, table, file)
+    _check_layouts(described, file)
     for other in described.other_observatories:
         for name, there in other.detectors.items():
             detector = described.detectors.get(name)
