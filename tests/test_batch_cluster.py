@@ -15,6 +15,7 @@ import pytest
 import batch_work
 from batch_helpers import Dask, dask_cluster, look_ahead, night, run, until
 from builders import arrays, invoke, run_python
+from tmt_dq import find_bad_pixels
 from tmt_dq.batch import Cluster
 from tmt_dq.batch.cluster import Shared, unfit
 from tmt_dq.batch.journal import JOURNAL_NAME
@@ -82,6 +83,17 @@ def test_a_mask_is_measured_on_a_cluster(
     assert (tmp_path / "here_maps.fits").read_bytes() == (tmp_path / "there_maps.fits").read_bytes()
     here, there = (arrays(tmp_path / f"{name}_mask.fits")["DQ"] for name in ("here", "there"))
     assert (here == there).all()
+    monkeypatch.chdir(folder)  # where no worker is
+    relative = ([path.name for path in paths] for paths in (darks, flats))
+    find_bad_pixels(
+        next(relative),
+        tmp_path / "relative.fits",
+        flats=next(relative),
+        detector="IRIS1",
+        allow_few=True,
+        mapper=Cluster(dask.address),
+    )
+    assert (arrays(tmp_path / "relative.fits")["DQ"] == here).all()
     zipped = darks[0].with_suffix(".fits.gz")
     zipped.write_bytes(gzip.compress(darks[0].read_bytes(), 1))
     refused = invoke(*words, maps, "-o", mask, *more, "--darks", zipped, "--overwrite", code=2)

@@ -97,14 +97,18 @@ def test_the_mask_is_that_of_the_subarray_or_of_the_detector(folder: Path) -> No
         edit(SUBSTRT1=x, SUBSTRT2=y)(path)
     keywords = ["--useafter", "2026-11-22", "--pedigree", "GROUND", "--author", "A. Keeper"]
     words = options(folder, *keywords, "--description", "Darks and flats of a night")
-    for name, more in (("part", ()), ("whole", ("--full-frame",))):
+    on_it = ("--base", folder / "part.fits", "--full-frame")
+    for name, more in (("part", ()), ("whole", ("--full-frame",)), ("based", on_it)):
         invoke(*words, *more, "-o", folder / f"{name}.fits", code=0)
         assert certify_mask(folder / f"{name}.fits").passed
     header = fits.getheader(folder / "part.fits")
     assert [header[f"SUB{key}"] for key in ("ARRAY", "STRT1", "STRT2", "SIZE1", "SIZE2")] == [
         *("CUSTOM", x, y, 128, 64)
     ]
-    part, whole = (arrays(folder / f"{name}.fits")["DQ"] for name in ("part", "whole"))
+    part, whole, based = (
+        arrays(folder / f"{name}.fits")["DQ"] for name in ("part", "whole", "based")
+    )
+    np.testing.assert_array_equal(based, whole)
     inside = (slice(y - 1, y + 63), slice(x - 1, x + 127))
     assert part.shape == SHAPE
     np.testing.assert_array_equal(whole[inside], part)
@@ -414,6 +418,14 @@ def test_the_maps_are_not_written_over_the_mask(files: Path, folder: Path) -> No
     same = folder / "mask.fits"
     refused = invoke(*options(files, "-o", same, "--keep-maps", same), code=10)
     assert "is named for the mask and for the maps" in refused.err
+
+
+def test_reference_pixels_alone_are_refused(files: Path, folder: Path) -> None:
+    for path in files.iterdir():
+        shutil.copy(path, folder)
+        replaced(lambda reads: reads[:, :4])(folder / path.name)
+    done = invoke(*options(folder, "--dry-run"), code=5)
+    assert "covers x 1–128, y 1–4 (128 × 4), which are reference pixels alone" in done.err
 
 
 def test_gain_is_asked_for(files: Path, folder: Path) -> None:

@@ -30,12 +30,12 @@ from tmt_dq.calibration.measure import (
 from tmt_dq.calibration.recipe import MaskRecipe
 from tmt_dq.calibration.statistics import Sampling
 from tmt_dq.calibration.suitability import check_levels
-from tmt_dq.calibration.threads import cores, in_threads
 from tmt_dq.core.geometry import Window
-from tmt_dq.errors import ConfigError
+from tmt_dq.errors import ConfigError, GeometryError
 from tmt_dq.files import remote
 from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector, Instrument
+from tmt_dq.threads import cores, in_threads
 
 __all__ = ["Calibrations", "border_of"]
 
@@ -55,7 +55,8 @@ def _local_files(
     kinds: dict[Path, str] = {}
     for kind, group in names.items():
         for name in sorted(str(os.fspath(name)) for name in group):
-            path = stack.enter_context(remote.local(name))
+            # Workers of a cluster may be in another folder.
+            path = stack.enter_context(remote.local(name)).absolute()
             if path.resolve() in kinds:
                 raise ConfigError(
                     f"is named twice, as {kind} and {kinds[path.resolve()]}",
@@ -105,7 +106,15 @@ class Calibrations:
         files = _local_files(stack, names)
         series = open_series(stack, files, instrument, detector, scratch=scratch)
         e_per_dn = gain_of(list(series.values()), detector, gain)
-        return cls(series, recipe, detector, e_per_dn, jobs or cores())
+        opened = cls(series, recipe, detector, e_per_dn, jobs or cores())
+        window = opened.first.window
+        if border_of(detector, window).all():
+            raise GeometryError(
+                f"covers {window.describe()}, which are reference pixels alone",
+                where=opened.first.path,
+                hint="Name exposures with pixels that see light.",
+            )
+        return opened
 
     @property
     def first(self) -> Exposure:

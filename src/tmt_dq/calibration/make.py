@@ -99,7 +99,7 @@ def find_bad_pixels(  # noqa: PLR0913 - the options of the verb, keyword-only
         Files of any kind that `tmt_dq.import_mask` reads, whose flags are added to what was found.
     full_frame : bool
         For exposures, or a base, of a subarray: whether the mask covers the whole detector, with
-        no flags in the other pixels. By default it covers the subarray.
+        no flags in the other pixels but the border's. By default it covers the subarray.
     gain : float, optional
         Gain, e⁻/DN; by default GAIN of the exposures, or that of the instrument's description.
     allow_few : bool
@@ -252,19 +252,22 @@ def _kept(
     """Return the flags that are there before the finders, of all pixels of the new mask."""
     ramp, path = night.first.ramp.ramp, night.first.path
     frame = Window.full(*night.detector.shape)
+    window = frame if full_frame else ramp.window
+    new = np.zeros(window.shape, np.uint32)
+    if "reference" in night.recipe.finders:
+        new[border_of(night.detector, window)] = PIXEL["REFERENCE_PIXEL"]
     if base is None:
-        window = frame if full_frame else ramp.window
-        dq = np.zeros(window.shape, np.uint32)
-        if "reference" in night.recipe.finders:
-            dq[border_of(night.detector, window)] = PIXEL["REFERENCE_PIXEL"]
-        return Mask(path, dq, window)
+        return Mask(path, new, window)
     found = select_mask(path, **rules).path if os.fspath(base) == "auto" else Path(base)
     if found is None:
         raise SelectionError("the rules say that no mask applies", where=path)
     mask = read_mask(found)
     check_belongs(mask, ramp, where=path)
     if full_frame:
+        place = mask.window.slices(frame)
         mask = place_on_detector(mask, frame.shape)
+        new[place] = mask.dq[place]
+        mask = replace(mask, dq=new)
     return replace(mask, remarks=(f"base {found.name}; sha256 {sha256_of(found)}",))
 
 
