@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt_dq.core.geometry import Window
+from tmt_dq.core.geometry import Border, Window
 
 windows = st.builds(
     Window, st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.integers(1, 6)
@@ -19,6 +19,8 @@ def test_fits_numbers_come_back_and_nothing_is_cut_off() -> None:
     assert window.describe() == "x 3–290, y 467–690 (288 × 224)"
     with pytest.raises(ValueError, match=r"x 1–1033, y 1–1 .* is not inside x 1–1032, y 1–1024"):
         Window(0, 0, 1, 1033).slices(Window.full(1024, 1032))
+    assert Border(4, 4, 4, 4).describe() == "4"
+    assert Border(left=4, right=4).describe() == "bottom 0, top 0, left 4, right 4"
 
 
 @given(windows, windows)
