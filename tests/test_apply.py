@@ -395,12 +395,6 @@ def test_initialized_file_is_initialized_again(run: Run, folder: Path) -> None:
     assert recorded(again, "two.fits")
 
 
-def test_overwrite(run: Run, folder: Path) -> None:
-    (folder / "out.fits").write_bytes(b"old")
-    output = run(make_ramp(folder / "r.fits"), mask=make_mask(folder / "m.fits"), overwrite=True)
-    assert header(output)["S_DQINIT"] == "COMPLETE"
-
-
 @pytest.mark.parametrize("name", ["if_no_mask", "unknown", "dq_bits"])
 def test_a_choice_that_does_not_exist_is_not_taken_for_another(name: str) -> None:
     options: Any = {name: "eror"}
@@ -656,7 +650,7 @@ def test_default_names(name: str, output: str) -> None:
     assert default_output(Path("night") / name, Path("red")) == Path("red") / output
 
 
-def test_default_output_beside_the_input(folder: Path) -> None:
+def test_default_output_beside_the_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = make_mask(folder / "mask.fits")
     ramp = make_ramp(folder / "a_uncal.fits")
     assert apply_dq(ramp, mask=mask).output == folder / "a_dqinit.fits"
@@ -664,14 +658,9 @@ def test_default_output_beside_the_input(folder: Path) -> None:
     output = apply_dq(ramp, output_dir=folder / "red", mask=mask).output
     assert output == folder / "red" / "a_dqinit.fits"
     assert output.exists()
-
-
-def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_ramp(folder / "ramp.fits")
-    make_mask(folder / "mask.fits")
     monkeypatch.chdir(folder)
-    apply_dq("ramp.fits", mask="mask.fits")
-    assert header(folder / "ramp_dqinit.fits")["R_MASK"] == str(folder / "mask.fits")
+    apply_dq("a_uncal.fits", mask="mask.fits", overwrite=True)
+    assert header(folder / "a_dqinit.fits")["R_MASK"] == str(mask)
 
 
 def test_input_that_shrinks_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

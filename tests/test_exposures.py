@@ -366,11 +366,8 @@ def test_history_says_which_sources_ran_in_what_order(folder: Path) -> None:
         mask=_mask(folder),
         recipe=Recipe(full_scale=100, propagate_do_not_use=True),
     )
-    assert [source.kind for source in applied.sources] == [
-        "mask",
-        "DO_NOT_USE in groups",
-        "A/D limits",
-    ]
+    kinds = [source.kind for source in applied.sources]
+    assert kinds == ["mask", "DO_NOT_USE in groups", "A/D limits"]
     history = str(fits.getheader(folder / "out.fits")["HISTORY"]).replace("\n", "")
     # 40 pixels have a row number above 0; 44 counts of 0 … 143 are 100 or more.
     for expected in (

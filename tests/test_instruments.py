@@ -24,9 +24,6 @@ def test_iris_has_five_detectors_of_4096_by_4096_with_a_border_of_four() -> None
     borders = {detector.reference_border for detector in iris.detectors.values()}
     assert borders == {Border(4, 4, 4, 4)}
     assert (iris.observatory, iris.reftype) == ("tmt", "mask")
-
-
-def test_what_a_description_holds() -> None:
     for name in instruments.available():
         assert instruments.load(name).recipe == Recipe()
     with pytest.raises(ConfigError, match=r"'NIRCAM' is not known.*IRIS, LIGER"):
@@ -81,12 +78,8 @@ keywords = {}
 
 def test_a_description_is_what_it_says() -> None:
     made = description.parse(DESCRIPTION, "test.toml")
-    assert (made.name, made.telescope, made.observatory, made.reftype) == (
-        "Test",
-        "TMT",
-        "tmt",
-        "mask",
-    )
+    found = (made.name, made.telescope, made.observatory, made.reftype)
+    assert found == ("Test", "TMT", "tmt", "mask")
     assert made.keywords == {"META.INSTRUMENT.NAME": "INSTRUME"}
     assert made.recipe == Recipe(ad_floor=0, guide_parts=("box",))
     assert (made.limits.flagged_fraction, made.limits.do_not_use_fraction) == (0.1, None)

@@ -34,6 +34,8 @@ def test_a_path_is_itself(folder: Path) -> None:
     for name in (folder / "a.fits", f"{folder}/a.fits", f"file://{folder}/a.fits"):
         with remote.local(name) as path:
             assert path == folder / "a.fits"
+    with pytest.raises(ConfigError, match="no file of this machine"):
+        local_path("file://other/a.fits")
 
 
 def test_a_mask_is_fetched_once_in_each_state(store: Any) -> None:
@@ -204,8 +206,3 @@ def test_a_password_that_would_be_taken_for_a_path(password: str) -> None:
     with pytest.raises(RemoteError) as caught:
         remote.local(url).__enter__()
     assert "ss@" not in str(caught.value)
-
-
-def test_names_that_are_no_urls_any_more() -> None:
-    with pytest.raises(ConfigError, match="no file of this machine"):
-        local_path("file://other/a.fits")
