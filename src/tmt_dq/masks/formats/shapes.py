@@ -139,8 +139,9 @@ def _box_rows(
     """Yield upright boxes."""
     x, y, a, b = np.array(outlines).T
     x, y = x + shift[0], y + shift[1]
-    row, stop = _whole(y - b, y + b, shape[0])
-    yield _clipped(np.arange(len(x)), row, stop - row, *_whole(x - a, x + a, shape[1]))
+    row, ny = _between(y - b, y + b, shape[0])
+    column, nx = _between(x - a, x + a, shape[1])
+    yield np.arange(len(x)), Boxes(row, column, ny, nx)
 
 
 def _ellipse_rows(
@@ -157,8 +158,8 @@ def _ellipse_rows(
         middle = x[owner] + (sine * cosine * (a**2 - b**2) / square)[owner] * dy
         inside = np.sqrt(np.maximum(square[owner] - dy**2, 0))
         half = (a * b / square)[owner] * inside
-        ends = _whole(middle - half, middle + half, shape[1])
-        yield _clipped(owner, row, np.ones_like(row), *ends)
+        column, nx = _between(middle - half, middle + half, shape[1])
+        yield owner, Boxes(row, column, np.ones_like(row), nx)
 
 
 def _polygon_rows(
@@ -176,7 +177,7 @@ def _polygon_rows(
         order = np.lexsort((crossing, row, polygon[edge]))
         column = np.clip(np.ceil(crossing[order]), 0, shape[1]).astype(np.int64)
         first, stop, start = column[::2], column[1::2], order[::2]
-        yield _clipped(polygon[edge][start], row[start], np.ones_like(start), first, stop)
+        yield polygon[edge][start], Boxes(row[start], first, np.ones_like(start), stop - first)
 
 
 _ROWS_OF: dict[str, Callable[..., Rows]] = {
@@ -200,16 +201,8 @@ def _bands(
         yield index, np.arange(index.size) - (np.cumsum(rows) - rows - start)[index]
 
 
-def _whole(low: Floats, high: Floats, count: int) -> tuple[Numbers, Numbers]:
-    """Return the first whole number above `low`, and that after the last one below `high`."""
+def _between(low: Floats, high: Floats, count: int) -> tuple[Numbers, Numbers]:
+    """Return the first whole number above `low`, and how many there are below `high`."""
     first = np.clip(np.floor(low) + 1, 0, count).astype(np.int64)
-    return first, np.clip(np.ceil(high), 0, count).astype(np.int64)
-
-
-def _clipped(
-    owner: Numbers, row: Numbers, rows: Numbers, first: Numbers, stop: Numbers
-) -> tuple[Numbers, Boxes]:
-    """Return the boxes that have pixels, and their owners."""
-    boxes = Boxes(row, first, rows, stop - first)
-    filled = (boxes.ny > 0) & (boxes.nx > 0)
-    return owner[filled], boxes.only(filled)
+    stop = np.clip(np.ceil(high), 0, count).astype(np.int64)
+    return first, np.maximum(stop - first, 0)
