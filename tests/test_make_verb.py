@@ -498,14 +498,19 @@ def test_implausible_fraction_is_refused(files: Path, folder: Path) -> None:
     assert "the finder dead flags" in done.err
 
 
-def test_base_in_force_of_a_named_cache(files: Path, folder: Path) -> None:
-    rules = {("IRIS1", "GENERIC"): {"2021-05-01 00:00:00": "tmt_iris_mask_0007.fits"}}
-    text = reference_helpers.rmap_text(rules)
-    cache = reference_helpers.make_cache(folder / "cache", text, files=())
+@pytest.mark.parametrize(
+    ("observatory", "reftype", "detector"), [("tmt", "mask", "IRIS1"), ("ligeriri", "dq", "IMG1")]
+)
+def test_base_in_force_of_a_named_cache(
+    files: Path, folder: Path, observatory: str, reftype: str, detector: str
+) -> None:
+    cache = folder / "cache"
+    rules = {(detector, "GENERIC"): {"2021-05-01 00:00:00": "old.fits"}}
+    references = reference_helpers.write_rules(cache, observatory, "IRIS", rules, reftype=reftype)
     old = np.zeros((4096, 4096), np.uint32)
     old[12, 20] = CONVENTION["PERSISTENCE"]
-    name = "references/tmt/iris/tmt_iris_mask_0007.fits"
-    write_mask(cache / name, old, start=(1, 1))
+    header = {"DETECTOR": detector, "REFTYPE": reftype.upper()}
+    write_mask(references / "old.fits", old, start=(1, 1), header=header)
     words = ("--crds-path", cache, "-o", folder / "mask.fits")
     refused = invoke(*options(files, *words), code=2)
     assert "--base" in refused.err
