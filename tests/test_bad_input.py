@@ -329,7 +329,7 @@ def add_table(
 
 TWO = [(0, 1, "HOT"), (0, 1, "DEAD")]
 UNKNOWN = [(0, 1, "HOT"), (1, 2, "MY_FLAG")]
-add_table("duplicate value", MASK, "row 2", "an earlier row has the VALUE 1", rows=TWO)
+add_table("duplicate value", MASK, "row 2", "row 1 has the same VALUE", rows=TWO)
 add_table("text", MASK, "VALUE", rows=[(0, "one", "HOT")], formats=("J", "8A"))
 add_table("unknown name", FLAG, "row 2", "'MY_FLAG'", "--unknown drop", rows=UNKNOWN)
 _told = ("bit 2 (value 4) in 48 pixels", "--unknown drop")

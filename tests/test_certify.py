@@ -44,7 +44,7 @@ def test_a_good_mask_passes_and_is_not_touched(folder: Path) -> None:
         FlagCount("DO_NOT_USE", 1, 1 / 48, 1),
         FlagCount("HOT", 1, 1 / 48, 1),
     )
-    assert [one.severity for one in certification.findings] == ["info"]
+    assert [one.severity for one in certification.findings] == ["warning", "info"]
 
 
 def test_the_masks_of_the_package_pass() -> None:
@@ -125,6 +125,7 @@ def test_crds_sees_what_a_delivery_would_write(folder: Path) -> None:
     assert found(path, "error") == []
     warnings = dict(found(path, "warning"))
     assert "ASDF" in warnings
+    assert warnings["DQ"].startswith("covers x 11–18, y 11–16 (8 × 6) only")
     assert warnings["DETECTOR"] == (
         "is IMG1, another name of IRIS1, which a delivery writes instead"
     )
@@ -247,6 +248,7 @@ class TestFiles:
     def test_no_file_and_no_cache(self, folder: Path) -> None:
         with pytest.raises(MaskFormatError, match="no such file"):
             certify_mask(folder / "missing.fits")
+        assert "is a folder" in certify_mask(folder).findings[0].what
         path = deliverable(folder / "mask.fits")
         with pytest.raises(ConfigError):
             certify_mask(path, crds_path=folder / "nowhere")

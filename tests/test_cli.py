@@ -74,6 +74,8 @@ def test_help_imports_nothing_slow() -> None:
         (["aply"], "Did you mean 'apply'?"),
         (["apply", "a.fits", "--overwrit"], "'--overwrite'"),
         (["apply", "a.fits", "--user-flags", "HOT"], "--user-flag"),
+        (["apply", "a.fits", "--user-flag", "HOT"], "--user-dq FILE"),
+        (["completion"], "\n  bash,"),
         (["apply"], "Missing argument 'RAMP...'"),
         (["select"], "Missing argument 'RAMP'"),
         (["apply", "a.fits", "--no-such-option"], "No such option"),

@@ -503,8 +503,8 @@ def test_do_not_use_in_groups_is_an_option(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "theirs", "says"),
     [
-        ([(0, 1, "HOT"), (0, 1, "DEAD")], [0, HOT | DEAD, 0, HOT | DEAD], "an earlier row has"),
-        ([(0, 1, "HOT"), (1, 2, "HOT")], [0, HOT, HOT, HOT], "an earlier row has"),
+        ([(0, 1, "HOT"), (0, 1, "DEAD")], [0, HOT | DEAD, 0, HOT | DEAD], "has the same VALUE"),
+        ([(0, 1, "HOT"), (1, 2, "HOT")], [0, HOT, HOT, HOT], "has the same name"),
         ([(0, 3, "HOT")], [0, HOT, HOT, HOT], "is not one bit"),
         ([(1, 1, "HOT"), (0, 2, "DEAD")], [0, HOT, DEAD, HOT | DEAD], "disagree"),
     ],

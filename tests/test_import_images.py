@@ -99,6 +99,9 @@ def test_bits_without_a_meaning_are_errors(folder: Path) -> None:
     path = image(folder / "map.fits", MAP * 20)
     with pytest.raises(UnknownFlagError, match=r"\(value 4\) in 2 pixels"):
         flags(path, values={16: "HOT"})
+    dropped = read_flags(path, Target(SHAPE), Reading(values={16: "HOT"}, unknown="drop"))
+    assert np.array_equal(dropped.dq, MAP.astype(np.uint32) * CONVENTION["HOT"])
+    assert dropped.left_out == {2: 2}
     assert flags(path, values={16: "HOT", 4: "DEAD,DO_NOT_USE"})[1, 2] == 2048 + 1024 + 1
     with pytest.raises(MaskFormatError, match="no flags"):
         flags(image(folder / "negative.fits", -MAP), values="convention")

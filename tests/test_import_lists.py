@@ -123,6 +123,9 @@ def test_hst_bad_pixel_tables(folder: Path) -> None:
         (1, slice(2, 6), "HOT"), (slice(0, 6), 0, "DEAD"), (5, 7, "HOT"), (5, 7, "DEAD")
     )
     assert np.array_equal(flags(path, values={16: "HOT", 4: "DEAD"}), want)
+    dropped = read_flags(path, Target(SHAPE), Reading(values={16: "HOT"}, unknown="drop"))
+    assert np.array_equal(dropped.dq, want & np.uint32(CONVENTION["HOT"]))
+    assert dropped.remarks == ("bit 2 of 2 entries left out",)
     assert np.array_equal(flags(path, flag="RC") != 0, want != 0)
     with pytest.raises(ConfigError, match="4, 16, 20 in the column value"):
         flags(path)
@@ -308,7 +311,7 @@ def test_files_that_are_no_lists(folder: Path) -> None:
         flags(binary, base=0)
     with pytest.raises(MaskFormatError, match="No such file"):
         format_of(folder / "absent.txt")
-    with pytest.raises(MaskFormatError, match="not a regular file"):
+    with pytest.raises(MaskFormatError, match="is a folder"):
         format_of(folder)
     cut = folder / "cut.fits"
     cut.write_bytes(b"SIMPLE  =                    T")

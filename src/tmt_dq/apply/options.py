@@ -185,6 +185,10 @@ class ApplyOptions:
     def __post_init__(self) -> None:
         if self.again and self.start_over:
             raise ConfigError("again and start_over are both given; expected one of them")
+        if self.user_reading is not None and self.user_dq is None:
+            what = "options for a file of your own flags are given, but no such file"
+            hint = "Name the file, or leave these options out."
+            raise ConfigError(what, hint=hint, options=("user_dq",))
         if not isinstance(self.user_do_not_use, str):
             object.__setattr__(self, "user_do_not_use", tuple(self.user_do_not_use))
         # Any other word would quietly be taken for the milder choice.

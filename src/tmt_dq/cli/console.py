@@ -76,7 +76,7 @@ def as_record(error: BaseException) -> dict[str, Any]:
         what, where = error.what, error.where
         hint = error.advice([name for option in error.options for name in _option_names(option)])
     elif isinstance(error, click.UsageError):
-        what = error.format_message()
+        what = error.format_message().expandtabs(2)
         if error.ctx is not None:
             hint = f"Run '{error.ctx.command_path} --help' for usage."
     exit_code = getattr(error, "exit_code", 1)

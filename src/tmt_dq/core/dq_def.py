@@ -53,18 +53,21 @@ def translation(
     problems: list[str] = []
     unknown_names: list[str] = []
     pairs: dict[int, int] = {}
+    first: dict[tuple[str, int], int] = {}
     for number, row in enumerate(rows, start=1):
         name = row.name.strip()
         if name.upper() == "GOOD" and row.value == 0:
             # No flag at all: STScI's generators of masks write this row into every table.
             continue
         meaning = PIXEL.get(name, 0)
-        value, problem = _checked(row, meaning, pairs)
+        value, problem = _checked(row, meaning, first)
         if problem:
             problems.append(f"row {number} ({name}): {problem}")
         elif not meaning:
             unknown_names.append(f"row {number}: {name!r} (value {value})")
         pairs[value] = meaning
+        for key in (("VALUE", value), ("name", meaning)):
+            first.setdefault(key, number)
     if problems:
         raise MaskFormatError(
             "the DQ_DEF table is contradictory: " + "; ".join(problems),
@@ -81,7 +84,9 @@ def translation(
     return pairs
 
 
-def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple[int, str]:
+def _checked(
+    row: DefinedBit, meaning: int, first: Mapping[tuple[str, int], int]
+) -> tuple[int, str]:
     """Return a row's VALUE as an integer, and what is wrong with the row, "" if nothing is."""
     value = whole_number(row.value) or 0
     if value == -(1 << 31):  # bit 31 in a column of signed numbers
@@ -90,8 +95,9 @@ def _checked(row: DefinedBit, meaning: int, earlier: Mapping[int, int]) -> tuple
         return 0, f"VALUE {row.value} is not one bit of 32 (1, 2, 4, …, 2^31)"
     if row.bit != value.bit_length() - 1:
         return value, f"BIT {row.bit} and VALUE {value} disagree; expected VALUE = 2^BIT"
-    if value in earlier or (meaning and meaning in earlier.values()):
-        return value, f"an earlier row has the VALUE {value}, or the same name"
+    for key in (("VALUE", value), ("name", meaning)):
+        if key[1] and key in first:
+            return value, f"row {first[key]} has the same {key[0]}"
     return value, ""
 
 

@@ -162,7 +162,7 @@ def certify_mask(
     True
     """
     path = Path(mask)
-    if not os.access(path, os.R_OK) or not path.is_file():
+    if not os.access(path, os.R_OK):
         raise MaskFormatError(
             "cannot be read: there is no such file, or no permission to read it",
             where=path,

@@ -230,6 +230,8 @@ def _check_place(mask: Mask, detector: Detector, header: Mapping[str, object]) -
         if missing:
             what = "is missing: where on the detector the mask lies"
             yield error(missing, what, "Write the 1-based position of the first pixel.")
+        what = f"covers {window.describe()} only; exposures that reach beyond it and select it fail"
+        yield _warning("DQ", what, "A full-frame mask serves all exposures.")
 
 
 def _check_border(mask: Mask, detector: Detector, active: Flags, *, demanded: bool) -> _Findings:

@@ -63,7 +63,11 @@ def check_output(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
     # A name that is too long, or a folder that may not be entered, is an error of the system.
     with output_errors(path):
         for wrong, what, hint in (
-            (not folder.exists(), f"the folder {folder} does not exist", f"Create it. {other}"),
+            (
+                not folder.exists(),
+                f"the folder {folder} does not exist",
+                "Create it, or name another output.",
+            ),
             (not folder.is_dir(), f"{folder} is not a folder", other),
             (not os.access(folder, os.W_OK | os.X_OK), f"{folder} is not writable", other),
             (path.is_dir(), "is a folder; expected a file name", "Name a file in it."),

@@ -31,7 +31,8 @@ def format_of(path: Path) -> Format:
     """Return the format of a file, which its first bytes tell, or its name."""
     try:
         if path.exists() and not path.is_file():
-            raise MaskFormatError("is not a regular file; expected one with bad pixels", where=path)
+            what = "is a folder" if path.is_dir() else "is not a regular file"
+            raise MaskFormatError(f"{what}; expected a file with bad pixels", where=path)
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:

@@ -78,7 +78,7 @@ def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
         refuse(reading, file.path, why, "flag")
         mask = flags_of(file, unit, reading.unknown)
     else:
-        mask = mask_of(file, unit, _flags(file, unit, reading))
+        mask = mask_of(file, unit, *_flags(file, unit, reading))
     if data is not None and reading.at is None:
         if mask.dq.shape == data.shape and not mask.placed:
             mask = dataclasses.replace(mask, window=data, placed=True)
@@ -87,11 +87,14 @@ def _read_image(file: FitsInput, unit: Unit, reading: Reading, target: Target) -
     return place_on_detector(mask, target.shape, at=reading.at, data=data)
 
 
-def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint32]:
-    """Return the flags of an image whose values the user gives a meaning."""
+def _flags(
+    file: FitsInput, unit: Unit, reading: Reading
+) -> tuple[npt.NDArray[np.uint32], dict[int, int]]:
+    """Return the flags of an image whose values the user gives a meaning, and bits left out."""
     values = _numbers(file, unit)
     if reading.meanings is not None:
-        return translate(as_flags(values, where=file.path), reading.meanings, where=file.path)[0]
+        flags, unknown = as_flags(values, where=file.path), reading.unknown
+        return translate(flags, reading.meanings, where=file.path, unknown=unknown)
     if not reading.has_polarity:
         raise ConfigError(
             f"does not state which of its values are bad; found {_census(values)}",
@@ -111,7 +114,7 @@ def _flags(file: FitsInput, unit: Unit, reading: Reading) -> npt.NDArray[np.uint
             hint="Give only one of the two, if all other values are the opposite.",
         )
     flag = flag_of(reading, file.path, f"the image, whose values are {_census(values)},")
-    return np.asarray(bad, bool).astype(np.uint32) * flag
+    return np.asarray(bad, bool).astype(np.uint32) * flag, {}
 
 
 def _numbers(file: FitsInput, unit: Unit) -> npt.NDArray[np.generic]:

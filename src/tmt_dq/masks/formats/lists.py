@@ -86,7 +86,8 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     table, kind = _understood(table, reading)
     table, remarks = _own_rows(table, target)
     base = base_of(reading, table.path, 1 if "pix1" in kind else table.base)
-    flags = _flags(table, reading)
+    flags, left_out = _flags(table, reading)
+    remarks += tuple(f"bit {bit} of {n:,} entries left out" for bit, n in left_out.items())
     if "shape" in kind or "r" in table.values:
         dq = _draw(table, reading, base, flags, target.shape)
     else:
@@ -213,18 +214,19 @@ def _draw(
     return draw(table.path, shapes, (shift_x - base, shift_y - base), shape)
 
 
-def _flags(table: Columns, reading: Reading) -> Flags:
-    """Return the flags of each row, from its own column or from the user."""
+def _flags(table: Columns, reading: Reading) -> tuple[Flags, dict[int, int]]:
+    """Return the flags of each row, from its own column or from the user, and bits left out."""
     columns = [name for name in _FLAGS if name in table.values]
     if columns and not table.rows:
-        return np.zeros(0, np.uint32)
+        return np.zeros(0, np.uint32), {}
     if not columns:
         refuse(reading, table.path, "the list has no column of values", "values")
         value = flag_of(reading, table.path, f"the list of {len(table.rows)} entries")
-        return np.full(len(table.rows), value)
+        return np.full(len(table.rows), value), {}
     name, *others = columns
     has_numbers = np.isfinite(numbers_of(table.cells(name))).all()
-    flags = _numbered(table, name, reading) if has_numbers else _named(table, name, reading)
+    read = _numbered if has_numbers else _named
+    flags, left_out = read(table, name, reading)
     for other in others:
         # Our own tables have names and values of the same flags.
         if not np.array_equal(table.whole_numbers(other), flags):
@@ -234,10 +236,10 @@ def _flags(table: Columns, reading: Reading) -> Flags:
                 hint="Name the one that does not count as ignored.",
                 options=("ignore_columns",),
             )
-    return flags
+    return flags, left_out
 
 
-def _named(table: Columns, name: str, reading: Reading) -> Flags:
+def _named(table: Columns, name: str, reading: Reading) -> tuple[Flags, dict[int, int]]:
     """Return the flags of rows with names; the error lists all names that are unknown."""
     refuse(reading, table.path, f"the column {name} has names of flags", "values")
     cells = [str(cell).strip() for cell in table.cells(name)]
@@ -262,15 +264,15 @@ def _named(table: Columns, name: str, reading: Reading) -> Flags:
         )
     for text, value in known.items():
         flag_of(reading, table.path, f"the column {name}, with {text},", value)
-    return np.array([known[text] for text in cells], np.uint32)
+    return np.array([known[text] for text in cells], np.uint32), {}
 
 
-def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
+def _numbered(table: Columns, name: str, reading: Reading) -> tuple[Flags, dict[int, int]]:
     """Return the flags of rows with numbers, whose meaning the user gives."""
     numbers = table.whole_numbers(name)
     table.check(name, (numbers >= 0) & (numbers <= 0xFFFF_FFFF), "a number from 0 to 2^32 - 1")
     if reading.flag is not None:
-        return np.where(numbers != 0, reading.flag_value, np.uint32(0))
+        return np.where(numbers != 0, reading.flag_value, np.uint32(0)), {}
     if reading.meanings is None:
         found = ", ".join(str(number) for number in np.unique(numbers)[:10])
         raise ConfigError(
@@ -279,4 +281,5 @@ def _numbered(table: Columns, name: str, reading: Reading) -> Flags:
             hint="Give one flag for all, or the meaning of each bit, for example 16 for HOT.",
             options=("flag", "values"),
         )
-    return translate(numbers.astype(np.uint32), reading.meanings, where=table.path)[0]
+    flags, unknown = numbers.astype(np.uint32), reading.unknown
+    return translate(flags, reading.meanings, where=table.path, unknown=unknown)
