@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import operator
 import os
 import shutil
 import signal
@@ -323,6 +324,12 @@ def test_too_few_exposures_are_refused_or_recorded(files: Path, folder: Path) ->
     invoke(*words, *target, "--allow-few", code=0)
     history = " ".join(fits.getheader(folder / "mask.fits")["HISTORY"])
     assert "accepted on request: 1 dark" in history
+    for name, reads, kind in (("dark_0", 3, "dark"), ("flat_0", 5, "flat")):
+        path = Path(shutil.copy(files / f"{name}.fits", folder))
+        replaced(operator.itemgetter(slice(reads)))(path)
+        short = ("make", f"--{kind}s", path, "--detector", "IRIS1", "--allow-few", "--dry-run")
+        done = invoke(*short, code=3)
+        assert f"has {reads} reads; a {kind} is measured from at least {reads + 1}" in done.err
 
 
 def edit(**cards: object) -> Edit:
@@ -478,6 +485,8 @@ def test_impossible_requests_are_refused(
         ('name = "a"\n[finders.hot]\nlimit = 1', "limit is no parameter of the finder hot"),
         ('name = "a"\n[finders.hot]\nmaximum_fraction = 2', "expected a number from 0, at most 1"),
         ('name = "a"\n[inputs]\nminimum_darks = 1.5\n[finders]', "expected a whole number from 0"),
+        ('name = "a"\n[statistics]\nlinearity_parts = 0\n[finders]', "a whole number from 1"),
+        ('name = "a"\n[statistics]\nipc_coupling = 1.75\n[finders]', "at most 0.1"),
         ('name = "a"\n[inputs]\ndarks = 5\n[finders]', "unknown field darks"),
         ('name = "a"\ndo_not_use = ["HTO"]\n[finders]', "HTO"),
         ("name", "is not TOML"),

@@ -16,6 +16,12 @@ from tmt_dq.errors import ConfigError, UnknownFlagError
 
 __all__ = ["InputLimits", "MaskRecipe", "load_recipe"]
 
+_LIMITS: dict[str, tuple[int, float | None]] = {
+    "mesh_pixels": (1, None),
+    "linearity_parts": (1, None),
+    "ipc_coupling": (0, 0.1),
+}
+"""Least and largest values in the tables of a recipe; all others are numbers from 0."""
 _FRACTION = Option(help="", kind=float, minimum=0, maximum=1, unit="at most 1")
 
 
@@ -139,13 +145,14 @@ def _fields(table: Any, kind: type, where: str) -> dict[str, Any]:
     if unknown:
         known = ", ".join(defaults)
         raise ConfigError(f"has the unknown field {unknown}; known are {known}", where=where)
-    kinds = {name: type(defaults[name]) for name in table}
-    return {
-        name: kinds[name](
-            Option(help="", kind=kinds[name], minimum=0).check(name, value, where=where)
-        )
-        for name, value in table.items()
-    }
+    checked = {}
+    for name, value in table.items():
+        number = type(defaults[name])
+        least, most = _LIMITS.get(name, (0, None))
+        unit = f"at most {most}" if most else ""
+        option = Option(help="", kind=number, minimum=least, maximum=most, unit=unit)
+        checked[name] = number(option.check(name, value, where=where))
+    return checked
 
 
 def _policy(value: Any, where: str) -> str | tuple[str, ...]:

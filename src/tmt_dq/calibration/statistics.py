@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.medians import median, ranked
 
-__all__ = ["Floats", "Sampling", "dark_statistics", "flat_statistics", "part_edges"]
+__all__ = [
+    "LEAST_DARK_READS",
+    "Floats",
+    "Sampling",
+    "dark_statistics",
+    "flat_statistics",
+    "part_edges",
+]
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -40,6 +47,8 @@ _CALM = 2.0
 _SHARES = (0.3, 0.7)
 """Shares of the exposures that dark_rate_low and dark_rate_high are above."""
 _RC_READS = 3
+LEAST_DARK_READS = _RC_READS + 1
+"""Reads without which darks have no statistics."""
 _EDGES = (2, 4, 8)
 """Reads averaged on each side of an edge of telegraph noise."""
 _LEAST_COLUMNS = 16

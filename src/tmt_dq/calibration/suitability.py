@@ -8,6 +8,7 @@ import numpy as np
 from tmt_dq.calibration.exposures import Series, Signal
 from tmt_dq.calibration.maps import Maps
 from tmt_dq.calibration.recipe import InputLimits, MaskRecipe
+from tmt_dq.calibration.statistics import LEAST_DARK_READS
 from tmt_dq.errors import ConfigError, RampFormatError
 
 __all__ = ["Shortage", "check_fraction", "check_levels", "check_numbers", "check_threshold"]
@@ -33,7 +34,19 @@ class Shortage:
 
 
 def check_numbers(series: Mapping[str, Series], recipe: MaskRecipe, shortage: Shortage) -> None:
-    """Note where there are fewer exposures or reads than the recipe demands."""
+    """Note where there are fewer exposures or reads than the recipe demands.
+
+    RampFormatError where there are too few reads to measure anything.
+    """
+    for kind, exposures in series.items():
+        parts = recipe.statistics.linearity_parts
+        needed = LEAST_DARK_READS if kind == "dark" else parts + 1
+        if exposures.shape[1] < needed:
+            raise RampFormatError(
+                f"has {exposures.shape[1]} reads; a {kind} is measured from at least {needed}",
+                where=exposures.first.path,
+                hint="Take longer ramps.",
+            )
     limits = recipe.inputs
     for kind, least, least_reads in (
         ("dark", limits.minimum_darks, limits.minimum_dark_reads),

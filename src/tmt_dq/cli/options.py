@@ -69,7 +69,7 @@ def _kind(row: Row) -> dict[str, Any]:
     if row.kind is Path:
         kind: Any = FilePath("folder" if row.metavar == "DIR" else "file", urls=row.group != "CRDS")
     elif row.kind is int and not row.many:
-        limits = (row.minimum, row.maximum)
+        limits: tuple[Any, Any] = (row.minimum, row.maximum)
         kind = int if limits == (None, None) else click.IntRange(*limits)
     else:
         kind = _Value(row)

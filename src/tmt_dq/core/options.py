@@ -26,7 +26,7 @@ class Option:
     optional: bool = False  # whether the field can be None
     choices: tuple[str, ...] = ()  # all possible texts
     minimum: int | None = None
-    maximum: int | None = None
+    maximum: float | None = None
     unit: str = ""
     one: str = ""  # a single value on the command line: ``--guide-window`` for ``guide_windows``
     metavar: str = ""  # placeholder of a value in help texts
