@@ -15,7 +15,7 @@ from tmt_dq.datamodels.nddata import MaskFlags
 from tmt_dq.datamodels.nodes import format_errors
 from tmt_dq.datamodels.schema_resources import PREFIX
 from tmt_dq.errors import ConfigError, GeometryError, RampFormatError
-from tmt_dq.fits.layout import comparable
+from tmt_dq.fits.layout import agreed
 
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
@@ -236,12 +236,8 @@ class _Keywords(ChainMap[str, Any]):
         self._where = where
 
     def __getitem__(self, keyword: str) -> Any:
-        found = [header[keyword] for header in self.maps if header.get(keyword) is not None]
-        if len(found) == 2 and comparable(found[0]) != comparable(found[1]):
-            what = f"{keyword} has two values: {found[0]!r} in primary HDU, {found[1]!r} in SCI"
-            hint = "Remove the card that is wrong."
-            raise RampFormatError(what, where=self._where, hint=hint)
-        return found[0] if found else self.__missing__(keyword)
+        values = (header.get(keyword) for header in self.maps)
+        return agreed(keyword, zip(("primary HDU", "SCI"), values, strict=True), self._where)
 
 
 def _flags(value: Any, name: str, *, where: str) -> npt.NDArray[Any]:

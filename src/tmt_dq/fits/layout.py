@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tmt_dq.errors import RampFormatError
@@ -15,7 +15,7 @@ __all__ = [
     "STORED",
     "Keywords",
     "Unit",
-    "comparable",
+    "agreed",
     "image_size",
     "padded",
     "scan",
@@ -244,20 +244,9 @@ class Keywords(Mapping[str, object]):
                     self._cards.setdefault(card.keyword, []).append((unit, card))
 
     def __getitem__(self, keyword: str) -> object:
-        cards = [(unit, self._value(unit, card)) for unit, card in self._cards.get(keyword, ())]
-        given = [(unit, value) for unit, value in cards if value is not None]
-        if not given:
-            raise KeyError(keyword)
-        (first, value), *others = given
-        for unit, other in others:
-            if comparable(other) != comparable(value):
-                raise RampFormatError(
-                    f"{keyword} has two values: {value!r} in {first.label}, {other!r} in "
-                    f"{unit.label}",
-                    where=self._where,
-                    hint="Remove the card that is wrong.",
-                )
-        return value
+        cards = self._cards.get(keyword, ())
+        values = [(unit.label, self._value(unit, card)) for unit, card in cards]
+        return agreed(keyword, values, self._where)
 
     def __iter__(self) -> Iterator[str]:
         for keyword in self._cards:
@@ -281,6 +270,25 @@ class Keywords(Mapping[str, object]):
             raise RampFormatError(what, where=self._where, hint=hint) from error
 
 
-def comparable(value: object) -> object:
+def agreed(keyword: str, values: Iterable[tuple[str, object]], where: object) -> object:
+    """Return the value of a keyword in several headers; KeyError where none has one.
+
+    `values` are those of each header, after its name; RampFormatError if they contradict.
+    """
+    given = [(label, value) for label, value in values if value is not None]
+    if not given:
+        raise KeyError(keyword)
+    (first, value), *others = given
+    for label, other in others:
+        if _comparable(other) != _comparable(value):
+            raise RampFormatError(
+                f"{keyword} has two values: {value!r} in {first}, {other!r} in {label}",
+                where=where,
+                hint="Remove the card that is wrong.",
+            )
+    return value
+
+
+def _comparable(value: object) -> object:
     """Return a value as it is compared: FITS' texts end where their blanks begin."""
     return value.strip().upper() if isinstance(value, str) else value
