@@ -301,9 +301,9 @@ def test_recipe_of_ones_own_and_a_plug_in(
 def test_it_tells_in_how_many_darks_intermittent_pixels_are_hot(
     scene: Scene, files: Path, folder: Path
 ) -> None:
-    for number in range(10):
+    for number in range(5):
         reads = scene.dark_ramp(number, 50)
-        if number % 3 == 0:
+        if number in {1, 4}:
             reads[:, 20, 30] += np.arange(0, 13 * 50, 13, dtype=np.uint16)  # 5 e-/s
         write_exposure(folder / f"dark_{number}.fits", reads)
     for path in files.glob("flat*"):

@@ -46,15 +46,17 @@ def _population_ratio(values: Floats, members: Bools) -> Floats:
     return result
 
 
-def _above(maps: Maps, name: str, limit: float, ipc_uncertainty: float) -> Bools:
+def _above(
+    maps: Maps, name: str, limit: float, ipc_uncertainty: float, error: Floats | np.float32
+) -> Bools:
     """Tell which active pixels have a rate above a limit.
 
-    It must be neither their neighbours' charge, nor within four times the error of its median.
+    It must be neither their neighbours' charge, nor within four times its error.
     """
     rate = maps[name]
     borrowed = np.float32(ipc_uncertainty) * np.maximum(_largest_neighbour(rate), 0)
     result: Bools = maps.active & (rate - borrowed >= limit)
-    result &= (rate > 4 * maps["dark_rate_error"]) | (maps["saturated"] > 0)
+    result &= (rate > 4 * error) | (maps["saturated"] > 0)
     return result
 
 
@@ -74,7 +76,9 @@ def find_hot(
         How far the coupling of single pixels may be from the recipe's, as a share of the charge.
     """
     full: Bools = maps.active & (maps["saturated_first"] >= 0.5)
-    return full | _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
+    return full | _above(
+        maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty, maps["dark_rate_error"]
+    )
 
 
 def find_warm(
@@ -94,7 +98,9 @@ def find_warm(
         As of the finder hot.
     """
     hot = find_hot(maps, minimum_rate_e_per_s=hot_rate_e_per_s, ipc_uncertainty=ipc_uncertainty)
-    return ~hot & _above(maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty)
+    return ~hot & _above(
+        maps, "dark_rate", minimum_rate_e_per_s, ipc_uncertainty, maps["dark_rate_error"]
+    )
 
 
 def find_intermittent(
@@ -114,7 +120,9 @@ def find_intermittent(
     """
     high = maps["dark_rate_high"]
     calm = maps["dark_rate_low"] <= np.float32(maximum_low_fraction) * high
-    result: Bools = calm & _above(maps, "dark_rate_high", minimum_rate_e_per_s, 0.01)
+    # The pixel's own error has in it that its darks differ; that of the median pixel has not.
+    usual = np.median(maps["dark_rate_error"][maps.active])
+    result: Bools = calm & _above(maps, "dark_rate_high", minimum_rate_e_per_s, 0.01, usual)
     return result
 
 
