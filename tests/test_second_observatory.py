@@ -18,8 +18,10 @@ from tmt_dq import (
     deliver_mask,
     mask_history,
     rollback,
+    run_batch,
     select_mask,
 )
+from tmt_dq.batch.run import serial
 from tmt_dq.errors import ConfigError, RampFormatError
 
 BOTH = ("tmt", "ligeriri")
@@ -82,6 +84,19 @@ def test_the_rules_of_the_cache_decide(
     assert selection.rules[-1].found == "2026-05-01 10:11:12.345"
     found = invoke("explain", applied.output, "--pixel", "1,1", "--crds-path", both)
     assert (found.code, flag in found.out) == (0, True), found.err
+
+
+def test_a_batch_is_done_again_where_other_rules_choose(folder: Path, both: Path) -> None:
+    ramp = make_ramp(folder / "ramp.fits")
+    for context, chosen in (
+        *(("ligeriri-latest", "IRIS_DQ.fits"), (None, "tmt_iris_mask_0001.fits")),
+        *((None, None), ("ligeriri_0001.pmap", "IRIS_DQ.fits")),
+    ):
+        result = run_batch(
+            ramp, output_dir=folder / "out", crds_path=both, context=context, mapper=serial
+        )
+        (mask,) = result.masks or (None,)
+        assert mask == (chosen and f"crds://{chosen}")
 
 
 def test_an_exposure_without_the_date_of_its_rules(folder: Path, both: Path) -> None:

@@ -142,6 +142,8 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
         for name, value in given.items()
         if name not in _NO_EFFECT and value not in (getattr(_DEFAULTS, name), {})
     }
+    if len(rules) > 1:  # an instrument may be served by several: which one chooses
+        effective["observatories"] = [rule.observatory for rule in rules]
     if "affected_by" in own:
         from tmt_dq.references.cache import open_caches
 
