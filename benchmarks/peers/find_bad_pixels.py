@@ -2,6 +2,9 @@
 
 python find_bad_pixels.py EXPOSURES.npz FOUND.npz
 
+The environment: Python 3.12, ccdproc 2.5.1, jwst-reffiles 1.0.1, jwst 3.0.0; for romanisim 0.15.0
+(expose_with_romanisim.py) galsim, roman_datamodels and roman_technical_information, too.
+
 jwst_reffiles reads what jwst's pipeline makes of ramps: jwst's steps jump and ramp_fit make it, of
 reads from which bias and noise in common were taken, as the steps before them do.
 """
