@@ -46,7 +46,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("certify night", FOLDER, ""),
         ("deliver list.txt --create --crds-path cache", TEXT, ""),
         ("deliver ramp.fits --create --crds-path cache", RAMP, ""),
-        ("batch list.txt --output-dir out", "is text, not a ramp", "@list.txt"),
+        ("batch list.txt --output-dir out", TEXT, "batch @LIST"),
         ("rollback list.txt", "is not a receipt that can be read: it is not JSON", "deliver"),
         ("rollback mask.fits", "is not a receipt that can be read: it is not JSON", "deliver"),
         ("watch list.txt --output-dir out", "is not a folder", ""),

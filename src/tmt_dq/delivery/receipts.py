@@ -162,8 +162,11 @@ def read_receipt(path: Path) -> Receipt:
     try:
         receipt = _from_table(json.loads(path.read_text("utf-8")), path.absolute())
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        what = getattr(error, "strerror", None) or error
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            what = "it is not JSON"
         raise DeliveryError(
-            f"is not a receipt that can be read: {getattr(error, 'strerror', None) or error}",
+            f"is not a receipt that can be read: {what}",
             where=path,
             hint="A receipt is JSON in the folder deliveries of a cache; tmt-dq deliver names it.",
         ) from error
