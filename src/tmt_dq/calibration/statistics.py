@@ -97,7 +97,8 @@ def dark_statistics(reads: Floats, sampling: Sampling) -> dict[str, Floats]:
         part = _without_rays(ramps[:, :, several], variance[several], shot[several])
         calm[:, :, several] = part[0]
     late = _slope(usual[length // 2 :])
-    slopes = _slope(np.moveaxis(calm, 1, 0))
+    slopes = np.stack([_slope(ramp) for ramp in calm])
+    del calm  # as large as all reads
     rates = (slopes + _slope(usual)) / seconds
     low, high = ranked(rates, *(round(share * (len(rates) - 1)) for share in _SHARES))
     statistics = {
