@@ -241,6 +241,14 @@ def test_definitions_that_would_lose_flags_are_refused(
     assert str(path) in str(caught.value)
 
 
+def test_two_tables_of_definitions_are_refused(tmp_path: Path) -> None:
+    path = plain_mask(tmp_path / "mask.fits", np.array([[0, 1]], np.uint32), table())
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.BinTableHDU(table([(0, 1, "HOT", "")]), name="DQ_DEF"))
+    with pytest.raises(MaskFormatError, match="2 tables DQ_DEF; expected one"):
+        TMTMaskModel(path)
+
+
 def test_definitions_alone_cannot_change_the_meaning_of_flags() -> None:
     mask = TMTMaskModel((2, 2))
     with pytest.raises(MaskFormatError, match="another meaning") as caught:

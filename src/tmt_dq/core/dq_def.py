@@ -92,7 +92,7 @@ def _checked(
     if value == -(1 << 31):  # bit 31 in a column of signed numbers
         value = 1 << 31
     if not 0 < value < 1 << 32 or value & (value - 1):
-        return 0, f"VALUE {row.value} is not one bit of 32 (1, 2, 4, …, 2^31)"
+        return 0, f"VALUE {row.value!r} is not one bit of 32 (1, 2, 4, …, 2^31)"
     if row.bit != value.bit_length() - 1:
         return value, f"BIT {row.bit} and VALUE {value} disagree; expected VALUE = 2^BIT"
     for key in (("VALUE", value), ("name", meaning)):

@@ -75,7 +75,11 @@ def translate_hdus(hdulist: fits.HDUList, *, where: object) -> fits.HDUList:
         raise MaskFormatError(f"DQ has the shape {shape}; expected (ny, nx)", where=where)
     dq = as_flags(stored, where=f"{where}[DQ]")
     changed = {}
-    for table in [hdu for hdu in hdulist if hdu.name == "DQ_DEF"][:1]:
+    tables = [hdu for hdu in hdulist if hdu.name == "DQ_DEF"]
+    if len(tables) > 1:
+        what = f"has {len(tables)} tables DQ_DEF; expected one"
+        raise MaskFormatError(what, where=where, hint="Leave the right one.")
+    for table in tables:
         dq = translate_flags(dq, table.data, where=where)
         changed[table] = fits.BinTableHDU(convention_table(), name="DQ_DEF")
     if dq is not stored:
