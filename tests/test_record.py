@@ -172,3 +172,24 @@ def test_a_model_has_the_same_record(folder: Path) -> None:
     with TMTRampModel(folder / "file.fits") as model:
         model.save(folder / "copy.fits")
     assert rows(folder / "copy.fits") == rows(folder / "file.fits")
+
+
+@pytest.mark.parametrize("as_model", [False, True])
+def test_again_leaves_nothing_of_the_rules_before(folder: Path, as_model: bool) -> None:
+    """A mask of one's own has no context: not in the header, the tree of ASDF or a model."""
+    with TMTRampModel(make_ramp(folder / "ramp.fits")) as model:
+        flagged = DQInitStep.call(model)
+        assert flagged.meta.ref_file.crds.context_used == select_mask(folder / "ramp.fits").context
+        flagged.save(folder / "first.fits")  # with an extension ASDF
+    mask, second = str(make_mask(folder / "mask.fits")), folder / "second.fits"
+    if as_model:
+        with TMTRampModel(folder / "first.fits") as model:
+            DQInitStep.call(model, override_mask=mask, again=True).save(second)
+    else:
+        apply_dq(folder / "first.fits", second, mask=mask, again=True)
+    assert not {"CRDS_CTX", "CRDS_VER"} & set(fits.getheader(second))
+    assert b"context_used" not in fits.getdata(second, "ASDF").tobytes()
+    with TMTRampModel(second) as model:
+        assert model.meta.ref_file.mask.name == mask
+        assert model.meta.ref_file.crds.context_used is None
+        assert model.meta.ref_file.crds.sw_version is None

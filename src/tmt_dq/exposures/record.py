@@ -43,11 +43,10 @@ class Record:
         """Return the record with what the sources did, and the pixels per flag."""
         return dataclasses.replace(self, reports=reports, counts=counts)
 
-    @property
-    def keywords(self) -> list[tuple["Keyword", Value]]:
-        """The keywords of the outcome that have a value."""
+    def keywords(self, *, before: bool) -> list[tuple["Keyword", Value]]:
+        """Return the keywords of the outcome, None for those of a run `before` to be removed."""
         found = [(keyword, keyword.value(self)) for keyword in _KEYWORDS]
-        return [(keyword, value) for keyword, value in found if value is not None]
+        return [(keyword, value) for keyword, value in found if before or value is not None]
 
     @property
     def history(self) -> list[str]:
@@ -143,6 +142,7 @@ class Headers:
             check_meaning(read_dq_def(exposure.file, unit), exposure.file.path)
         self._exposure = exposure
         self._target = target
+        self._was_initialized = "S_DQINIT" in exposure.file.units[0].header
         units = exposure.file.named("ASDF")
         if len(units) > 1:
             raise RampFormatError(
@@ -164,7 +164,8 @@ class Headers:
         header, old = self._asdf
         ramp, arrays = self._exposure.ramp, {}
         metadata: dict[str, object] = {"meta.filename": self._target.name}
-        metadata |= {keyword.model: value for keyword, value in record.keywords}
+        keywords = record.keywords(before=self._was_initialized)
+        metadata |= {keyword.model: value for keyword, value in keywords}
         if record.status == "COMPLETE":
             # What no schema of another pipeline knows is under extra_fits.
             name = ramp.pixel_name
@@ -205,14 +206,13 @@ class Headers:
             primary["DATAMODL"] = "TMTRampModel"
         primary.set("DATE", _now(), "UTC date this file was made")
         primary.set("FILENAME", ascii_text(self._target.name), "Name of the file")
-        if record.context is None and "S_DQINIT" in primary:
-            # They are of the initialization before, which rules chose the mask of.
-            primary.remove("CRDS_CTX")
-            primary.remove("CRDS_VER")
         place = [
             pair for pair in place_keywords(self._exposure.ramp) if pair[0].name not in present
         ]
-        for keyword, value in (*record.keywords, *place):
+        for keyword, value in (*record.keywords(before=self._was_initialized), *place):
+            if value is None:
+                primary.remove(keyword.name)
+                continue
             shown = ascii_text(value) if isinstance(value, str) else value
             primary.set(keyword.name, shown, keyword.comment)
         for line in record.history:

@@ -201,6 +201,8 @@ def _with(mapping: Any, path: Sequence[str], node: Any, where: object) -> Any:
         raise _damaged(f"there is a value where {'.'.join(path)} should begin", where)
     key, *rest = path
     present = _value(mapping, key)
+    if node is None and present is None:
+        return mapping
     if rest:
         node = _with(_node({}) if present is None else present, rest, node, where)
     if node is None:

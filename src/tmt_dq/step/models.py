@@ -84,7 +84,8 @@ def carry_out(plan: Plan, model: TMTRampModel, where: object) -> TMTRampModel:
         record = record.with_flags(reports, PIXEL.count(model.pixeldq))
     header = model.image_keywords()
     place = [pair for pair in place_keywords(plan.ramp) if header.get(pair[0].name) is None]
-    for keyword, value in (*record.keywords, *place):
+    was_initialized = header.get("S_DQINIT") is not None
+    for keyword, value in (*record.keywords(before=was_initialized), *place):
         # A place in the tree, such as meta.cal_step.dq_init.
         path, _, name = keyword.model.rpartition(".")
         setattr(functools.reduce(getattr, path.split("."), model), name, value)
