@@ -69,6 +69,8 @@ def test_what_nobody_gave_is_left_out() -> None:
         (Recipe, "ad_floor", "low", "ad_floor: 'low' is not a number"),
         (Recipe, "guide_expand", "1.5", "guide_expand: '1.5' is not a whole number"),
         (Recipe, "guide_windows", "1,2", "guide_windows: '1,2' is not a window; expected X,Y"),
+        (Recipe, "guide_expand", "-1", "guide_expand: -1 is not possible; expected a whole number"),
+        (Recipe, "guide_parts", "box,cols", "guide_parts: 'cols' is not possible; expected some"),
         (Table, "at", "4,5,6", "at: '4,5,6' is not X,Y; expected 2 whole numbers"),
         (Table, "at", "4,y", "at: 'y' is not X,Y; expected 2 whole numbers"),
     ],

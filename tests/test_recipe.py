@@ -36,9 +36,9 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_value_names_its_field(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^recipe: {name} is .*; expected "):
+    with pytest.raises(ConfigError, match=rf"^recipe: {name} (is|has) .*; expected "):
         Recipe(**{name: value})
-    with pytest.raises(ConfigError, match=rf"^recipe: {name} is "):
+    with pytest.raises(ConfigError, match=rf"^recipe: {name} (is|has) "):
         Recipe().changed({name: value})
 
 

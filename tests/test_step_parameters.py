@@ -137,7 +137,7 @@ def test_commas_on_the_command_line(here: Path, ramp: Path) -> None:
     ("parameters", "kind", "message"),
     [
         ({"guide_windows": "1,2,3"}, ConfigError, "guide_windows: '1,2,3' is not a window"),
-        ({"guide_parts": ["boxes"]}, ConfigError, "guide_parts is .'boxes',."),
+        ({"guide_parts": ["boxes"]}, ConfigError, "guide_parts: 'boxes' is not possible; expected"),
         (
             {"user_bad": "many"},
             ConfigError,

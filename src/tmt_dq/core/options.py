@@ -62,9 +62,11 @@ class Option:
         if hasattr(self.kind, "__fspath__") and "://" in value:
             return value.strip()  # as a path, a URL would lose a slash
         try:
-            return self.kind(value.strip())
+            parsed = self.kind(value.strip())
         except ValueError:
             raise self._not_readable(value) from None
+        self._check_limits(parsed)
+        return parsed
 
     def _not_readable(self, value: object) -> ConfigError:
         _, word = _NUMBERS.get(self.kind, (str, "text"))
@@ -78,34 +80,45 @@ class Option:
             return None
         # A text is a sequence too, of letters.
         items = value if self.many else (value,)
-        if isinstance(items, tuple | list) and all(map(self._fits, items)):
-            return tuple(value) if self.many else value
-        raise ConfigError(
-            f"{name} is {value!r} ({type(value).__name__}); expected {self._expected()}",
-            where=where,
-        )
+        found = f"is {value!r} ({type(value).__name__})"
+        if isinstance(items, tuple | list):
+            wrong = [item for item in items if not self._fits(item)]
+            if not wrong:
+                return tuple(value) if self.many else value
+            found = f"has {', '.join(map(repr, wrong))}" if self.many else found
+        raise ConfigError(f"{name} {found}; expected {self._expected()}", where=where)
+
+    def _check_limits(self, value: Any) -> None:
+        """Refuse one of the field's values that is beyond its limits or not among its choices."""
+        low = self.minimum is not None and value < self.minimum
+        high = self.maximum is not None and value > self.maximum
+        if low or high or (self.choices and value not in self.choices):
+            raise ConfigError(f"{value!r} is not possible; expected {self._values()}")
 
     def _fits(self, value: Any) -> bool:
         kind, _ = _NUMBERS.get(self.kind, (self.kind, ""))
         if not isinstance(value, kind) or (self.kind is not bool and isinstance(value, bool)):
             return False  # True is the number 1 to Python; NumPy's scalars are numbers, too
-        number: Any = value
-        low = self.minimum is not None and number < self.minimum
-        high = self.maximum is not None and number > self.maximum
-        return not (low or high) and (not self.choices or value in self.choices)
+        try:
+            self._check_limits(value)
+        except ConfigError:
+            return False
+        return True
 
-    def _expected(self) -> str:
+    def _values(self) -> str:
+        """Describe what values are possible."""
         _, word = _NUMBERS.get(self.kind, (None, self.kind.__name__))
         if self.choices:
-            word = f"some of {', '.join(self.choices)}"
-        elif self.kind is bool:
-            word = "True or False"
-        else:
-            word += "s" if self.many else ""
-            word += "" if self.minimum is None else f" from {self.minimum}"
-            word += f", {self.unit}" if self.unit else ""
-            word = word if self.many else f"a {word}"
-        return ("a tuple or list of " * self.many) + word + (", or None" * self.optional)
+            return f"some of {', '.join(self.choices)}"
+        if self.kind is bool:
+            return "True or False"
+        word += "s" if self.many else ""
+        word += "" if self.minimum is None else f" from {self.minimum}"
+        word += f", {self.unit}" if self.unit else ""
+        return word if self.many else f"a {word}"
+
+    def _expected(self) -> str:
+        return "a tuple or list of " * self.many + self._values() + ", or None" * self.optional
 
 
 def row(default: Any, text: str, **details: Any) -> Any:
