@@ -304,7 +304,7 @@ def test_flags_that_are_unknown_or_said_twice(folder: Path) -> None:
 def test_files_that_are_no_lists(folder: Path) -> None:
     binary = folder / "list.txt"
     binary.write_bytes(b"x y\n\0\1\2")
-    with pytest.raises(MaskFormatError, match="neither FITS nor text"):
+    with pytest.raises(MaskFormatError, match="expected one of: a FITS file; a DS9"):
         flags(binary, base=0)
     binary.write_bytes(b"x y flag\n1 0 D\xe9AD\n")
     with pytest.raises(MaskFormatError, match="no UTF-8"):

@@ -76,9 +76,9 @@ def import_command(source: Path, output: Path | None, *, as_json: bool, **option
     """Make a mask from a file of any kind that people keep bad pixels in.
 
     SOURCE is a FITS image (a mask, or a map where a value means bad), a list of pixels (columns
-    x y [flag], ranges a:b with both ends) or boxes (x0 y0 width height [flag]) as text, CSV, ECSV
-    or FITS table, an HST bad pixel table, or a DS9 region file. What it does not say is
-    asked for, never guessed.
+    x y [flag], ranges a:b with both ends) or boxes (x0 y0 width height [flag]) as text or FITS
+    table, an HST bad pixel table, or a DS9 region file. What it does not say is asked for, never
+    guessed.
 
     \b
     Examples:

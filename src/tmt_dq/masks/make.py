@@ -120,9 +120,9 @@ def import_mask(  # noqa: PLR0913 - the options of the verb, keyword-only
 ) -> Made:
     """Make a mask from a file of any kind that people keep bad pixels in.
 
-    FITS images of either polarity, lists of pixels and boxes (text, CSV, ECSV, FITS tables, HST's
-    bad pixel tables), DS9 regions: `tmt_dq.masks.formats` lists them. What a file does
-    not say is asked for, never guessed.
+    FITS images of either polarity, lists of pixels and boxes (text, FITS tables, HST's bad pixel
+    tables), DS9 regions: the page *Make a mask* lists them. What a file does not say is asked for,
+    never guessed.
 
     Parameters
     ----------

@@ -21,7 +21,11 @@ from tmt_dq.masks.reading import Reading
 
 __all__ = ["FITS", "FORMATS", "Format", "Target", "format_of", "read_flags", "read_user_flags"]
 
-FORMATS: tuple[Format, ...] = (FITS, DS9, TEXT)
+FORMATS: tuple[Format, ...] = (
+    FITS,
+    DS9,
+    TEXT,
+)
 """All formats; the first one that recognizes a file reads it, so that TEXT comes last."""
 
 _HEAD = 4096
@@ -41,8 +45,8 @@ def format_of(path: Path) -> Format:
     for known in FORMATS:
         if known.recognizes(path, head):
             return known
-    what = "is neither FITS nor text; expected FITS, text, CSV, ECSV or DS9 regions"
-    raise MaskFormatError(what, where=path)
+    expected = "; ".join(known.name for known in FORMATS)
+    raise MaskFormatError(f"has no format that is known; expected one of: {expected}", where=path)
 
 
 def read_flags(path: Path, target: Target, reading: Reading | None = None) -> Mask:

@@ -93,20 +93,17 @@ def flag_of(reading: Reading, path: Path, what: str, own: int = 0) -> np.uint32:
     )
 
 
-def base_of(reading: Reading, path: Path, stated: int | None) -> int:
-    """Return the number of the first pixel, as a file states it or the user gives it."""
+def base_of(reading: Reading, path: Path, stated: int | None, to_state: str = "") -> int:
+    """Return the number of the first pixel, as a file states it (`to_state`) or the user."""
     given = reading.base if stated is None else stated
     if given is not None and reading.base in (None, given):
         return given
     finding = "does not state whether its first pixel is 0 or 1"
+    hint = f"Give the base, or add {to_state} to the file." if to_state else "Give the base."
     if stated is not None:
         finding = f"counts from {stated}, but base is {reading.base}"
-    raise ConfigError(
-        finding,
-        where=path,
-        hint="Give the base, or add a line '# base: 0' or '# base: 1' to the file; not both.",
-        options=("base",),
-    )
+        hint = "Leave the base out."
+    raise ConfigError(finding, where=path, hint=hint, options=("base",))
 
 
 def refuse(reading: Reading, path: Path, why: str, *names: str) -> None:
@@ -150,6 +147,7 @@ class Columns:
     rows: Sequence[int]
     row_name: str
     base: int | None = None
+    to_state_base: str = ""  # what a file of this format can have to state its base, for hints
 
     def where(self, number: int) -> str:
         """Name a row, for messages."""

@@ -85,7 +85,8 @@ def list_mask(table: Columns, reading: Reading, target: Target) -> Mask:
     """
     table, kind = _understood(table, reading)
     table, remarks = _own_rows(table, target)
-    base = base_of(reading, table.path, 1 if "pix1" in kind else table.base)
+    base = 1 if "pix1" in kind else table.base
+    base = base_of(reading, table.path, base, table.to_state_base)
     flags, left_out = _flags(table, reading)
     remarks += tuple(f"bit {bit} of {n:,} entries left out" for bit, n in left_out.items())
     if "shape" in kind or "r" in table.values:
@@ -115,8 +116,7 @@ def _understood(table: Columns, reading: Reading) -> tuple[Columns, tuple[str, .
             f"has the columns {' '.join(usual)}; expected x y, x0 y0 width height, x y shape r, or "
             "PIX1 PIX2 LENGTH AXIS VALUE",
             where=table.path,
-            hint="Rename the columns; name them if the file does not.",
-            options=("columns",),
+            hint="Rename the columns.",
         )
     if unknown:
         raise MaskFormatError(

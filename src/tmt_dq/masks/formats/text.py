@@ -37,7 +37,8 @@ def _read(path: Path, reading: Reading, target: Target) -> Mask:
             )
     cells = np.array(rows, object).reshape(len(rows), len(names))
     values = dict(zip(names, cells.T, strict=True))
-    return list_mask(Columns(path, values, numbers, "line", base), reading, target)
+    table = Columns(path, values, numbers, "line", base, "a line '# base: 0' or '# base: 1'")
+    return list_mask(table, reading, target)
 
 
 def _rows(path: Path, text: str) -> tuple[list[int], list[list[str]]]:
@@ -84,7 +85,7 @@ def _names(path: Path, first: list[str], given: Sequence[str] | None) -> list[st
 
 
 TEXT = Format(
-    name="a list as text",
+    name="a list as text, CSV or ECSV",
     recognizes=lambda _path, head: b"\0" not in head,
     read=_read,
     options=LIST_OPTIONS | {"columns"},
