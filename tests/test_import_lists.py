@@ -91,8 +91,9 @@ def test_boxes_in_every_kind_of_table(folder: Path, ending: str) -> None:
     table.write(path, format={"txt": "ascii.basic", "csv": "ascii.csv"}.get(ending))
     want = expected((slice(2, 4), slice(1, 4), "DEAD"), (slice(0, 6), 7, "DEAD"))
     assert np.array_equal(flags(path, base=0, flag="DEAD"), want)
-    with pytest.raises(ConfigError, match="first pixel is 0 or 1"):
+    with pytest.raises(ConfigError, match="first pixel is 0 or 1") as caught:
         flags(path, flag="DEAD")
+    assert ("add a line '# base: 0'" in str(caught.value)) is (ending != "fits")
     with pytest.raises(ConfigError, match="list of 2 entries does not state which flag"):
         flags(path, base=0)
 
