@@ -34,7 +34,8 @@ from builders import (
     write_hdus,
 )
 from tmt_dq import __version__
-from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.apply import apply_dq
+from tmt_dq.apply.output import Applied
 from tmt_dq.errors import ConfigError, RampFormatError
 from tmt_dq.files import copying
 from tmt_dq.files.names import default_output

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from builders import CONVENTION, Row, Uint32, arrays, make_mask, make_ramp, write_hdus
 from peer_jwst import Answer, ask, make_mask_model, placed, run_step
-from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.apply import apply_dq
+from tmt_dq.apply.output import Applied
 from tmt_dq.errors import GeometryError, MaskFormatError, UnknownFlagError
 from tmt_dq.masks.mask import read_mask
 

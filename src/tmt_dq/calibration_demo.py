@@ -25,8 +25,6 @@ from tmt_dq.report.maps import draw_map
 from tmt_dq.report.summary import summarize
 from tmt_dq.tables import Table
 
-__all__ = ["CalibrationDemo", "run_calibration_demo"]
-
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
 
 _SIZE = 512

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tmt_dq.apply.apply import Applied, apply_dq
+from tmt_dq.apply.apply import apply_dq
+from tmt_dq.apply.output import Applied
 from tmt_dq.delivery.deliver import deliver_mask
 from tmt_dq.errors import OutputError
 from tmt_dq.exposures.ramp import read_ramp
@@ -23,8 +24,6 @@ from tmt_dq.report.maps import draw_map
 from tmt_dq.report.parts import around
 from tmt_dq.report.summary import Summary, summarize
 from tmt_dq.simulate import simulate_defects, simulate_ramp
-
-__all__ = ["Demo", "run_demo"]
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
 """Opens a progress display for a step of the demo, given its name and size in bytes."""

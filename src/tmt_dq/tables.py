@@ -11,18 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = [
-    "HIDDEN",
-    "Table",
-    "as_astropy",
-    "as_html",
-    "as_lines",
-    "flag_table",
-    "number",
-    "plain",
-    "share",
-]
-
 HIDDEN: dict[str, Any] = {"hidden": True}
 """Metadata of a field that is kept for further work but is no part of a result."""
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["cores", "in_threads"]
-
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Progress = Callable[[int], None]

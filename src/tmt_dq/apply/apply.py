@@ -16,8 +16,6 @@ from tmt_dq.files.url_arguments import staged
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["Applied", "apply_dq"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 # The command line makes its options from this class, and its help must not wait for NumPy.
 
-__all__ = [
-    "NOT_APPLICABLE",
-    "ApplyOptions",
-    "DQBits",
-    "FileName",
-    "IfNoMask",
-    "given_options",
-    "is_file_name",
-]
-
 FileName = str | PathLike[str]
 IfNoMask = Literal["error", "skip", "continue"]
 DQBits = Literal["all", "low16"]

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Applied", "Output", "open_output"]
-
 _CARDS = 20
 """Cards that an output has room for beside its input's: ten keywords, five of HISTORY, and a few
 for more sources of flags. Outputs that need more have it, too, but are copied again. No more than

@@ -34,8 +34,6 @@ from tmt_dq.masks.mask import Mask, check_belongs, cut_out, read_mask
 if TYPE_CHECKING:
     from tmt_dq.references.selection import Selection
 
-__all__ = ["Plan", "choose_recipe", "plan_exposure", "plan_ramp"]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -22,8 +22,6 @@ from tmt_dq.batch.settings import Settings
 from tmt_dq.errors import ConfigError, WorkerError
 from tmt_dq.files.urls import is_url
 
-__all__ = ["Cluster", "Shared", "unfit"]
-
 _CONNECT_S = 30
 
 

@@ -20,8 +20,6 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.files import remote
 from tmt_dq.files.urls import WEB, file_name, folder_of, is_url, joined, protocol_of, redacted
 
-__all__ = ["find_inputs", "is_output_name", "is_ramp_name", "search_folder"]
-
 log = logging.getLogger(__name__)
 
 _FITS = tuple(

@@ -22,8 +22,6 @@ from tmt_dq.errors import OutputError
 from tmt_dq.files.atomic import output_errors
 from tmt_dq.files.urls import file_name, joined
 
-__all__ = ["JOURNAL_NAME", "Entry", "Journal", "JsonLines", "read_lines"]
-
 JOURNAL_NAME = ".tmt-dq-batch.jsonl"
 
 _Record = Mapping[str, Any]

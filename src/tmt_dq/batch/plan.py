@@ -15,8 +15,6 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.files.names import default_place
 from tmt_dq.files.urls import is_url, redacted
 
-__all__ = ["Planner", "name_outputs"]
-
 _log = logging.getLogger(__name__)
 _CHANGED = "input changed"
 _TO_COMPARE = "content to be compared"

@@ -19,8 +19,6 @@ from tmt_dq.batch.records import Work
 from tmt_dq.errors import ConfigError, WorkerError
 from tmt_dq.threads import cores
 
-__all__ = ["Pool", "Processes"]
-
 _NO_JOB: Any = object()
 _ATTEMPTS = 2
 _STARTS = 3

@@ -15,15 +15,6 @@ from tmt_dq.files import remote
 from tmt_dq.files.identity import identify
 from tmt_dq.files.urls import is_url, redacted
 
-__all__ = [
-    "BatchResult",
-    "FileResult",
-    "FileState",
-    "Job",
-    "Work",
-    "state_of",
-]
-
 Work = Callable[[Any], Any]
 """Does one job, wherever a mapper runs it."""
 

@@ -23,8 +23,6 @@ from tmt_dq.batch.worker import process, rehearse
 from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.urls import file_name, is_url, redacted
 
-__all__ = ["Mapper", "make_folder", "plan_batch", "remove_leftovers", "run_batch", "serial"]
-
 PathLike = str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,7 @@ from tmt_dq.files import remote
 from tmt_dq.files.urls import is_url, redacted
 
 if TYPE_CHECKING:
-    from tmt_dq.apply.apply import Applied
-
-__all__ = ["Rule", "Settings", "make_settings"]
+    from tmt_dq.apply.output import Applied
 
 _OFFERED = set(option_table(ApplyOptions)) - {"output_dir", "overwrite", "dry_run"}
 _OWN = ("checksum", "affected_by", "old_crds_path", "flags_only")

@@ -14,8 +14,6 @@ from tmt_dq.files import remote
 from tmt_dq.files.copying import read_errors
 from tmt_dq.files.identity import sha256_of
 
-__all__ = ["process", "rehearse"]
-
 
 def process(job: Job, *, settings: Settings) -> FileResult:
     """Work on one exposure; what goes wrong with it is in the result."""

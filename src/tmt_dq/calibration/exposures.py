@@ -18,8 +18,6 @@ from tmt_dq.fits.encoding import read_samples
 from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Detector, Instrument
 
-__all__ = ["Exposure", "Series", "Signal", "gain_of", "open_series"]
-
 _SECONDS = ("TGROUP", "TFRAME")
 
 

@@ -12,8 +12,6 @@ from tmt_dq.tables import as_astropy
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["BadPixels", "FinderResult", "Input"]
-
 
 @dataclass(frozen=True, slots=True)
 class Input:

@@ -37,8 +37,6 @@ from tmt_dq.files.identity import sha256_of
 from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.threads import cores, in_threads
 
-__all__ = ["Calibrations", "border_of"]
-
 PathLike = str | os.PathLike[str]
 Elsewhere = Callable[..., Iterator[tuple[Any, Any]]]
 """A mapper of `tmt_dq.batch`, called with a function and jobs."""

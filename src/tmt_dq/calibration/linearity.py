@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.statistics import Floats
 
-__all__ = ["Curve", "compare_with_population", "population_curve"]
-
 _LEAST_RESPONSE = 0.2
 """Response of the pixels that tell the population's curve."""
 _LEAST_SHARE = 0.05

@@ -35,8 +35,6 @@ from tmt_dq.masks.new_mask import MaskOptions, NewMask, find_detector
 from tmt_dq.masks.reading import Reading
 from tmt_dq.references import select_mask
 
-__all__ = ["find_bad_pixels"]
-
 PathLike = str | os.PathLike[str]
 Flags = npt.NDArray[np.uint32]
 

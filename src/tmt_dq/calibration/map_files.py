@@ -8,8 +8,6 @@ import numpy as np
 from tmt_dq.calibration.maps import UNITS, Maps
 from tmt_dq.files.atomic import atomic_output, output_errors
 
-__all__ = ["write_maps"]
-
 
 def write_maps(path: Path, maps: Maps, *, overwrite: bool = False) -> None:
     """Write maps as float32, and the reference pixels as uint8."""

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from tmt_dq.calibration.statistics import Floats
 from tmt_dq.errors import ConfigError
 
-__all__ = ["UNITS", "Maps", "MapsSettings", "derive_maps", "sum_cross"]
-
 Bools = npt.NDArray[np.bool_]
 
 UNITS = {

@@ -21,19 +21,6 @@ from tmt_dq.calibration.statistics import (
 )
 from tmt_dq.threads import cores, in_threads
 
-__all__ = [
-    "Cost",
-    "Cubes",
-    "Lamp",
-    "Mapper",
-    "Pass",
-    "Reads",
-    "Statistics",
-    "Strip",
-    "measure",
-    "single_threaded_algebra",
-]
-
 _log = logging.getLogger(__name__)
 
 Bools = npt.NDArray[np.bool_]

@@ -5,8 +5,6 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["median", "ranked"]
-
 Floats = npt.NDArray[np.float32]
 
 _PIECE = 8192

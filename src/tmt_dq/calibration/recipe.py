@@ -14,8 +14,6 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError, UnknownFlagError
 
-__all__ = ["InputLimits", "MaskRecipe", "load_recipe"]
-
 _LIMITS: dict[str, tuple[int, float | None]] = {
     "mesh_pixels": (1, None),
     "linearity_parts": (1, None),

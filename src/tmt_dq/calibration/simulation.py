@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.maps import sum_cross
 
-__all__ = ["Noise", "Scene", "write_exposure", "write_night"]
-
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 

@@ -13,15 +13,6 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.medians import median, ranked
 
-__all__ = [
-    "LEAST_DARK_READS",
-    "Floats",
-    "Sampling",
-    "dark_statistics",
-    "flat_statistics",
-    "part_edges",
-]
-
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 

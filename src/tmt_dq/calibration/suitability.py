@@ -11,8 +11,6 @@ from tmt_dq.calibration.recipe import InputLimits, MaskRecipe
 from tmt_dq.calibration.statistics import LEAST_DARK_READS
 from tmt_dq.errors import ConfigError, RampFormatError
 
-__all__ = ["Shortage", "check_fraction", "check_levels", "check_numbers", "check_threshold"]
-
 
 @dataclass(slots=True)
 class Shortage:

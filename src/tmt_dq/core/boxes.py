@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Boxes", "Cover", "Integers", "cover", "paint", "separate"]
-
 Integers = npt.NDArray[np.int64]
 
 

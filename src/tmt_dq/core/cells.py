@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["thumbnail", "totals"]
-
 _THUMBNAIL = 160
 """Pixels of a thumbnail's longer side, at most."""
 

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from tmt_dq.core.boxes import Boxes, Integers
 
-__all__ = ["Clusters", "find_clusters"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clusters:

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from tmt_dq.core.flags import PIXEL
 
-__all__ = ["FlagCount", "Planes", "count_flags", "count_usable", "sort_pixels"]
-
 Plane = npt.NDArray[np.bool_]
 
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])

@@ -10,14 +10,6 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.values import whole_number
 from tmt_dq.errors import MaskFormatError, UnknownFlagError
 
-__all__ = [
-    "DefinedBit",
-    "Unknown",
-    "convention_rows",
-    "translate",
-    "translation",
-]
-
 _COLUMNS = (("BIT", "i4"), ("VALUE", "u4"), ("NAME", "U40"), ("DESCRIPTION", "U80"))
 """Columns of a DQ_DEF table and their types, as in JWST's reference files."""
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["GROUP", "PIXEL", "Flag", "FlagTable"]
-
 
 @dataclass(frozen=True, slots=True)
 class Flag:

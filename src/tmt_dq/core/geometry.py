@@ -7,8 +7,6 @@ Inside tmt-dq positions are 0-based and half open, ``[y, x]`` as NumPy indexes. 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["NO_BORDER", "Border", "Window", "overlap"]
-
 
 class Border(NamedTuple):
     """Widths of the border of reference pixels, from row or column 0 (bottom, left) and the end."""

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from tmt_dq.core.flags import GROUP, PIXEL, FlagTable
 from tmt_dq.core.sources.source import FlagSource, SourceReport
 
-__all__ = ["Initialization", "Reader", "initialize"]
-
 Counts = npt.NDArray[np.generic]
 PixelDQ = npt.NDArray[np.uint32]
 GroupDQ = npt.NDArray[np.uint8]

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError, GeometryError
 
-__all__ = ["MergeRule", "hold_to_policy", "merge", "needed"]
-
 Flags = npt.NDArray[np.uint32]
 
 MergeRule = Literal["any", "all"] | int

@@ -7,8 +7,6 @@ from typing import Any
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["Option", "offered", "option_table", "row", "values_of"]
-
 _NUMBERS: dict[type, tuple[type, str]] = {int: (Integral, "whole number"), float: (Real, "number")}
 
 

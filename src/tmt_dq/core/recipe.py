@@ -8,8 +8,6 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.core.options import option_table, row
 from tmt_dq.errors import ConfigError
 
-__all__ = ["GUIDE_PARTS", "GuideWindow", "Recipe"]
-
 GUIDE_PARTS = ("box", "rows", "columns")
 """What a guide window disturbs: its own pixels, and the rows and columns that share its readout."""
 

@@ -5,8 +5,6 @@ import numpy.typing as npt
 
 from tmt_dq.errors import MaskFormatError
 
-__all__ = ["as_flags", "whole_number"]
-
 _LARGEST = 0xFFFF_FFFF
 
 

@@ -10,15 +10,6 @@ from tmt_dq.core.dq_def import DefinedBit, convention_rows, translate, translati
 from tmt_dq.core.values import as_flags
 from tmt_dq.errors import GeometryError, MaskFormatError
 
-__all__ = [
-    "Flags",
-    "convention_table",
-    "defined_bits",
-    "flags_2d",
-    "translate_flags",
-    "translate_hdus",
-]
-
 Flags = npt.NDArray[np.uint32]
 
 _DTYPE = np.dtype([("BIT", "<i4"), ("VALUE", "<u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from astropy import nddata as nddata_package
     from astropy import table as astropy_table
 
-__all__ = ["TMTMaskModel"]
-
 _log = logging.getLogger(__name__)
 
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])

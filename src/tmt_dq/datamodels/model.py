@@ -24,8 +24,6 @@ from tmt_dq.fits.file import open_input
 from tmt_dq.instruments import Instrument, available, load
 from tmt_dq.tables import Table, as_html, flag_table
 
-__all__ = ["TMTDataModel", "settle_extra"]
-
 _SUFFIXES = (".fits", ".asdf")
 _LONGEST_TREE = 64 * 1024 * 1024
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
 
-__all__ = ["flags_and_mask", "frame_wcs", "header", "mask_of", "mask_value", "unit_of"]
-
 MaskFlags = str | Iterable[str] | None
 """Flags by which a pixel counts as masked: names, "any" for all of them, None for no mask."""
 

@@ -9,8 +9,6 @@ from stdatamodels.properties import ObjectNode
 
 from tmt_dq.errors import MaskFormatError, RampFormatError, TmtDqError
 
-__all__ = ["as_node", "format_errors", "resolve_aliases"]
-
 ALIASES = ("name", "detector")
 """Short forms below ``meta``: ``meta.name`` is ``meta.instrument.name``, and so on.
 

@@ -13,8 +13,6 @@ from tmt_dq.errors import ConfigError, GeometryError
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["flag_value", "pixel_table", "placed_window", "positions"]
-
 Positions = npt.NDArray[np.intp]
 
 _FORMS = (

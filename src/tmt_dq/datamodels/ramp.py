@@ -20,8 +20,6 @@ from tmt_dq.fits.layout import agreed
 if TYPE_CHECKING:
     from astropy import nddata as nddata_package
 
-__all__ = ["TMTRampModel"]
-
 _LARGEST_GROUP = 255
 
 

@@ -6,8 +6,6 @@ asdf imports this module whenever it is used by anything at all, so it imports n
 from importlib import resources
 from typing import Any
 
-__all__ = ["PREFIX", "get_resource_mappings"]
-
 PREFIX = "asdf://tmt-dq/schemas/"
 """What the identifiers of our schemas begin with."""
 

@@ -24,8 +24,6 @@ from tmt_dq.masks.mask import cut_out, read_mask
 from tmt_dq.references.cache import open_cache_of, open_caches
 from tmt_dq.references.selection import select_reference
 
-__all__ = ["Effect", "affected", "affected_output"]
-
 _FROM_CACHE = "crds://"
 _NO_RULE = "no rule"
 _SAME = {_NO_RULE: "no rule matches it, before and now", "N/A": "no mask applies to it, as before"}

@@ -10,8 +10,6 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.references.cache import Cache
 from tmt_dq.references.selection import applicable_name
 
-__all__ = ["check_answers"]
-
 _RULE_DATE = re.compile(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'")
 _SUBARRAYS = ("FULL", "CUSTOM", "GENERIC")
 _SECOND = timedelta(seconds=1)

@@ -20,8 +20,6 @@ from tmt_dq.files.copying import copy_range
 from tmt_dq.references import embedded
 from tmt_dq.references.cache import Cache
 
-__all__ = ["config_text", "exclusive", "is_new", "make_cache", "publish", "write_text"]
-
 _CONTEXT_KEYS = ("latest_context", "operational_context", "edit_context")
 _REPLACED = ("SHA256SUMS", "server_config")
 """The files that a delivery writes and that may be there."""

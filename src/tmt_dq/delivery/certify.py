@@ -24,8 +24,6 @@ from tmt_dq.tables import Table, as_astropy, as_html, flag_table, number
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Certification", "Finding", "FlagCount", "certify_mask"]
-
 Rules = tuple[str | os.PathLike[str] | None, str | None]
 """A cache and a context."""
 

@@ -21,8 +21,6 @@ from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.useafter import useafter_text
 from tmt_dq.references.cache import open_cache_of
 
-__all__ = ["Finding", "Subject", "check_identity", "check_mask", "error", "text"]
-
 SUBARRAYS = ("CUSTOM", "FULL", "GENERIC", "N/A")
 """What SUBARRAY may be (FACTS of the subarray keywords: the ICD's list)."""
 

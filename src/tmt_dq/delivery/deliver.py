@@ -14,8 +14,6 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.masks.useafter import useafter_text
 from tmt_dq.references import embedded
 
-__all__ = ["deliver_mask"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -17,8 +17,6 @@ from tmt_dq.references.adapter import LOCK, import_crds
 from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import RuleFile
 
-__all__ = ["Names", "derive", "difference", "new_names"]
-
 
 class Names(NamedTuple):
     """Names of the files that a delivery adds."""

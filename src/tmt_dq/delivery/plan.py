@@ -33,8 +33,6 @@ from tmt_dq.references.cache import Cache, open_cache, open_cache_of
 from tmt_dq.references.rules import read_chain
 from tmt_dq.references.selection import applicable_name
 
-__all__ = ["Candidate", "examine_candidate", "plan_delivery"]
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

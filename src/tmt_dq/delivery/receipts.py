@@ -11,16 +11,6 @@ from tmt_dq.errors import DeliveryError
 
 Kind = TypeVar("Kind", "DeliveredFile", "Receipt")
 
-__all__ = [
-    "Changes",
-    "DeliveredFile",
-    "Receipt",
-    "find_receipt",
-    "read_receipt",
-    "receipt_name",
-    "receipts_folder",
-]
-
 _FOLDER = "deliveries"
 _FORMAT = "tmt-dq receipt 1"
 _DEPTH = 3

@@ -9,8 +9,6 @@ from tmt_dq.fits.cards import ascii_text
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.writer import UnitWriter
 
-__all__ = ["write_reference", "wrong_checksums"]
-
 _PIECE = 8 * 1024 * 1024
 _ALL_ONES = 0xFFFF_FFFF
 

@@ -13,8 +13,6 @@ from tmt_dq.files.atomic import output_errors
 from tmt_dq.references.cache import Cache, open_cache
 from tmt_dq.references.rule_files import read_rule_file
 
-__all__ = ["rollback"]
-
 
 def rollback(
     receipt: str | os.PathLike[str] | Receipt, *, dry_run: bool = False, wait_s: float = 60.0

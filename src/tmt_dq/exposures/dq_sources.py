@@ -13,17 +13,6 @@ from tmt_dq.fits.cards import Header, ascii_text
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.tables import read_columns, table_unit
 
-__all__ = [
-    "BEFORE",
-    "EXTENSION",
-    "MASK",
-    "RecordedSource",
-    "mask_row",
-    "read_sources",
-    "sources_array",
-    "sources_unit",
-]
-
 EXTENSION = "DQ_SOURCES"
 BEFORE = "flags before"
 """KIND of the row for flags that the exposure had before; its PIXELS are 0 where it had none."""

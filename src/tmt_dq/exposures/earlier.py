@@ -8,8 +8,6 @@ from tmt_dq.exposures.layouts import refuse_layout
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.fits.cards import Header
 
-__all__ = ["already_initialized", "begin"]
-
 _LEFT_OUT = frozenset({"DQ_DEF", EXTENSION})
 
 

@@ -7,8 +7,6 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.layout import Unit
 from tmt_dq.instruments import Layout, available, load
 
-__all__ = ["LayoutKeywords", "find_layout", "possible_layouts", "refuse_layout"]
-
 _BITS = {16, 32}
 _AXES = ("FASTAXIS", "SLOWAXIS")
 _DATE = re.compile(r"\A(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)\Z")

@@ -10,8 +10,6 @@ from tmt_dq.core.initialize import Reader
 from tmt_dq.exposures.ramp import RampFile
 from tmt_dq.fits.encoding import read_flags, read_plane, read_rows
 
-__all__ = ["LayoutFlags", "plane_reader"]
-
 Flags = npt.NDArray[np.unsignedinteger]
 Samples = npt.NDArray[np.uint8]
 

@@ -13,8 +13,6 @@ from tmt_dq.fits.layout import Keywords, Unit
 from tmt_dq.fits.problems import Problems
 from tmt_dq.instruments import Detector, Instrument, Layout, load
 
-__all__ = ["Ramp", "RampFile", "describe_ramp", "read_ramp", "read_selectors"]
-
 _FORMS = "4-D (nints, ngroups, ny, nx), 3-D (ngroups, ny, nx) or 2-D (ny, nx)"
 _PLACE = ("SUBSTRT1", "SUBSTRT2")
 _SIZE = ("SUBSIZE1", "SUBSIZE2")

@@ -19,8 +19,6 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit
 from tmt_dq.fits.tables import read_columns
 
-__all__ = ["find_read_numbers", "frame_map", "read_readout"]
-
 Content = TypeVar("Content")
 
 _MAP = "SUBARR_MAP"

@@ -18,8 +18,6 @@ from tmt_dq.fits import checksums
 from tmt_dq.fits.cards import Header, Value, ascii_text
 from tmt_dq.fits.tables import read_dq_def
 
-__all__ = ["SOFTWARE", "Headers", "Keyword", "Record", "check_meaning", "place_keywords"]
-
 SOFTWARE = f"tmt-dq {__version__}"
 """CAL_VER: the software that made a file, and its version."""
 

@@ -17,15 +17,6 @@ from pathlib import Path
 from tmt_dq.errors import OutputError, TmtDqError
 from tmt_dq.files.copying import write_all
 
-__all__ = [
-    "atomic_output",
-    "check_not_input",
-    "check_output",
-    "output_errors",
-    "try_output",
-    "write_file",
-]
-
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 """0 where the system lacks it: a folder cannot be opened for writing."""
 _DESCRIPTORS = Path("/proc/self/fd")

@@ -13,8 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["Copier", "Progress", "copy_range", "read_errors", "start_writeback", "write_all"]
-
 Progress = Callable[[int], None]
 """Called with the number of bytes written since the last call."""
 

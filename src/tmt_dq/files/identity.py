@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Identity", "digest_of", "identify", "sha256_of"]
-
 _PIECE = 4 * 1024 * 1024
 
 

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from tmt_dq.files.urls import file_name, folder_of, joined, local_path
 
-__all__ = ["default_output", "default_place"]
-
 _ENDINGS = (".fits", ".fit", ".fts")
 
 

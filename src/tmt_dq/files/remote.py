@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 from tmt_dq.errors import ConfigError, OutputError, RemoteError, TmtDqError
 from tmt_dq.files.urls import WEB, file_name, local_path, protocol_of, redacted
 
-__all__ = ["State", "check_output", "fetch", "local", "name_of", "search", "sent", "state"]
-
 PREFIX = ".tmt-dq-staged-"
 Options = Mapping[str, Any] | None
 

@@ -14,8 +14,6 @@ from tmt_dq.files.atomic import check_output
 from tmt_dq.files.names import default_place
 from tmt_dq.files.urls import local_path
 
-__all__ = ["staged"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

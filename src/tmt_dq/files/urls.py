@@ -7,17 +7,6 @@ from urllib.parse import unquote, urljoin
 
 from tmt_dq.errors import ConfigError
 
-__all__ = [
-    "WEB",
-    "file_name",
-    "folder_of",
-    "is_url",
-    "joined",
-    "local_path",
-    "protocol_of",
-    "redacted",
-]
-
 WEB = {"http", "https"}
 # A password may hold an @, and by mistake also a slash: then what looks like a port is no number.
 _USER = re.compile(

@@ -17,8 +17,6 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.headers import table_header
 
-__all__ = ["ArrayNode", "asdf_hdu_bytes", "check_proportions", "refresh"]
-
 _MAGIC = b"#ASDF "
 _TREE_END = re.compile(rb"\r?\n\.\.\.(?:\r?\n|$)")
 _BLOCK_INDEX = re.compile(rb"#ASDF BLOCK INDEX\s+%YAML 1\.1\s+---([\s\[\],\d-]*)\.\.\.[\s\0]*\Z")

@@ -12,8 +12,6 @@ from typing import Any, Self
 
 from tmt_dq.errors import RampFormatError
 
-__all__ = ["Card", "Header", "Value", "ascii_text"]
-
 Value = str | bool | int | float | complex | None
 """Value of a card; None where it has a keyword without a value."""
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from tmt_dq.fits.cards import Header
 
-__all__ = ["add", "datasum", "sign", "sum_bytes"]
-
 _ALL_ONES = 0xFFFF_FFFF
 _PUNCTUATION = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
 

@@ -12,18 +12,6 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import STORED, Unit
 
-__all__ = [
-    "as_unsigned",
-    "count_flagged",
-    "encode_unsigned",
-    "has_flags",
-    "read_flags",
-    "read_plane",
-    "read_rows",
-    "read_samples",
-    "scaling",
-]
-
 Samples = npt.NDArray[np.generic]
 Unsigned = TypeVar("Unsigned", np.uint16, np.uint32)
 

@@ -27,8 +27,6 @@ from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import STORED, Unit, image_size, padded, scan, scan_file
 
-__all__ = ["FitsInput", "open_input"]
-
 _GZIP = b"\x1f\x8b"
 _PIECE = 4 * 1024 * 1024
 _TILE_BYTES = 32 * 1024 * 1024

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 
 from tmt_dq.fits.cards import Header
 
-__all__ = ["image_header", "primary_header", "table_header"]
-
 
 def primary_header() -> Header:
     """Return the header of a primary unit without data."""

@@ -4,8 +4,6 @@ from typing import Literal
 
 from tmt_dq.fits.file import FitsInput
 
-__all__ = ["wrong_kind"]
-
 _MASKS = (
     "Masks are taken by tmt-dq apply --mask (mask=...), inspect, diff, explain, combine, certify "
     "and deliver."

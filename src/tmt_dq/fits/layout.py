@@ -10,18 +10,6 @@ from tmt_dq.errors import RampFormatError
 from tmt_dq.files.copying import read_errors
 from tmt_dq.fits.cards import Card, Header, Value
 
-__all__ = [
-    "BLOCK",
-    "STORED",
-    "Keywords",
-    "Unit",
-    "agreed",
-    "image_size",
-    "padded",
-    "scan",
-    "scan_file",
-]
-
 BLOCK = 2880
 """FITS files are made of blocks of this many bytes."""
 STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}

@@ -2,8 +2,6 @@
 
 from tmt_dq.errors import TmtDqError
 
-__all__ = ["Problems"]
-
 
 class Problems:
     """Problems of one file, raised as one error: a user corrects all of them in one run."""

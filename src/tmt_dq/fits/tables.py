@@ -15,8 +15,6 @@ from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.headers import table_header
 from tmt_dq.fits.layout import Unit, padded
 
-__all__ = ["convention_unit", "read_columns", "read_dq_def", "table_unit"]
-
 _HALF = 1 << 31
 _MOST_FIELDS = 999
 """Most columns that a table can have (FITS 4.0, 7.2.1 and 7.3.1)."""

@@ -16,8 +16,6 @@ from tmt_dq.fits.encoding import Unsigned, encode_unsigned
 from tmt_dq.fits.file import FitsInput
 from tmt_dq.fits.layout import Unit, padded
 
-__all__ = ["UnitWriter"]
-
 
 class UnitWriter:
     """Writes units one after the other into a new file, which is complete after `finish`.

@@ -21,8 +21,6 @@ from tmt_dq.instruments.fields import (
     table_entry,
 )
 
-__all__ = ["WILDCARDS", "Detector", "Instrument", "Layout", "Limits", "parse"]
-
 WILDCARDS = frozenset({"N/A", "NA", "ANY", "*", "", "UNDEFINED", "NONE"})
 """Values that CRDS' rules treat as "matches everything": never the name of a real detector."""
 

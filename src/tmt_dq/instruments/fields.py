@@ -6,17 +6,6 @@ from typing import Any
 
 from tmt_dq.errors import ConfigError
 
-__all__ = [
-    "entry",
-    "inside",
-    "is_count",
-    "is_text",
-    "is_texts",
-    "read_table",
-    "read_tables",
-    "table_entry",
-]
-
 
 def entry(
     fits: Callable[[Any], bool],

@@ -7,8 +7,6 @@ from pathlib import Path
 from tmt_dq.errors import ConfigError
 from tmt_dq.instruments.description import Instrument, parse
 
-__all__ = ["VARIABLE", "available", "load", "load_own", "origin"]
-
 VARIABLE = "TMT_DQ_INSTRUMENTS"
 """Names folders with more descriptions, as PATH names folders with programs."""
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.instruments.description import Instrument
 
-__all__ = ["policy_flags"]
-
 
 def policy_flags(
     do_not_use: str | Iterable[str], instrument: Instrument | None = None

@@ -17,8 +17,6 @@ from tmt_dq.masks.mask import Mask, open_mask_file, place_on_detector, read_mask
 from tmt_dq.masks.new_mask import Made, MaskOptions, NewMask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["combine_masks"]
-
 PathLike = str | os.PathLike[str]
 Source = PathLike | tuple[PathLike, Reading]
 Flags = npt.NDArray[np.uint32]

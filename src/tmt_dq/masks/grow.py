@@ -8,8 +8,6 @@ import numpy.typing as npt
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.errors import ConfigError
 
-__all__ = ["GrowShape", "grow_flags", "parse_growth"]
-
 GrowShape = Literal["plus", "square"]
 """The four neighbours that share an edge, or these and the four that share a corner."""
 

@@ -15,8 +15,6 @@ from tmt_dq.masks.formats import read_flags
 from tmt_dq.masks.new_mask import Made, MaskOptions, NewMask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["Made", "import_mask", "make_mask"]
-
 PathLike = str | os.PathLike[str]
 
 

@@ -25,20 +25,6 @@ from tmt_dq.fits.tables import read_dq_def
 from tmt_dq.instruments import available, load
 from tmt_dq.instruments.description import WILDCARDS
 
-__all__ = [
-    "Mask",
-    "check_belongs",
-    "cut_out",
-    "find_dq_image",
-    "flags_of",
-    "is_mask_type",
-    "mask_of",
-    "name_of",
-    "open_mask_file",
-    "place_on_detector",
-    "read_mask",
-]
-
 _TYPES = frozenset({"mask", "dq", "bpm"})
 """Types of bad-pixel masks in well-known observatories."""
 

@@ -33,8 +33,6 @@ from tmt_dq.masks.useafter import useafter_text
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Made", "MaskOptions", "NewMask", "find_detector"]
-
 Flags = npt.NDArray[np.uint32]
 
 _log = logging.getLogger(__name__)

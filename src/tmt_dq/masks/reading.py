@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     # The command line makes its options from `Reading`, and its help must not wait for NumPy.
     from tmt_dq.core.dq_def import Unknown
 
-__all__ = ["BadValue", "BitMeanings", "Reading"]
-
 
 class BadValue:
     """The value of bad pixels in an image: a whole number, or "nonzero"."""

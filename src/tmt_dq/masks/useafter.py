@@ -5,8 +5,6 @@ import re
 
 from tmt_dq.errors import ConfigError
 
-__all__ = ["useafter_text"]
-
 _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2})?")
 
 

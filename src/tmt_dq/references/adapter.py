@@ -20,8 +20,6 @@ from tmt_dq import instruments
 from tmt_dq.errors import ConfigError
 from tmt_dq.references import observatories
 
-__all__ = ["LOCK", "import_crds", "register"]
-
 LOCK = threading.RLock()
 """Held while crds is imported and while it works: crds does not claim thread safety."""
 

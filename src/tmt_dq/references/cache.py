@@ -17,8 +17,6 @@ from tmt_dq.references import checksums, embedded
 from tmt_dq.references.observatories import available
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["SEPARATE", "Cache", "crds_variables", "open_cache", "open_cache_of", "open_caches"]
-
 SEPARATE = [f"CRDS_{kind}PATH" for kind in ("MAP", "REF", "CFG")]
 SEPARATE += [f"{name}_SINGLE" for name in ("CRDS_PATH", *SEPARATE)]
 """Variables of crds for caches that do not lie in one folder."""

@@ -14,8 +14,6 @@ from tmt_dq.errors import SelectionError
 from tmt_dq.files.identity import Identity, identify
 from tmt_dq.references.rule_files import read_regular
 
-__all__ = ["FILE_NAME", "entries", "recorded", "text"]
-
 FILE_NAME = "SHA256SUMS"
 """Name of the record, in the observatory's folder of references."""
 

@@ -27,8 +27,6 @@ from tmt_dq.references.adapter import import_crds
 from tmt_dq.references.cache import SEPARATE, Cache, crds_variables, open_caches
 from tmt_dq.references.observatories import available
 
-__all__ = ["TOOLS", "certify_reference", "run"]
-
 TOOLS = MappingProxyType(
     {
         "bestrefs": ("crds.bestrefs.bestrefs", "BestrefsScript", "select references for datasets"),

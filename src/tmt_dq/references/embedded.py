@@ -25,17 +25,6 @@ from tmt_dq.fits.headers import image_header, primary_header
 from tmt_dq.fits.layout import padded
 from tmt_dq.references import checksums
 
-__all__ = [
-    "DATA",
-    "cache_path",
-    "ensure",
-    "is_here",
-    "location",
-    "provides",
-    "user_folder",
-    "write_copy",
-]
-
 DATA = Path(__file__).parent / "data"
 """What is shipped: the cache without its masks, whose sums are in SHA256SUMS."""
 

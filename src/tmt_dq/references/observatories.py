@@ -17,8 +17,6 @@ from typing import Any
 
 from tmt_dq import instruments
 
-__all__ = ["LocateModule", "Observatory", "ObservatoryModule", "available", "load"]
-
 _FOLDER = Path(__file__).parent / "observatories"
 _GENERIC = _FOLDER / "generic"
 _DATE, _TIME = "META.OBSERVATION.DATE", "META.OBSERVATION.TIME"

@@ -22,8 +22,6 @@ from typing import Any, NoReturn
 from tmt_dq.errors import SelectionError
 from tmt_dq.files.identity import Identity
 
-__all__ = ["NOT_APPLICABLE", "SPECIAL_VALUES", "RuleFile", "read_regular", "read_rule_file"]
-
 NOT_APPLICABLE = frozenset({"N/A", "TEMP_N/A"})
 """What rules lead to, in place of a file, where no file is needed."""
 

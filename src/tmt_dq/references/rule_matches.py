@@ -9,8 +9,6 @@ from typing import Any
 from tmt_dq.references.rule_files import RuleFile
 from tmt_dq.tables import Table, as_lines
 
-__all__ = ["Rule", "RuleCheck", "checks_table", "compile_rules", "describe", "winner"]
-
 _MAX_LISTED = 12
 """How many rules an error message lists."""
 

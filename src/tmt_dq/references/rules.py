@@ -20,8 +20,6 @@ from tmt_dq.references.rule_files import NOT_APPLICABLE, SPECIAL_VALUES, RuleFil
 from tmt_dq.references.rule_matches import Rule, RuleCheck, compile_rules, describe, winner
 from tmt_dq.references.selectors import UNDEFINED
 
-__all__ = ["Rules", "load_rules", "open_rules", "read_chain", "served"]
-
 _GIVE_ONE = "Give a mask yourself (--mask FILE), or choose another context or cache."
 
 

@@ -24,8 +24,6 @@ from tmt_dq.tables import as_astropy, as_html
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["Selection", "applicable_name", "select_mask", "select_reference"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -11,8 +11,6 @@ from tmt_dq.instruments import Instrument
 from tmt_dq.instruments.description import WILDCARDS
 from tmt_dq.references import observatories
 
-__all__ = ["UNDEFINED", "instrument_of", "parameters"]
-
 UNDEFINED = "UNDEFINED"
 """How crds calls a property that an exposure does not have; only N/A rule keys match it."""
 

@@ -13,8 +13,6 @@ from tmt_dq.references.cache import Cache
 from tmt_dq.references.rule_files import SPECIAL_VALUES
 from tmt_dq.references.rules import open_rules
 
-__all__ = ["Listing", "Version", "list_versions"]
-
 _DETECTOR = "META.INSTRUMENT.DETECTOR"
 
 

@@ -11,8 +11,6 @@ from tmt_dq.core.counts import FlagCount, Planes
 from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.geometry import Window
 
-__all__ = ["CHANGES", "OTHERS", "Classes", "by_flag", "by_kind", "flag_colour", "ordered"]
-
 # The palette of Okabe and Ito (2008) for the usual flags, of Tol (2021, "muted") for the others.
 _COLOURS = {
     "DO_NOT_USE": "#000000",

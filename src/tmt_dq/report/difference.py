@@ -23,8 +23,6 @@ from tmt_dq.report.parts import around, intersection, largest_clusters
 from tmt_dq.report.report import ExploredReport, flag_names
 from tmt_dq.tables import HIDDEN, Table, number
 
-__all__ = ["Difference", "FlagChange", "PixelChange", "diff", "flag_changes"]
-
 LISTED = 20
 """How many pixels are listed one by one, by default."""
 

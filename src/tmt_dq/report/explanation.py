@@ -23,8 +23,6 @@ from tmt_dq.report.report import flag_names
 from tmt_dq.report.samples import GroupFlag, Samples, read_samples
 from tmt_dq.tables import HIDDEN, Table
 
-__all__ = ["Explanation", "FlagReason", "explain"]
-
 _OWN = "flags that the ramp had before"
 _SINCE = "none of the recorded sources: it was set since"
 _ABOUT = ("USEAFTER", "PEDIGREE", "AUTHOR", "DESCRIP")

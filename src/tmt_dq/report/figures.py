@@ -8,16 +8,6 @@ from typing import Any
 from tmt_dq.errors import ConfigError
 from tmt_dq.files.atomic import write_file
 
-__all__ = [
-    "BAR",
-    "LEFT",
-    "TOP",
-    "add_panel",
-    "draw_counts",
-    "new_figure",
-    "save_figure",
-]
-
 LEFT, TOP, BAR = 210, 240, 82
 """Pixels of the screen: margins with the numbers and labels of axes, and a bar with its name."""
 

@@ -22,8 +22,6 @@ from tmt_dq.report.origins import read_version
 from tmt_dq.report.report import Report
 from tmt_dq.tables import Table, share
 
-__all__ = ["FlagHistory", "MaskHistory", "MaskVersion", "mask_history"]
-
 _CANDIDATE = "candidate"
 _ANY_DATE, _MONTH = np.datetime64("2000-01-01"), np.timedelta64(30, "D")
 _DO_NOT_USE = np.uint32(PIXEL["DO_NOT_USE"])

@@ -32,8 +32,6 @@ from tmt_dq.masks.mask import Mask, read_mask
 from tmt_dq.report.report import Report
 from tmt_dq.tables import HIDDEN, number
 
-__all__ = ["FlagImage", "Flags", "ImageReport", "Source", "as_image"]
-
 Flags = npt.NDArray[np.uint32]
 
 Source = str | os.PathLike[str] | Mask | npt.ArrayLike

@@ -13,8 +13,6 @@ from tmt_dq.report.colours import Classes
 from tmt_dq.report.figures import add_panel
 from tmt_dq.report.parts import BadLine
 
-__all__ = ["POWER", "SPARSE", "draw_density", "draw_map", "mark_lines", "outline", "shade"]
-
 POWER = 0.3
 """Ink is the share of flagged pixels to this power: one of 2 × 2 has 66 %, one of 8 × 8 29 %."""
 

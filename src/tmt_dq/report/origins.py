@@ -20,8 +20,6 @@ from tmt_dq.references.cache import open_cache_of
 from tmt_dq.references.versions import Listing, Version, list_versions
 from tmt_dq.report.image import FlagImage
 
-__all__ = ["PastFlags", "SourceFlags", "find_sources", "read_past", "read_version", "since"]
-
 _USER = "user DQ"
 CachePath = str | os.PathLike[str] | None
 

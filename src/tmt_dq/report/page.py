@@ -17,8 +17,6 @@ from tmt_dq.report.maps import POWER, SPARSE
 from tmt_dq.report.parts import LargeCluster
 from tmt_dq.tables import Table, number
 
-__all__ = ["PLACES", "Explored", "Kind", "write_page"]
-
 _MARKS = 400_000
 """How many boxes of pixels a page holds at most: 9 bytes each, and a third more as text."""
 

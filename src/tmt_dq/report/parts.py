@@ -10,21 +10,6 @@ from tmt_dq.core.geometry import Window
 from tmt_dq.errors import ConfigError
 from tmt_dq.tables import number
 
-__all__ = [
-    "Area",
-    "BadLine",
-    "ClusterSizes",
-    "LargeCluster",
-    "around",
-    "bad_lines",
-    "channels",
-    "cluster_sizes",
-    "intersection",
-    "largest_clusters",
-    "measure",
-    "quadrants",
-]
-
 _SIZES = (1, 2, 3, 5, 10, 25, 100, 1000)
 
 

@@ -12,8 +12,6 @@ from tmt_dq.core.boxes import cover
 from tmt_dq.files.atomic import write_file
 from tmt_dq.report.colours import Classes
 
-__all__ = ["write_regions"]
-
 
 def write_regions(path: Path, label: str, classes: Classes, *, overwrite: bool) -> Path:
     """Write boxes around classified pixels, 1-based in the image.

@@ -15,8 +15,6 @@ from tmt_dq.tables import Table, as_astropy, as_html, plain
 if TYPE_CHECKING:
     from astropy import table as astropy_table
 
-__all__ = ["ExploredReport", "Report", "flag_names"]
-
 
 class Report:
     """A dataclass that can be printed, shown in a notebook, written as JSON, and drawn."""

@@ -15,8 +15,6 @@ from tmt_dq.fits.layout import STORED, Unit
 from tmt_dq.report.image import FlagImage
 from tmt_dq.report.parts import intersection
 
-__all__ = ["GroupFlag", "Samples", "read_samples"]
-
 
 @dataclass(frozen=True, slots=True)
 class GroupFlag:

@@ -26,8 +26,6 @@ from tmt_dq.report.regions import write_regions
 from tmt_dq.report.report import ExploredReport, flag_names
 from tmt_dq.tables import HIDDEN, Table, flag_table, number, share
 
-__all__ = ["LINE_FRACTION", "Summary", "summarize"]
-
 LINE_FRACTION = 0.5
 """From which share of defects a row or column is called bad. LSST's cp_pipe fills a column from
 ``badPixelsToFillColumnThreshold`` = 1000 bad pixels of an amplifier's 2000 rows on: one half."""

@@ -20,8 +20,6 @@ from tmt_dq.tables import as_html
 if TYPE_CHECKING:
     from tmt_dq.datamodels import TMTRampModel
 
-__all__ = ["FlaggedRamp"]
-
 
 class FlaggedRamp:
     """A flagged exposure that is written straight from its input file when it is saved.

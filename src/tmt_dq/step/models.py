@@ -27,8 +27,6 @@ from tmt_dq.exposures.readout import frame_map
 from tmt_dq.exposures.record import check_meaning, place_keywords
 from tmt_dq.masks.mask import Mask
 
-__all__ = ["as_mask", "carry_out", "flag_model"]
-
 
 def flag_model(model: DataModel, options: ApplyOptions) -> tuple[TMTRampModel, Plan]:
     """Return a flagged copy of a model, and the plan that it was flagged by."""

@@ -6,8 +6,6 @@ from typing import Any
 from tmt_dq.apply.options import ApplyOptions, given_options
 from tmt_dq.core.options import Option, offered
 
-__all__ = ["parameters_of", "spec_of"]
-
 
 def spec_of(table: type = ApplyOptions, *, prefix: str = "") -> str:
     """Return the lines of a step's spec for the rows of an option table."""

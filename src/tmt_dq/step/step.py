@@ -29,8 +29,6 @@ from tmt_dq.step.parameters import parameters_of, spec_of
 if TYPE_CHECKING:
     from tmt_dq.datamodels import TMTRampModel
 
-__all__ = ["DQInitStep", "FlaggedRamp"]
-
 _log = logging.getLogger(__name__)
 
 

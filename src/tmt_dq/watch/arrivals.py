@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.completeness import Wait, look
 
-__all__ = ["Arrivals"]
-
 _SOONEST_S, _LATEST_S, _PART = 0.02, 0.5, 0.1
 """The next look at a file comes after a tenth of the time that it has been unchanged."""
 

@@ -14,8 +14,6 @@ from tmt_dq.files.identity import Identity
 from tmt_dq.fits.cards import Header
 from tmt_dq.fits.layout import BLOCK, scan_file
 
-__all__ = ["Look", "identity_of", "look"]
-
 _GZIP = b"\x1f\x8b"
 _NO_LEASE = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 

@@ -13,8 +13,6 @@ from tmt_dq.files.identity import Identity
 from tmt_dq.files.names import default_output
 from tmt_dq.watch.options import WatchOptions
 
-__all__ = ["decide"]
-
 
 def decide(
     path: str,

@@ -14,8 +14,6 @@ from tmt_dq.errors import ConfigError
 from tmt_dq.files.urls import is_url, redacted
 from tmt_dq.watch.completeness import Wait
 
-__all__ = ["WatchOptions", "is_remote", "local_folder"]
-
 PathLike = str | os.PathLike[str]
 
 _SEARCH_S, _REMOTE_SEARCH_S = 0.1, 1.0

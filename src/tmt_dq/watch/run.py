@@ -18,8 +18,6 @@ from tmt_dq.watch.search import cannot_search, walk
 from tmt_dq.watch.service import Control, Service, WatchResult
 from tmt_dq.watch.status import Reporter
 
-__all__ = ["Prospect", "WatchResult", "plan_watch", "watch_folder"]
-
 PathLike = str | os.PathLike[str]
 
 _OWN = {"patterns", "recursive", "redo", "overwrite"}

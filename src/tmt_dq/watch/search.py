@@ -12,8 +12,6 @@ from tmt_dq.files.identity import Identity
 from tmt_dq.watch.completeness import identity_of
 from tmt_dq.watch.options import WatchOptions
 
-__all__ = ["Search", "cannot_search", "walk"]
-
 _log = logging.getLogger(__name__)
 
 _SHARE = 0.1

@@ -27,8 +27,6 @@ from tmt_dq.watch.search import Search
 from tmt_dq.watch.status import Reporter
 from tmt_dq.watch.worker import Task, work
 
-__all__ = ["Control", "Service", "WatchResult"]
-
 _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0

@@ -17,8 +17,6 @@ from tmt_dq.errors import ConfigError, OutputError
 from tmt_dq.files.atomic import check_output, write_file
 from tmt_dq.watch.options import WatchOptions
 
-__all__ = ["Reporter"]
-
 _log = logging.getLogger(__name__)
 
 _BEAT_S = 5.0

@@ -12,8 +12,6 @@ from tmt_dq.errors import OutputError
 from tmt_dq.files.identity import Identity
 from tmt_dq.watch.completeness import identity_of
 
-__all__ = ["Task", "work"]
-
 _DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ENXIO),
     *(errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ETIMEDOUT),

@@ -8,19 +8,6 @@ import numpy.typing as npt
 from tmt_dq.calibration.maps import Maps
 from tmt_dq.calibration.statistics import Floats
 
-__all__ = [
-    "find_bad_reference",
-    "find_hot",
-    "find_intermittent",
-    "find_inverse_rc",
-    "find_rc",
-    "find_telegraph",
-    "find_unreliable_bias",
-    "find_unreliable_dark",
-    "find_unreliable_slope",
-    "find_warm",
-]
-
 Bools = npt.NDArray[np.bool_]
 
 _MEDIAN = 1.25

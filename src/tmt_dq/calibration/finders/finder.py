@@ -13,8 +13,6 @@ from tmt_dq.core.flags import PIXEL
 from tmt_dq.core.options import Option
 from tmt_dq.errors import ConfigError
 
-__all__ = ["Finder"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finder:

@@ -5,8 +5,6 @@ import numpy.typing as npt
 
 from tmt_dq.calibration.maps import Maps, sum_cross
 
-__all__ = ["find_adjacent_to_open", "find_dead", "find_low_qe", "find_nonlinear", "find_open"]
-
 Bools = npt.NDArray[np.bool_]
 
 

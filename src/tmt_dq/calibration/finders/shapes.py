@@ -6,8 +6,6 @@ import numpy.typing as npt
 from tmt_dq.calibration.maps import Maps
 from tmt_dq.core.flags import PIXEL
 
-__all__ = ["find_gaps_in_lines", "find_holes_in_clusters", "find_reference"]
-
 Bools = npt.NDArray[np.bool_]
 
 _BAD = PIXEL.encode("DEAD LOW_QE OPEN HOT RC TELEGRAPH NONLINEAR OTHER_BAD_PIXEL UNRELIABLE_DARK")

@@ -11,8 +11,6 @@ from tmt_dq.core.flags import GROUP, PIXEL
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 
-__all__ = ["sources"]
-
 
 def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""

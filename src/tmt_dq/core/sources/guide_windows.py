@@ -18,8 +18,6 @@ from tmt_dq.core.recipe import GuideWindow, Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import GeometryError
 
-__all__ = ["sources"]
-
 _BOX = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
 _LINES = np.uint32(PIXEL["OTHER_BAD_PIXEL"])
 

@@ -14,8 +14,6 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import ConfigError
 
-__all__ = ["sources"]
-
 
 def sources(recipe: Recipe, exposure: Exposure) -> Iterator[FlagSource]:
     """Yield the source of a recipe."""

@@ -9,8 +9,6 @@ from tmt_dq.core.geometry import Window, overlap
 from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 
-__all__ = ["lacks_border", "sources"]
-
 _BIT = np.uint32(PIXEL["REFERENCE_PIXEL"])
 
 

@@ -21,8 +21,6 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource, Found
 from tmt_dq.errors import ConfigError
 
-__all__ = ["sources"]
-
 _DROPOUT, _FLOOR, _SATURATED = (
     np.uint8(GROUP[name]) for name in ("DROPOUT", "AD_FLOOR", "SATURATED")
 )

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from tmt_dq.core.geometry import NO_BORDER, Border, Window
 from tmt_dq.core.recipe import GuideWindow
 
-__all__ = ["Exposure", "FlagSource", "Found", "Readout", "SourceReport"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readout:

@@ -15,8 +15,6 @@ from tmt_dq.core.recipe import Recipe
 from tmt_dq.core.sources.source import Exposure, FlagSource
 from tmt_dq.errors import GeometryError
 
-__all__ = ["merge_subarrays", "sources", "subarray_windows"]
-
 _BITS = np.uint32(PIXEL.encode("NON_SCIENCE DO_NOT_USE"))
 
 

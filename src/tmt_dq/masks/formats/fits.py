@@ -28,8 +28,6 @@ from tmt_dq.masks.mask import (
 )
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["FITS"]
-
 _IMAGE_OPTIONS = frozenset({"flag", "bad", "good", "values", "at", "extension"})
 _SHOWN = 8
 

@@ -15,18 +15,6 @@ from tmt_dq.instruments import Detector, Instrument
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = [
-    "Columns",
-    "Format",
-    "Target",
-    "base_of",
-    "flag_of",
-    "numbers_of",
-    "read_text",
-    "refuse",
-    "whole_detector",
-]
-
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 

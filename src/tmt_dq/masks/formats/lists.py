@@ -24,8 +24,6 @@ from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["LIST_OPTIONS", "POSITION_NAMES", "is_list", "list_mask"]
-
 Flags = npt.NDArray[np.uint32]
 
 LIST_OPTIONS = frozenset({"flag", "values", "base", "at", "ignore_columns"})

@@ -18,8 +18,6 @@ from tmt_dq.masks.formats.shapes import Shape, draw, outlines_of
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["DS9"]
-
 _REGION = re.compile(r"([-+]?)\s*([a-z]+)\s*\(([^()]*)\)", re.IGNORECASE)
 _PROPERTY = re.compile(
     r"\b(tag|text|include)\s*=\s*(?:\{([^}]*)\}|\"([^\"]*)\"|'([^']*)'|(\S+))", re.IGNORECASE

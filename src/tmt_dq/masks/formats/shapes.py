@@ -17,8 +17,6 @@ import numpy.typing as npt
 from tmt_dq.core.boxes import Boxes, Cover, separate
 from tmt_dq.errors import GeometryError
 
-__all__ = ["Shape", "draw", "outlines_of"]
-
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Outline = tuple[str, Sequence[float]]

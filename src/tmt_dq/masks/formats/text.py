@@ -13,8 +13,6 @@ from tmt_dq.masks.formats.lists import LIST_OPTIONS, POSITION_NAMES, list_mask
 from tmt_dq.masks.mask import Mask
 from tmt_dq.masks.reading import Reading
 
-__all__ = ["TEXT"]
-
 _BASE = re.compile(r"#\s*(?:meta:\s*)?(?:-\s*)?\{?\s*base\s*:\s*([01])\s*\}?", re.IGNORECASE)
 """A comment that states where counting starts; with braces, as ECSV writes it."""
 
