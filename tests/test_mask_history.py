@@ -116,6 +116,10 @@ def test_the_trend_is_drawn_by_date_in_the_colours_of_flags(folder: Path, cache:
     lower = mask_history("IRIS1", crds_path=cache, candidate=candidate).figure().axes[1]
     days = np.diff(np.array(lower.lines[0].get_xdata(), "datetime64[D]")).astype(int)
     assert days.tolist() == [365, 365, 30]
+    # A mask holds until the next one: no slope between them.
+    assert {line.get_drawstyle() for line in lower.lines} == {"steps-post"}
+    assert "candidate" in lower.get_xlabel()
+    assert mask_history("IRIS1", crds_path=cache).figure().axes[1].get_xlabel() == "USEAFTER"
     assert {text.get_text() for text in lower.get_legend().get_texts()} == {
         "DO_NOT_USE",
         "HOT",

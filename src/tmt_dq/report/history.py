@@ -121,7 +121,8 @@ class MaskHistory(Report):
         dates = _dates(masks)
         shares = [100 * mask.do_not_use_fraction for mask in masks]
         upper = add_panel(figure, (LEFT, TOP), width, height)
-        upper.plot(dates, shares, "o-", color="#d55e00")
+        # A mask holds until the next one.
+        upper.plot(dates, shares, "o-", color="#d55e00", drawstyle="steps-post")
         upper.set(ylabel="DO_NOT_USE (% of the pixels)", ylim=(0, None))
         lower = add_panel(figure, (LEFT, TOP + height + 120), width, height)
         markers = "osd^v<>ph*XP"
@@ -130,8 +131,9 @@ class MaskHistory(Report):
             series = [counts.get(mask.name, 0) for mask in masks]
             marker = markers[number % len(markers)]
             style = {"color": flag_colour(name), "marker": marker, "ms": 4, "linewidth": 1}
-            lower.plot(dates, series, label=name, **style)
-        label = "USEAFTER (candidate: 30 days later)"
+            lower.plot(dates, series, label=name, drawstyle="steps-post", **style)
+        has_candidate = any(mask.useafter == _CANDIDATE for mask in masks)
+        label = "USEAFTER (candidate: 30 days later)" if has_candidate else "USEAFTER"
         lower.set(xlabel=label, ylabel="pixels", yscale="symlog", ylim=(0, None))
         if self.flags:
             lower.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, frameon=False)
